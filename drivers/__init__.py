@@ -1,0 +1,1 @@
+"""Microscopes, outputs and inputs: everything that touches a device, and the virtual rig."""

@@ -1,0 +1,1 @@
+"""Input drivers: clocks, loop-back and behaviour lines."""

@@ -1,0 +1,1 @@
+"""Microscope drivers: each fills a buffer it is handed with scanned lines."""

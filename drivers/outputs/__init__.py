@@ -1,0 +1,1 @@
+"""Output drivers: each turns one authorised pulse into light."""

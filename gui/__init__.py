@@ -1,0 +1,1 @@
+"""The live window: a process of its own that sees only messages."""

@@ -1,0 +1,1 @@
+"""Experiment protocols: what is a trigger, what follows from it, and in which design."""

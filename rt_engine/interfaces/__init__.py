@@ -1,0 +1,1 @@
+"""What every folder may import: messages, config schemas, device protocols, errors, clock, array rules."""

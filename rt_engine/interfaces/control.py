@@ -1,0 +1,97 @@
+"""Control contract: MessagePack maps over ROUTER/DEALER, one reply for each request."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from rt_engine.interfaces.errors import MessageError, SpikeloopError
+
+COMMANDS = (
+    "describe status arm disarm start stop pause trip reset set_protocol set_threshold calibrate rois_edit mark shutdown"
+).split()
+"""Commands that any client may send; services among themselves use a few more."""
+
+
+class Role(StrEnum):
+    """Who asks."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    SOURCE = "source"
+    SERVICE = "service"
+
+
+class Request(msgspec.Struct, kw_only=True):
+    """One command with its arguments."""
+
+    v: int = 1
+    id: str
+    role: Role
+    cmd: str
+    args: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class Failure(msgspec.Struct, kw_only=True):
+    """Why a command was not carried out, and what to do."""
+
+    type: str
+    message: str
+    remedy: str = ""
+
+
+class Reply(msgspec.Struct, kw_only=True, omit_defaults=False):
+    """Answer to the request of the same `id`."""
+
+    v: int = 1
+    id: str
+    ok: bool
+    result: dict[str, Any] | None = None
+    error: Failure | None = None
+
+
+_REQUEST = msgspec.msgpack.Decoder(Request)
+_REPLY = msgspec.msgpack.Decoder(Reply)
+_ENCODER = msgspec.msgpack.Encoder()
+
+
+def encode_control(message: Request | Reply) -> bytes:
+    """Request or reply as a MessagePack map."""
+    return _ENCODER.encode(message)
+
+
+def decode_request(data: bytes) -> Request:
+    """Validated request.
+
+    Raises
+    ------
+    MessageError
+        The bytes are no request.
+    """
+    try:
+        return _REQUEST.decode(data)
+    except msgspec.DecodeError as error:
+        raise MessageError(f"control request: {error}") from error
+
+
+def decode_reply(data: bytes) -> Reply:
+    """Validated reply.
+
+    Raises
+    ------
+    MessageError
+        The bytes are no reply.
+    """
+    try:
+        return _REPLY.decode(data)
+    except msgspec.DecodeError as error:
+        raise MessageError(f"control reply: {error}") from error
+
+
+def failure(request_id: str, error: SpikeloopError) -> Reply:
+    """Reply that carries an error."""
+    return Reply(
+        id=request_id, ok=False, error=Failure(type=type(error).__name__, message=error.message, remedy=error.remedy)
+    )

@@ -1,0 +1,345 @@
+"""Wire contract, version 1: the header of every topic, as a MessagePack map.
+
+Readers ignore unknown keys; a missing required key is an error. Every key is present on the wire, nil where it does
+not apply. Units are in the names; `t_*_ns` are `time.perf_counter_ns()` of the sender's host.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import msgspec
+
+from rt_engine.interfaces.errors import MessageError
+
+WIRE_VERSION = 1
+
+
+class Mode(StrEnum):
+    """What inference is doing with the frames it gets."""
+
+    BASELINE = "baseline"
+    CALIBRATING = "calibrating"
+    LIVE = "live"
+    PAUSED = "paused"
+
+
+class Phase(StrEnum):
+    """Stations of one decision on topic `stim`."""
+
+    INTENT = "intent"
+    DONE = "done"
+    MEASURED = "measured"
+
+
+class Outcome(StrEnum):
+    """What became of a decision."""
+
+    DELIVERED = "delivered"
+    WITHHELD = "withheld"
+    SHAM = "sham"
+    SUPPRESSED = "suppressed"
+    REFUSED = "refused"
+    LATE = "late"
+    FAILED = "failed"
+    DRY_RUN = "dry_run"
+
+
+class Header(msgspec.Struct, kw_only=True):
+    """Keys that every header has."""
+
+    v: int = WIRE_VERSION
+    session: str = ""
+    source: str
+    host: str
+    boot_id: str
+    seq: int
+    t_sent_ns: int
+
+
+class FrameHeader(Header, kw_only=True):
+    """Topic ``frame.<plane>.<channel>``; payload ``n_lines x pixels_per_line`` of `dtype`, C order."""
+
+    plane: int
+    channel: int
+    frame: int
+    volume: int | None
+    line0: int
+    n_lines: int
+    lines_per_frame: int
+    pixels_per_line: int
+    dtype: str
+    adc_max: int | None
+    offset: float | None
+    frame_period_ns: int | None
+    line_period_ns: int | None
+    t_scan_ns: int
+    t_scan_uncertainty_ns: int | None
+    t_device_s: float | None
+    flags: int
+    blanked: list[list[int]] = msgspec.field(default_factory=list)
+
+
+class SpikesHeader(Header, kw_only=True):
+    """Topic ``spikes.<plane>``; payload packed records of `events.EVENT_DTYPE`."""
+
+    plane: int
+    frame: int
+    line0: int
+    n_lines: int
+    hold_frames: int
+    mode: Mode
+    t_scan_ns: int
+    t_received_ns: int
+    t_decided_ns: int
+    n_events: int
+
+
+class ActivityHeader(Header, kw_only=True):
+    """Topic ``activity.<plane>``; payload one float32 array of `n_rois` per field, in the order of `fields`."""
+
+    plane: int
+    frame: int
+    t_scan_ns: int
+    shift_y_px: float
+    shift_x_px: float
+    quality: float
+    rois_rev: int
+    n_rois: int
+    fields: list[str]
+    stage_ns: dict[str, int]
+
+
+class StimHeader(Header, kw_only=True):
+    """Topic ``stim``: one message for each phase of a decision, also of those refused or withheld."""
+
+    decision_id: str
+    phase: Phase
+    rule: str
+    arm: str
+    outcome: Outcome | None
+    reason: str | None
+    plane: int
+    frame: int
+    roi_ids: list[int]
+    pattern_id: str | None
+    t_scan_ns: int
+    t_decided_ns: int
+    t_command_ns: int | None
+    t_output_ns: int | None
+    output: str | None
+    pulses: int | None
+    width_us: int | None
+    power_uw: list[int] | None
+    energy_nj: list[int] | None
+
+
+class SyncHeader(Header, kw_only=True):
+    """Topic ``sync``: an edge of a digital line, or samples of an analogue one."""
+
+    line: str
+    kind: str
+    t_edge_ns: int | None
+    edge: str | None
+    t_first_ns: int | None
+    sample_rate_hz: float | None
+    dtype: str | None
+
+
+class SessionHeader(Header, kw_only=True):
+    """Topic ``session``: all that a late joiner or a file needs."""
+
+    wall_time_utc: str
+    t_wall_ns: int
+    t_monotonic_ns: int
+    state: str
+    rig: str
+    protocol: str | None
+    versions: dict[str, str]
+    git_hash: str | None
+    seeds: dict[str, int]
+    subject: str | None
+    config: dict[str, Any]
+
+
+class RoiDescription(msgspec.Struct, kw_only=True):
+    """One cell in a `rois` message."""
+
+    roi_id: int
+    roi_index: int
+    parent_id: int | None
+    kind: str
+    plane: int
+    tags: list[str]
+    quality: float
+    snr: float
+    tau_s: float
+    amplitude: float
+    expected_detection: float
+    threshold: float
+
+
+class RoisHeader(Header, kw_only=True):
+    """Topic ``rois``; payload, when the footprints changed: uint32 flat pixel indices of all cells, one after another.
+
+    `footprint_start` holds the start of every cell in the payload (``n_rois + 1`` numbers); empty without payload.
+    """
+
+    rev: int
+    plane: int
+    lines_per_frame: int
+    pixels_per_line: int
+    rois: list[RoiDescription]
+    footprint_start: list[int]
+
+
+class StateHeader(Header, kw_only=True):
+    """Topic ``state``: the interlock and the protocol as they are now."""
+
+    interlock: str
+    trips: list[dict[str, Any]]
+    preconditions: dict[str, bool]
+    limits: dict[str, dict[str, Any]]
+    dose: dict[str, dict[str, Any]]
+    protocol: str | None
+    protocol_phase: str | None
+    trial: int
+    arm: str | None
+    counts: dict[str, int]
+    effect: dict[str, float] | None
+
+
+class LightHeader(Header, kw_only=True):
+    """Topic ``light``: what an output commanded; the virtual rig answers it."""
+
+    output: str
+    t_on_ns: int
+    width_us: int
+    power_uw: list[int]
+    targets_yx_px: list[list[float]]
+
+
+class TruthHeader(Header, kw_only=True):
+    """Topic ``truth``: what the virtual sample really did.
+
+    `kind` ``sample`` describes the planted cells (lists of equal length: `cell`, `y_px`, `x_px`, `radius_px`,
+    `a_over_sigma`, `rate_hz`, `opsin`) in `sample`; `kind` ``frame`` tells what happened in `frame`: displacement of
+    the sample and the spikes since the last frame (`spike_cell`, `t_spike_ns`, `spike_frame` as a fractional frame
+    number, `evoked`), and the light received (`t_light_ns`).
+    """
+
+    kind: str
+    plane: int
+    frame: int
+    shift_y_px: float
+    shift_x_px: float
+    spike_cell: list[int]
+    t_spike_ns: list[int]
+    spike_frame: list[float]
+    evoked: list[bool]
+    t_light_ns: list[int]
+    sample: dict[str, Any] | None
+
+
+class ClockHeader(Header, kw_only=True):
+    """Topic ``clock``: how another host's clock relates to this one."""
+
+    peer: str
+    offset_ns: int
+    uncertainty_ns: int
+
+
+class HealthHeader(Header, kw_only=True):
+    """Topic ``health``, ten times a second from every service."""
+
+    state: str
+    dropped: int
+    gaps: int
+    late: int
+    queue: int
+    rss_bytes: int
+    latency_ms: dict[str, dict[str, float]]
+
+
+class LogHeader(Header, kw_only=True):
+    """Topic ``log``: a sentence for people."""
+
+    level: str
+    text: str
+    fields: dict[str, Any]
+
+
+class AckHeader(Header, kw_only=True):
+    """Topic ``ack`` from the recorder where the source may not run ahead: the frame now in the journal."""
+
+    plane: int
+    frame: int
+
+
+HEADERS: dict[str, type[Header]] = {
+    "frame": FrameHeader,
+    "spikes": SpikesHeader,
+    "activity": ActivityHeader,
+    "stim": StimHeader,
+    "sync": SyncHeader,
+    "session": SessionHeader,
+    "rois": RoisHeader,
+    "state": StateHeader,
+    "light": LightHeader,
+    "truth": TruthHeader,
+    "clock": ClockHeader,
+    "health": HealthHeader,
+    "log": LogHeader,
+    "ack": AckHeader,
+}
+"""First word of a topic -> its header."""
+
+_DECODERS = {name: msgspec.msgpack.Decoder(header) for name, header in HEADERS.items()}
+_ENCODER = msgspec.msgpack.Encoder()
+
+H = TypeVar("H", bound=Header)
+
+
+def topic_name(topic: str) -> str:
+    """First word of a topic: ``frame`` of ``frame.0.1``."""
+    return topic.partition(".")[0]
+
+
+def encode(header: Header) -> bytes:
+    """Header as a MessagePack map."""
+    return _ENCODER.encode(header)
+
+
+def decode(topic: str, data: bytes | memoryview) -> Header:
+    """Validated header of a topic.
+
+    Raises
+    ------
+    MessageError
+        Unknown topic, missing or mistyped key, or another wire version.
+    """
+    decoder = _DECODERS.get(topic_name(topic))
+    if decoder is None:
+        raise MessageError(f"unknown topic {topic!r}", f"known: {', '.join(HEADERS)}")
+    try:
+        header = decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise MessageError(f"topic {topic!r}: {error}") from error
+    if header.v != WIRE_VERSION:
+        raise MessageError(f"topic {topic!r}: wire version {header.v}, this program speaks {WIRE_VERSION}")
+    return header
+
+
+def decode_as(kind: type[H], topic: str, data: bytes | memoryview) -> H:
+    """Header of a topic whose kind the caller knows.
+
+    Raises
+    ------
+    MessageError
+        As `decode`, or the topic has another kind of header.
+    """
+    header = decode(topic, data)
+    if not isinstance(header, kind):
+        raise MessageError(f"topic {topic!r} carries {type(header).__name__}, not {kind.__name__}")
+    return header

@@ -1,0 +1,210 @@
+"""Schema of a rig YAML: frozen, unknown keys refused, a unit in every key, limits without defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from rt_engine.interfaces.errors import ConfigError
+from rt_engine.interfaces.sample_config import SampleConfig
+
+
+class Strict(BaseModel):
+    """Base of all config sections."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class VirtualMicroscope(Strict):
+    """The virtual rig: simulated cells that answer the light. `pace: max` renders as fast as it is consumed."""
+
+    driver: Literal["virtual"]
+    frame_rate_hz: float = Field(30.0, gt=0, le=1000)
+    n_lines: int = Field(512, ge=32, le=4096)
+    pixels_per_line: int = Field(512, ge=32, le=4096)
+    um_per_px: float = Field(0.8, gt=0)
+    pace: Literal["real_time", "max"] = "real_time"
+    sample: SampleConfig = SampleConfig()
+
+
+class ReplayMicroscope(Strict):
+    """Frames of a movie file or of a recorded session. `speed` 1 is real time; `max` as fast as it is consumed."""
+
+    driver: Literal["replay"]
+    path: str
+    frame_rate_hz: float | None = Field(None, gt=0)
+    channel: int = Field(0, ge=0)
+    um_per_px: float | None = Field(None, gt=0)
+    speed: float | Literal["max"] = 1.0
+
+
+class StreamMicroscope(Strict):
+    """A program outside spikeloop that publishes `frame` messages; size and rate come from the messages."""
+
+    driver: Literal["stream"]
+    endpoint: str = "tcp://127.0.0.1:5999"
+    um_per_px: float | None = Field(None, gt=0)
+
+
+MicroscopeConfig = Annotated[
+    VirtualMicroscope | ReplayMicroscope | StreamMicroscope, Field(discriminator="driver")
+]
+
+
+class ExclusionZone(Strict):
+    """A disc of the template that light may never target."""
+
+    y_px: float
+    x_px: float
+    radius_px: float = Field(gt=0)
+
+
+class Limits(Strict):
+    """Bounds of one output. Every one is required: there is no safe default for an animal."""
+
+    max_power_mw: float = Field(gt=0)
+    max_width_ms: float = Field(gt=0)
+    max_rate_hz: float = Field(gt=0)
+    max_duty: float = Field(gt=0, le=1)
+    duty_window_s: float = Field(gt=0)
+    max_energy_per_target_mj: float = Field(gt=0)
+    energy_window_s: float = Field(gt=0)
+    max_total_energy_mj: float = Field(gt=0)
+    min_gap_ms: float = Field(ge=0)
+    max_decision_age_ms: float = Field(gt=0)
+    exclusion_zones: tuple[ExclusionZone, ...]
+
+
+class VirtualOutput(Strict):
+    """Light that exists only on the wire: the virtual sample answers it, nothing else does."""
+
+    driver: Literal["virtual"]
+    limits: Limits
+
+
+
+
+class InferenceConfig(Strict):
+    """How traces become decisions. `hold_frames: null` takes the indicator's default."""
+
+    indicator: str = "jGCaMP8m"
+    hold_frames: int | None = Field(None, ge=0, le=30)
+    false_alarms_per_min: float = Field(0.5, gt=0, le=60)
+    neuropil_coefficient: float = Field(0.7, ge=0, le=1)
+    max_shift_px: float = Field(8.0, gt=0, le=64)
+    max_backlog_frames: int = Field(32, ge=1, le=1000)
+
+
+class RecordingConfig(Strict):
+    """What the journal keeps, and how often it reaches the disk."""
+
+    frames: Literal["all", "none"] = "all"
+    flush_s: float = Field(0.2, gt=0, le=0.2)
+    min_free_mb: float = Field(500.0, gt=0)
+
+
+class Ports(Strict):
+    """TCP ports on `host`; inference uses one for each plane from `inference` upwards."""
+
+    host: str = "127.0.0.1"
+    control: int = Field(5570, ge=1024, le=65535)
+    acquisition: int = Field(5571, ge=1024, le=65535)
+    inference: int = Field(5572, ge=1024, le=65535)
+    stimulation: int = Field(5560, ge=1024, le=65535)
+    stimulation_control: int = Field(5561, ge=1024, le=65535)
+    recording: int = Field(5562, ge=1024, le=65535)
+    telemetry: int = Field(5563, ge=1024, le=65535)
+    supervisor: int = Field(5564, ge=1024, le=65535)
+    recorder_inlet: int = Field(5565, ge=1024, le=65535)
+
+    def endpoint(self, name: str) -> str:
+        """``tcp://host:port`` of one of the fields."""
+        return f"tcp://{self.host}:{getattr(self, name)}"
+
+    def all_ports(self) -> dict[str, int]:
+        """Every port by name."""
+        return {name: value for name, value in self.model_dump().items() if name != "host"}
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Ports:
+        seen: dict[int, str] = {}
+        for name, port in self.all_ports().items():
+            if port in seen:
+                raise ValueError(f"{name} and {seen[port]} are both {port}")
+            seen[port] = name
+        return self
+
+    @model_validator(mode="after")
+    def _loopback(self) -> Ports:
+        if self.host not in ("127.0.0.1", "localhost", "::1"):
+            raise ValueError(f"host {self.host} is beyond loopback, which needs keys; use 127.0.0.1")
+        return self
+
+
+class RigConfig(Strict):
+    """One rig: microscope, inference, outputs with their limits, recording and ports."""
+
+    schema_version: Literal[1]
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    description: str = ""
+    microscope: MicroscopeConfig
+    inference: InferenceConfig = InferenceConfig()
+    outputs: dict[str, VirtualOutput]
+    protocol: str | None = None
+    recording: RecordingConfig = RecordingConfig()
+    ports: Ports = Ports()
+    subject: str | None = None
+    max_idle_s: float = Field(10.0, gt=0)
+
+    @property
+    def all_outputs_virtual(self) -> bool:
+        """True if no output can emit real light."""
+        return all(output.driver == "virtual" for output in self.outputs.values())
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping, safely loaded.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing, is no YAML, or holds no mapping.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", file=str(path)) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"is not valid YAML: {' '.join(str(error).split())}", file=str(path)) from error
+    if not isinstance(data, dict):
+        raise ConfigError("must hold a mapping of keys to values", file=str(path))
+    return data
+
+
+def config_error(file: str, error: ValidationError) -> ConfigError:
+    """First finding of a validation as one line: file, key, and what is allowed."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    what = {
+        "missing": "is required and missing",
+        "extra_forbidden": "is not a known key",
+    }.get(first["type"], f"{first['msg'][:1].lower()}{first['msg'][1:]}, got {first.get('input')!r}")
+    return ConfigError(what + more, file=file, key=key)
+
+
+def load_rig(path: Path) -> RigConfig:
+    """Read and check a rig file.
+
+    Raises
+    ------
+    ConfigError
+        Naming the file, the key, and what is allowed.
+    """
+    try:
+        return RigConfig.model_validate(read_yaml(path))
+    except ValidationError as error:
+        raise config_error(str(path), error) from error

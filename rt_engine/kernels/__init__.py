@@ -1,0 +1,1 @@
+"""Compiled kernels: pure functions over the caller's arrays, one method a file."""

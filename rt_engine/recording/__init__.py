@@ -1,0 +1,1 @@
+"""The session journal: writing, reading, recovery, summary and report."""

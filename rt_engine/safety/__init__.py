@@ -1,0 +1,1 @@
+"""Limits, dose ledger and interlock: the only way to an output."""

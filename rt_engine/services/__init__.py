@@ -1,0 +1,1 @@
+"""The five processes and their supervisor: the only place where parts are wired together."""

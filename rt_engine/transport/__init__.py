@@ -1,0 +1,1 @@
+"""ZeroMQ sockets, sequence numbers and loss accounting."""
