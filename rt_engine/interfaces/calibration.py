@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -163,7 +164,7 @@ def load_calibration(path: Path) -> Calibration:
         with h5py.File(path, "r") as file:
             if file.attrs.get("format") != FORMAT:
                 raise CalibrationError(f"not a {FORMAT} file", "make it with `spikeloop calibrate`", file=str(path))
-            values = {}
+            values: dict[str, Any] = {}
             for field in fields(Calibration):
                 if field.name in file:
                     values[field.name] = np.ascontiguousarray(file[field.name][()])

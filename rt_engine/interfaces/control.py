@@ -10,8 +10,9 @@ import msgspec
 from rt_engine.interfaces.errors import MessageError, SpikeloopError
 
 COMMANDS = (
-    "describe status arm disarm start stop pause trip reset set_protocol set_threshold calibrate rois_edit mark shutdown"
-).split()
+    *("describe", "status", "arm", "disarm", "start", "stop", "pause", "trip", "reset"),
+    *("set_protocol", "set_threshold", "calibrate", "rois_edit", "mark", "shutdown"),
+)
 """Commands that any client may send; services among themselves use a few more."""
 
 

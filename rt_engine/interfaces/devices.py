@@ -49,8 +49,11 @@ class FrameInfo:
 class Microscope(Protocol):
     """A source of frames. The constructor touches no hardware; `stop` and `close` never raise and may be repeated."""
 
-    def open(self) -> FrameGeometry:
-        """Connect; called once before `start`. Raises DeviceError or MovieError."""
+    def open(self) -> FrameGeometry | None:
+        """Connect, and say what will be delivered; None while that is not known yet: call again.
+
+        Returns within 0.2 s. Raises DeviceError or MovieError.
+        """
         ...
 
     def start(self) -> None:
@@ -78,9 +81,7 @@ class Microscope(Protocol):
 class AnswersLight(Protocol):
     """A sample that reacts to stimulation light and knows its own truth: the virtual rig."""
 
-    def receive_light(
-        self, t_on_ns: int, width_us: int, power_uw: list[int], targets_yx_px: list[list[float]]
-    ) -> None:
+    def receive_light(self, t_on_ns: int, width_us: int, power_uw: list[int], targets_yx_px: list[list[float]]) -> None:
         """Light that reached the sample; called on the acquisition thread between two reads."""
         ...
 

@@ -90,6 +90,10 @@ class LimitError(SpikeloopError):
         self.limit = limit
 
 
+class SafetyError(SpikeloopError):
+    """The interlock, its ledger or its log refuses to go on; nothing is lit."""
+
+
 class ServiceError(SpikeloopError):
     """A service did not start, stopped answering, or died."""
 

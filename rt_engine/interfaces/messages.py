@@ -123,6 +123,7 @@ class StimHeader(Header, kw_only=True):
     plane: int
     frame: int
     roi_ids: list[int]
+    target_ids: list[int] = msgspec.field(default_factory=list)
     pattern_id: str | None
     t_scan_ns: int
     t_decided_ns: int

@@ -49,9 +49,7 @@ class StreamMicroscope(Strict):
     um_per_px: float | None = Field(None, gt=0)
 
 
-MicroscopeConfig = Annotated[
-    VirtualMicroscope | ReplayMicroscope | StreamMicroscope, Field(discriminator="driver")
-]
+MicroscopeConfig = Annotated[VirtualMicroscope | ReplayMicroscope | StreamMicroscope, Field(discriminator="driver")]
 
 
 class ExclusionZone(Strict):
@@ -83,8 +81,6 @@ class VirtualOutput(Strict):
 
     driver: Literal["virtual"]
     limits: Limits
-
-
 
 
 class InferenceConfig(Strict):

@@ -1,0 +1,155 @@
+"""Replay: the frames of a movie or of a recorded session, delivered as a microscope would."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rt_engine.interfaces.clock import NS_PER_S, Clock
+from rt_engine.interfaces.devices import FrameGeometry, FrameInfo
+from rt_engine.interfaces.errors import DeviceError, SourceEnded
+from rt_engine.interfaces.rig_config import ReplayMicroscope as ReplayConfig
+
+
+class MovieLike(Protocol):
+    """What replay needs of a movie; `drivers.microscopes.movie_file.Movie` is one, a recorded session another."""
+
+    n_frames: int
+    n_lines: int
+    pixels_per_line: int
+    dtype: str
+    frame_rate_hz: float | None
+    um_per_px: float | None
+    adc_max: int | None
+
+    def require_frame_rate(self) -> float:
+        """Frames per second; raises MovieError if unknown."""
+        ...
+
+    def read(self, index: int) -> NDArray[Any]:
+        """Frame `index`; raises MovieError."""
+        ...
+
+    def close(self) -> None:
+        """Release the file."""
+        ...
+
+
+class ReplayMicroscope:
+    """Frames of a file, paced by the clock: frame i is there at (i + 1) / rate after `start`.
+
+    Parameters
+    ----------
+    config : rig_config.ReplayMicroscope
+        `speed` 1 is real time, 2 twice as fast, ``"max"`` as fast as frames are read.
+    clock : Clock
+    opener : callable
+        From the configured path to an open movie; raises MovieError.
+    start_frame : int
+        First frame delivered; frames keep their number in the file.
+    wait : callable
+        Sleeps that many seconds.
+
+    Notes
+    -----
+    Deadlines are absolute, so a late read delays nothing after it. `t_scan_ns` is the deadline, when the last line
+    would have been scanned; at ``"max"`` it is the moment of delivery.
+    """
+
+    def __init__(
+        self,
+        config: ReplayConfig,
+        clock: Clock,
+        opener: Callable[[str], MovieLike],
+        *,
+        start_frame: int = 0,
+        wait: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._opener = opener
+        self._start_frame = start_frame
+        self._wait = wait
+        self._movie: MovieLike | None = None
+        self._next_frame = start_frame
+        self._t_start_ns = 0
+        self._period_ns = 0.0
+        self._running = False
+
+    def open(self) -> FrameGeometry:
+        """Open the file.
+
+        Raises
+        ------
+        MovieError
+            It cannot be read, or its frame rate is unknown.
+        """
+        self.close()
+        movie = self._opener(self._config.path)
+        self._movie = movie
+        rate_hz = self._config.frame_rate_hz or movie.require_frame_rate()
+        if self._config.speed != "max":
+            self._period_ns = NS_PER_S / (rate_hz * self._config.speed)
+        return FrameGeometry(
+            n_lines=movie.n_lines,
+            pixels_per_line=movie.pixels_per_line,
+            dtype=movie.dtype,
+            frame_rate_hz=rate_hz,
+            adc_max=movie.adc_max,
+            um_per_px=self._config.um_per_px or movie.um_per_px,
+            channels=(self._config.channel,),
+        )
+
+    def start(self) -> None:
+        """Begin at `start_frame`, or go on after the last frame delivered."""
+        self._t_start_ns = self._clock.now_ns() - round(self._next_frame * self._period_ns)
+        self._running = True
+
+    def read(self, buffer: NDArray[Any], timeout_s: float) -> FrameInfo | None:
+        """Copy the next frame into `buffer` (shape (n_lines, pixels_per_line), overwritten) when it is due.
+
+        Raises
+        ------
+        SourceEnded
+            The last frame has been delivered.
+        DeviceError
+            `open` and `start` were not called.
+        MovieError
+            The frame cannot be decoded.
+        """
+        if self._movie is None or not self._running:
+            raise DeviceError("replay", "read before open and start")
+        if self._next_frame >= self._movie.n_frames:
+            raise SourceEnded(f"{self._config.path}: all {self._movie.n_frames} frames have been delivered")
+        due_ns = self._t_start_ns + round((self._next_frame + 1) * self._period_ns)
+        if self._period_ns:
+            wait_s = (due_ns - self._clock.now_ns()) / NS_PER_S
+            if wait_s > timeout_s:
+                self._wait(timeout_s)
+                return None
+            if wait_s > 0:
+                self._wait(wait_s)
+        np.copyto(buffer, self._movie.read(self._next_frame))
+        frame = self._next_frame
+        self._next_frame += 1
+        return FrameInfo(
+            frame=frame,
+            t_scan_ns=due_ns if self._period_ns else self._clock.now_ns(),
+            channel=self._config.channel,
+            n_lines=self._movie.n_lines,
+        )
+
+    def stop(self) -> None:
+        """Stop delivering; `start` goes on where it stopped."""
+        self._running = False
+
+    def close(self) -> None:
+        """Release the file; may be repeated."""
+        self._running = False
+        if self._movie is not None:
+            self._movie.close()
+            self._movie = None

@@ -1,0 +1,147 @@
+"""Replay of a recorded session: its frames with their own numbers, flags and gaps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rt_engine.interfaces.clock import NS_PER_S, Clock
+from rt_engine.interfaces.devices import FrameGeometry, FrameInfo
+from rt_engine.interfaces.errors import DeviceError, MovieError, SourceEnded
+from rt_engine.interfaces.messages import FrameHeader, Mode, SpikesHeader
+from rt_engine.interfaces.rig_config import ReplayMicroscope as ReplayConfig
+from rt_engine.recording.reader import open_session
+
+Lines = tuple[FrameHeader, NDArray[Any]]
+
+
+class SessionReplay:
+    """Fulfils `interfaces.devices.Microscope` with the frames of a session from the first live one on.
+
+    Parameters
+    ----------
+    config : rig_config.ReplayMicroscope
+        `path` is the session folder.
+    clock : Clock
+    wait : callable
+        Sleeps that many seconds.
+
+    Notes
+    -----
+    At real time a frame is there as long after the first as it was scanned after it, so gaps keep their length.
+    """
+
+    def __init__(self, config: ReplayConfig, clock: Clock, wait: Callable[[float], None] = time.sleep) -> None:
+        self._config = config
+        self._clock = clock
+        self._wait = wait
+        self._lines: Iterator[Lines] = iter(())
+        self._next: Lines | None = None
+        self._t_start_ns = 0
+        self._t_first_ns = 0
+        self._running = False
+
+    def open(self) -> FrameGeometry:
+        """Find the first live frame.
+
+        Raises
+        ------
+        MovieError
+            The session holds no frames, or never went live.
+        RecordingError
+            There is no journal.
+        """
+        first_live = self._first_live_frame()
+        self._lines = self._from(first_live)
+        self._next = next(self._lines, None)
+        if self._next is None:
+            raise MovieError("holds no live frames", "record with frames: all", file=self._config.path)
+        header = self._next[0]
+        self._t_first_ns = header.t_scan_ns
+        if not header.frame_period_ns:
+            raise MovieError("does not say its frame rate", "give it with --frame-rate-hz", file=self._config.path)
+        return FrameGeometry(
+            n_lines=header.lines_per_frame,
+            pixels_per_line=header.pixels_per_line,
+            dtype=header.dtype,
+            frame_rate_hz=NS_PER_S / header.frame_period_ns,
+            adc_max=header.adc_max,
+            offset=header.offset,
+            um_per_px=self._config.um_per_px,
+            channels=(header.channel,),
+            line_period_ns=header.line_period_ns,
+        )
+
+    def start(self) -> None:
+        """The next frame is due one frame period from now."""
+        self._t_start_ns = self._clock.now_ns()
+        if self._next is not None:
+            self._t_first_ns = self._next[0].t_scan_ns - (self._next[0].frame_period_ns or 0)
+        self._running = True
+
+    def read(self, buffer: NDArray[Any], timeout_s: float) -> FrameInfo | None:
+        """Copy the next lines into `buffer` when they are due.
+
+        Raises
+        ------
+        SourceEnded
+            The last frame has been delivered.
+        DeviceError
+            `open` and `start` were not called.
+        """
+        if not self._running:
+            raise DeviceError("replay", "read before open and start")
+        if self._next is None:
+            raise SourceEnded(f"{self._config.path}: all frames have been delivered")
+        header, lines = self._next
+        t_scan_ns = self._clock.now_ns()
+        if self._config.speed != "max":
+            due_ns = self._t_start_ns + round((header.t_scan_ns - self._t_first_ns) / self._config.speed)
+            wait_s = (due_ns - t_scan_ns) / NS_PER_S
+            if wait_s > timeout_s:
+                self._wait(timeout_s)
+                return None
+            if wait_s > 0:
+                self._wait(wait_s)
+            t_scan_ns = due_ns
+        np.copyto(buffer[header.line0 : header.line0 + header.n_lines], lines)
+        self._next = next(self._lines, None)
+        return FrameInfo(
+            frame=header.frame,
+            t_scan_ns=t_scan_ns,
+            plane=header.plane,
+            channel=header.channel,
+            volume=header.volume,
+            line0=header.line0,
+            n_lines=header.n_lines,
+            t_scan_uncertainty_ns=header.t_scan_uncertainty_ns,
+            t_device_s=header.t_device_s,
+            flags=header.flags,
+            blanked=tuple((first, n) for first, n in header.blanked),
+        )
+
+    def stop(self) -> None:
+        """Stop delivering; `start` goes on where it stopped."""
+        self._running = False
+
+    def close(self) -> None:
+        """Release the files; may be repeated."""
+        self._running = False
+        self._lines, self._next = iter(()), None
+
+    def _first_live_frame(self) -> int:
+        for message in open_session(Path(self._config.path)).messages("spikes"):
+            header = message.header
+            if isinstance(header, SpikesHeader) and header.mode is Mode.LIVE:
+                return header.frame
+        raise MovieError("never went live", "calibrate from it, or replay a session that did", file=self._config.path)
+
+    def _from(self, first_frame: int) -> Iterator[Lines]:
+        for header, lines in open_session(Path(self._config.path)).frames(0, self._config.channel):
+            if header.frame >= first_frame:
+                yield header, lines

@@ -1,0 +1,137 @@
+"""What the writers of TIFF movies say about rate, pixel size, channels and range, each in its own way."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+import tifffile
+
+_TIME_UNIT_S = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "min": 60.0}
+_LENGTH_UNIT_UM = {"µm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "micron": 1.0, "microns": 1.0, "\\u00B5m": 1.0}
+
+
+@dataclass(frozen=True, slots=True)
+class TiffMetadata:
+    """What is known; None where the file does not say.
+
+    `n_interleaved` is the number of channels in a file whose pages carry no axes (ScanImage), else 1.
+    """
+
+    frame_rate_hz: float | None = None
+    um_per_px: float | None = None
+    adc_max: int | None = None
+    n_interleaved: int = 1
+    n_planes: int = 1
+
+
+def read_tiff_metadata(tiff: tifffile.TiffFile) -> TiffMetadata:
+    """Metadata of an open TIFF by its writer: ScanImage, OME, ImageJ, or JSON in the description."""
+    page = tiff.pages.first
+    software = _text(page, "Software")
+    description = _text(page, "ImageDescription")
+    if re.search(r"^(SI|scanimage\.SI\d?)\.", software + "\n" + description, re.MULTILINE):
+        return _scanimage(tiff, software + "\n" + description)
+    if tiff.is_ome:
+        return _ome(description)
+    if tiff.is_imagej:
+        metadata = dict(tiff.imagej_metadata or {})
+        return TiffMetadata(_rate_of(metadata), _imagej_um_per_px(page, metadata))
+    return TiffMetadata(_rate_of(_json(description)))
+
+
+def _text(page: tifffile.TiffPage, tag: str) -> str:
+    found = page.tags.get(tag)
+    return found.value if found is not None and isinstance(found.value, str) else ""
+
+
+def _positive(value: object) -> float | None:
+    """A positive finite number, or None."""
+    if not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if 0.0 < number < float("inf") else None
+
+
+def _inverse(value: float | None) -> float | None:
+    return 1.0 / value if value else None
+
+
+def _json(text: str) -> dict[str, object]:
+    try:
+        data = json.loads(text)
+    except ValueError:
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _rate_of(metadata: dict[str, object]) -> float | None:
+    """Frames per second from the keys that ImageJ and tifffile use: `fps`, or `finterval` in seconds."""
+    return _positive(metadata.get("fps")) or _inverse(_positive(metadata.get("finterval")))
+
+
+def _imagej_um_per_px(page: tifffile.TiffPage, metadata: dict[str, object]) -> float | None:
+    unit = _LENGTH_UNIT_UM.get(str(metadata.get("unit", "")))
+    resolution = page.tags.get("XResolution")
+    if unit is None or resolution is None or not resolution.value[0]:
+        return None
+    return unit * float(resolution.value[1]) / float(resolution.value[0])
+
+
+def _ome(description: str) -> TiffMetadata:
+    try:
+        pixels = ElementTree.fromstring(description).find(".//{*}Pixels")
+    except ElementTree.ParseError:
+        return TiffMetadata()
+    if pixels is None:
+        return TiffMetadata()
+    size = _positive(pixels.get("PhysicalSizeX"))
+    unit_um = _LENGTH_UNIT_UM.get(pixels.get("PhysicalSizeXUnit", "µm"))
+    step = _positive(pixels.get("TimeIncrement"))
+    interval_s = step * _TIME_UNIT_S.get(pixels.get("TimeIncrementUnit", "s"), 1.0) if step else None
+    if interval_s is None:
+        stamps = {int(plane.get("TheT", "0")): _positive(plane.get("DeltaT")) or 0.0 for plane in pixels.iter("{*}Plane")}
+        last = max(stamps, default=0)
+        interval_s = (stamps[last] - stamps.get(0, 0.0)) / last if last else None
+    bits = _positive(pixels.get("SignificantBits"))
+    return TiffMetadata(
+        _inverse(interval_s if interval_s and interval_s > 0 else None),
+        size * unit_um if size and unit_um else None,
+        2 ** int(bits) - 1 if bits else None,
+    )
+
+
+def _scanimage(tiff: tifffile.TiffFile, header: str) -> TiffMetadata:
+    def value(key: str) -> str:
+        found = re.search(rf"\.{key} *= *(.*?) *$", header, re.MULTILINE)
+        return found.group(1).strip() if found else ""
+
+    pixels = _positive(value("hRoiManager.pixelsPerLine"))
+    fov = re.findall(r"-?[\d.]+", value("hRoiManager.imagingFovUm"))
+    xs = [float(number) for number in fov[0::2]]
+    bits = re.search(r"\d+", value("hChannels.channelAdcResolution"))
+    per_volume = _positive(value("hStackManager.numFramesPerVolume")) or 1
+    volumes = value("hFastZ.enable") == "true"
+    return TiffMetadata(
+        frame_rate_hz=_positive(value(r"(?:hRoiManager\.)?scanFrameRate")),
+        um_per_px=(max(xs) - min(xs)) / pixels if xs and pixels and max(xs) > min(xs) else None,
+        adc_max=2 ** (int(bits.group()) - 1) - 1 if bits else None,
+        n_interleaved=_interleaved_channels(tiff, value("hChannels.channelSave") or value("channelsSave")),
+        n_planes=int(per_volume) if volumes else 1,
+    )
+
+
+def _interleaved_channels(tiff: tifffile.TiffFile, channel_save: str) -> int:
+    """Channels in turn: pages that carry the same frame number; without numbers, what the header says was saved."""
+    numbers = []
+    for index in range(min(len(tiff.pages), 9)):
+        found = re.search(r"frameNumbers? *= *(\d+)", _text(tiff.pages.get(index), "ImageDescription"))
+        if not found:
+            return max(len(re.findall(r"\d+", channel_save)), 1)
+        numbers.append(found.group(1))
+    return max(numbers.count(numbers[0]), 1)

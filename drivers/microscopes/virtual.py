@@ -1,0 +1,210 @@
+"""The virtual sample as a microscope: frames in real time or as fast as they are consumed, and their truth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.virtual_rig.sample import FrameTruth, VirtualSample
+from rt_engine.interfaces.clock import NS_PER_S, NS_PER_US, Clock
+from rt_engine.interfaces.devices import FrameGeometry, FrameInfo
+from rt_engine.interfaces.errors import DeviceError
+from rt_engine.interfaces.events import FrameFlag
+from rt_engine.interfaces.rig_config import VirtualMicroscope as VirtualConfig
+
+FIRST_RENDER_NS = 20_000_000
+"""Guess of how long a frame takes to draw, before one has been drawn."""
+RENDER_MARGIN = 1.3
+PAUSE_NS = NS_PER_S
+"""Reads later than this count as a pause of the scan, not as lateness to be made up for."""
+
+
+class VirtualMicroscope:
+    """Fulfils `interfaces.devices.Microscope` and `AnswersLight`.
+
+    Parameters
+    ----------
+    config : rig_config.VirtualMicroscope
+    clock : Clock
+    sleep : callable
+        Waits that many seconds; a test hands in one that moves its clock.
+
+    Notes
+    -----
+    Pace ``real_time``: frame k is scanned until t0 + (k + 1)/rate, absolute, and never handed out before; its drawing
+    begins just early enough to be ready then, so light that arrives until shortly before still shows in it. When nobody
+    has read for more than a second the scan counts as paused: numbering and sample time go on where they stopped.
+    Pace ``max``: a frame is drawn at each read; light acts at the end of the last frame drawn.
+    """
+
+    def __init__(self, config: VirtualConfig, clock: Clock, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._config = config
+        self._clock = clock
+        self._sleep = sleep
+        self._real_time = config.pace == "real_time"
+        self._sample: VirtualSample | None = None
+        self._frame: NDArray[np.uint16] = np.zeros((0, 0), dtype=np.uint16)
+        self._drawn: tuple[FrameTruth, int] | None = None
+        self._delivered: tuple[FrameTruth, int] | None = None
+        self._running = False
+        self._t0_ns = 0
+        self._render_ns = FIRST_RENDER_NS
+
+    def open(self) -> FrameGeometry:
+        """Plant the sample (once) and tell its geometry."""
+        config = self._config
+        if self._sample is None:
+            self._sample = VirtualSample(
+                config.sample, config.n_lines, config.pixels_per_line, config.um_per_px, config.frame_rate_hz
+            )
+            self._frame = np.zeros((config.n_lines, config.pixels_per_line), dtype=np.uint16)
+        return FrameGeometry(
+            n_lines=config.n_lines,
+            pixels_per_line=config.pixels_per_line,
+            dtype="u2",
+            frame_rate_hz=config.frame_rate_hz,
+            adc_max=self._sample.adc_max_counts,
+            offset=config.sample.detector.offset_counts,
+            um_per_px=config.um_per_px,
+            line_period_ns=round(NS_PER_S / config.frame_rate_hz / config.n_lines),
+        )
+
+    def start(self) -> None:
+        """Begin to scan, or go on where `stop` left off."""
+        sample = self._opened()
+        if not self._running:
+            self._running = True
+            self._t0_ns = self._clock.now_ns() - self._sample_ns(sample.next_frame)
+
+    def read(self, buffer: NDArray[Any], timeout_s: float) -> FrameInfo | None:
+        """Fill `buffer` (uint16, shape (n_lines, pixels_per_line), overwritten) with the next frame.
+
+        Returns None when its scan has not ended within `timeout_s`. Waits asleep.
+
+        Raises
+        ------
+        DeviceError
+            The microscope has not been opened and started.
+        """
+        sample = self._opened()
+        if not self._running:
+            raise DeviceError("virtual microscope", "read before start")
+        give_up_ns = self._clock.now_ns() + int(timeout_s * NS_PER_S)
+        if self._drawn is None:
+            self._skip_pause(sample)
+            if self._real_time and not self._wait(
+                self._scan_end_ns(sample.next_frame) - int(RENDER_MARGIN * self._render_ns), give_up_ns
+            ):
+                return None
+            self._drawn = self._draw(sample)
+        truth, drawn_ns = self._drawn
+        scanned_ns = drawn_ns
+        if self._real_time:
+            scanned_ns = max(self._scan_end_ns(truth.frame), drawn_ns)
+            if not self._wait(scanned_ns, give_up_ns):
+                return None
+        buffer[...] = self._frame
+        self._drawn, self._delivered = None, (truth, scanned_ns)
+        return FrameInfo(
+            frame=truth.frame,
+            t_scan_ns=scanned_ns,
+            n_lines=self._config.n_lines,
+            t_scan_uncertainty_ns=0,
+            flags=int(FrameFlag.ARTEFACT) if truth.blanked else 0,
+            blanked=truth.blanked,
+        )
+
+    def stop(self) -> None:
+        """Stop scanning."""
+        self._running = False
+
+    def close(self) -> None:
+        """Forget the sample."""
+        self._running = False
+        self._sample = self._drawn = self._delivered = None
+
+    def receive_light(self, t_on_ns: int, width_us: int, power_uw: list[int], targets_yx_px: list[list[float]]) -> None:
+        """One pulse on all targets; acts at the end of the last frame drawn where it comes later than that."""
+        sample = self._opened()
+        horizon_s = sample.next_frame / self._config.frame_rate_hz
+        t_s = (t_on_ns - self._t0_ns) / NS_PER_S if self._real_time else horizon_s
+        power_mw = np.array(power_uw, dtype=np.float64) / 1000
+        targets = np.array(targets_yx_px, dtype=np.float64).reshape(-1, 2)
+        sample.receive_light(t_s, width_us * NS_PER_US / NS_PER_S, power_mw, targets)
+
+    def describe_sample(self) -> dict[str, Any]:
+        """Planted cells: lists of equal length, see `messages.TruthHeader`; `p50_mw` besides."""
+        sample = self._opened()
+        somata = sample.somata
+        rate_hz = sample.spikes.rate_hz if self._config.sample.spontaneous else np.zeros(len(somata.y_px))
+        return {
+            "cell": list(range(len(somata.y_px))),
+            "y_px": somata.y_px.tolist(),
+            "x_px": somata.x_px.tolist(),
+            "radius_px": somata.radius_px.tolist(),
+            "a_over_sigma": sample.a_over_sigma.tolist(),
+            "rate_hz": rate_hz.tolist(),
+            "opsin": [True] * len(somata.y_px),
+            "p50_mw": sample.opsin.p50_mw.tolist(),
+        }
+
+    def take_truth(self) -> dict[str, Any]:
+        """What happened in the frame just read.
+
+        Raises
+        ------
+        DeviceError
+            No frame has been read.
+        """
+        if self._delivered is None:
+            raise DeviceError("virtual microscope", "no frame has been read yet")
+        truth, scanned_ns = self._delivered
+        end_ns = self._scan_end_ns(truth.frame) if self._real_time else scanned_ns
+        return {
+            "shift_y_px": truth.shift_y_px,
+            "shift_x_px": truth.shift_x_px,
+            "spike_cell": truth.spike_cell.tolist(),
+            "t_spike_ns": self._host_ns(truth, truth.spike_frame, end_ns),
+            "spike_frame": truth.spike_frame.tolist(),
+            "evoked": truth.evoked.tolist(),
+            "t_light_ns": self._host_ns(truth, truth.light_frame, end_ns),
+        }
+
+    def _opened(self) -> VirtualSample:
+        if self._sample is None:
+            raise DeviceError("virtual microscope", "is not open")
+        return self._sample
+
+    def _sample_ns(self, frame: float) -> int:
+        return round(frame * NS_PER_S / self._config.frame_rate_hz)
+
+    def _scan_end_ns(self, frame: int) -> int:
+        return self._t0_ns + self._sample_ns(frame + 1)
+
+    def _host_ns(self, truth: FrameTruth, frames: NDArray[np.float64], end_ns: int) -> list[int]:
+        return [max(0, end_ns + self._sample_ns(float(f) - truth.frame - 1)) for f in frames]
+
+    def _skip_pause(self, sample: VirtualSample) -> None:
+        now_ns = self._clock.now_ns()
+        if self._real_time and now_ns - self._scan_end_ns(sample.next_frame) > PAUSE_NS:
+            self._t0_ns = now_ns - self._sample_ns(sample.next_frame)
+
+    def _wait(self, until_ns: int, give_up_ns: int) -> bool:
+        """Sleep until `until_ns`, or until `give_up_ns` if that is earlier; True if `until_ns` has come."""
+        while (now_ns := self._clock.now_ns()) < until_ns:
+            if now_ns >= give_up_ns:
+                return False
+            self._sleep((min(until_ns, give_up_ns) - now_ns) / NS_PER_S)
+        return True
+
+    def _draw(self, sample: VirtualSample) -> tuple[FrameTruth, int]:
+        begin_ns = self._clock.now_ns()
+        truth = sample.render(sample.next_frame, self._frame)
+        end_ns = self._clock.now_ns()
+        took_ns = end_ns - begin_ns
+        self._render_ns = max(took_ns, (31 * self._render_ns + took_ns) // 32)
+        return truth, end_ns

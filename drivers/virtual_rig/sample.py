@@ -1,0 +1,307 @@
+"""The virtual sample: planted cells that fire, glow, move, bleach and answer light; its frames and its truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from drivers.virtual_rig.light_record import LightRecord
+from drivers.virtual_rig.motion import Motion
+from drivers.virtual_rig.neuropil import Neuropil
+from drivers.virtual_rig.opsin import Opsin
+from drivers.virtual_rig.planting import (
+    background_photons,
+    cell_photons,
+    place_centres,
+    plant_somata,
+    vessel_shadow,
+)
+from rt_engine.interfaces.sample_config import SampleConfig, SpikingConfig
+from rt_engine.kernels.render import add_cells, detect, draw_background
+from rt_engine.models.forward import CalciumPopulation
+from rt_engine.models.indicators import indicator
+from rt_engine.models.spike_process import SpikeProcess, SpikeStatistics
+
+N_QUANTILES = 4096
+
+
+class Stream(IntEnum):
+    """Every random process has a generator of its own: switching one off leaves the others as they were."""
+
+    PLANTING = 1
+    CELLS = 2
+    SPIKES = 3
+    NEUROPIL = 4
+    MOTION = 5
+    OPSIN = 6
+    DETECTOR = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FrameTruth:
+    """What happened while one frame was scanned.
+
+    Attributes
+    ----------
+    frame : int
+    shift_y_px, shift_x_px : float
+        The frame at [y + shift_y, x + shift_x] shows the sample at [y, x].
+    spike_frame : float64 ndarray, ascending
+        Times of all spikes in this frame, as fractional frame numbers in [frame, frame + 1).
+    spike_cell : int64 ndarray
+    evoked : bool ndarray
+        True for spikes that light evoked.
+    blanked : tuple of (int, int)
+        [line0, n_lines] scanned while light was on.
+    light_frame : float64 ndarray
+        Beginnings of the pulses in this frame, as fractional frame numbers.
+    """
+
+    frame: int
+    shift_y_px: float
+    shift_x_px: float
+    spike_frame: NDArray[np.float64]
+    spike_cell: NDArray[np.int64]
+    evoked: NDArray[np.bool_]
+    blanked: tuple[tuple[int, int], ...]
+    light_frame: NDArray[np.float64]
+
+
+def spike_statistics(config: SpikingConfig) -> SpikeStatistics:
+    """The sample's spiking in the units of the spike process."""
+    return SpikeStatistics(
+        min_rate_hz=config.min_rate_hz,
+        max_rate_hz=config.max_rate_hz,
+        burst_fraction=config.burst_fraction,
+        burst_spikes=(config.burst_min_spikes, config.burst_max_spikes),
+        burst_isi_s=(config.burst_min_isi_ms / 1000, config.burst_max_isi_ms / 1000),
+        n_groups=config.n_groups,
+        group_size=config.group_size,
+        shared_fraction=config.shared_fraction,
+        group_jitter_s=config.group_jitter_ms / 1000,
+    )
+
+
+class VirtualSample:
+    """A field of cells under a scanning microscope.
+
+    Parameters
+    ----------
+    config : SampleConfig
+    n_lines, pixels_per_line : int
+    um_per_px : float
+    frame_rate_hz : float
+
+    Attributes
+    ----------
+    somata : Somata
+    a_over_sigma : float64 ndarray, shape (n_cells,)
+        Peak dF/F of one action potential over the SD of a frame's dF/F at rest (shot and read noise, ROI mean).
+    photons : float64 ndarray, shape (n_cells,)
+        Brightness of the ring at rest, photons/pixel/frame.
+    rest_photons : float32 ndarray, shape (n_lines + 2 margin_px, pixels_per_line + 2 margin_px)
+        Everything at rest.
+    margin_px : int
+        Sample beyond the frame on every side, so that motion never shows an edge.
+
+    Notes
+    -----
+    Every cell is sampled when its central line is scanned. Frames are drawn in order. The same seed and the same light
+    give the same frames, bit for bit.
+    """
+
+    def __init__(
+        self, config: SampleConfig, n_lines: int, pixels_per_line: int, um_per_px: float, frame_rate_hz: float
+    ) -> None:
+        self.config = config
+        self.frame_rate_hz = frame_rate_hz
+        self.um_per_px = um_per_px
+        self.n_lines, self.pixels_per_line = n_lines, pixels_per_line
+        self.next_frame = 0
+        self.margin_px = int(np.ceil(config.motion.max_um / um_per_px)) + 2
+        self.indicator = indicator(config.indicator)
+        self.spikes = SpikeProcess(spike_statistics(config.spiking), config.n_cells, (config.seed, Stream.SPIKES))
+        self._plant()
+        self.motion = Motion(config.motion, um_per_px, frame_rate_hz, self._rng(Stream.MOTION))
+        self.neuropil = self._make_neuropil()
+        centres = np.stack([self.somata.y_px, self.somata.x_px], axis=1)
+        self.opsin = Opsin(config.opsin, centres, um_per_px, (config.seed, Stream.OPSIN))
+        self.light = LightRecord(n_lines, frame_rate_hz, config.opsin.artefact_photons_per_mw)
+        self._calcium = CalciumPopulation(self.indicator.physics, config.n_cells, 1 / frame_rate_hz)
+        self._phase = np.clip((self.somata.y_px + 0.5) / n_lines, 0, 1)
+        self._waiting_s: NDArray[np.float64] = np.zeros(0)
+        self._waiting_cell: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self._evoked_s: NDArray[np.float64] = np.zeros(0)
+        self._evoked_cell: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self._shift_px = np.zeros(2)
+        detector = config.detector
+        self.adc_max_counts = 2**detector.adc_bits - 1
+        self._detector = np.array(
+            [detector.gain_counts, detector.read_noise_counts, detector.offset_counts, self.adc_max_counts]
+        )
+        quantiles = norm.ppf((np.arange(N_QUANTILES) + 0.5) / N_QUANTILES)
+        self._normal = (quantiles / quantiles.std()).astype(np.float32)
+        self._keys = np.random.SeedSequence((config.seed, Stream.DETECTOR)).generate_state(2, np.uint64)
+
+    @property
+    def dff(self) -> NDArray[np.float64]:
+        """dF/F of every cell in the last frame, shape (n_cells,); a view that the next frame overwrites."""
+        return self._calcium.dff
+
+    def render(self, frame_index: int, out: NDArray[np.uint16]) -> FrameTruth:
+        """Draw the next frame.
+
+        Parameters
+        ----------
+        frame_index : int
+            Must be `next_frame`.
+        out : uint16 ndarray, shape (n_lines, pixels_per_line), C order, detector counts, overwritten
+
+        Raises
+        ------
+        ValueError
+            Frames are asked for out of order.
+        """
+        if frame_index != self.next_frame:
+            raise ValueError(f"frame {frame_index} asked for, the next one is {self.next_frame}")
+        self.next_frame += 1
+        spike_s, spike_cell, evoked = self._fire(frame_index)
+        self._shift_px = self.motion.step()
+        light = self.light.expose(frame_index)
+        bleaching = self.config.bleaching
+        elapsed = frame_index / self.frame_rate_hz / bleaching.time_constant_s
+        draw_background(self._base, self.neuropil.modulation, self.neuropil.spacing_px, self._scene)
+        add_cells(self.somata.start, self.somata.pixels, self._footprint, 1.0 + self.dff, self._scene.reshape(-1))
+        detect(
+            self._scene,
+            float(self.margin_px - self._shift_px[0]),
+            float(self.margin_px - self._shift_px[1]),
+            float(1 - bleaching.fraction * (1 - np.exp(-elapsed))),
+            self.light.line_photons,
+            np.uint64((int(self._keys[0]) + frame_index * int(self._keys[1] | np.uint64(1))) % 2**64),
+            self._normal,
+            self._detector,
+            out,
+        )
+        return FrameTruth(
+            frame=frame_index,
+            shift_y_px=float(self._shift_px[0]),
+            shift_x_px=float(self._shift_px[1]),
+            spike_frame=spike_s * self.frame_rate_hz,
+            spike_cell=spike_cell,
+            evoked=evoked,
+            blanked=light.blanked,
+            light_frame=light.onsets_s * self.frame_rate_hz,
+        )
+
+    def receive_light(
+        self,
+        t_s: float,
+        width_s: float,
+        power_mw: NDArray[np.float64],
+        targets_yx_px: NDArray[np.float64],
+    ) -> None:
+        """One pulse on all targets at once.
+
+        Parameters
+        ----------
+        t_s : float
+            Sample time: frame i covers [i, i + 1)/frame_rate_hz. Light before the end of the last frame drawn acts there.
+        width_s : float
+        power_mw : float64 ndarray, shape (n_targets,), read
+            Power at the sample on each target.
+        targets_yx_px : float64 ndarray, shape (n_targets, 2), read
+            Where the optics aim, template coordinates.
+        """
+        begin_s = max(t_s, self.next_frame / self.frame_rate_hz)
+        self.light.add(begin_s, width_s, float(power_mw.sum()))
+        received_mw = self.opsin.received_mw(power_mw, targets_yx_px.reshape(-1, 2), self._shift_px)
+        latency_s, cell = self.opsin.answer(width_s, received_mw)
+        self._evoked_s = np.concatenate([self._evoked_s, begin_s + latency_s])
+        self._evoked_cell = np.concatenate([self._evoked_cell, cell])
+
+    def _rng(self, stream: Stream) -> np.random.Generator:
+        return np.random.default_rng((self.config.seed, stream))
+
+    def _plant(self) -> None:
+        config = self.config
+        shape = (self.n_lines + 2 * self.margin_px, self.pixels_per_line + 2 * self.margin_px)
+        rng = self._rng(Stream.PLANTING)
+        shadow = vessel_shadow(shape, self.um_per_px, config.background, rng)
+        base = background_photons(shadow, self.um_per_px, config.background, rng)
+        rng = self._rng(Stream.CELLS)
+        rim_px = 0.5 * config.cells.diameter_um / self.um_per_px
+        inner = shadow[self.margin_px : -self.margin_px, self.margin_px : -self.margin_px]
+        centres = place_centres(config.n_cells, inner, config.cells.min_distance_um / self.um_per_px, rim_px, rng)
+        self.somata = plant_somata(centres, shape, self.margin_px, self.um_per_px, config.cells, rng)
+        spread = config.cells.log_sd_a_over_sigma * rng.standard_normal(config.n_cells)
+        self.a_over_sigma = config.cells.median_a_over_sigma * np.exp(spread)
+        covered = np.zeros(base.size)
+        np.maximum.at(covered, self.somata.pixels[self.somata.in_roi], 1.0)
+        base *= 1 - (1 - config.background.contamination) * covered.reshape(shape)
+        self.photons = cell_photons(self.somata, base, self.a_over_sigma, self.indicator.amplitude_dff, config.detector)
+        self._base = base.astype(np.float32)
+        self._footprint = (self.photons[self.somata.owner()] * self.somata.weight).astype(np.float32)
+        self._scene = np.zeros(shape, dtype=np.float32)
+        self.rest_photons = self._base.copy()
+        add_cells(
+            self.somata.start,
+            self.somata.pixels,
+            self._footprint,
+            np.ones(config.n_cells),
+            self.rest_photons.reshape(-1),
+        )
+
+    def _make_neuropil(self) -> Neuropil:
+        law = self.spikes.statistics
+        low, high = law.burst_spikes
+        squares = np.mean(np.arange(low, high + 1) ** 2.0)
+        volley = (1 - law.burst_fraction + law.burst_fraction * squares) / law.spikes_per_event
+        centres = np.stack([self.somata.y_px, self.somata.x_px], axis=1) + self.margin_px
+        return Neuropil(
+            self.config.background,
+            self._scene.shape,
+            self.um_per_px,
+            self.frame_rate_hz,
+            centres,
+            self.spikes.rate_hz,
+            float(volley),
+            self._rng(Stream.NEUROPIL),
+        )
+
+    def _fire(self, frame: int) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
+        """Advance spikes, neuropil and calcium to the end of `frame`; returns the spikes within it.
+
+        The drive of the neuropil is that of the scheduled spikes, also where `spontaneous: false` silences them.
+        """
+        end_s = (frame + 1) / self.frame_rate_hz
+        own_s, own_cell = self.spikes.take_until(end_s)
+        self.neuropil.step(own_cell)
+        if not self.config.spontaneous:
+            own_s, own_cell = own_s[:0], own_cell[:0]
+        due = self._evoked_s < end_s
+        spike_s = np.concatenate([own_s, self._evoked_s[due]])
+        spike_cell = np.concatenate([own_cell, self._evoked_cell[due]])
+        evoked = np.arange(len(spike_s)) >= len(own_s)
+        self._evoked_s, self._evoked_cell = self._evoked_s[~due], self._evoked_cell[~due]
+        order = np.argsort(spike_s, kind="stable")
+        spike_s, spike_cell, evoked = spike_s[order], spike_cell[order], evoked[order]
+        self._advance_calcium(frame, spike_s, spike_cell)
+        return spike_s, spike_cell, evoked
+
+    def _advance_calcium(self, frame: int, spike_s: NDArray[np.float64], spike_cell: NDArray[np.int64]) -> None:
+        """Bring every cell to the time at which its central line is scanned; later spikes wait for the next frame."""
+        times = np.concatenate([self._waiting_s, spike_s])
+        cells = np.concatenate([self._waiting_cell, spike_cell])
+        since_s = times - (frame - 1 + self._phase[cells]) / self.frame_rate_hz
+        now = since_s < self._calcium.step_s
+        self._waiting_s, self._waiting_cell = times[~now], cells[~now]
+        cells, since_s = cells[now], np.maximum(since_s[now], 0.0)
+        order = np.lexsort((since_s, cells))
+        start = np.zeros(len(self._phase) + 1, dtype=np.int64)
+        np.cumsum(np.bincount(cells, minlength=len(self._phase)), out=start[1:])
+        self._calcium.advance(start, np.ascontiguousarray(since_s[order]))

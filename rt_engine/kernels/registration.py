@@ -1,0 +1,147 @@
+"""Kernels of rigid registration: bin and centre a frame, multiply its spectrum, find the correlation peak."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+_U2 = numba.types.Array(numba.uint16, 2, "C", readonly=True)
+_I2 = numba.types.Array(numba.int16, 2, "C", readonly=True)
+_F4 = numba.float32[:, ::1]
+
+
+@numba.njit(
+    [numba.float64(_U2, numba.int64, _F4), numba.float64(_I2, numba.int64, _F4)],
+    cache=True,
+    nogil=True,
+)
+def bin_and_centre(frame, bin_px, binned_out):
+    """Sum blocks of ``bin_px x bin_px`` pixels and subtract the mean of the sums.
+
+    Parameters
+    ----------
+    frame : uint16 or int16 ndarray, shape (n_lines, n_pixels), C order, detector counts, read
+    bin_px : int
+        1 or 2; lines and pixels that fill no block are left out.
+    binned_out : float32 ndarray, shape (>= n_lines // bin_px, >= n_pixels // bin_px), C order, counts
+        The top left part is overwritten, the padding beyond it is not touched.
+
+    Returns
+    -------
+    float
+        The mean that was subtracted, counts per block.
+    """
+    n_rows = frame.shape[0] // bin_px
+    n_columns = frame.shape[1] // bin_px
+    total = 0
+    for row in range(n_rows):
+        out = binned_out[row]
+        row_sum = np.int32(0)
+        if bin_px == 2:
+            upper = frame[2 * row]
+            lower = frame[2 * row + 1]
+            for column in range(n_columns):
+                left = np.uint64(2 * column)
+                right = left + np.uint64(1)
+                value = np.int32(upper[left]) + np.int32(upper[right]) + np.int32(lower[left]) + np.int32(lower[right])
+                row_sum += value
+                out[column] = value
+        else:
+            line = frame[row]
+            for column in range(n_columns):
+                value = np.int32(line[column])
+                row_sum += value
+                out[column] = value
+        total += row_sum
+    mean = total / (n_rows * n_columns)
+    mean_f4 = np.float32(mean)
+    for row in range(n_rows):
+        out = binned_out[row]
+        for column in range(n_columns):
+            out[column] -= mean_f4
+    return mean
+
+
+@numba.njit(
+    [numba.float64(numba.complex64[:, ::1], numba.complex64[:, ::1], _F4)],
+    cache=True,
+    nogil=True,
+    fastmath={"reassoc", "contract"},
+)
+def correlate_spectrum(spectrum, template_spectrum, energy_weight):
+    """Multiply a half spectrum by the conjugate of the template's, in place, and weigh its energy.
+
+    Parameters
+    ----------
+    spectrum : complex64 ndarray, shape (n_ky, n_kx), C order
+        Half spectrum of the frame (`rfft2`); overwritten with the cross spectrum.
+    template_spectrum : complex64 ndarray, shape (n_ky, n_kx), C order, read
+        Conjugated already.
+    energy_weight : float32 ndarray, shape (n_ky, n_kx), C order, read
+        Squared transfer function of the band-pass times the multiplicity of the half spectrum.
+
+    Returns
+    -------
+    float
+        Sum of ``energy_weight * |spectrum|^2``: energy of the band-passed frame (Parseval).
+    """
+    energy = 0.0
+    for ky in range(spectrum.shape[0]):
+        row = spectrum[ky]
+        reference = template_spectrum[ky]
+        weight = energy_weight[ky]
+        row_energy = np.float32(0.0)
+        for kx in range(row.shape[0]):
+            value = row[kx]
+            row_energy += weight[kx] * (value.real * value.real + value.imag * value.imag)
+            row[kx] = value * reference[kx]
+        energy += row_energy
+    return energy
+
+
+@numba.njit(
+    [numba.void(numba.types.Array(numba.float32, 2, "C", readonly=True), numba.int64, numba.int64, numba.float64[::1])],
+    cache=True,
+    nogil=True,
+)
+def find_peak(correlation, max_lag_y, max_lag_x, peak_out):
+    """Largest value among the lags within the limits, with a parabola through its neighbours on each axis.
+
+    Parameters
+    ----------
+    correlation : float32 ndarray, shape (n_rows, n_columns), C order, read
+        Circular correlation; lag (0, 0) at [0, 0], negative lags at the far end.
+    max_lag_y, max_lag_x : int
+        Search limits, lags; at most (n - 3) // 2.
+    peak_out : float64 ndarray, shape (3,), overwritten
+        Lag along y, lag along x (both with fraction), height of the parabola.
+    """
+    n_rows = correlation.shape[0]
+    n_columns = correlation.shape[1]
+    best = correlation[0, 0]
+    best_y = 0
+    best_x = 0
+    for lag_y in range(-max_lag_y, max_lag_y + 1):
+        row = correlation[lag_y + n_rows if lag_y < 0 else lag_y]
+        for lag_x in range(-max_lag_x, max_lag_x + 1):
+            value = row[lag_x + n_columns if lag_x < 0 else lag_x]
+            if value > best:
+                best = value
+                best_y = lag_y
+                best_x = lag_x
+    centre = np.float64(best)
+    column = best_x + n_columns if best_x < 0 else best_x
+    line = best_y + n_rows if best_y < 0 else best_y
+    above = np.float64(correlation[line - 1 if line > 0 else n_rows - 1, column])
+    below = np.float64(correlation[line + 1 if line + 1 < n_rows else 0, column])
+    left = np.float64(correlation[line, column - 1 if column > 0 else n_columns - 1])
+    right = np.float64(correlation[line, column + 1 if column + 1 < n_columns else 0])
+    curvature_y = 2.0 * centre - above - below
+    curvature_x = 2.0 * centre - left - right
+    offset_y = 0.5 * (below - above) / curvature_y if curvature_y > 0.0 else 0.0
+    offset_x = 0.5 * (right - left) / curvature_x if curvature_x > 0.0 else 0.0
+    offset_y = min(max(offset_y, -0.5), 0.5)
+    offset_x = min(max(offset_x, -0.5), 0.5)
+    peak_out[0] = best_y + offset_y
+    peak_out[1] = best_x + offset_x
+    peak_out[2] = centre + 0.25 * (below - above) * offset_y + 0.25 * (right - left) * offset_x

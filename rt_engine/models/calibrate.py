@@ -1,0 +1,225 @@
+"""Calibrate one plane from a baseline recording: template, cells, rings, noise, kernels, thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rt_engine.interfaces.calibration import Calibration
+from rt_engine.interfaces.errors import CalibrationError
+from rt_engine.models.baseline import BaselineMovie, OpenFrames, extract_traces, first_template, register_baseline
+from rt_engine.models.cells import find_cells
+from rt_engine.models.footprints import rois_from_labels
+from rt_engine.models.indicators import indicator as indicator_named
+from rt_engine.models.neuropil_rings import neuropil_rings
+from rt_engine.models.photon_transfer import photon_transfer
+from rt_engine.models.seeds import correlation_image
+from rt_engine.models.trace_calibration import calibrate_traces
+from rt_engine.pipeline.extraction import SATURATED_ADC, PlaneMasks
+
+MIN_FRAMES = 50
+MAX_BIN_S = 0.3
+"""Frames are binned for the search to the indicator's decay, at most this."""
+MIN_BINS = 100
+"""Short recordings are binned less."""
+MAX_SATURATED = 0.25
+"""Part of the field that may be at the detector's limit in the template."""
+
+TRACE_FIELDS = (
+    "neuropil_coefficient",
+    "neuropil_median_counts",
+    "f0_counts",
+    "sigma_dff",
+    "tau_rise_s",
+    "tau_s",
+    "amplitude_dff",
+    "rate_hz",
+    "filter_taps",
+    "filter_gain",
+    "threshold",
+    "expected_detection",
+)
+"""Fields of `Calibration` that come from the traces alone."""
+
+Progress = Callable[[str, float], None]
+
+
+def calibrate(
+    open_frames: OpenFrames,
+    *,
+    frame_rate_hz: float,
+    indicator: str,
+    n_frames: int,
+    hold_frames: int | None = None,
+    false_alarms_per_min: float,
+    neuropil_coefficient: float,
+    um_per_px: float | None,
+    offset_counts: float | None,
+    adc_max: int | None,
+    labels: NDArray[np.integer] | None = None,
+    max_shift_px: float,
+    progress: Progress,
+    plane: int = 0,
+    channel: int = 0,
+) -> Calibration:
+    """Make a calibration; the recording is read three times, and memory does not grow with its length but for traces.
+
+    Parameters
+    ----------
+    open_frames : callable
+        Gives the frames from the first on: uint16 or int16, shape (n_lines, n_pixels), C order.
+    frame_rate_hz : float
+    indicator : str
+        Name in the indicator library.
+    n_frames : int
+        Frames that `open_frames` gives.
+    hold_frames : int, optional
+        Decision lag; None takes the indicator's default at this rate.
+    false_alarms_per_min : float
+        Nominal rate of false events per cell.
+    neuropil_coefficient : float
+        Prior of r.
+    um_per_px, offset_counts, adc_max : float, float, int or None
+        None where unknown; an unknown offset is estimated by photon transfer.
+    labels : integer ndarray, shape (n_lines, n_pixels), optional
+        Cells given by the user, 0 is background; None looks for active cells.
+    max_shift_px : float
+        Limit of the registration.
+    progress : callable
+        Gets a stage's name and the fraction of it done; may raise to cancel.
+    plane, channel : int
+
+    Returns
+    -------
+    Calibration
+
+    Raises
+    ------
+    CalibrationError
+        Too few frames, black or saturated frames, labels of another size, or no cells.
+    ConfigError
+        Unknown indicator.
+    """
+    library_entry = indicator_named(indicator)
+    if n_frames < MIN_FRAMES:
+        raise CalibrationError(
+            f"the recording has {n_frames} frames, a calibration needs at least {MIN_FRAMES}",
+            "record a longer baseline",
+        )
+    bin_frames = _bin_frames(frame_rate_hz, library_entry.tau_s, n_frames)
+    template = first_template(open_frames, n_frames, max_shift_px, lambda done: progress("template", done))
+    _require_unsaturated(template, adc_max)
+    baseline = register_baseline(
+        open_frames, n_frames, template, bin_frames=bin_frames, max_shift_px=max_shift_px,
+        progress=lambda done: progress("register", done),
+    )  # fmt: skip
+    template, local_correlation, quality, masks = _describe_plane(
+        baseline, labels, um_per_px, offset_counts, adc_max, progress
+    )
+    del baseline
+    f_roi, f_np, valid = extract_traces(
+        open_frames, n_frames, template, masks, max_shift_px=max_shift_px,
+        progress=lambda done: progress("traces", done),
+    )  # fmt: skip
+    progress("thresholds", 0.0)
+    hold = library_entry.default_hold_frames(frame_rate_hz) if hold_frames is None else hold_frames
+    traces = calibrate_traces(
+        f_roi, f_np, valid, frame_rate_hz=frame_rate_hz, indicator=library_entry.name, hold_frames=hold,
+        false_alarms_per_min=false_alarms_per_min, neuropil_coefficient=neuropil_coefficient,
+    )  # fmt: skip
+    progress("thresholds", 1.0)
+    return Calibration(
+        **{name: getattr(traces, name) for name in TRACE_FIELDS},
+        plane=plane,
+        channel=channel,
+        frame_rate_hz=frame_rate_hz,
+        n_lines=masks.n_lines,
+        pixels_per_line=masks.pixels_per_line,
+        um_per_px=um_per_px if um_per_px is not None else float("nan"),
+        indicator=library_entry.name,
+        hold_frames=hold,
+        n_baseline_frames=n_frames,
+        offset_counts=masks.offset_counts,
+        adc_max_counts=masks.adc_max_counts,
+        false_alarms_per_min=false_alarms_per_min,
+        template=template,
+        correlation_image=local_correlation,
+        roi_id=np.arange(1, len(masks.roi_start), dtype=np.uint32),
+        roi_start=masks.roi_start,
+        roi_pixels=masks.roi_pixels,
+        neuropil_start=masks.neuropil_start,
+        neuropil_pixels=masks.neuropil_pixels,
+        quality=quality,
+    )
+
+
+def _bin_frames(frame_rate_hz: float, tau_s: float, n_frames: int) -> int:
+    """Frames averaged for the search: about the decay, but enough bins for statistics."""
+    wanted = round(frame_rate_hz * min(tau_s, MAX_BIN_S))
+    return max(1, min(wanted, n_frames // MIN_BINS))
+
+
+def _require_unsaturated(template: NDArray[np.float32], adc_max: int | None) -> None:
+    if adc_max is None:
+        return
+    part = float(np.mean(template >= SATURATED_ADC * adc_max))
+    if part > MAX_SATURATED:
+        raise CalibrationError(
+            f"{100 * part:.0f} % of the field is at the detector's limit of {adc_max} counts",
+            "lower laser power or detector gain, then record the baseline again",
+        )
+
+
+def _describe_plane(
+    baseline: BaselineMovie,
+    labels: NDArray[np.integer] | None,
+    um_per_px: float | None,
+    offset_counts: float | None,
+    adc_max: int | None,
+    progress: Progress,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], PlaneMasks]:
+    """Template, local correlation, quality of the cells, and all masks."""
+    n_lines, pixels_per_line = baseline.template.shape
+    if labels is None:
+        cells = find_cells(baseline.movie, um_per_px=um_per_px, progress=lambda done: progress("cells", done))
+        footprints, quality, local_correlation = cells.footprints, cells.quality, cells.correlation_image
+        if not footprints:
+            raise CalibrationError(
+                "no active cell was found",
+                "record longer, with activity, check focus and expression, or give the cells with --rois",
+            )
+    else:
+        if labels.shape != baseline.template.shape:
+            raise CalibrationError(
+                f"the label image is {' x '.join(map(str, labels.shape))} px, the frames are "
+                f"{n_lines} x {pixels_per_line} px",
+                "give a label image of the frames' size",
+            )
+        footprints = rois_from_labels(labels)
+        if not footprints:
+            raise CalibrationError("the label image holds no cell", "label each cell with a number above 0")
+        quality, local_correlation = np.ones(len(footprints), np.float32), correlation_image(baseline.movie)
+    rings = neuropil_rings(footprints, n_lines, pixels_per_line)
+    if offset_counts is None:
+        darkest = min(
+            float(baseline.template.ravel()[pixels].mean()) for pixels in [*footprints, *rings] if len(pixels)
+        )
+        offset_counts = photon_transfer(baseline.mean, baseline.variance, darkest).offset_counts
+    masks = PlaneMasks(
+        n_lines=n_lines,
+        pixels_per_line=pixels_per_line,
+        offset_counts=float(offset_counts),
+        adc_max_counts=float(adc_max) if adc_max is not None else float("nan"),
+        roi_start=_starts(footprints),
+        roi_pixels=np.concatenate(footprints).astype(np.uint32),
+        neuropil_start=_starts(rings),
+        neuropil_pixels=np.concatenate(rings).astype(np.uint32),
+    )
+    return baseline.template, local_correlation, quality, masks
+
+
+def _starts(masks: list[NDArray[np.uint32]]) -> NDArray[np.int64]:
+    starts: NDArray[np.int64] = np.concatenate(([0], np.cumsum([len(mask) for mask in masks]))).astype(np.int64)
+    return starts

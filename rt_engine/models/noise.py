@@ -1,0 +1,161 @@
+"""Noise and decay of calcium traces, from recordings in which the cells were active."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import welch
+
+FloatArray = NDArray[np.float64]
+
+MIN_FRAMES = 100
+DETREND_HZ = 0.02
+_HALF_NORMAL_SKEW = 0.2  # E[x^2 | x < 0]^(1/2) falls by this times the skewness (first Edgeworth term)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseEstimate:
+    """What the autocovariance of one trace says.
+
+    Attributes
+    ----------
+    gamma : float
+        Decay of calcium per frame; NaN if the trace shows no calcium dynamics.
+    sigma : float
+        Standard deviation of the noise per frame, in units of the trace.
+    innovation_variance : float
+        Variance of the drive of an AR(1) calcium; 0 without dynamics.
+    sigma_psd : float
+        The same noise from the upper half of the spectrum; NaN from fewer frames than a spectrum needs.
+    disputed : bool
+        The two differ by more than 20 %: activity or drift is in one of them.
+    """
+
+    gamma: float
+    sigma: float
+    innovation_variance: float
+    sigma_psd: float
+
+    @property
+    def disputed(self) -> bool:
+        """True if spectrum and autocovariance differ by more than 20 %."""
+        return bool(abs(self.sigma_psd / self.sigma - 1) > 0.2)
+
+
+def high_pass(trace: FloatArray, frame_rate_hz: float, cutoff_hz: float = DETREND_HZ) -> FloatArray:
+    """Trace without what is slower than `cutoff_hz`; NaN are dropped and the rest joined."""
+    kept = trace[np.isfinite(trace)]
+    n = len(kept)
+    frames = np.arange(n) / n - 0.5
+    n_cosines = int(2 * n * cutoff_hz / frame_rate_hz)
+    columns = [np.ones(n), frames] + [np.cos(np.pi * k * (frames + 0.5)) for k in range(1, n_cosines + 1)]
+    basis, _ = np.linalg.qr(np.stack(columns, axis=1))
+    return np.asarray(kept - basis @ (basis.T @ kept))
+
+
+def estimate_noise(trace: FloatArray, frame_rate_hz: float, tau_s: float) -> NoiseEstimate | None:
+    """Decay and noise of one trace, from lags above 0 only.
+
+    Parameters
+    ----------
+    trace : float64 ndarray, shape (n_frames,)
+        dF/F; NaN where a sample is missing, saturated or moved.
+    frame_rate_hz : float
+    tau_s : float
+        Rough decay time, which sets how many lags are used.
+
+    Returns
+    -------
+    NoiseEstimate or None
+        None from fewer than `MIN_FRAMES` samples.
+
+    Notes
+    -----
+    gamma = sum R_k R_{k+1} / sum R_k^2 over k = 1 .. L - 1, L = max(3, 2 tau fr); sigma^2 = R_0 - R_1 / gamma;
+    V = R_1 (1 - gamma^2) / gamma. The usual estimator subtracts a noise variance from R_0 that activity has inflated.
+    R_1 below 2 R_0 / sqrt(T) is what white noise gives: no calcium dynamics.
+    """
+    if np.isfinite(trace).sum() < MIN_FRAMES:
+        return None
+    x = high_pass(trace, frame_rate_hz)
+    n = len(x)
+    n_lags = min(max(3, round(2 * tau_s * frame_rate_hz)), n // 4)
+    r = np.array([x[k:] @ x[: n - k] / n for k in range(n_lags + 1)])
+    sigma_psd = _spectral_sigma(x)
+    if r[1] < 2 / np.sqrt(n) * r[0]:
+        return NoiseEstimate(gamma=np.nan, sigma=float(np.sqrt(r[0])), innovation_variance=0.0, sigma_psd=sigma_psd)
+    gamma = float(np.clip(r[1:-1] @ r[2:] / (r[1:-1] @ r[1:-1]), 1e-3, 0.9999))
+    variance = max(r[0] - r[1] / gamma, 1e-4 * r[0])
+    drive = r[1] * (1 - gamma**2) / gamma
+    return NoiseEstimate(
+        gamma=gamma, sigma=float(np.sqrt(variance)), innovation_variance=float(drive), sigma_psd=sigma_psd
+    )
+
+
+def _spectral_sigma(x: FloatArray) -> float:
+    """Square root of the mean one-sided density between 0.25 and 0.5 of the sampling rate, halved."""
+    frequency, density = welch(x, nperseg=min(256, len(x)))
+    return float(np.sqrt(density[frequency > 0.25].mean() / 2))
+
+
+def lower_half_scale(x: FloatArray, quiet: NDArray[np.bool_], skewness: FloatArray | float = 0.0) -> FloatArray:
+    """Standard deviation about 0 of each column from its negative values, which activity does not reach.
+
+    Parameters
+    ----------
+    x : float ndarray, shape (n_frames, n_rois)
+    quiet : bool ndarray, shape (n_frames, n_rois)
+        Which values count.
+    skewness : float or float64 ndarray, shape (n_rois,)
+        Of the noise: the lower half of a skewed law is narrower than the whole.
+
+    Returns
+    -------
+    float64 ndarray, shape (n_rois,)
+        NaN where fewer than 20 values are negative.
+    """
+    used = quiet & (x < 0)
+    n_used = used.sum(axis=0)
+    squares = np.where(used, x, 0.0).astype(np.float64)
+    scale = np.sqrt(np.einsum("ij,ij->j", squares, squares) / np.maximum(n_used, 1))
+    return np.where(n_used >= 20, scale * (1 + _HALF_NORMAL_SKEW * np.asarray(skewness)), np.nan)
+
+
+def innovation_sigma(
+    dff: FloatArray, quiet: NDArray[np.bool_], gamma: FloatArray, *, shot_noise: bool = True
+) -> FloatArray:
+    """Noise of each trace from x_t - gamma x_{t-1}, in which calcium that decays is gone.
+
+    Parameters
+    ----------
+    dff : float ndarray, shape (n_frames, n_rois)
+        NaN where there is no sample.
+    quiet : bool ndarray, shape (n_frames, n_rois)
+        Frames away from known events.
+    gamma : float64 ndarray, shape (n_rois,)
+    shot_noise : bool
+        Correct for the skewness of photon counts, which is sigma itself for unit photons.
+
+    Returns
+    -------
+    float64 ndarray, shape (n_rois,)
+        NaN where there are too few quiet frames.
+
+    Notes
+    -----
+    What remains of spikes not told is positive, so only the part below the median is used.
+    """
+    step = (dff[1:] - gamma * dff[:-1]).astype(np.float64)
+    used = quiet[1:] & quiet[:-1] & np.isfinite(step)
+    n_used = used.sum(axis=0)
+    ordered = np.sort(np.where(used, step, np.inf), axis=0)
+    middle = np.take_along_axis(ordered, (np.maximum(n_used, 1) // 2)[None], axis=0)[0]
+    centred = step - np.where(np.isfinite(middle), middle, 0.0)
+    norm = np.sqrt(1 + gamma**2)
+    sigma = lower_half_scale(centred, used) / norm
+    if shot_noise:
+        skewness = np.nan_to_num(sigma) * (1 - gamma**3) / norm**3
+        sigma = sigma * (1 + _HALF_NORMAL_SKEW * skewness)
+    return np.asarray(sigma)

@@ -1,0 +1,132 @@
+"""Where active cells may be: the binned movie filtered to the size of a cell, in units of its noise."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, maximum_filter
+
+CENTRE_SIGMA = 0.25
+"""Gaussian centre of the filter, in cell diameters: nearly the matched filter of a filled or ring-shaped soma."""
+SURROUND_SIGMA = 0.75
+ACTIVE_Z = 3.0
+"""A bin counts as active above this."""
+_MAD_TO_SD = 0.9539
+"""Median of |difference of two standard normal numbers|."""
+_QUARTILE_TO_SD = 0.6745
+
+
+def difference_of_gaussians(images: NDArray[np.float32], diameter_px: float) -> NDArray[np.float32]:
+    """Images filtered with a Gaussian centre minus a Gaussian surround; last two axes are (y, x), pixels."""
+    out = np.empty_like(images)
+    for index in np.ndindex(images.shape[:-2]):
+        centre = gaussian_filter(images[index], CENTRE_SIGMA * diameter_px, truncate=3.0)
+        out[index] = centre - gaussian_filter(images[index], SURROUND_SIGMA * diameter_px, truncate=2.5)
+    return out
+
+
+def noise_sd(movie: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Noise of every pixel, hardly touched by activity, which only adds: the larger of two robust estimates.
+
+    Parameters
+    ----------
+    movie : float32 ndarray, shape (n_bins, n_lines, n_pixels), read
+
+    Returns
+    -------
+    float32 ndarray, shape (n_lines, n_pixels)
+        Standard deviation; at least a thousandth of its median over pixels.
+
+    Notes
+    -----
+    Differences of successive bins see the fast noise, the lower quartile's distance from the median also the slow
+    fluctuations of neuropil, which would otherwise pass for activity.
+    """
+    sd = np.empty(movie.shape[1:], np.float32)
+    for y in range(movie.shape[1]):
+        line = movie[:, y]
+        fast = np.median(np.abs(np.diff(line, axis=0)), axis=0) / _MAD_TO_SD
+        quartile, median = np.percentile(line, (25, 50), axis=0)
+        sd[y] = np.maximum(fast, (median - quartile) / _QUARTILE_TO_SD)
+    floor = 1e-3 * float(np.median(sd))
+    return np.maximum(sd, floor if floor > 0.0 else 1.0)
+
+
+def z_movie(movie: NDArray[np.float32], diameter_px: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Filtered movie minus its median in time, in noise standard deviations, and that standard deviation.
+
+    Parameters
+    ----------
+    movie : float32 ndarray, shape (n_bins, n_lines, n_pixels), read
+    diameter_px : float
+
+    Returns
+    -------
+    z : float32 ndarray, shape (n_bins, n_lines, n_pixels)
+    sd : float32 ndarray, shape (n_lines, n_pixels)
+    """
+    filtered = difference_of_gaussians(movie, diameter_px)
+    for y in range(filtered.shape[1]):
+        filtered[:, y] -= np.median(filtered[:, y], axis=0)
+    sd = noise_sd(filtered)
+    filtered /= sd
+    return filtered, sd
+
+
+def score_image(z: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Root of the summed squares of active bins: many weak events weigh as much as one strong one."""
+    score: NDArray[np.float32] = np.sqrt(np.einsum("tyx,tyx->yx", z, np.where(z > ACTIVE_Z, z, np.float32(0.0))))
+    return score
+
+
+def min_score(n_bins: int) -> float:
+    """Score that noise does not reach: mean plus 6 standard deviations of the summed squares of Gaussian noise.
+
+    Per bin, with z beyond 3: mean 3 phi(3) + Q(3) = 0.0146, variance (27 + 9) phi(3) + 3 Q(3) = 0.164.
+    """
+    return float(np.sqrt(0.0146 * n_bins + 6.0 * np.sqrt(0.164 * n_bins)))
+
+
+def best_diameter_px(movie: NDArray[np.float32], candidates_px: tuple[float, ...], n_seeds: int = 30) -> float:
+    """The cell size whose filter sees the best seeds, for recordings of unknown magnification."""
+    best, best_score = candidates_px[0], -1.0
+    for diameter_px in candidates_px:
+        score = score_image(z_movie(movie, diameter_px)[0])
+        peaks = score[score == maximum_filter(score, size=max(3, int(diameter_px)))]
+        total = float(np.sort(peaks)[-n_seeds:].sum())
+        if total > best_score:
+            best, best_score = diameter_px, total
+    return best
+
+
+def correlation_image(movie: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean correlation of every pixel with its right, lower and both diagonal neighbours, and they with it.
+
+    Parameters
+    ----------
+    movie : float32 ndarray, shape (n_bins, n_lines, n_pixels), read
+
+    Returns
+    -------
+    float32 ndarray, shape (n_lines, n_pixels)
+    """
+    total = np.zeros(movie.shape[1:], np.float32)
+    count = np.zeros(movie.shape[1:], np.float32)
+    mean = movie.mean(axis=0)
+    variance = np.zeros_like(mean)
+    for image in movie:
+        variance += (image - mean) ** 2
+    sd = np.sqrt(variance / len(movie))
+    sd[sd <= 0.0] = np.inf
+    for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        here = (slice(0, mean.shape[0] - dy), slice(max(-dx, 0), mean.shape[1] - max(dx, 0)))
+        there = (slice(dy, mean.shape[0]), slice(max(dx, 0), mean.shape[1] - max(-dx, 0)))
+        covariance = np.zeros_like(mean[here])
+        for image in movie:
+            covariance += (image[here] - mean[here]) * (image[there] - mean[there])
+        correlation = covariance / (len(movie) * sd[here] * sd[there])
+        for part in (here, there):
+            total[part] += correlation
+            count[part] += 1.0
+    out: NDArray[np.float32] = total / np.maximum(count, 1.0)
+    return out

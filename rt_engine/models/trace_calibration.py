@@ -1,0 +1,399 @@
+"""From the traces of a baseline recording to everything the trace stage needs: noise, kernels, filters, thresholds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rt_engine.interfaces.calibration import Calibration
+from rt_engine.models.detection import event_threshold, expected_detection, frames_before, matched_filter
+from rt_engine.models.indicators import Indicator
+from rt_engine.models.indicators import indicator as find_indicator
+from rt_engine.models.kinetics_fit import (
+    CERTAIN_Z,
+    IsolatedEvents,
+    event_size_error,
+    event_sizes,
+    fit_amplitude,
+    fit_decay,
+    isolated_events,
+)
+from rt_engine.models.noise import innovation_sigma, lower_half_scale
+from rt_engine.pipeline.traces import TraceStage
+
+FloatArray = NDArray[np.float64]
+
+N_PASSES = 3
+MASK_Z = 3.0  # what reaches this is taken for activity when noise is measured
+QUIET_DECAYS = 4.0  # decay times after activity until a frame is quiet again
+MIN_QUIET_FRAMES = 100
+BASELINE_WINDOW_S = 60.0
+LOW_QUANTILE, _LOW_QUANTILE_PHI = 0.25, -0.6744897501960817
+SCALE_SPREAD = 0.03  # how much the excess of noise in the filter's band differs between cells, relative
+DECAY_STEP = 1.03  # decay times are rounded to this ratio, so that cells share filters
+RATE_PRIOR_EVENTS, RATE_PRIOR_S = 0.5, 2.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TraceCalibration:
+    """Fields of `Calibration` that come from traces; float32 ndarrays, shape (n_rois,), the taps (n_taps, n_rois)."""
+
+    neuropil_coefficient: NDArray[np.float32]
+    neuropil_median_counts: NDArray[np.float32]
+    f0_counts: NDArray[np.float32]
+    sigma_dff: NDArray[np.float32]
+    tau_rise_s: NDArray[np.float32]
+    tau_s: NDArray[np.float32]
+    amplitude_dff: NDArray[np.float32]
+    rate_hz: NDArray[np.float32]
+    filter_taps: NDArray[np.float32]
+    filter_gain: NDArray[np.float32]
+    threshold: NDArray[np.float32]
+    expected_detection: NDArray[np.float32]
+
+
+class _Settings(NamedTuple):
+    frame_rate_hz: float
+    prior: Indicator
+    hold_frames: int
+    n_before: int
+    false_alarms_per_min: float
+
+
+class _Pass(NamedTuple):
+    """One run of the stage over the recording: arrays of shape (n_frames, n_rois), and the events."""
+
+    dff: NDArray[np.float32]
+    f0: NDArray[np.float32]
+    z: NDArray[np.float32]
+    event_frame: NDArray[np.int64]
+    event_roi: NDArray[np.int64]
+
+
+def calibrate_traces(
+    f_roi: NDArray[np.float32],
+    f_np: NDArray[np.float32],
+    valid: NDArray[np.uint8],
+    *,
+    frame_rate_hz: float,
+    indicator: Indicator | str,
+    hold_frames: int,
+    false_alarms_per_min: float,
+    neuropil_coefficient: float,
+) -> TraceCalibration:
+    """Calibrate every cell from a recording in which the cells may be active.
+
+    Parameters
+    ----------
+    f_roi, f_np : float32 ndarray, shape (n_frames, n_rois), mean counts, offset subtracted, read
+    valid : uint8 ndarray, shape (n_frames, n_rois), read
+        0 where a sample is missing.
+    frame_rate_hz : float
+    indicator : Indicator or str
+        Source of the prior kernel and amplitude.
+    hold_frames : int
+        Frames between spike and decision.
+    false_alarms_per_min : float
+        Per cell.
+    neuropil_coefficient : float
+        r wanted; lowered for cells that it would make negative.
+
+    Returns
+    -------
+    TraceCalibration
+
+    Raises
+    ------
+    ConfigError
+        The indicator's name is unknown.
+
+    Notes
+    -----
+    The recording is run through the very stage that will be live, several times: what it tells as events is left out
+    when noise is measured next. The last run measures the scale of z itself, so whatever the model does not know
+    (residual neuropil, motion, filtered noise) is in the threshold. A short recording answers from priors, and its
+    thresholds are raised by what the noise scale may be wrong.
+    """
+    prior = find_indicator(indicator) if isinstance(indicator, str) else indicator
+    settings = _Settings(
+        frame_rate_hz, prior, hold_frames, frames_before(prior.tau_s, frame_rate_hz), false_alarms_per_min
+    )
+    f_roi = np.ascontiguousarray(f_roi, np.float32)
+    f_np = np.ascontiguousarray(f_np, np.float32)
+    good = (valid == 1) & np.isfinite(f_roi) & np.isfinite(f_np)
+    start = _first_guess(f_roi, f_np, good, settings, neuropil_coefficient)
+    current = start
+    for _ in range(N_PASSES):
+        run = _run_stage(current, f_roi, f_np, good, settings)
+        current = _learn(current, run, f_roi, f_np, good, settings)
+    run = _run_stage(current, f_roi, f_np, good, settings)
+    return _finish(current, run, good, settings)
+
+
+def bounded_neuropil_coefficient(
+    f_roi: NDArray[np.float32], f_np: NDArray[np.float32], good: NDArray[np.bool_], wanted: float
+) -> FloatArray:
+    """The coefficient wanted, at most 0.95 P5(F_roi) / P95(F_np) of each cell, at least 0.
+
+    Beyond that bound the baseline could become negative and dF/F change its sign (Huang et al., eLife 2021, Fig. 2).
+    """
+    low = _percentile(f_roi, good, 5)
+    high = _percentile(f_np, good, 95)
+    bound = np.where(high > 0, 0.95 * low / np.where(high > 0, high, 1.0), wanted)
+    return np.clip(bound, 0.0, wanted)
+
+
+def _percentile(values: NDArray[np.float32], good: NDArray[np.bool_], q: float) -> FloatArray:
+    """Percentile of the good values of every column; 0 where there is none."""
+    n_good = good.sum(axis=0)
+    ordered = np.sort(np.where(good, values, np.inf), axis=0)
+    at = np.round(q / 100 * np.maximum(n_good - 1, 0)).astype(np.int64)
+    picked = np.take_along_axis(ordered, at[None], axis=0)[0].astype(np.float64)
+    return np.where(n_good > 0, np.where(np.isfinite(picked), picked, 0.0), 0.0)
+
+
+def _corrected(current: TraceCalibration, f_roi: NDArray[np.float32], f_np: NDArray[np.float32]) -> NDArray[np.float32]:
+    r, median = current.neuropil_coefficient, current.neuropil_median_counts
+    return np.asarray(f_roi - r * (f_np - median), np.float32)
+
+
+def _first_guess(
+    f_roi: NDArray[np.float32],
+    f_np: NDArray[np.float32],
+    good: NDArray[np.bool_],
+    settings: _Settings,
+    neuropil_coefficient: float,
+) -> TraceCalibration:
+    """Constants from priors, baseline and noise from quantiles that activity hardly moves."""
+    n_rois = f_roi.shape[1]
+    prior = settings.prior
+    r = bounded_neuropil_coefficient(f_roi, f_np, good, neuropil_coefficient)
+    median = _percentile(f_np, good, 50)
+    f_c = f_roi - r * (f_np - median)
+    gamma = np.full(n_rois, np.exp(-1 / (prior.tau_s * settings.frame_rate_hz)))
+    noise_counts = innovation_sigma(np.where(good, f_c, np.nan), good, gamma, shot_noise=False)
+    n_first = max(MIN_QUIET_FRAMES, round(BASELINE_WINDOW_S * settings.frame_rate_hz))
+    low = _percentile(f_c[:n_first].astype(np.float32), good[:n_first], 100 * LOW_QUANTILE)
+    noise_counts = np.where(np.isfinite(noise_counts) & (noise_counts > 0), noise_counts, 0.1 * np.abs(low) + 1e-6)
+    f0 = np.maximum(low - _LOW_QUANTILE_PHI * noise_counts, 1e-3 + noise_counts)
+    ones = np.ones(n_rois, np.float32)
+    guess = TraceCalibration(
+        neuropil_coefficient=r.astype(np.float32),
+        neuropil_median_counts=median.astype(np.float32),
+        f0_counts=f0.astype(np.float32),
+        sigma_dff=(noise_counts / f0).astype(np.float32),
+        tau_rise_s=ones * np.float32(prior.tau_rise_s),
+        tau_s=ones * np.float32(prior.tau_s),
+        amplitude_dff=ones * np.float32(prior.amplitude_dff),
+        rate_hz=ones * np.float32(RATE_PRIOR_EVENTS / RATE_PRIOR_S),
+        filter_taps=np.zeros((settings.n_before + 1 + settings.hold_frames, n_rois), np.float32),
+        filter_gain=ones,
+        threshold=ones * np.float32(MASK_Z),
+        expected_detection=ones,
+    )
+    return _with_filters(guess, settings)[0]
+
+
+def _with_filters(current: TraceCalibration, settings: _Settings) -> tuple[TraceCalibration, FloatArray, FloatArray]:
+    """Filters for the present constants, with their lag-1 correlation and sum of cubed taps, shape (n_rois,)."""
+    tau = current.tau_s.astype(np.float64)
+    prior_tau = settings.prior.tau_s
+    bins = np.round(np.log(tau / prior_tau) / np.log(DECAY_STEP)).astype(np.int64)
+    rounded = prior_tau * DECAY_STEP**bins
+    taps = np.zeros_like(current.filter_taps)
+    gain, rho, cubes = (np.zeros(len(tau)) for _ in range(3))
+    for step in np.unique(bins):
+        tau_s = prior_tau * DECAY_STEP**step
+        found = matched_filter(
+            settings.prior.tau_rise_s, tau_s, settings.frame_rate_hz, settings.hold_frames, settings.n_before
+        )
+        here = bins == step
+        taps[:, here] = found.taps[:, None].astype(np.float32)
+        gain[here], rho[here], cubes[here] = found.gain, found.rho, found.cubes
+    gain *= current.amplitude_dff / current.sigma_dff
+    changed = replace(current, tau_s=rounded.astype(np.float32), filter_taps=taps, filter_gain=gain.astype(np.float32))
+    return changed, rho, cubes
+
+
+def _stage(current: TraceCalibration, settings: _Settings) -> TraceStage:
+    n_rois = len(current.f0_counts)
+    none, image = np.zeros(n_rois + 1, np.int64), np.zeros((1, 1), np.float32)
+    fields = {name: getattr(current, name) for name in TraceCalibration.__dataclass_fields__}
+    return TraceStage(
+        Calibration(
+            frame_rate_hz=settings.frame_rate_hz,
+            n_lines=1,
+            pixels_per_line=1,
+            um_per_px=float("nan"),
+            indicator=settings.prior.name,
+            hold_frames=settings.hold_frames,
+            n_baseline_frames=0,
+            offset_counts=0.0,
+            adc_max_counts=float("nan"),
+            false_alarms_per_min=settings.false_alarms_per_min,
+            template=image,
+            correlation_image=image,
+            roi_id=np.arange(n_rois, dtype=np.uint32),
+            roi_start=none,
+            roi_pixels=np.zeros(0, np.uint32),
+            neuropil_start=none,
+            neuropil_pixels=np.zeros(0, np.uint32),
+            quality=np.ones(n_rois, np.float32),
+            **fields,
+        )
+    )
+
+
+def _run_stage(
+    current: TraceCalibration,
+    f_roi: NDArray[np.float32],
+    f_np: NDArray[np.float32],
+    good: NDArray[np.bool_],
+    settings: _Settings,
+) -> _Pass:
+    stage = _stage(current, settings)
+    n_frames, n_rois = f_roi.shape
+    dff, f0, z = (np.empty((n_frames, n_rois), np.float32) for _ in range(3))
+    none = np.zeros(n_rois, np.uint8)
+    valid = good.astype(np.uint8)
+    valid[valid == 0] = 2  # whatever was lost in the recording, every other frame is used
+    frames, rois = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for t in range(n_frames):
+        n = stage.process(t, 0, f_roi[t], f_np[t], valid[t], none)
+        dff[t], f0[t], z[t] = stage.dff, stage.f0, stage.z
+        if n:
+            frames.append(stage.events["event_frame"][:n].copy())
+            rois.append(stage.events["roi_id"][:n].astype(np.int64))
+    return _Pass(dff, f0, z, np.concatenate(frames), np.concatenate(rois))
+
+
+def _quiet(run: _Pass, good: NDArray[np.bool_], tau_s: NDArray[np.float32], settings: _Settings) -> NDArray[np.bool_]:
+    """Good frames away from all activity told."""
+    n_frames, n_rois = good.shape
+    edges = np.zeros((n_frames + 1, n_rois), np.int32)
+    after = np.ceil(QUIET_DECAYS * tau_s[run.event_roi] * settings.frame_rate_hz).astype(np.int64)
+    np.add.at(edges, (np.maximum(run.event_frame - 2, 0), run.event_roi), 1)
+    np.add.at(edges, (np.minimum(run.event_frame + settings.hold_frames + after, n_frames), run.event_roi), -1)
+    return good & (np.cumsum(edges[:-1], axis=0) == 0)
+
+
+def _learn(
+    current: TraceCalibration,
+    run: _Pass,
+    f_roi: NDArray[np.float32],
+    f_np: NDArray[np.float32],
+    good: NDArray[np.bool_],
+    settings: _Settings,
+) -> TraceCalibration:
+    """Constants from one run: noise and baseline of quiet frames, kernel and size of isolated events."""
+    prior, rate = settings.prior, settings.frame_rate_hz
+    quiet = _quiet(run, good, current.tau_s, settings)
+    enough = quiet.sum(axis=0) >= MIN_QUIET_FRAMES
+    quiet = np.where(enough, quiet, good)
+    gamma = np.exp(-1 / (current.tau_s.astype(np.float64) * rate))
+    at_start = run.f0[0].astype(np.float64)
+    sigma = innovation_sigma(run.dff * np.sqrt(run.f0 / at_start), quiet, gamma)
+    sigma = np.where(np.isfinite(sigma) & (sigma > 0), sigma, current.sigma_dff)
+    n_first = max(MIN_QUIET_FRAMES, round(BASELINE_WINDOW_S * rate))
+    f_c = _corrected(current, f_roi, f_np)
+    low = _percentile(f_c[:n_first], quiet[:n_first], 100 * LOW_QUANTILE)
+    many = quiet[:n_first].sum(axis=0) >= MIN_QUIET_FRAMES // 2
+    noise_counts = sigma * at_start
+    f0 = np.where(many, np.maximum(low - _LOW_QUANTILE_PHI * noise_counts, noise_counts), at_start)
+    n_after = int(np.ceil(QUIET_DECAYS * prior.tau_s * rate))
+    isolated = isolated_events(run.dff, run.event_frame, run.event_roi, n_after)
+    tau, amplitude = _kinetics(isolated, sigma, settings)
+    changed = replace(
+        current,
+        f0_counts=f0.astype(np.float32),
+        sigma_dff=(noise_counts / f0).astype(np.float32),
+        tau_s=tau.astype(np.float32),
+        amplitude_dff=amplitude.astype(np.float32),
+    )
+    return _with_filters(changed, settings)[0]
+
+
+def _kinetics(events: IsolatedEvents, sigma: FloatArray, settings: _Settings) -> tuple[FloatArray, FloatArray]:
+    """Decay time and amplitude of every cell from those isolated events that noise cannot make."""
+    prior, rate = settings.prior, settings.frame_rate_hz
+    size, error = event_sizes(events, sigma, prior.tau_rise_s, prior.tau_s, rate)
+    certain = size >= CERTAIN_Z * error
+    events = IsolatedEvents(events.roi[certain], events.windows[certain])
+    tau = fit_decay(events, sigma, prior.tau_s, rate)
+    unit_error = event_size_error(prior.tau_rise_s, prior.tau_s, rate, events.windows.shape[1])
+    smallest = CERTAIN_Z * unit_error * sigma
+    return tau, fit_amplitude(events, size[certain], error[certain], smallest, prior.amplitude_dff)
+
+
+def _finish(current: TraceCalibration, run: _Pass, good: NDArray[np.bool_], settings: _Settings) -> TraceCalibration:
+    """Scale of z, thresholds, and the baseline at the end of the recording."""
+    n_frames, n_rois = run.z.shape
+    rate = settings.frame_rate_hz
+    current, rho, cubes = _with_filters(current, settings)
+    scale, relative_error = _z_scale(current, run, good, rho, cubes, settings)
+    f0_end = run.f0[-1].astype(np.float64)
+    sigma = current.sigma_dff * np.sqrt(current.f0_counts / f0_end)
+    gain = current.filter_gain * (current.sigma_dff / sigma) / scale
+    skewness = sigma * cubes
+    threshold = event_threshold(
+        settings.false_alarms_per_min, rate, rho, relative_error=relative_error, skewness=skewness
+    )
+    told = np.bincount(run.event_roi[_reaches(run, threshold * scale)], minlength=n_rois)
+    false = settings.false_alarms_per_min * n_frames / rate / 60
+    events = np.maximum(told - false, 0) + RATE_PRIOR_EVENTS
+    return replace(
+        current,
+        f0_counts=f0_end.astype(np.float32),
+        sigma_dff=sigma.astype(np.float32),
+        rate_hz=(events / (n_frames / rate + RATE_PRIOR_S)).astype(np.float32),
+        filter_taps=(current.filter_taps / scale).astype(np.float32),
+        filter_gain=gain.astype(np.float32),
+        threshold=threshold.astype(np.float32),
+        expected_detection=expected_detection(threshold, gain, 1.0).astype(np.float32),
+    )
+
+
+def _reaches(run: _Pass, threshold: FloatArray) -> NDArray[np.bool_]:
+    """Which events exceed a threshold within two frames of the decision."""
+    frame, roi = run.event_frame, run.event_roi
+    peak = np.full(len(frame), -np.inf)
+    for lag in range(4):
+        at = np.minimum(frame + lag, len(run.z) - 1)
+        peak = np.fmax(peak, run.z[at, roi])
+    return np.asarray(peak >= threshold[roi])
+
+
+def _z_scale(
+    current: TraceCalibration,
+    run: _Pass,
+    good: NDArray[np.bool_],
+    rho: FloatArray,
+    cubes: FloatArray,
+    settings: _Settings,
+) -> tuple[FloatArray, FloatArray]:
+    """Standard deviation of z under noise and its relative standard error, shape (n_rois,).
+
+    From the lower half of z, about its known mean 0, in windows without activity; each cell's value is shrunk to the
+    median of all by its error.
+    """
+    n_taps = current.filter_taps.shape[0]
+    busy = ~_quiet(run, good, current.tau_s, settings)
+    count = np.cumsum(np.concatenate([np.zeros((1, busy.shape[1]), np.int32), busy.astype(np.int32)]), axis=0)
+    clear = np.zeros_like(busy)
+    clear[n_taps - 1 :] = count[n_taps:] == count[:-n_taps]
+    clear &= np.isfinite(run.z)
+    scale = lower_half_scale(run.z, clear, current.sigma_dff * cubes)
+    # Var of the mean square of half of n correlated normal values, correlation falling as rho^k.
+    independent = clear.sum(axis=0) / 2 * (1 - rho**2) / (1 + rho**2)
+    error = 1 / np.sqrt(2 * np.maximum(independent, 5.0))
+    known = np.isfinite(scale)
+    centre = float(np.median(scale[known])) if known.any() else 1.0
+    trust = np.where(known, SCALE_SPREAD**2 / (SCALE_SPREAD**2 + error**2), 0.0)
+    shrunk = centre + trust * (np.where(known, scale, centre) - centre)
+    # What is not taken from the cell's own z leaves the error of its sigma, and its own excess, uncorrected.
+    sigma_error = 1.2 / np.sqrt(np.maximum((~busy).sum(axis=0), 20))
+    left = np.hypot((1 - trust) * np.hypot(sigma_error, SCALE_SPREAD), trust * error)
+    return np.maximum(shrunk, 0.5), left

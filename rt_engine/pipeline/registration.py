@@ -1,0 +1,176 @@
+"""Rigid registration: where the content of the template is in a frame, to a fraction of a pixel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from rt_engine.kernels.registration import bin_and_centre, correlate_spectrum, find_peak
+from rt_engine.kernels.running_median import push_running_median
+
+JUMP_PX = 2.0
+HOLD_OFF_FRAMES = 2
+QUALITY_MADS = 5.0
+QUALITY_WINDOW_FRAMES = 256
+QUALITY_MIN_FRAMES = 30
+MIN_RELATIVE_MAD = 0.01
+FINE_SIGMA_PX = 1.15
+"""Gaussian low-pass of the band-pass, full-resolution pixels."""
+COARSE_SIGMA_PX = 12.0
+"""Gaussian whose result is subtracted: haze and shading do not steer the shift."""
+WHITENING_FLOOR = 0.1
+"""Noise and flicker relative to the largest radial power: between cross-correlation (large) and phase (0)."""
+MIN_BINNED_LINES = 256
+"""Fields smaller than this are not binned: they have few pixels and time enough."""
+
+
+class RigidRegistration:
+    """Cross-correlation with a band-passed template, 2 x 2 binned where the field is large.
+
+    Parameters
+    ----------
+    template : float32 ndarray, shape (n_lines, n_pixels), counts
+        Mean of registered frames; read once.
+    max_shift_px : float
+        Limit of the search on each axis, pixels.
+
+    Attributes
+    ----------
+    max_shift_px : float
+    shift_y_px, shift_x_px : float
+        Where the content of the template has moved: ``frame[y + shift_y_px, x + shift_x_px]`` shows `template[y, x]`.
+    quality : float
+        Correlation coefficient of the band-passed frame and template at that shift.
+    jumped : bool
+        The shift moved more than 2 px since the last frame, or the quality fell below its running median minus
+        5 MAD; true for 2 more frames after that.
+
+    Notes
+    -----
+    The template side carries the band-pass twice, divided by its radial power spectrum plus a floor: noise whose
+    spectrum follows the template (cells that change their brightness) is weighed down, which is the maximum likelihood
+    estimate for a known template in coloured noise. It is zero near the border, wide enough that no shift within the
+    limits reads beyond the field or around its edge: the frame needs no taper, and the estimate is not drawn to zero.
+    Thread-bound: the buffers are reused by every call.
+    """
+
+    def __init__(self, template: NDArray[np.float32], max_shift_px: float) -> None:
+        self.max_shift_px = float(max_shift_px)
+        self._bin_px = 2 if min(template.shape) >= MIN_BINNED_LINES else 1
+        rows, columns = template.shape[0] // self._bin_px, template.shape[1] // self._bin_px
+        self._shape = (scipy.fft.next_fast_len(rows, real=True), scipy.fft.next_fast_len(columns, real=True))
+        self._binned = np.zeros(self._shape, np.float32)
+        self._peak = np.zeros(3)
+        wanted = int(np.ceil(max_shift_px / self._bin_px))
+        self._max_lag_y = min(wanted, (rows - 3) // 2)
+        self._max_lag_x = min(wanted, (columns - 3) // 2)
+        self._prepare_template(np.asarray(template, np.float32), rows, columns)
+        self._statistics = np.zeros(2)
+        self._ring = np.zeros(QUALITY_WINDOW_FRAMES)
+        self._ordered = np.zeros(QUALITY_WINDOW_FRAMES)
+        self._n_seen = 0
+        self._hold_off = 0
+        self.shift_y_px = 0.0
+        self.shift_x_px = 0.0
+        self.quality = 0.0
+        self.jumped = False
+
+    def _prepare_template(self, template: NDArray[np.float32], rows: int, columns: int) -> None:
+        b = self._bin_px
+        binned = template[: rows * b, : columns * b].reshape(rows, b, columns, b).sum(axis=(1, 3), dtype=np.float32)
+        binned -= binned.mean()
+        fine, coarse = FINE_SIGMA_PX / b, COARSE_SIGMA_PX / b
+        inside = _interior(rows, self._max_lag_y)[:, None] * _interior(columns, self._max_lag_x)[None, :]
+        reference = inside * _whiten(_band_pass(_band_pass(binned, fine, coarse), fine, coarse), binned)
+        reference -= inside * (reference.sum() / inside.sum())
+        self._reference_norm = float(np.sqrt(np.sum(reference**2)))
+        self._binned[:rows, :columns] = reference
+        self._reference = np.ascontiguousarray(np.conj(scipy.fft.rfft2(self._binned, workers=1)))
+        self._energy_weight = _energy_weight(self._shape, fine, coarse)
+        self._origin = (0.0, 0.0)
+        self._binned[:rows, :columns] = binned
+        self._correlate()
+        self._origin = (self._peak[0], self._peak[1])
+        self._binned[:] = 0.0
+
+    def _correlate(self) -> float:
+        spectrum = scipy.fft.rfft2(self._binned, workers=1)
+        energy = correlate_spectrum(spectrum, self._reference, self._energy_weight)
+        correlation = scipy.fft.irfft2(spectrum, s=self._shape, workers=1, overwrite_x=True)
+        find_peak(correlation, self._max_lag_y, self._max_lag_x, self._peak)
+        return float(energy)
+
+    def process(self, frame: NDArray[Any]) -> None:
+        """Estimate shift and quality of one frame.
+
+        Parameters
+        ----------
+        frame : uint16 or int16 ndarray, shape (n_lines, n_pixels), C order, detector counts, read
+        """
+        bin_and_centre(frame, self._bin_px, self._binned)
+        energy = self._correlate()
+        norm = self._reference_norm * np.sqrt(energy / (self._shape[0] * self._shape[1]))
+        self.quality = float(self._peak[2] / norm) if norm > 0.0 else 0.0
+        shift_y_px = float((self._peak[0] - self._origin[0]) * self._bin_px)
+        shift_x_px = float((self._peak[1] - self._origin[1]) * self._bin_px)
+        moved_px = max(abs(shift_y_px - self.shift_y_px), abs(shift_x_px - self.shift_x_px))
+        jumped = self._n_seen > 0 and moved_px > JUMP_PX
+        if self._n_seen >= QUALITY_MIN_FRAMES:
+            median, mad = float(self._statistics[0]), float(self._statistics[1])
+            jumped = jumped or self.quality < median - QUALITY_MADS * max(mad, MIN_RELATIVE_MAD * abs(median))
+        self._n_seen = push_running_median(self.quality, self._n_seen, self._ring, self._ordered, self._statistics)
+        self._hold_off = HOLD_OFF_FRAMES + 1 if jumped else max(self._hold_off - 1, 0)
+        self.jumped = self._hold_off > 0
+        self.shift_y_px = shift_y_px
+        self.shift_x_px = shift_x_px
+
+
+def _band_pass(image: NDArray[np.float32], fine: float, coarse: float) -> NDArray[np.float32]:
+    filtered: NDArray[np.float32] = gaussian_filter(image, fine) - gaussian_filter(image, coarse)
+    return filtered
+
+
+def _whiten(image: NDArray[np.float32], binned: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Divide an image's spectrum by the radial mean power of the template plus a floor."""
+    rows, columns = binned.shape
+    ky, kx = scipy.fft.fftfreq(rows)[:, None], scipy.fft.rfftfreq(columns)[None, :]
+    radius = np.rint(np.hypot(ky, kx) * max(rows, columns)).astype(np.int64)
+    window = _interior(rows, 1)[:, None] * _interior(columns, 1)[None, :]
+    power = np.abs(scipy.fft.rfft2(binned * window, workers=1)) ** 2
+    radial = np.bincount(radius.ravel(), power.ravel()) / np.maximum(np.bincount(radius.ravel()), 1)
+    floor = WHITENING_FLOOR * radial.max()
+    if floor <= 0.0:
+        return image
+    spectrum = scipy.fft.rfft2(image, workers=1) * (radial.max() / (radial[radius] + floor))
+    whitened: NDArray[np.float32] = scipy.fft.irfft2(spectrum, s=binned.shape, workers=1).astype(np.float32)
+    return whitened
+
+
+def _interior(length: int, margin: int) -> NDArray[np.float32]:
+    """Window of one axis: zero within `margin` of the ends, then a raised cosine, then one."""
+    margin = min(margin + 1, length // 4)
+    ramp = max(min(length // 16, length // 2 - margin), 1)
+    rise = 0.5 - 0.5 * np.cos(np.pi * (np.arange(ramp) + 0.5) / ramp)
+    window = np.ones(length, np.float32)
+    window[:margin] = 0.0
+    window[length - margin :] = 0.0
+    window[margin : margin + ramp] = rise
+    window[length - margin - ramp : length - margin] = rise[::-1]
+    return window
+
+
+def _energy_weight(shape: tuple[int, int], fine: float, coarse: float) -> NDArray[np.float32]:
+    """Squared transfer function of the band-pass on the half spectrum, times how often each term stands in the full."""
+    ky = scipy.fft.fftfreq(shape[0])[:, None]
+    kx = scipy.fft.rfftfreq(shape[1])[None, :]
+    k2 = (2 * np.pi) ** 2 * (ky**2 + kx**2)
+    transfer = np.exp(-0.5 * fine**2 * k2) - np.exp(-0.5 * coarse**2 * k2)
+    multiplicity = np.full((1, shape[1] // 2 + 1), 2.0)
+    multiplicity[0, 0] = 1.0
+    if shape[1] % 2 == 0:
+        multiplicity[0, -1] = 1.0
+    return np.ascontiguousarray(transfer**2 * multiplicity, np.float32)

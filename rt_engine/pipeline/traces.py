@@ -1,0 +1,255 @@
+"""From ROI counts to events: neuropil, baseline, dF/F, deconvolution, matched filter, decision, for one frame."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rt_engine.interfaces.calibration import Calibration
+from rt_engine.interfaces.events import EVENT_DTYPE, EventFlag
+from rt_engine.kernels.baseline import BaselineParameters, normalise, track_quantile
+from rt_engine.kernels.decision import DecisionParameters, DecisionState, decide, standardise
+from rt_engine.kernels.matched_filter import apply_filter, empty_ring, push_samples
+from rt_engine.kernels.oasis_ar1 import OasisParameters, empty_state, oasis_step
+from rt_engine.kernels.sample_codes import EXPECTED_MISSING, GOOD
+
+BASELINE_QUANTILE = 0.1
+_PHI_INVERSE = -1.2815515655446004  # of the quantile
+_DENSITY = 0.17549833193248685  # of a standard normal at the quantile
+BASELINE_MEMORY_S = 60.0
+LARGEST_SLOPE_PER_S = 0.01  # of F0
+LONGEST_GAP_S = 2.0  # a longer one leaves nothing in the filter worth trusting
+HOLD_OFF_DECAYS = 3.0  # decay times after an event for which the baseline stands still
+SMALLEST_JUMP = 0.5  # of the amplitude of a spike, for the deconvolution
+
+
+class TraceStage:
+    """Owns the state of all cells of a plane, and the arrays that a frame's results stand in.
+
+    Parameters
+    ----------
+    calibration : Calibration
+
+    Attributes
+    ----------
+    fluorescence, neuropil : float32 ndarray, shape (n_rois,), counts, offset subtracted
+        Of the last frame; this and the next are NaN where there was no sample.
+    dff, calcium, spike : float32 ndarray, shape (n_rois,)
+        dF/F; deconvolved calcium in dF/F; spikes in the frame `hold_frames` ago.
+    z, probability : float32 ndarray, shape (n_rois,)
+        Output of the matched filter in noise standard deviations, NaN where there may be no decision; probability of
+        a spike in the frame `hold_frames` ago.
+    valid : float32 ndarray, shape (n_rois,)
+        1 where there was a sample, else 0.
+    f0 : float32 ndarray, shape (n_rois,), counts
+        Baseline that `dff` refers to.
+    events : EVENT_DTYPE ndarray, shape (n_rois,)
+        The first `process` many are of the last frame; `t_event_ns` is left 0.
+    """
+
+    def __init__(self, calibration: Calibration) -> None:
+        n = calibration.n_rois
+        self.hold_frames = calibration.hold_frames
+        self.n_taps = calibration.filter_taps.shape[0]
+        self._n_before = self.n_taps - 1 - calibration.hold_frames
+        self._longest_gap = max(1, int(LONGEST_GAP_S * calibration.frame_rate_hz))
+        self._flags = int(EventFlag.PROVISIONAL) if calibration.provisional else 0
+        for name in ("fluorescence", "neuropil", "dff", "calcium", "spike", "z", "probability", "valid", "f0"):
+            setattr(self, name, np.full(n, np.nan, np.float32))
+        self.events = np.zeros(n, EVENT_DTYPE)
+        self._code = np.zeros(n, np.uint8)
+        self._learns = np.zeros(n, np.uint8)
+        self._energy = np.zeros(n, np.float32)
+        self._mean_before = np.zeros(n, np.float32)
+        self._lost = np.full(n, EXPECTED_MISSING, np.uint8)
+        self._taps = np.ascontiguousarray(calibration.filter_taps, np.float32)
+        self._inverse_amplitude = (1 / calibration.amplitude_dff).astype(np.float32)
+        self._f0_start = calibration.f0_counts.astype(np.float64)
+        self._baseline = _baseline_parameters(calibration)
+        self._decision = _decision_parameters(calibration)
+        self._oasis = OasisParameters(
+            gamma=self._decision.gamma.astype(np.float64),
+            penalty=np.zeros(n),
+            s_min=SMALLEST_JUMP * calibration.amplitude_dff.astype(np.float64),
+        )
+        self._quantile = np.zeros(n)
+        self._ring = empty_ring(self.n_taps, n)
+        self._pools = empty_state(n)
+        self._decision_state = DecisionState(np.zeros(n, np.int64), np.zeros(n, np.float32))
+        self.reset()
+
+    fluorescence: NDArray[np.float32]
+    neuropil: NDArray[np.float32]
+    dff: NDArray[np.float32]
+    calcium: NDArray[np.float32]
+    spike: NDArray[np.float32]
+    z: NDArray[np.float32]
+    probability: NDArray[np.float32]
+    valid: NDArray[np.float32]
+    f0: NDArray[np.float32]
+
+    @property
+    def floor_hits(self) -> NDArray[np.int64]:
+        """Merges that the bound on memory made impossible, int64, shape (n_rois,); 0 certifies exactness."""
+        return self._pools.floor_hits
+
+    def reset(self) -> None:
+        """Forget all frames; the baseline starts again at that of the calibration."""
+        np.subtract(self._f0_start, self._baseline.lift_counts, out=self._quantile)
+        n = len(self._quantile)
+        for state, start in (
+            (self._ring, empty_ring(self.n_taps, n)),
+            (self._pools, empty_state(n)),
+            (self._decision_state, DecisionState(np.zeros(n, np.int64), np.zeros(n, np.float32))),
+        ):
+            for array, value in zip(state, start, strict=True):
+                array[...] = value
+        self._row = 0
+        self._n_to_warm = self.n_taps
+        self._n_since_gap = self.n_taps
+
+    def warm_up(self) -> None:
+        """Run every kernel once, then forget it. Call before the first frame, from the thread of the frame loop."""
+        n = len(self._quantile)
+        ones, flags = np.ones(n, np.float32), np.ones(n, np.uint8)
+        for n_gap in (0, 1):
+            self.process(0, n_gap, ones, ones, flags, np.zeros(n, np.uint8))
+        self.reset()
+
+    def process(
+        self,
+        frame: int,
+        n_gap: int,
+        f_roi: NDArray[np.float32],
+        f_np: NDArray[np.float32],
+        valid: NDArray[np.uint8],
+        censored: NDArray[np.uint8],
+    ) -> int:
+        """Advance all cells by one frame; allocates nothing.
+
+        Parameters
+        ----------
+        frame : int
+            Number of this frame.
+        n_gap : int
+            Frames missing before it.
+        f_roi, f_np : float32 ndarray, shape (n_rois,), mean counts, offset subtracted, read
+        valid : uint8 ndarray, shape (n_rois,), read
+            A code of `kernels.sample_codes`: 0 no sample, 1 good, 2 no sample for a known reason (blanked while our
+            own light was on), which does not count towards the inhibit rule.
+        censored : uint8 ndarray, shape (n_rois,), read
+            1 where saturation makes the sample a lower bound.
+
+        Returns
+        -------
+        int
+            Number of events, which stand in ``events[:n]`` until the next call.
+        """
+        if n_gap > 0:
+            self._pass_gap(n_gap)
+        code = self._code
+        normalise(f_roi, f_np, valid, censored, self._baseline, self._quantile, self.f0, self.dff, code)
+        push_samples(self.dff, code, self._row, self._ring)
+        self._row = (self._row + 1) % self.n_taps
+        apply_filter(
+            self._row,
+            self._n_before,
+            self._taps,
+            self._decision.gamma,
+            self._ring,
+            self.z,
+            self._energy,
+            self._mean_before,
+        )
+        standardise(
+            self._n_before,
+            self._energy,
+            self._mean_before,
+            self.f0,
+            code,
+            self._ring,
+            self._decision,
+            self.z,
+        )
+        if self._n_to_warm > 0:
+            self._n_to_warm -= 1
+            self.z.fill(np.nan)
+        flags = self._flags
+        if self._n_since_gap < self.n_taps:
+            self._n_since_gap += 1
+            flags |= int(EventFlag.AFTER_GAP)
+        n_events = decide(
+            frame,
+            self._row,
+            self.hold_frames,
+            flags,
+            self.z,
+            self._energy,
+            self._ring,
+            self._decision,
+            self._decision_state,
+            self.probability,
+            self.events,
+        )
+        np.equal(code, GOOD, out=self._learns, casting="unsafe")
+        oasis_step(
+            self.dff, self._learns, n_gap, self.hold_frames, self._oasis, self._pools, self.calcium, self.spike
+        )
+        np.multiply(self.spike, self._inverse_amplitude, out=self.spike)
+        track_quantile(self.dff, self.f0, code, self._decision_state.hold_off, self._baseline, self._quantile)
+        self._publish(f_roi, f_np)
+        return int(n_events)
+
+    def _pass_gap(self, n_gap: int) -> None:
+        for _ in range(min(n_gap, self.n_taps)):
+            push_samples(self.dff, self._lost, self._row, self._ring)
+            self._row = (self._row + 1) % self.n_taps
+        self._decision_state.hold_off[...] -= n_gap
+        self._n_since_gap = 0
+        if n_gap > self._longest_gap:
+            self._n_to_warm = self.n_taps
+
+    def _publish(self, f_roi: NDArray[np.float32], f_np: NDArray[np.float32]) -> None:
+        """Copy what goes out as it came in, with NaN where there is no sample."""
+        np.isfinite(self.dff, out=self._learns, casting="unsafe")
+        np.copyto(self.valid, self._learns)
+        self.fluorescence.fill(np.nan)
+        self.neuropil.fill(np.nan)
+        sampled = self._learns.view(np.bool_)
+        np.copyto(self.fluorescence, f_roi, where=sampled)
+        np.copyto(self.neuropil, f_np, where=sampled)
+        np.logical_not(sampled, out=sampled)
+        np.copyto(self.calcium, np.nan, where=sampled)
+        np.copyto(self.spike, np.nan, where=sampled)
+
+
+def _baseline_parameters(calibration: Calibration) -> BaselineParameters:
+    f0 = calibration.f0_counts.astype(np.float64)
+    sigma = calibration.sigma_dff.astype(np.float64) * f0
+    rate = calibration.frame_rate_hz
+    for_memory = sigma / (_DENSITY * BASELINE_MEMORY_S * rate)
+    for_slope = LARGEST_SLOPE_PER_S * f0 / ((1 - BASELINE_QUANTILE) * rate)
+    step = np.minimum(for_memory, for_slope)
+    return BaselineParameters(
+        neuropil_coefficient=calibration.neuropil_coefficient.astype(np.float64),
+        neuropil_median_counts=calibration.neuropil_median_counts.astype(np.float64),
+        step_up_counts=step * BASELINE_QUANTILE,
+        step_down_counts=step * (1 - BASELINE_QUANTILE),
+        lift_counts=-_PHI_INVERSE * sigma,
+        lowest_f0_counts=0.1 * f0,
+    )
+
+
+def _decision_parameters(calibration: Calibration) -> DecisionParameters:
+    decay_frames = calibration.tau_s.astype(np.float64) * calibration.frame_rate_hz
+    return DecisionParameters(
+        sigma_dff=calibration.sigma_dff,
+        f0_counts=calibration.f0_counts,
+        amplitude_dff=calibration.amplitude_dff,
+        gain=calibration.filter_gain,
+        threshold=calibration.threshold,
+        prior=(calibration.rate_hz / np.float32(calibration.frame_rate_hz)).astype(np.float32),
+        gamma=np.exp(-1 / decay_frames).astype(np.float32),
+        hold_off_frames=np.ceil(HOLD_OFF_DECAYS * decay_frames).astype(np.int64),
+        roi_id=np.ascontiguousarray(calibration.roi_id, np.uint32),
+    )

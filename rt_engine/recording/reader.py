@@ -1,0 +1,215 @@
+"""Reading a session, complete, running or crashed: messages in order, frames as arrays, and what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rt_engine.interfaces.errors import ConfigError, MessageError, RecordingError
+from rt_engine.interfaces.messages import FrameHeader, Header, decode, decode_as
+from rt_engine.interfaces.rig_config import read_yaml
+from rt_engine.recording.journal import HEADER_LENGTH
+from rt_engine.recording.mcap_walk import Damage, McapWalk, RawMessage
+
+_FRAME_DTYPES = {"u2": np.dtype("<u2"), "i2": np.dtype("<i2")}
+FIRST_FILE = "session_000.mcap"
+_SEQUENCE_RANGE = 1 << 32
+
+
+class JournalMessage:
+    """One wire message as it was journalled.
+
+    Attributes
+    ----------
+    topic : str
+    header_bytes, payload : memoryview
+        As on the wire, read-only.
+    t_log_ns : int
+        Unix time of writing, nanoseconds.
+    """
+
+    __slots__ = ("_header", "header_bytes", "payload", "t_log_ns", "topic")
+
+    def __init__(self, topic: str, header_bytes: memoryview, payload: memoryview, t_log_ns: int) -> None:
+        self.topic = topic
+        self.header_bytes = header_bytes
+        self.payload = payload
+        self.t_log_ns = t_log_ns
+        self._header: Header | None = None
+
+    @property
+    def header(self) -> Header:
+        """Decoded header; decoded when first asked for.
+
+        Raises
+        ------
+        MessageError
+            The message violates the wire contract (it is kept as it came).
+        """
+        if self._header is None:
+            self._header = decode(self.topic, self.header_bytes)
+        return self._header
+
+
+class Session:
+    """A recorded session; make it with `open_session`. Iterating again reads the files again.
+
+    Attributes
+    ----------
+    folder : Path
+    files : list of Path
+        The journal, in order.
+    malformed_frames : int
+        Frame messages whose payload does not fit their header, as seen by `frames`.
+    """
+
+    def __init__(self, folder: Path, files: list[Path]) -> None:
+        self.folder = folder
+        self.files = files
+        self.malformed_frames = 0
+        self._damage: list[Damage] | None = None
+        self._lost: dict[str, int] = {}
+
+    @property
+    def calibration_path(self) -> Path | None:
+        """The calibration of the session, None if there is none."""
+        path = self.folder / "calibration.h5"
+        return path if path.is_file() else None
+
+    def config(self) -> dict[str, Any]:
+        """The resolved rig config; empty if the session has none.
+
+        Raises
+        ------
+        ConfigError
+            ``config.yaml`` is there and cannot be read.
+        """
+        path = self.folder / "config.yaml"
+        return read_yaml(path) if path.is_file() else {}
+
+    @property
+    def damage(self) -> list[Damage]:
+        """What of the files cannot be read; known from the last whole iteration, else the files are read now."""
+        if self._damage is None:
+            for _ in self.messages():
+                pass
+        return list(self._damage or ())
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """Messages known to be missing, by topic (after the last whole message nobody can count them)."""
+        if self._damage is None:
+            for _ in self.messages():
+                pass
+        return dict(self._lost)
+
+    @property
+    def is_complete(self) -> bool:
+        """True if every file has its end and every message is there."""
+        return not self.damage and not self.lost
+
+    def messages(self, *topics: str) -> Iterator[JournalMessage]:
+        """All messages in the order of writing.
+
+        Parameters
+        ----------
+        *topics : str
+            Whole topics (``spikes.1``) or their first words (``spikes``); without, everything.
+
+        Yields
+        ------
+        JournalMessage
+
+        Raises
+        ------
+        RecordingError
+            A file cannot be opened.
+        """
+        wanted = set(topics)
+        expected: dict[str, int] = {}
+        lost: dict[str, int] = {}
+        damage: list[Damage] = []
+        from_start = self.files[0].name == FIRST_FILE
+        for path in self.files:
+            walk = McapWalk(path)
+            for raw in walk.messages():
+                _count_missing(raw, expected, lost, from_start)
+                if wanted and raw.topic not in wanted and raw.topic.partition(".")[0] not in wanted:
+                    continue
+                message = _split(raw)
+                if message is None:
+                    damage.append(Damage(path.name, 0, 0, f"a message of {raw.topic} is shorter than its header"))
+                else:
+                    yield message
+            damage += walk.damage
+        self._damage, self._lost = damage, lost
+
+    def frames(self, plane: int = 0, channel: int = 0) -> Iterator[tuple[FrameHeader, NDArray[Any]]]:
+        """Frames, or strips of them, of one plane and channel.
+
+        Yields
+        ------
+        header : FrameHeader
+        lines : uint16 or int16 ndarray, shape (n_lines, pixels_per_line), counts
+            Read-only view.
+        """
+        self.malformed_frames = 0
+        for message in self.messages(f"frame.{plane}.{channel}"):
+            try:
+                header = decode_as(FrameHeader, message.topic, message.header_bytes)
+            except MessageError:
+                self.malformed_frames += 1
+                continue
+            dtype = _FRAME_DTYPES.get(header.dtype)
+            shape = (header.n_lines, header.pixels_per_line)
+            if dtype is None or min(shape) < 1 or len(message.payload) != shape[0] * shape[1] * dtype.itemsize:
+                self.malformed_frames += 1
+                continue
+            yield header, np.frombuffer(message.payload, dtype).reshape(shape)
+
+
+def open_session(path: Path | str) -> Session:
+    """Open a session folder, or one journal file.
+
+    Raises
+    ------
+    RecordingError
+        There is no journal.
+    """
+    path = Path(path)
+    if path.is_file():
+        return Session(path.parent, [path])
+    files = sorted(path.glob("session_*.mcap"), key=lambda file: (len(file.name), file.name))
+    if not files:
+        raise RecordingError(f"{path}: holds no {FIRST_FILE}", "give the folder that `run` or `demo` has written")
+    return Session(path, files)
+
+
+def read_config(session: Session) -> dict[str, Any]:
+    """Config of the session, empty where it cannot be read: a report is written all the same."""
+    try:
+        return session.config()
+    except ConfigError:
+        return {}
+
+
+def _count_missing(raw: RawMessage, expected: dict[str, int], lost: dict[str, int], from_start: bool) -> None:
+    gap = (raw.sequence - expected.get(raw.topic, 0 if from_start else raw.sequence)) % _SEQUENCE_RANGE
+    if 0 < gap < _SEQUENCE_RANGE // 2:
+        lost[raw.topic] = lost.get(raw.topic, 0) + gap
+    expected[raw.topic] = raw.sequence + 1
+
+
+def _split(raw: RawMessage) -> JournalMessage | None:
+    data = raw.data
+    if len(data) < HEADER_LENGTH.size:
+        return None
+    (length,) = HEADER_LENGTH.unpack_from(data)
+    end = HEADER_LENGTH.size + length
+    if end > len(data):
+        return None
+    return JournalMessage(raw.topic, data[HEADER_LENGTH.size : end], data[end:], raw.t_log_ns)

@@ -1,0 +1,241 @@
+"""One streaming pass over a journal: what the summary and the report need, as tables."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rt_engine.interfaces.errors import MessageError
+from rt_engine.interfaces.events import EVENT_DTYPE
+from rt_engine.interfaces.messages import (
+    FrameHeader,
+    Header,
+    HealthHeader,
+    LightHeader,
+    LogHeader,
+    Mode,
+    RoisHeader,
+    SessionHeader,
+    SpikesHeader,
+    StateHeader,
+    StimHeader,
+    TruthHeader,
+)
+from rt_engine.recording.reader import JournalMessage, Session
+
+_MOST_LOG_LINES = 200
+
+
+class Observer(Protocol):
+    """Whoever wants to see the messages of the same pass."""
+
+    def see(self, message: JournalMessage, header: Header) -> None:
+        """One message whose header is valid."""
+        ...
+
+
+@dataclass(slots=True)
+class Decision:
+    """One decision of the stimulation service, its phases merged; times in monotonic nanoseconds."""
+
+    first: StimHeader
+    outcome: str | None = None
+    t_command_ns: int | None = None
+    t_output_ns: int | None = None
+    energy_nj: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class PlaneTable:
+    """Live frames and events of one plane; `scan_to_receive_ns` and `receive_to_decision_ns` hold one per message."""
+
+    first_live: int | None = None
+    last_live: int = -1
+    last_frame: int = -1
+    n_frames: int = 0
+    n_lost: int = 0
+    hold_frames: int = 0
+    t_first_live_ns: int = 0
+    t_last_live_ns: int = 0
+    scan_to_receive_ns: array[int] = field(default_factory=lambda: array("q"))
+    receive_to_decision_ns: array[int] = field(default_factory=lambda: array("q"))
+    decided_frame: array[int] = field(default_factory=lambda: array("q"))
+    _event_bytes: bytearray = field(default_factory=bytearray)
+
+    @property
+    def events(self) -> NDArray[np.void]:
+        """Events decided live, shape (n_events,), dtype `EVENT_DTYPE`, in the order of decision."""
+        return np.frombuffer(bytes(self._event_bytes), EVENT_DTYPE)
+
+    def add(self, header: SpikesHeader, payload: memoryview) -> bool:
+        """Count one `spikes` message; False if its payload does not fit its header."""
+        if len(payload) != header.n_events * EVENT_DTYPE.itemsize:
+            return False
+        self._count_frame(header)
+        if header.mode is Mode.LIVE:
+            self.scan_to_receive_ns.append(header.t_received_ns - header.t_scan_ns)
+            self.receive_to_decision_ns.append(header.t_decided_ns - header.t_received_ns)
+            self._event_bytes += payload
+            self.decided_frame.extend([header.frame] * header.n_events)
+        return True
+
+    def _count_frame(self, header: SpikesHeader) -> None:
+        live = header.mode is Mode.LIVE
+        if self.first_live is None and live:
+            self.first_live = header.frame
+            self.t_first_live_ns = header.t_scan_ns
+        elif self.first_live is not None and header.frame > self.last_frame + 1:
+            self.n_lost += header.frame - self.last_frame - 1
+        if live:
+            self.n_frames += header.frame != self.last_live
+            self.last_live = header.frame
+            self.hold_frames = header.hold_frames
+            self.t_last_live_ns = header.t_scan_ns
+        self.last_frame = header.frame
+
+
+@dataclass(slots=True)
+class TruthTable:
+    """What the virtual sample did in one plane: planted cells (empty until described), and all spikes in order."""
+
+    sample: dict[str, Any] = field(default_factory=dict)
+    cell: array[int] = field(default_factory=lambda: array("q"))
+    frame: array[float] = field(default_factory=lambda: array("d"))
+    t_ns: array[int] = field(default_factory=lambda: array("q"))
+    evoked: array[int] = field(default_factory=lambda: array("b"))
+
+
+@dataclass(slots=True)
+class SessionTables:
+    """Everything but frames and activity."""
+
+    session: SessionHeader | None = None
+    planes: dict[int, PlaneTable] = field(default_factory=dict)
+    decisions: dict[str, Decision] = field(default_factory=dict)
+    lights: list[LightHeader] = field(default_factory=list)
+    truth: dict[int, TruthTable] = field(default_factory=dict)
+    rois: dict[int, RoisHeader] = field(default_factory=dict)
+    footprints: dict[int, tuple[list[int], NDArray[np.uint32]]] = field(default_factory=dict)
+    state: StateHeader | None = None
+    trips: list[dict[str, Any]] = field(default_factory=list)
+    health: dict[tuple[str, str], HealthHeader] = field(default_factory=dict)
+    logs: list[LogHeader] = field(default_factory=list)
+    n_messages: dict[str, int] = field(default_factory=dict)
+    n_malformed: dict[str, int] = field(default_factory=dict)
+    n_gaps: dict[str, int] = field(default_factory=dict)
+    frame_period_ns: int | None = None
+
+    def plane(self, plane: int) -> PlaneTable:
+        """Table of a plane, made when first asked for."""
+        return self.planes.setdefault(plane, PlaneTable())
+
+
+def collect(session: Session, observers: Iterable[Observer] = ()) -> SessionTables:
+    """Read the journal once.
+
+    Messages that violate the wire contract are counted by topic in `n_malformed` and otherwise passed over.
+
+    Raises
+    ------
+    RecordingError
+        A file cannot be opened.
+    """
+    tables = SessionTables()
+    last_seq: dict[tuple[str, str, str], int] = {}
+    observers = tuple(observers)
+    for message in session.messages():
+        tables.n_messages[message.topic] = tables.n_messages.get(message.topic, 0) + 1
+        try:
+            header = message.header
+        except MessageError:
+            _count(tables.n_malformed, message.topic)
+            continue
+        stream = (header.source, header.boot_id, message.topic)
+        gap = header.seq - last_seq.get(stream, header.seq - 1) - 1
+        if gap > 0:
+            _count(tables.n_gaps, message.topic, gap)
+        last_seq[stream] = header.seq
+        if not _file_away(tables, message, header):
+            _count(tables.n_malformed, message.topic)
+            continue
+        for observer in observers:
+            observer.see(message, header)
+    return tables
+
+
+def _count(counts: dict[str, int], key: str, n: int = 1) -> None:
+    counts[key] = counts.get(key, 0) + n
+
+
+def _file_away(tables: SessionTables, message: JournalMessage, header: Header) -> bool:
+    """Put one message into its table; False if it is not well formed."""
+    match header:
+        case SpikesHeader():
+            return tables.plane(header.plane).add(header, message.payload)
+        case StimHeader():
+            _add_decision(tables.decisions, header)
+        case FrameHeader():
+            tables.frame_period_ns = header.frame_period_ns or tables.frame_period_ns
+        case TruthHeader():
+            return _add_truth(tables.truth, header)
+        case RoisHeader():
+            return _add_rois(tables, header, message.payload)
+        case LightHeader():
+            tables.lights.append(header)
+        case StateHeader():
+            tables.state = header
+            tables.trips += [trip for trip in header.trips if trip not in tables.trips]
+        case HealthHeader():
+            tables.health[header.source, header.boot_id] = header
+        case SessionHeader():
+            tables.session = header
+        case LogHeader() if header.level != "info" and len(tables.logs) < _MOST_LOG_LINES:
+            tables.logs.append(header)
+        case _:
+            pass
+    return True
+
+
+def _add_decision(decisions: dict[str, Decision], header: StimHeader) -> None:
+    decision = decisions.setdefault(header.decision_id, Decision(header))
+    if header.outcome is not None:
+        decision.outcome = header.outcome.value
+    if header.t_command_ns is not None:
+        decision.t_command_ns = header.t_command_ns
+    if header.t_output_ns is not None:
+        decision.t_output_ns = header.t_output_ns
+    if header.energy_nj is not None:
+        decision.energy_nj = header.energy_nj
+
+
+def _add_truth(truth: dict[int, TruthTable], header: TruthHeader) -> bool:
+    table = truth.setdefault(header.plane, TruthTable())
+    if header.sample is not None:
+        columns = [header.sample.get(name) for name in ("cell", "y_px", "x_px", "radius_px", "a_over_sigma")]
+        if not all(isinstance(column, list) for column in columns) or len({len(c or ()) for c in columns}) != 1:
+            return False
+        table.sample = header.sample
+    n = len(header.spike_cell)
+    if not n == len(header.t_spike_ns) == len(header.spike_frame) == len(header.evoked):
+        return False
+    table.cell.extend(header.spike_cell)
+    table.frame.extend(header.spike_frame)
+    table.t_ns.extend(header.t_spike_ns)
+    table.evoked.extend(header.evoked)
+    return True
+
+
+def _add_rois(tables: SessionTables, header: RoisHeader, payload: memoryview) -> bool:
+    tables.rois[header.plane] = header
+    start = header.footprint_start
+    if not start:
+        return True
+    if len(start) != len(header.rois) + 1 or len(payload) != start[-1] * 4 or sorted(start) != start:
+        return False
+    tables.footprints[header.plane] = (start, np.frombuffer(payload, "<u4"))
+    return True

@@ -1,0 +1,477 @@
+"""The interlock: the only place that makes commands for an output, and the state machine that says whether it may."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from rt_engine.interfaces.clock import NS_PER_MS, Clock
+from rt_engine.interfaces.devices import Output, PulseCommand, issue_pulse_token
+from rt_engine.interfaces.errors import DeviceError, RecordingError, SafetyError
+from rt_engine.interfaces.messages import Mode, Outcome
+from rt_engine.interfaces.rig_config import Limits
+from rt_engine.interfaces.stimulation import Decision, PulseRequest
+from rt_engine.safety.ledger import DoseLedger, OutputDose, Train
+from rt_engine.safety.limits import bounds_of, tighten
+from rt_engine.safety.request_check import plan_train, time_fault
+from rt_engine.safety.wal import RecordKind, WriteAheadLog
+from rt_engine.safety.watchdog import HeartbeatMonitor
+
+_TOKEN = issue_pulse_token()
+MAX_TRIPS_KEPT = 64
+
+
+class InterlockState(StrEnum):
+    """Where the interlock stands."""
+
+    DISARMED = "disarmed"
+    ARMED = "armed"
+    TRIPPED = "tripped"
+
+
+class Precondition(StrEnum):
+    """What must hold before arming and as long as it is armed."""
+
+    OPERATOR = "operator"
+    RECORDING_LIVE = "recording_live"
+    ENGINE_HEARTBEAT = "engine_heartbeat"
+    OUTPUTS_TESTED = "outputs_tested"
+    CALIBRATION_MATCHES = "calibration_matches"
+
+
+class Trip(NamedTuple):
+    """Why the interlock latched."""
+
+    t_ns: int
+    signal: str
+    value: float | str
+    limit: float | str
+    text: str
+
+
+class Interlock:
+    """Judges every request and fires what may be fired. All methods belong to one thread, the stimulation loop.
+
+    Parameters
+    ----------
+    limits : mapping of str to Limits
+        Of the rig, by output name.
+    outputs : mapping of str to Output
+        By the same names. In a dry run they are never touched.
+    clock : Clock
+    ledger : DoseLedger
+        Made with the same limits. In a dry run it is charged as well: give it one in memory.
+    wal : WriteAheadLog
+    heartbeat : HeartbeatMonitor
+    dry_run : bool
+        Decide and charge, fire nothing.
+    restarted : bool
+        True for a service that comes back: it starts tripped.
+    id_prefix : str
+        Start of every decision id; makes ids of a restarted service differ.
+    on_intent : callable or None
+        Called with the decision after the log has it and before the output fires; must not raise.
+
+    Raises
+    ------
+    SafetyError
+        An output has no limits, no ledger, or limits have no output.
+    """
+
+    def __init__(
+        self,
+        limits: Mapping[str, Limits],
+        outputs: Mapping[str, Output],
+        clock: Clock,
+        ledger: DoseLedger,
+        wal: WriteAheadLog,
+        heartbeat: HeartbeatMonitor,
+        *,
+        dry_run: bool = False,
+        restarted: bool = False,
+        id_prefix: str = "d",
+        on_intent: Callable[[PulseRequest, Decision], None] | None = None,
+    ) -> None:
+        if not set(limits) == set(outputs) == set(ledger.outputs):
+            raise SafetyError(f"outputs {sorted(outputs)}, limits {sorted(limits)} and ledgers do not agree")
+        self._rig_limits = dict(limits)
+        self.limits = dict(limits)
+        self._outputs = dict(outputs)
+        self._clock, self._ledger, self._wal, self._heartbeat = clock, ledger, wal, heartbeat
+        self._on_intent = on_intent
+        self.dry_run = dry_run
+        self.state = InterlockState.DISARMED
+        self.trips: deque[Trip] = deque(maxlen=MAX_TRIPS_KEPT)
+        self.n_trips = 0
+        self.counts = dict.fromkeys(Outcome, 0)
+        self._held = dict.fromkeys(Precondition, False)
+        self._id_prefix, self._next_id = id_prefix, 0
+        self._last_now_ns = clock.now_ns()
+        if restarted:
+            self.trip("restart", "restarted", "never while running", "the stimulation service was restarted")
+
+    # --- state -------------------------------------------------------------------------------------------------
+
+    @property
+    def all_virtual(self) -> bool:
+        """True if no output can emit real light."""
+        return all(output.is_virtual for output in self._outputs.values())
+
+    def self_test(self) -> bool:
+        """Open and test every output while disarmed; sets the precondition. A dry run touches none and passes."""
+        if self.state is InterlockState.ARMED:
+            self.disarm("self-test")
+        passed = True
+        if not self.dry_run:
+            try:
+                for output in self._outputs.values():
+                    output.open()
+                    passed = output.self_test() and passed
+            except DeviceError as error:
+                passed = False
+                self.trip("output", error.device, "self-test", str(error))
+        self._held[Precondition.OUTPUTS_TESTED] = passed
+        return passed
+
+    def set_precondition(self, name: Precondition, ok: bool) -> None:
+        """Say whether a precondition holds; losing one while armed trips or disarms.
+
+        Parameters
+        ----------
+        name : Precondition
+            `OPERATOR`, `RECORDING_LIVE` or `CALIBRATION_MATCHES`. Loss of the recorder trips, the others disarm.
+        ok : bool
+
+        Raises
+        ------
+        SafetyError
+            The interlock finds this one out by itself (`heartbeat`, `self_test`).
+        """
+        if name in (Precondition.ENGINE_HEARTBEAT, Precondition.OUTPUTS_TESTED):
+            raise SafetyError(f"precondition {name.value} is found out by the interlock, not set")
+        self._held[name] = ok
+        if ok or self.state is not InterlockState.ARMED:
+            return
+        if name is Precondition.RECORDING_LIVE:
+            self.trip(name.value, "lost", "required while armed", f"{name.value} no longer holds")
+        else:
+            self.disarm(f"{name.value} no longer holds")
+
+    def preconditions(self) -> dict[str, bool]:
+        """Every precondition as it is now."""
+        held = {name.value: ok for name, ok in self._held.items()}
+        held[Precondition.ENGINE_HEARTBEAT.value] = self._heartbeat.fresh(self._clock.now_ns())
+        return held
+
+    def arm(self, *, automatic: bool = False) -> None:
+        """Allow light.
+
+        Parameters
+        ----------
+        automatic : bool
+            Without an operator; only where every output is virtual, or in a dry run.
+
+        Raises
+        ------
+        SafetyError
+            Tripped, a precondition is missing, arming by itself with a real output, or an output failed.
+        """
+        self.check(self._clock.now_ns())
+        if automatic:
+            if not (self.all_virtual or self.dry_run):
+                raise SafetyError("a real output is never armed automatically", "arm as an operator")
+            self._held[Precondition.OPERATOR] = True
+        if self.state is InterlockState.TRIPPED:
+            raise SafetyError(f"tripped: {self.trips[-1].text}", "reset first, with a reason")
+        missing = [name for name, ok in self.preconditions().items() if not ok]
+        if missing:
+            self._held[Precondition.OPERATOR] = False
+            raise SafetyError(f"cannot arm: {', '.join(missing)} missing")
+        if self.state is InterlockState.ARMED:
+            return
+        self._arm_outputs()
+        self.state = InterlockState.ARMED
+        self._note({"state": "armed", "automatic": automatic})
+        if self.state is not InterlockState.ARMED:
+            raise SafetyError(f"cannot arm: {self.trips[-1].text}")
+
+    def _arm_outputs(self) -> None:
+        if self.dry_run:
+            return
+        armed = False
+        try:
+            for output in self._outputs.values():
+                output.arm()
+            armed = True
+        except DeviceError as error:
+            self._held[Precondition.OUTPUTS_TESTED] = False
+            self.trip("output", error.device, "arms", str(error))
+            raise SafetyError(f"cannot arm: {error}") from error
+        finally:
+            if not armed:
+                self._make_safe()
+
+    def disarm(self, reason: str) -> None:
+        """Dark, and no light until armed again; a trip stays latched."""
+        self._make_safe()
+        self._held[Precondition.OPERATOR] = False
+        if self.state is InterlockState.ARMED:
+            self.state = InterlockState.DISARMED
+            self._note({"state": "disarmed", "reason": reason})
+
+    def trip(self, signal: str, value: float | str, limit: float | str, text: str) -> None:
+        """Dark at once and latched until `reset`; never refused. A repetition of the last trip is only counted."""
+        repeated = self.state is InterlockState.TRIPPED and bool(self.trips) and self.trips[-1].signal == signal
+        self.state = InterlockState.TRIPPED
+        self._held[Precondition.OPERATOR] = False
+        self._make_safe()
+        self.n_trips += 1
+        if repeated:
+            return
+        trip = Trip(self._clock.now_ns(), signal, value, limit, text)
+        self.trips.append(trip)
+        try:
+            self._wal.write(RecordKind.TRIP, trip._asdict())
+        except RecordingError:
+            self._held[Precondition.RECORDING_LIVE] = False
+
+    def reset(self, reason: str) -> None:
+        """Leave the tripped state for disarmed; the engine has to show itself again before arming.
+
+        Parameters
+        ----------
+        reason : str
+            Typed by a person.
+
+        Raises
+        ------
+        SafetyError
+            No reason given, or the log cannot be written.
+        """
+        if not reason.strip():
+            raise SafetyError("a reset needs a reason", "type why light may be allowed again")
+        if self.state is not InterlockState.TRIPPED:
+            return
+        try:
+            self._wal.write(RecordKind.STATE, {"state": "reset", "reason": reason, "t_ns": self._clock.now_ns()})
+        except RecordingError as error:
+            raise SafetyError(f"cannot reset: {error}") from error
+        self._last_now_ns = self._clock.now_ns()
+        self._heartbeat.forget()
+        self.state = InterlockState.DISARMED
+
+    def set_protocol_limits(self, tighter: Mapping[str, Mapping[str, Any]]) -> None:
+        """Limits of the rig made stricter by a protocol; disarms.
+
+        Parameters
+        ----------
+        tighter : mapping of str to mapping
+            Output name to the keys of `Limits` that the protocol sets.
+
+        Raises
+        ------
+        ConfigError
+            An unknown key, or a value looser than the rig's.
+        SafetyError
+            An unknown output.
+        """
+        self.disarm("limits changed")
+        if unknown := set(tighter) - set(self._outputs):
+            raise SafetyError(f"the protocol limits unknown outputs {sorted(unknown)}")
+        wanted = {name: tighten(name, one, tighter.get(name, {})) for name, one in self._rig_limits.items()}
+        for name, one in wanted.items():
+            self._ledger.outputs[name].rebound(bounds_of(one), self._clock.now_ns())
+        self.limits = wanted
+
+    # --- heartbeat ---------------------------------------------------------------------------------------------
+
+    def heartbeat(self, t_ns: int, mode: Mode) -> None:
+        """Take the engine's sign of life (`t_decided_ns` of every `spikes` message, in this host's clock)."""
+        now_ns = self._clock.now_ns()
+        if t_ns > now_ns:
+            self.trip("engine_heartbeat", (now_ns - t_ns) / NS_PER_MS, 0, "the engine's clock is ahead of ours")
+            return
+        self._heartbeat.beat(t_ns, mode)
+
+    def check(self, now_ns: int) -> InterlockState:
+        """Look at the clock and the heartbeat; call it in every turn of the loop, at least every few milliseconds."""
+        if now_ns < self._last_now_ns:
+            self.trip("clock_ms", (now_ns - self._last_now_ns) / NS_PER_MS, 0, "the clock went backwards")
+        self._last_now_ns = max(now_ns, self._last_now_ns)
+        if self.state is InterlockState.ARMED and not self._heartbeat.fresh(now_ns):
+            age_ms, bound_ms = self._heartbeat.age_ns(now_ns) / NS_PER_MS, self._heartbeat.bound_ns / NS_PER_MS
+            self.trip("engine_heartbeat", age_ms, bound_ms, f"no sign of the engine for {age_ms:.0f} ms")
+        return self.state
+
+    # --- requests ----------------------------------------------------------------------------------------------
+
+    def request(self, request: PulseRequest) -> Decision:
+        """Judge one request, and fire it if everything allows it.
+
+        Parameters
+        ----------
+        request : PulseRequest
+
+        Returns
+        -------
+        Decision
+            With the outcome and, unless delivered, the reason: quantity, value and limit. A withheld request is judged
+            like any other, so that both arms of a design lose the same trials; it is neither charged nor fired.
+        """
+        self._next_id += 1
+        decision = Decision(
+            decision_id=f"{self._id_prefix}-{self._next_id}", outcome=None, reason=None, output=request.output
+        )
+        if request.suppressed is not None:
+            return self._end(decision, Outcome.SUPPRESSED, request.suppressed)
+        now_ns = self._clock.now_ns()
+        dose, reason = self._admit(request, now_ns)
+        if dose is None:
+            return self._end(decision, Outcome.REFUSED, reason)
+        train = plan_train(request)
+        if isinstance(train, str):
+            return self._end(decision, Outcome.REFUSED, train)
+        decision.pulses, decision.width_us, decision.period_us = train.pulses, train.width_us, train.period_us
+        decision.power_uw = (train.power_uw,) * len(train.targets_yx_px)
+        decision.energy_nj = (train.target_nj,) * len(train.targets_yx_px)
+        late = self._late(request, dose, now_ns)
+        if late is not None:
+            return self._end(decision, Outcome.LATE, late)
+        violation = dose.violation(train, now_ns)
+        if violation is not None:
+            return self._end(decision, Outcome.REFUSED, violation.text())
+        if request.withheld:
+            return self._end(decision, Outcome.WITHHELD, None)
+        return self._deliver(request, decision, dose, train, now_ns)
+
+    def _admit(self, request: PulseRequest, now_ns: int) -> tuple[OutputDose | None, str]:
+        """The ledger of the output if light is allowed at all, and why not."""
+        fault = time_fault(request, now_ns)
+        if fault is not None:
+            self.trip("decision_time", fault, 0, fault)
+        if self.check(now_ns) is not InterlockState.ARMED:
+            text = self.trips[-1].text if self.state is InterlockState.TRIPPED else "not armed"
+            return None, f"interlock is {self.state.value}: {text}"
+        if self._heartbeat.mode is not Mode.LIVE:
+            return None, f"engine is {self._heartbeat.mode}, not live"
+        dose = self._ledger.outputs.get(request.output)
+        return dose, f"no output {request.output!r} in this rig"
+
+    def _late(self, request: PulseRequest, dose: OutputDose, now_ns: int) -> str | None:
+        age_ns = now_ns - request.t_scan_ns + request.t_scan_uncertainty_ns
+        if age_ns <= dose.bounds.max_age_ns:
+            return None
+        return f"decision_age_ms {age_ns / NS_PER_MS:g} is beyond its limit {dose.bounds.max_age_ns / NS_PER_MS:g}"
+
+    def _deliver(
+        self, request: PulseRequest, decision: Decision, dose: OutputDose, train: Train, now_ns: int
+    ) -> Decision:
+        dose.charge(train, now_ns)
+        try:
+            self._wal.write(RecordKind.INTENT, _intent_fields(request, decision, now_ns))
+        except RecordingError as error:
+            self.trip("stimulation_log", "failed", "every pulse is logged", str(error))
+            return self._end(decision, Outcome.REFUSED, f"cannot be logged: {error}")
+        if self._on_intent is not None:
+            self._on_intent(request, decision)
+        late = self._late(request, dose, self._clock.now_ns())
+        if late is not None:
+            outcome, reason = Outcome.LATE, late
+        elif self.dry_run:
+            outcome, reason = Outcome.DRY_RUN, None
+        else:
+            outcome, reason = self._fire(decision, dose, train)
+        self._end(decision, outcome, reason)
+        self._log_done(decision)
+        return decision
+
+    def _fire(self, decision: Decision, dose: OutputDose, train: Train) -> tuple[Outcome, str | None]:
+        command = PulseCommand(
+            _TOKEN,
+            decision_id=decision.decision_id,
+            output=decision.output,
+            pulses=train.pulses,
+            width_us=train.width_us,
+            period_us=train.period_us,
+            power_uw=(train.power_uw,) * len(train.targets_yx_px),
+            targets_yx_px=train.targets_yx_px,
+        )
+        returned = False
+        try:
+            decision.t_command_ns = self._outputs[decision.output].fire(command)
+            returned = True
+        except DeviceError as error:
+            return Outcome.FAILED, str(error)
+        finally:
+            if not returned:
+                self._held[Precondition.OUTPUTS_TESTED] = False
+                self.trip("output", decision.output, "fires", f"output {decision.output} failed while firing")
+        dose.settle(decision.t_command_ns)
+        return Outcome.DELIVERED, None
+
+    def _log_done(self, decision: Decision) -> None:
+        fields = {
+            "decision_id": decision.decision_id,
+            "outcome": decision.outcome,
+            "reason": decision.reason,
+            "t_command_ns": decision.t_command_ns,
+        }
+        try:
+            self._wal.write(RecordKind.DONE, fields)
+        except RecordingError as error:
+            self.trip("stimulation_log", "failed", "every pulse is logged", str(error))
+
+    def _end(self, decision: Decision, outcome: Outcome, reason: str | None) -> Decision:
+        decision.outcome, decision.reason = outcome, reason
+        self.counts[outcome] += 1
+        return decision
+
+    def _make_safe(self) -> None:
+        """Every output dark, also if one of them misbehaves."""
+        if self.dry_run:
+            return
+        with ExitStack() as stack:
+            for output in self._outputs.values():
+                stack.callback(output.safe_state)
+
+    def _note(self, fields: dict[str, Any]) -> None:
+        try:
+            self._wal.write(RecordKind.STATE, {**fields, "t_ns": self._clock.now_ns()})
+        except RecordingError as error:
+            self.trip("stimulation_log", "failed", "every change is logged", str(error))
+
+    def snapshot(self) -> dict[str, Any]:
+        """The fields of `messages.StateHeader` that the interlock knows."""
+        return {
+            "interlock": self.state.value,
+            "trips": [trip._asdict() for trip in self.trips],
+            "preconditions": self.preconditions(),
+            "limits": {name: one.model_dump(mode="json") for name, one in self.limits.items()},
+            "dose": self._ledger.used(self._clock.now_ns()),
+            "counts": {outcome.value: n for outcome, n in self.counts.items() if n},
+        }
+
+
+def _intent_fields(request: PulseRequest, decision: Decision, now_ns: int) -> dict[str, Any]:
+    """What the log must hold before light: enough to say what may have been fired."""
+    return {
+        "decision_id": decision.decision_id,
+        "t_ns": now_ns,
+        "rule": request.rule,
+        "arm": request.arm,
+        "output": request.output,
+        "plane": request.plane,
+        "frame": request.frame,
+        "t_scan_ns": request.t_scan_ns,
+        "roi_ids": request.roi_ids,
+        "target_ids": request.target_ids,
+        "targets_yx_px": request.targets_yx_px,
+        "pulses": decision.pulses,
+        "width_us": decision.width_us,
+        "period_us": decision.period_us,
+        "power_uw": decision.power_uw,
+        "energy_nj": decision.energy_nj,
+    }

@@ -1,0 +1,152 @@
+"""What the five services share: their loop, their link to the supervisor, their health."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+import zmq
+
+from rt_engine.interfaces.clock import NS_PER_S, Clock, MonotonicClock
+from rt_engine.interfaces.control import Request, Role, encode_control
+from rt_engine.interfaces.errors import MessageError, SpikeloopError
+from rt_engine.interfaces.messages import HealthHeader, LogHeader
+from rt_engine.services.setup import Setup
+from rt_engine.transport.control import answer
+from rt_engine.transport.publisher import Publisher
+from rt_engine.transport.sockets import connect
+
+HEALTH_PERIOD_NS = NS_PER_S // 10
+
+Command = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+class Service:
+    """One process of the rig.
+
+    A subclass gives `source` (name on the wire), `port` (field of `Ports` it publishes on), fills `commands`,
+    registers its sockets with `poller` in `open`, and does its work in `step`.
+    """
+
+    source = ""
+    port = ""
+
+    def __init__(self, setup: Setup, clock: Clock | None = None) -> None:
+        self.setup = setup
+        self.rig = setup.rig_config()
+        self.clock: Clock = clock or MonotonicClock()
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.poller = zmq.Poller()
+        self.commands: dict[str, Command] = {"shutdown": self._shutdown, "describe": self._describe}
+        self.state = "starting"
+        self.dropped = self.gaps = self.late = self.queue = 0
+        self.stopping = threading.Event()
+        self._health_due_ns = 0
+        self._process = psutil.Process()
+        ports = self.rig.ports
+        self.publisher = Publisher(
+            self.context,
+            ports.endpoint(self.port),
+            ports.endpoint("recorder_inlet"),
+            source=self.source,
+            session=setup.session,
+            clock=self.clock,
+            lossless=setup.lossless,
+            interrupted=self.stopping.is_set,
+        )
+        self._supervisor = connect(self.context, zmq.DEALER, ports.endpoint("control"))
+        self.poller.register(self._supervisor, zmq.POLLIN)
+
+    def open(self) -> None:
+        """Make sockets and devices ready; raises errors of our tree."""
+
+    def step(self, ready: dict[Any, int]) -> None:
+        """Handle what the poller found; called at least every `poll_ms`."""
+
+    def finish(self) -> None:
+        """Bring everything to rest; called once, also after an error. Must not raise."""
+
+    def is_ready(self) -> bool:
+        """True once everything upstream has been heard."""
+        return True
+
+    def latency_ms(self) -> dict[str, dict[str, float]]:
+        """Intervals for `health`."""
+        return {}
+
+    poll_ms = 20
+
+    def run(self) -> int:
+        """Work until told to stop; returns the exit code of the process."""
+        try:
+            self.open()
+            self.announce("waiting")
+            while not self.stopping.is_set():
+                ready = dict(self.poller.poll(self.poll_ms))
+                self.step(ready)
+                if self._supervisor in ready:
+                    self._serve_supervisor()
+                self._health_if_due()
+            return 0
+        except SpikeloopError as error:
+            self.announce("failed", error)
+            return error.exit_code
+        finally:
+            self.finish()
+            self.publisher.close()
+            self._supervisor.close(linger=500)
+            self.context.destroy(linger=500)
+
+    def announce(self, state: str, error: SpikeloopError | None = None, **facts: Any) -> None:
+        """Tell the supervisor a new state, with the facts that go with it."""
+        self.state = state
+        args = {"service": self.setup.service, "state": state, **facts}
+        if error is not None:
+            args |= {"error": error.message, "remedy": error.remedy, "exit_code": error.exit_code}
+        request = Request(id="", role=Role.SERVICE, cmd="announce", args=args)
+        self._supervisor.send(encode_control(request))
+
+    def log(self, level: str, text: str, **fields: Any) -> None:
+        """Publish a sentence for people."""
+        stamp = self.publisher.stamp("log")
+        self.publisher.send("log", LogHeader(**stamp, level=level, text=text, fields=fields))
+
+    def _serve_supervisor(self) -> None:
+        while self._supervisor.poll(0):
+            body = self._supervisor.recv_multipart()
+            self._supervisor.send(encode_control(answer(body, self.handle)))
+
+    def handle(self, request: Request) -> dict[str, Any]:
+        """Carry out one command."""
+        command = self.commands.get(request.cmd)
+        if command is None:
+            raise MessageError(f"{self.source} does not know the command {request.cmd!r}")
+        return command(request.args)
+
+    def _health_if_due(self) -> None:
+        now_ns = self.clock.now_ns()
+        if now_ns < self._health_due_ns:
+            return
+        self._health_due_ns = now_ns + HEALTH_PERIOD_NS
+        if self.state == "waiting" and self.is_ready():
+            self.announce("ready")
+        header = HealthHeader(
+            **self.publisher.stamp("health"),
+            state=self.state,
+            dropped=self.dropped + self.publisher.recorder_dropped,
+            gaps=self.gaps,
+            late=self.late,
+            queue=self.queue,
+            rss_bytes=self._process.memory_info().rss,
+            latency_ms=self.latency_ms(),
+        )
+        self.publisher.send("health", header)
+
+    def _shutdown(self, args: dict[str, Any]) -> dict[str, Any]:
+        self.stopping.set()
+        return {}
+
+    def _describe(self, args: dict[str, Any]) -> dict[str, Any]:
+        return {"service": self.setup.service, "state": self.state, "commands": sorted(self.commands)}

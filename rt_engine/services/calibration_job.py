@@ -1,0 +1,139 @@
+"""Calibration as a job of its own process, so that the rig goes on while it works."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from rt_engine.interfaces.calibration import Calibration, save_calibration
+from rt_engine.interfaces.errors import CalibrationError, SpikeloopError
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationJob:
+    """From `source` (session folder or movie) to the file `target`; None where the source shall say."""
+
+    source: Path
+    target: Path
+    frame_rate_hz: float | None
+    channel: int
+    um_per_px: float | None
+    adc_max: int | None
+    offset_counts: float | None
+    indicator: str
+    hold_frames: int | None
+    false_alarms_per_min: float
+    neuropil_coefficient: float
+    max_shift_px: float
+    labels: Path | None = None
+    last_frame: int | None = None
+    n_frames: int | None = None
+
+
+def run_calibration(job: CalibrationJob, progress: Progress) -> Calibration:
+    """Calibrate in this process, and write the file.
+
+    Raises
+    ------
+    CalibrationError, MovieError
+        The recording cannot be used.
+    """
+    from rt_engine.models.calibrate import calibrate
+    from rt_engine.services.frame_sources import movie_source, session_source
+    from rt_engine.services.label_image import read_labels
+
+    if job.source.is_dir():
+        source = session_source(job.source, job.channel, until_frame=job.last_frame)
+    else:
+        source = movie_source(job.source, job.frame_rate_hz, job.channel, job.n_frames)
+    rate_hz = job.frame_rate_hz or source.frame_rate_hz
+    if rate_hz is None:
+        raise CalibrationError("the frame rate is unknown", "give it with --frame-rate-hz", file=str(job.source))
+    labels = None
+    if job.labels is not None:
+        labels = read_labels(job.labels, (source.n_lines, source.pixels_per_line))
+    calibration = calibrate(
+        source.open_frames,
+        frame_rate_hz=rate_hz,
+        indicator=job.indicator,
+        n_frames=source.n_frames,
+        hold_frames=job.hold_frames,
+        false_alarms_per_min=job.false_alarms_per_min,
+        neuropil_coefficient=job.neuropil_coefficient,
+        um_per_px=job.um_per_px or source.um_per_px,
+        offset_counts=job.offset_counts if job.offset_counts is not None else source.offset_counts,
+        adc_max=job.adc_max or source.adc_max,
+        labels=labels,
+        max_shift_px=job.max_shift_px,
+        progress=progress,
+        channel=job.channel,
+    )
+    try:
+        save_calibration(job.target, calibration)
+    except OSError as error:
+        raise CalibrationError(f"cannot be written: {error}", "give another path", file=str(job.target)) from error
+    return calibration
+
+
+def run_calibration_process(job: CalibrationJob, progress: Progress, turn: Callable[[], None]) -> None:
+    """Calibrate in a process of its own; `turn` is called all the while, and may raise to end it.
+
+    Raises
+    ------
+    CalibrationError
+        In the words of the other process.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    receiving, sending = spawn.Pipe(duplex=False)
+    process = spawn.Process(target=_work, args=(job, sending), name="spikeloop-calibration", daemon=True)
+    process.start()
+    sending.close()
+    try:
+        while True:
+            turn()
+            while receiving.poll(0):
+                message = _receive(receiving)
+                if message is None:
+                    break
+                kind, text, value = message
+                if kind == "progress":
+                    progress(text, value)
+                elif kind == "done":
+                    return
+                else:
+                    raise CalibrationError(text)
+            if not process.is_alive() and not receiving.poll(0):
+                raise CalibrationError(f"the calibration process ended with code {process.exitcode}")
+    finally:
+        if process.is_alive():
+            process.join(5)
+        if process.is_alive():
+            process.kill()
+            process.join(5)
+        receiving.close()
+
+
+def _receive(receiving: Connection) -> tuple[str, str, float] | None:
+    try:
+        kind, text, value = receiving.recv()
+    except EOFError:
+        return None
+    return str(kind), str(text), float(value)
+
+
+def _work(job: CalibrationJob, sending: Connection) -> None:
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        run_calibration(job, lambda stage, fraction: sending.send(("progress", stage, fraction)))
+        sending.send(("done", "", 1.0))
+    except SpikeloopError as error:
+        sending.send(("failed", str(error), 0.0))
+    finally:
+        sending.close()

@@ -1,0 +1,51 @@
+"""The end of a session: summary, report, and what a person reads last."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rt_engine.recording.reader import open_session
+from rt_engine.recording.report import write_report
+from rt_engine.recording.summary import summarize
+from rt_engine.services.run_view import RunView
+
+
+def conclude(folder: Path, facts: dict[str, Any], view: RunView) -> dict[str, Any]:
+    """Write ``summary.json`` and ``report.html``, and say what was found.
+
+    Parameters
+    ----------
+    folder : Path
+        Session folder.
+    facts : dict
+        What only the run knows (how it ended); becomes part of the summary.
+    """
+    view.say("summing up …")
+    summary = summarize(open_session(folder)) | facts
+    text = json.dumps(summary, indent=1, default=float)
+    (folder / "summary.json").write_text(text, encoding="utf-8")
+    report = write_report(folder)
+    for line in summary_lines(summary):
+        view.say(line)
+    view.say(f"report: {report}")
+    return summary
+
+
+def summary_lines(summary: dict[str, Any]) -> list[str]:
+    """The summary in a few sentences."""
+    stim = ", ".join(f"{n} {outcome}" for outcome, n in summary["stim"].items() if n) or "none"
+    lines = [f"frames {summary['frames']} (lost {summary['frames_lost']}), events {summary['spikes']}, light: {stim}"]
+    for name, values in summary["latency_ms"].items():
+        if values and values.get("p50") is not None:
+            lines.append(
+                f"  {name}: p50 {values['p50']:.2f} ms, p99 {values['p99']:.2f} ms, max {values['max']:.2f} ms"
+            )
+    if summary.get("recall") is not None:
+        lines.append(
+            f"against the truth, cells with A/σ ≥ 4: recall {summary['recall']:.2f}, "
+            f"precision {summary['precision']:.2f} (medians); all cells pooled: recall {summary['recall_all']:.2f}, "
+            f"precision {summary['precision_all']:.2f}"
+        )
+    return lines

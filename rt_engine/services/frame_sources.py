@@ -1,0 +1,116 @@
+"""Where recorded frames come from: a movie file or a session folder, read alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from drivers.microscopes.movie_file import open_movie
+from rt_engine.interfaces.errors import ConfigError, MovieError
+from rt_engine.interfaces.messages import FrameHeader
+from rt_engine.recording.reader import open_session
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSource:
+    """Frames that can be iterated again and again, and what is known of them.
+
+    `frame_rate_hz`, `um_per_px`, `adc_max` and `offset_counts` are None where unknown.
+    """
+
+    path: Path
+    n_frames: int
+    n_lines: int
+    pixels_per_line: int
+    frame_rate_hz: float | None
+    um_per_px: float | None
+    adc_max: int | None
+    offset_counts: float | None
+    open_frames: Callable[[], Iterator[NDArray[Any]]]
+
+
+def movie_source(path: Path, frame_rate_hz: float | None, channel: int, n_frames: int | None = None) -> FrameSource:
+    """Frames of a movie file; at most the first `n_frames`.
+
+    Raises
+    ------
+    MovieError
+        The file cannot be used.
+    """
+    with open_movie(path, frame_rate_hz=frame_rate_hz, channel=channel) as movie:
+        count = movie.n_frames if n_frames is None else min(n_frames, movie.n_frames)
+
+        def frames() -> Iterator[NDArray[Any]]:
+            with open_movie(path, frame_rate_hz=frame_rate_hz, channel=channel) as again:
+                for index in range(count):
+                    yield again.read(index)
+
+        return FrameSource(
+            path=path,
+            n_frames=count,
+            n_lines=movie.n_lines,
+            pixels_per_line=movie.pixels_per_line,
+            frame_rate_hz=movie.require_frame_rate(),
+            um_per_px=movie.um_per_px,
+            adc_max=movie.adc_max,
+            offset_counts=None,
+            open_frames=frames,
+        )
+
+
+def session_source(folder: Path, channel: int, *, until_frame: int | None = None) -> FrameSource:
+    """Whole frames of a session's journal, up to and including `until_frame`.
+
+    Raises
+    ------
+    MovieError
+        The session holds no whole frames of this channel.
+    """
+    n_frames, first = 0, None
+    for header in _frame_headers(folder, channel):
+        if until_frame is not None and header.frame > until_frame:
+            break
+        first = first or header
+        n_frames += header.line0 + header.n_lines == header.lines_per_frame
+    if first is None or n_frames == 0:
+        raise MovieError(f"holds no frames of channel {channel}", "record with frames: all", file=str(folder))
+
+    def frames() -> Iterator[NDArray[Any]]:
+        left = n_frames
+        for header, lines in open_session(folder).frames(0, channel):
+            if header.n_lines != header.lines_per_frame:
+                raise ConfigError("was recorded in strips, which cannot be calibrated from yet", file=str(folder))
+            yield lines
+            left -= 1
+            if left == 0:
+                return
+
+    return FrameSource(
+        path=folder,
+        n_frames=n_frames,
+        n_lines=first.lines_per_frame,
+        pixels_per_line=first.pixels_per_line,
+        frame_rate_hz=1e9 / first.frame_period_ns if first.frame_period_ns else None,
+        um_per_px=_um_per_px(folder),
+        adc_max=first.adc_max,
+        offset_counts=first.offset,
+        open_frames=frames,
+    )
+
+
+def _frame_headers(folder: Path, channel: int) -> Iterator[FrameHeader]:
+    topic = f"frame.0.{channel}"
+    for message in open_session(folder).messages(topic):
+        header = message.header
+        if message.topic == topic and isinstance(header, FrameHeader):
+            yield header
+
+
+def _um_per_px(folder: Path) -> float | None:
+    microscope = open_session(folder).config().get("rig", {}).get("microscope", {})
+    value = microscope.get("um_per_px")
+    return None if value is None else float(value)

@@ -1,0 +1,292 @@
+"""Inference service: frames in, `spikes` out first, `activity` second."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from rt_engine.interfaces.calibration import Calibration, load_calibration
+from rt_engine.interfaces.clock import NS_PER_S
+from rt_engine.interfaces.errors import CalibrationError, MessageError
+from rt_engine.interfaces.events import EVENT_DTYPE, EventFlag, FrameFlag
+from rt_engine.interfaces.messages import (
+    ActivityHeader,
+    FrameHeader,
+    HealthHeader,
+    Mode,
+    RoiDescription,
+    RoisHeader,
+    SpikesHeader,
+    decode,
+)
+from rt_engine.pipeline.engine import ACTIVITY_FIELDS, Engine
+from rt_engine.pipeline.histogram import LatencyHistogram
+from rt_engine.services.base import Service
+from rt_engine.transport.loss import FrameOrder, FrameSequence, SequenceTracker
+from rt_engine.transport.sockets import connect, queue_length
+
+_DTYPES = {"u2": np.dtype("<u2"), "i2": np.dtype("<i2")}
+_NO_EVENTS = np.zeros(0, EVENT_DTYPE)
+_BATCH = 16
+
+
+class InferenceService(Service):
+    """The frame loop of one plane."""
+
+    source = "inference.0"
+    port = "inference"
+    plane = 0
+
+    def open(self) -> None:
+        """Subscribe to the frames of this plane."""
+        self._frames = connect(self.context, zmq.SUB, self.rig.ports.endpoint("acquisition"), queue_length(512 * 1024))
+        self._frames.subscribe(f"frame.{self.plane}.".encode())
+        self._frames.subscribe(b"health")
+        self.poller.register(self._frames, zmq.POLLIN)
+        self.commands |= {
+            "mode": self._set_mode,
+            "calibrate": self._calibrate,
+            "go_live": self._go_live,
+            "status": self._status,
+            "describe": self._describe_rois,
+        }
+        self._mode = Mode.BASELINE
+        self._live_from: int | None = None
+        self._engine: Engine | None = None
+        self._assembly: NDArray[Any] = np.zeros((0, 0), np.uint16)
+        self._channel = 0
+        self._rois_rev = 0
+        self._rois_due_ns = 0
+        self._skipped = 0
+        self._bad = 0
+        self._order = FrameSequence()
+        self._sequence = SequenceTracker()
+        self._acquisition_heard = False
+        self._intervals = {"scan_to_receive": LatencyHistogram(), "receive_to_decision": LatencyHistogram()}
+
+    def is_ready(self) -> bool:
+        """True once the source has been heard."""
+        return self._acquisition_heard
+
+    def latency_ms(self) -> dict[str, dict[str, float]]:
+        """Intervals of the live frames so far."""
+        return {name: histogram.summary_ms() for name, histogram in self._intervals.items()}
+
+    def step(self, ready: dict[Any, int]) -> None:
+        """Work off the frames that wait."""
+        for _ in range(_BATCH):
+            if not self._frames.poll(0):
+                break
+            parts = self._frames.recv_multipart(copy=False)
+            self._receive([part.buffer for part in parts])
+        if self._engine is not None and self.clock.now_ns() >= self._rois_due_ns:
+            self._publish_rois(self._engine.calibration, with_footprints=False)
+
+    def finish(self) -> None:
+        """Close the socket."""
+        if hasattr(self, "_frames"):
+            self._frames.close()
+
+    def _receive(self, parts: list[memoryview]) -> None:
+        t_received_ns = self.clock.now_ns()
+        topic = bytes(parts[0]).decode(errors="replace")
+        try:
+            header = decode(topic, parts[1])
+        except MessageError as error:
+            self._refuse(error.message)
+            return
+        if isinstance(header, HealthHeader):
+            self._acquisition_heard = True
+            return
+        if not isinstance(header, FrameHeader) or header.channel != self._channel:
+            return
+        self._sequence.see(header.source, header.boot_id, topic, header.seq)
+        expected_bytes = header.n_lines * header.pixels_per_line * 2
+        if len(parts) != 3 or header.dtype not in _DTYPES or parts[2].nbytes != expected_bytes:
+            self._refuse(f"frame {header.frame}: payload does not fit its header")
+            return
+        self._take_lines(header, parts[2], t_received_ns)
+
+    def _take_lines(self, header: FrameHeader, payload: memoryview, t_received_ns: int) -> None:
+        """Whole frames go on as they are; strips are gathered until the frame is complete."""
+        lines = np.frombuffer(payload, _DTYPES[header.dtype]).reshape(header.n_lines, header.pixels_per_line)
+        if header.n_lines == header.lines_per_frame:
+            self._take_frame(header, lines, t_received_ns)
+            return
+        shape = (header.lines_per_frame, header.pixels_per_line)
+        if self._assembly.shape != shape or self._assembly.dtype != lines.dtype:
+            self._assembly = np.zeros(shape, lines.dtype)
+        self._assembly[header.line0 : header.line0 + header.n_lines] = lines
+        if header.line0 + header.n_lines < header.lines_per_frame:
+            self._publish_spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
+            return
+        self._take_frame(header, self._assembly, t_received_ns)
+
+    def _take_frame(self, header: FrameHeader, frame: NDArray[Any], t_received_ns: int) -> None:
+        order, missing = self._order.see(header.frame)
+        self.gaps = self._order.lost
+        if order is not FrameOrder.NEW:
+            self.late += 1
+            return
+        if self._live_from is not None and header.frame >= self._live_from:
+            self._begin_live(header.frame)
+            missing = 0
+        engine = self._engine
+        if self._mode is not Mode.LIVE or engine is None or header.flags & FrameFlag.DISCARD:
+            self._publish_spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
+            return
+        if self._overloaded(header, t_received_ns):
+            self._skipped += 1
+            self.dropped += 1
+            return
+        if frame.shape != engine.calibration.template.shape:
+            self._refuse(f"frame {header.frame}: {frame.shape[0]} x {frame.shape[1]} px do not fit the calibration")
+            return
+        missing += self._skipped
+        self._skipped = 0
+        n_events = engine.process(frame, header.frame, header.t_scan_ns, missing, header.blanked)
+        events = engine.events[:n_events]
+        if n_events and engine.calibration.provisional:
+            events["flags"] |= EventFlag.PROVISIONAL
+        t_decided_ns = self.clock.now_ns()
+        self._publish_spikes(header, t_received_ns, t_decided_ns, events)
+        self._publish_activity(header, engine)
+        self._intervals["scan_to_receive"].record(t_received_ns - header.t_scan_ns)
+        self._intervals["receive_to_decision"].record(t_decided_ns - t_received_ns)
+
+    def _overloaded(self, header: FrameHeader, t_received_ns: int) -> bool:
+        """True if so many frames wait behind this one that it is better skipped; never where the source waits."""
+        if self.setup.lossless:
+            return False
+        period_ns = header.frame_period_ns or NS_PER_S
+        behind = (t_received_ns - header.t_scan_ns) // period_ns
+        self.queue = max(0, behind)
+        return behind > self.rig.inference.max_backlog_frames and bool(self._frames.poll(0))
+
+    def _publish_spikes(self, header: FrameHeader, t_received_ns: int, t_decided_ns: int, events: NDArray[Any]) -> None:
+        topic = f"spikes.{self.plane}"
+        spikes = SpikesHeader(
+            **self.publisher.stamp(topic),
+            plane=self.plane,
+            frame=header.frame,
+            line0=header.line0,
+            n_lines=header.n_lines,
+            hold_frames=self._engine.calibration.hold_frames if self._engine else 0,
+            mode=self._mode,
+            t_scan_ns=header.t_scan_ns,
+            t_received_ns=t_received_ns,
+            t_decided_ns=t_decided_ns,
+            n_events=len(events),
+        )
+        self.publisher.send(topic, spikes, events.tobytes())
+
+    def _publish_activity(self, header: FrameHeader, engine: Engine) -> None:
+        topic = f"activity.{self.plane}"
+        shift_y_px, shift_x_px = engine.shift_yx_px
+        activity = ActivityHeader(
+            **self.publisher.stamp(topic),
+            plane=self.plane,
+            frame=header.frame,
+            t_scan_ns=header.t_scan_ns,
+            shift_y_px=shift_y_px,
+            shift_x_px=shift_x_px,
+            quality=engine.quality,
+            rois_rev=self._rois_rev,
+            n_rois=engine.calibration.n_rois,
+            fields=list(ACTIVITY_FIELDS),
+            stage_ns=engine.stage_ns,
+        )
+        self.publisher.send(topic, activity, engine.fill_activity().data.cast("B"))
+
+    def _publish_rois(self, calibration: Calibration, *, with_footprints: bool) -> None:
+        self._rois_due_ns = self.clock.now_ns() + NS_PER_S
+        header = RoisHeader(
+            **self.publisher.stamp("rois"),
+            rev=self._rois_rev,
+            plane=self.plane,
+            lines_per_frame=calibration.n_lines,
+            pixels_per_line=calibration.pixels_per_line,
+            rois=[describe_roi(calibration, index) for index in range(calibration.n_rois)],
+            footprint_start=calibration.roi_start.tolist() if with_footprints else [],
+        )
+        payload = calibration.roi_pixels.astype("<u4").tobytes() if with_footprints else None
+        self.publisher.send("rois", header, payload)
+
+    def _refuse(self, why: str) -> None:
+        self._bad += 1
+        self.dropped += 1
+        if self._bad & (self._bad - 1) == 0:
+            self.log("warning", f"{why} ({self._bad} refused so far)")
+
+    def _set_mode(self, args: dict[str, Any]) -> dict[str, Any]:
+        self._mode = Mode(args["mode"])
+        return {"mode": self._mode}
+
+    def _calibrate(self, args: dict[str, Any]) -> dict[str, Any]:
+        """Load a calibration, build the engine, warm it; `go_live` lets it begin."""
+        path = Path(args["path"])
+        calibration = load_calibration(path)
+        size = args.get("size")
+        if size is not None:
+            calibration.require_fits(int(size[0]), int(size[1]), str(path))
+        if calibration.n_rois == 0:
+            raise CalibrationError("holds no cells", "calibrate on a recording with active cells", file=str(path))
+        engine = Engine(calibration, self.rig.inference.max_shift_px, self.clock)
+        engine.warm_up()
+        self._engine = engine
+        self._channel = calibration.channel
+        self._rois_rev += 1
+        self._publish_rois(calibration, with_footprints=True)
+        return {"n_rois": calibration.n_rois, "rev": self._rois_rev}
+
+    def _go_live(self, args: dict[str, Any]) -> dict[str, Any]:
+        if self._engine is None:
+            raise CalibrationError("no calibration has been loaded", "send `calibrate` first")
+        self._live_from = int(args["from_frame"])
+        return {"from_frame": self._live_from}
+
+    def _begin_live(self, frame: int) -> None:
+        self._live_from = None
+        self._mode = Mode.LIVE
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        self.announce("live", first_frame=frame)
+
+    def _describe_rois(self, args: dict[str, Any]) -> dict[str, Any]:
+        if self._engine is not None:
+            self._publish_rois(self._engine.calibration, with_footprints=True)
+        return self._describe(args) | {"rois_rev": self._rois_rev}
+
+    def _status(self, args: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "mode": self._mode,
+            "frames_lost": self._order.lost,
+            "frames_duplicated": self._order.duplicated,
+            "frames_out_of_order": self._order.out_of_order,
+            "messages_refused": self._bad,
+            "n_rois": self._engine.calibration.n_rois if self._engine else 0,
+        }
+
+
+def describe_roi(calibration: Calibration, index: int) -> RoiDescription:
+    """One cell of a calibration as topic `rois` tells it; `snr` is A/sigma."""
+    return RoiDescription(
+        roi_id=int(calibration.roi_id[index]),
+        roi_index=index,
+        parent_id=None,
+        kind="soma",
+        plane=calibration.plane,
+        tags=[],
+        quality=float(calibration.quality[index]),
+        snr=float(calibration.amplitude_dff[index] / calibration.sigma_dff[index]),
+        tau_s=float(calibration.tau_s[index]),
+        amplitude=float(calibration.amplitude_dff[index]),
+        expected_detection=float(calibration.expected_detection[index]),
+        threshold=float(calibration.threshold[index]),
+    )

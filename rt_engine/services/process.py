@@ -1,0 +1,51 @@
+"""Entry point of a service process."""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import sys
+import threading
+
+from rt_engine.interfaces.errors import SpikeloopError
+from rt_engine.services.base import Service
+from rt_engine.services.setup import Setup
+
+_CLASSES = {
+    "acquisition": "AcquisitionService",
+    "inference": "InferenceService",
+    "stimulation": "StimulationService",
+    "recording": "RecordingService",
+    "telemetry": "TelemetryService",
+}
+_GRACE_S = 5.0
+
+
+def run_service(setup: Setup) -> None:
+    """Run one service until it is told to stop or its supervisor is gone; ends the process.
+
+    Ctrl-C is left to the supervisor, which stops the services in order.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    module = importlib.import_module(f"rt_engine.services.{setup.service}")
+    try:
+        service: Service = getattr(module, _CLASSES[setup.service])(setup)
+    except SpikeloopError as error:
+        sys.stderr.write(f"{setup.service}: {error}\n")
+        sys.exit(error.exit_code)
+    threading.Thread(target=_follow_parent, args=(service,), daemon=True, name="follow-parent").start()
+    sys.exit(service.run())
+
+
+def _follow_parent(service: Service) -> None:
+    """Stop the service when the supervisor dies, in order first, by force after a grace."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    multiprocessing.connection.wait([parent.sentinel])
+    service.stopping.set()
+    threading.Event().wait(_GRACE_S)
+    os._exit(3)

@@ -1,0 +1,98 @@
+"""The session folder: made and checked before anything starts, so that nothing can be lost for want of it."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import shutil
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rt_engine.interfaces.errors import ConfigError
+
+_PACKAGES = ("spikeloop", "numpy", "scipy", "numba", "pyzmq", "msgspec", "mcap", "h5py")
+
+
+def make_session_folder(output: str | None, rig_name: str, min_free_mb: float) -> Path:
+    """A new, empty, writable folder with enough space; `output` or ``sessions/<UTC time>-<rig>``.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be made or written, holds a session already, or the disk is nearly full.
+    """
+    if output is None:
+        now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S")
+        folder = _unused(Path("sessions") / f"{now}-{rig_name}")
+    else:
+        folder = Path(output)
+    key = str(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.glob("session_*.mcap")):
+            raise ConfigError("already holds a session", "give another folder with --output", file=key)
+        probe = folder / ".writable"
+        probe.write_bytes(b"1")
+        probe.unlink()
+        free_mb = shutil.disk_usage(folder).free / 1e6
+    except OSError as error:
+        raise ConfigError(
+            f"the session folder cannot be written: {error.strerror}", "give another with --output", file=key
+        ) from error
+    if free_mb < min_free_mb:
+        raise ConfigError(
+            f"only {free_mb:.0f} MB are free, {min_free_mb:.0f} MB are required (recording.min_free_mb)",
+            "free some space, or give a folder on another disk with --output",
+            file=key,
+        )
+    return folder
+
+
+def _unused(folder: Path) -> Path:
+    candidate, n = folder, 1
+    while candidate.exists():
+        n += 1
+        candidate = folder.with_name(f"{folder.name}-{n}")
+    return candidate
+
+
+def write_config(folder: Path, resolved: dict[str, Any]) -> None:
+    """Write ``config.yaml``."""
+    text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, the platform, and the packages that decide results."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "unknown"
+    return found
+
+
+def git_hash() -> str | None:
+    """Commit of the source tree, with ``-dirty`` where it was changed; None outside a checkout."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+            env=os.environ | {"GIT_OPTIONAL_LOCKS": "0"},
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip() or None

@@ -1,0 +1,387 @@
+"""One session from start to report: baseline, calibration, live, ordered stop."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import shutil
+import signal
+import threading
+import time
+import types
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rt_engine.interfaces.clock import NS_PER_S, MonotonicClock
+from rt_engine.interfaces.control import Request, Role
+from rt_engine.interfaces.errors import ConfigError, ServiceError, SpikeloopError
+from rt_engine.interfaces.messages import Header, SessionHeader
+from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, StreamMicroscope, VirtualMicroscope
+from rt_engine.services.calibration_job import CalibrationJob, run_calibration_process
+from rt_engine.services.run_view import RunView
+from rt_engine.services.session_folder import git_hash, versions, write_config
+from rt_engine.services.setup import Setup
+from rt_engine.services.snapshot import SnapshotKeeper
+from rt_engine.services.supervisor import Supervisor
+
+_SESSION_PERIOD_NS = NS_PER_S
+_NOTICE_FRAMES = 5
+_LATE_END_S = 10.0
+_FORWARDED = {
+    "arm": "stimulation",
+    "disarm": "stimulation",
+    "trip": "stimulation",
+    "reset": "stimulation",
+    "set_protocol": "stimulation",
+}
+_ANYONE = ("describe", "status", "trip")
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """What one run shall do. The baseline, at most `baseline_frames`, is recorded only where `calibration` is None."""
+
+    rig: RigConfig
+    kind: str
+    folder: Path
+    protocol: Path | None
+    calibration: Path | None
+    baseline_s: float
+    baseline_frames: int | None
+    duration_s: float | None
+    dry_run: bool
+    subject: str | None
+
+    @property
+    def lossless(self) -> bool:
+        """True if the source waits for inference and recorder."""
+        microscope = self.rig.microscope
+        if isinstance(microscope, VirtualMicroscope):
+            return microscope.pace == "max"
+        return isinstance(microscope, ReplayMicroscope) and microscope.speed == "max"
+
+
+class _StoppedByUser(Exception):
+    """Ctrl-C or `ctl stop` before the end."""
+
+
+class SessionRun:
+    """Runs a plan; `run` returns the summary that stands in `summary.json`."""
+
+    def __init__(self, plan: RunPlan, view: RunView) -> None:
+        self._plan = plan
+        self._view = view
+        self._clock = MonotonicClock()
+        self._stop = threading.Event()
+        self._phase = "starting"
+        self._session_due_ns = 0
+        self._keeper = SnapshotKeeper()
+        self._failure: SpikeloopError | None = None
+        self._t_wall_ns = time.time_ns()
+        self._t_monotonic_ns = self._clock.now_ns()
+        self._session = plan.folder.name
+        self._config = self._resolved()
+
+    def run(self) -> dict[str, Any]:
+        """Run to the end, and write summary and report.
+
+        Raises
+        ------
+        SpikeloopError
+            What ended the run before its time; the session folder holds what was recorded.
+        """
+        write_config(self._plan.folder, self._config)
+        setup = Setup(
+            service="",
+            rig=self._plan.rig.model_dump(mode="json"),
+            session=self._session,
+            folder=str(self._plan.folder),
+            t_wall_ns=self._t_wall_ns,
+            t_monotonic_ns=self._t_monotonic_ns,
+            dry_run=self._plan.dry_run,
+            lossless=self._plan.lossless,
+        )
+        previous = signal.signal(signal.SIGINT, self._on_interrupt)
+        ended = "failure"
+        supervisor = Supervisor(setup, self._on_client, self._on_message)
+        self._supervisor = supervisor
+        try:
+            ended = self._phases()
+        except _StoppedByUser:
+            ended = "stopped"
+        except SpikeloopError as error:
+            self._failure = error
+        finally:
+            self._view.end_progress()
+            self._view.end_live()
+            try:
+                self._end(supervisor)
+            finally:
+                supervisor.close()
+                signal.signal(signal.SIGINT, previous)
+        return self._conclude(ended)
+
+    def _phases(self) -> str:
+        self._view.say(f"session folder: {self._plan.folder}")
+        self._view.say("starting the five services …")
+        self._supervisor.start()
+        self._enter("waiting")
+        geometry = self._await_geometry()
+        calibration = self._plan.folder / "calibration.h5"
+        if self._plan.calibration is not None:
+            shutil.copyfile(self._plan.calibration, calibration)
+        else:
+            self._record_baseline(geometry)
+            self._calibrate(geometry, calibration)
+        return self._live(geometry, calibration)
+
+    def _await_geometry(self) -> dict[str, Any]:
+        facts = self._supervisor.facts["acquisition"]
+        microscope = self._plan.rig.microscope
+        if "geometry" not in facts and isinstance(microscope, StreamMicroscope):
+            self._view.say(f"waiting for the first frame at {microscope.endpoint} …")
+        while "geometry" not in facts:
+            self._turn()
+        geometry: dict[str, Any] = facts["geometry"]
+        return geometry
+
+    def _record_baseline(self, geometry: dict[str, Any]) -> None:
+        rate_hz = float(geometry["frame_rate_hz"])
+        n_frames = max(1, round(self._plan.baseline_s * rate_hz))
+        if self._plan.baseline_frames is not None:
+            n_frames = min(n_frames, self._plan.baseline_frames)
+        self._view.say(f"recording a baseline of {n_frames} frames ({n_frames / rate_hz:.0f} s) …")
+        if n_frames < 3000:
+            self._view.say("  fewer than 3,000 frames: thresholds will be provisional (wider, and flagged)")
+        self._enter("baseline")
+        pause = self._plan.lossless or isinstance(self._plan.rig.microscope, ReplayMicroscope)
+        self._supervisor.request("acquisition", "segment", {"n_frames": n_frames, "pause_after": pause})
+        while self._supervisor.state("acquisition") not in ("segment_done", "ended"):
+            self._turn()
+            self._view.progress("baseline", self._keeper.snapshot.frames / n_frames)
+        self._view.progress("baseline", 1.0)
+        self._view.end_progress()
+
+    def _calibrate(self, geometry: dict[str, Any], target: Path) -> None:
+        self._enter("calibrating")
+        self._supervisor.request("inference", "mode", {"mode": "calibrating"})
+        last_frame = int(self._supervisor.facts["acquisition"]["last_frame"])
+        while self._keeper.last_frame < last_frame:
+            self._turn()
+        self._supervisor.request("recording", "rotate")
+        inference = self._plan.rig.inference
+        job = CalibrationJob(
+            source=self._plan.folder,
+            target=target,
+            last_frame=last_frame,
+            frame_rate_hz=float(geometry["frame_rate_hz"]),
+            channel=int(geometry["channels"][0]),
+            um_per_px=geometry["um_per_px"],
+            adc_max=geometry["adc_max"],
+            offset_counts=geometry["offset"],
+            indicator=inference.indicator,
+            hold_frames=inference.hold_frames,
+            false_alarms_per_min=inference.false_alarms_per_min,
+            neuropil_coefficient=inference.neuropil_coefficient,
+            max_shift_px=inference.max_shift_px,
+            labels=None,
+        )
+        self._view.say("calibrating …")
+        run_calibration_process(job, self._view.progress, self._turn)
+        self._view.end_progress()
+
+    def _live(self, geometry: dict[str, Any], calibration: Path) -> str:
+        size = [geometry["n_lines"], geometry["pixels_per_line"]]
+        request = self._supervisor.request
+        loaded = request("inference", "calibrate", {"path": str(calibration), "size": size}, timeout_s=120)
+        self._keeper.snapshot.n_rois = int(loaded["n_rois"])
+        if self._plan.protocol is not None:
+            self._await(lambda: request("stimulation", "status")["has_rois"], 20.0, "the cells to be known")
+            request("stimulation", "set_protocol", {"path": str(self._plan.protocol)})
+        duration_s, rate_hz = self._plan.duration_s, float(geometry["frame_rate_hz"])
+        n_frames = None if duration_s is None else max(1, round(duration_s * rate_hz))
+        source = {"n_frames": n_frames, "pause_after": True, "notice_frames": _NOTICE_FRAMES}
+        if self._plan.lossless:
+            # The source stands still: inference must know where live begins before the first frame leaves it.
+            request("inference", "go_live", {"from_frame": 0})
+            request("acquisition", "segment", source)
+        else:
+            first = request("acquisition", "segment", source)["first_frame"]
+            request("inference", "go_live", {"from_frame": first})
+        self._enter("live")
+        self._keeper.begin_live(self._clock.now_ns(), duration_s)
+        self._view.say(
+            f"live: {loaded['n_rois']} cells"
+            + (f", {duration_s:g} s" if duration_s else ", until Ctrl-C")
+            + self._arm()
+        )
+        return self._watch(duration_s, rate_hz)
+
+    def _arm(self) -> str:
+        """Arm where nothing but virtual light can follow; say what holds otherwise."""
+        if self._plan.protocol is None:
+            return "; no protocol, no light"
+        if not self._plan.rig.all_outputs_virtual:
+            return "; disarmed: arm with `spikeloop ctl arm`"
+        self._await(lambda: self._supervisor.request("stimulation", "status")["can_arm"], 20.0, "the interlock")
+        self._supervisor.request("stimulation", "arm", {"automatic": True})
+        return "; armed (every output is virtual)" + (" — dry run, nothing is fired" if self._plan.dry_run else "")
+
+    def _watch(self, duration_s: float | None, rate_hz: float) -> str:
+        supervisor = self._supervisor
+        while True:
+            try:
+                self._turn()
+            except _StoppedByUser:
+                return "stopped"
+            state = supervisor.state("acquisition")
+            last = supervisor.facts["acquisition"].get("last_frame", -1)
+            if state in ("segment_done", "ended") and self._keeper.last_frame >= int(last):
+                return "duration" if state == "segment_done" else "source"
+            if duration_s is not None and not self._plan.lossless:
+                late_s = (self._clock.now_ns() - self._keeper.live_since_ns) / NS_PER_S - duration_s
+                if late_s > _LATE_END_S + 0.1 * duration_s:
+                    self._view.say("the source has not delivered all frames in time; ending", "yellow")
+                    return "duration"
+            self._view.show(self._keeper.refresh(self._clock.now_ns()))
+
+    def _turn(self) -> None:
+        """One turn of the supervisor: messages, clients, `session` once a second, failures, stop."""
+        self._supervisor.pump(0.05)
+        now_ns = self._clock.now_ns()
+        if now_ns >= self._session_due_ns:
+            self._publish_session()
+        self._supervisor.raise_if_failed()
+        for level, text in self._keeper.take_logs():
+            self._view.say(f"  {level}: {text}", "yellow" if level == "warning" else "")
+        if self._stop.is_set():
+            raise _StoppedByUser
+
+    def _await(self, done: Any, timeout_s: float, what: str) -> None:
+        deadline_ns = self._clock.now_ns() + int(timeout_s * NS_PER_S)
+        while not done():
+            self._turn()
+            if self._clock.now_ns() > deadline_ns:
+                status = self._supervisor.request("stimulation", "status")
+                raise ServiceError(f"waited {timeout_s:g} s for {what}: {status.get('preconditions')}")
+
+    def _end(self, supervisor: Supervisor) -> None:
+        self._enter("stopping")
+        if "stimulation" not in supervisor.died() and self._supervisor_knows("stimulation"):
+            try:
+                supervisor.request("stimulation", "disarm", {"reason": "end of run"}, timeout_s=5)
+            except SpikeloopError as error:
+                self._view.say(f"  warning: stimulation did not answer: {error}", "yellow")
+        forced = supervisor.stop()
+        if forced:
+            self._view.say(f"  warning: had to be ended by force: {', '.join(forced)}", "yellow")
+
+    def _supervisor_knows(self, service: str) -> bool:
+        return service in self._supervisor.facts
+
+    def _conclude(self, ended: str) -> dict[str, Any]:
+        from rt_engine.services.conclusion import conclude
+
+        failure = str(self._failure) if self._failure else None
+        facts = {"ended": ended, "failure": failure, "kind": self._plan.kind, "dry_run": self._plan.dry_run}
+        has_data = any(self._plan.folder.glob("session_*.mcap"))
+        summary = conclude(self._plan.folder, facts, self._view) if has_data else facts
+        if self._failure is not None:
+            raise self._failure
+        if ended == "stopped" and self._phase_reached_live is False:
+            raise ServiceError("stopped before going live", "start again; without --baseline the default is used")
+        return summary
+
+    @property
+    def _phase_reached_live(self) -> bool:
+        return self._keeper.live_since_ns > 0
+
+    def _enter(self, phase: str) -> None:
+        self._phase = phase
+        self._keeper.snapshot.phase = phase
+        self._publish_session()
+
+    def _publish_session(self) -> None:
+        self._session_due_ns = self._clock.now_ns() + _SESSION_PERIOD_NS
+        publisher = self._supervisor.publisher
+        header = SessionHeader(
+            **publisher.stamp("session"),
+            wall_time_utc=datetime.datetime.fromtimestamp(self._t_wall_ns / 1e9, datetime.UTC).isoformat(),
+            t_wall_ns=self._t_wall_ns,
+            t_monotonic_ns=self._t_monotonic_ns,
+            state=self._phase,
+            rig=self._plan.rig.name,
+            protocol=self._plan.protocol.stem if self._plan.protocol else None,
+            versions=self._config["versions"],
+            git_hash=self._config["git_hash"],
+            seeds=self._config["seeds"],
+            subject=self._plan.subject,
+            config=self._config,
+        )
+        publisher.send("session", header)
+
+    def _resolved(self) -> dict[str, Any]:
+        microscope = self._plan.rig.microscope
+        seeds = {"sample": microscope.sample.seed} if isinstance(microscope, VirtualMicroscope) else {}
+        return {
+            "spikeloop": "session/1",
+            "session": self._session,
+            "kind": self._plan.kind,
+            "rig": self._plan.rig.model_dump(mode="json"),
+            "protocol": str(self._plan.protocol) if self._plan.protocol else None,
+            "subject": self._plan.subject,
+            "baseline_s": None if self._plan.calibration else self._plan.baseline_s,
+            "duration_s": self._plan.duration_s,
+            "dry_run": self._plan.dry_run,
+            "seeds": seeds,
+            "versions": versions(),
+            "git_hash": git_hash(),
+        }
+
+    def _on_interrupt(self, number: int, frame: types.FrameType | None) -> None:
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+        self._stop.set()
+
+    def _on_message(self, topic: str, header: Header, payload: list[bytes]) -> None:
+        self._keeper.take(topic, header, payload)
+
+    def _on_client(self, request: Request) -> dict[str, Any]:
+        """Carry out a command from outside."""
+        if request.role is Role.VIEWER and request.cmd not in _ANYONE:
+            raise ConfigError(f"a viewer may not {request.cmd}", "ask as an operator")
+        if request.cmd in ("status", "describe"):
+            return self._status()
+        if request.cmd in ("stop", "shutdown"):
+            self._stop.set()
+            return {"state": "stopping"}
+        service = _FORWARDED.get(request.cmd)
+        if service is None:
+            raise ConfigError(
+                f"{request.cmd!r} is not a command of a running rig", f"known: status, stop, {', '.join(_FORWARDED)}"
+            )
+        return self._supervisor.request(service, request.cmd, request.args | {"role": request.role}, timeout_s=5)
+
+    def _status(self) -> dict[str, Any]:
+        snapshot = self._keeper.refresh(self._clock.now_ns())
+        return {
+            "session": self._session,
+            "folder": str(self._plan.folder.resolve()),
+            "phase": self._phase,
+            "services": {name: self._supervisor.state(name) for name in self._supervisor.facts},
+            "pids": self._supervisor.pids(),
+            "frames": snapshot.frames,
+            "frames_lost": snapshot.frames_lost,
+            "events": snapshot.events,
+            "n_rois": snapshot.n_rois,
+            "interlock": snapshot.interlock,
+            "trip": snapshot.trip,
+            "stim": snapshot.stim,
+            "latency_ms": snapshot.latency_ms,
+        }
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Write indented JSON."""
+    path.write_text(json.dumps(data, indent=1, sort_keys=False, default=float), encoding="utf-8")

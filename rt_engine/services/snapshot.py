@@ -1,0 +1,109 @@
+"""Keeps the newest numbers of a run, from the messages of its services."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+
+import numpy as np
+
+from rt_engine.interfaces.clock import NS_PER_S
+from rt_engine.interfaces.events import EVENT_DTYPE
+from rt_engine.interfaces.messages import (
+    Header,
+    HealthHeader,
+    LogHeader,
+    Mode,
+    Phase,
+    SpikesHeader,
+    StateHeader,
+    StimHeader,
+)
+from rt_engine.services.run_view import Snapshot
+
+_WINDOW_NS = 5 * NS_PER_S
+
+
+class SnapshotKeeper:
+    """Folds messages into a `Snapshot`. Memory is bounded by the five seconds of times it keeps for rates."""
+
+    def __init__(self) -> None:
+        self.snapshot = Snapshot()
+        self.last_frame = -1
+        self.live_since_ns = 0
+        self._frame_times_ns: deque[int] = deque(maxlen=2000)
+        self._event_times_ns: deque[int] = deque(maxlen=20_000)
+        self._stim: Counter[str] = Counter()
+        self._losses: dict[str, int] = {}
+        self._logs: deque[tuple[str, str]] = deque(maxlen=100)
+        self._lost_before_live = 0
+        self._next_live_frame: int | None = None
+
+    def begin_live(self, now_ns: int, duration_s: float | None) -> None:
+        """Count from here on."""
+        self.live_since_ns = now_ns
+        self.snapshot.duration_s = duration_s
+        self.snapshot.frames = self.snapshot.frames_lost = self.snapshot.events = 0
+
+    def take(self, topic: str, header: Header, payload: list[bytes]) -> None:
+        """Fold in one message."""
+        match header:
+            case SpikesHeader():
+                self._take_spikes(header, payload)
+            case StimHeader(phase=Phase.DONE):
+                self._take_stim(header)
+            case StateHeader():
+                self.snapshot.interlock = header.interlock
+                self.snapshot.trip = str(header.trips[-1].get("text", "")) if header.interlock == "tripped" else ""
+            case HealthHeader():
+                self._losses[header.source] = header.dropped
+                self.snapshot.latency_ms |= header.latency_ms
+            case LogHeader():
+                self._logs.append((header.level, header.text))
+
+    def take_logs(self) -> list[tuple[str, str]]:
+        """Sentences since the last call."""
+        logs = list(self._logs)
+        self._logs.clear()
+        return logs
+
+    def refresh(self, now_ns: int) -> Snapshot:
+        """The snapshot with rates as of now."""
+        snapshot = self.snapshot
+        for times in (self._frame_times_ns, self._event_times_ns):
+            while times and times[0] < now_ns - _WINDOW_NS:
+                times.popleft()
+        window_s = min(_WINDOW_NS, max(now_ns - self.live_since_ns, NS_PER_S)) / NS_PER_S
+        snapshot.frame_rate_hz = len(self._frame_times_ns) / window_s
+        snapshot.events_per_s = len(self._event_times_ns) / window_s
+        snapshot.seconds = (now_ns - self.live_since_ns) / NS_PER_S if self.live_since_ns else 0.0
+        snapshot.stim = dict(self._stim)
+        snapshot.dropped = sum(self._losses.values())
+        return snapshot
+
+    def _take_spikes(self, header: SpikesHeader, payload: list[bytes]) -> None:
+        snapshot = self.snapshot
+        if header.frame != self.last_frame:
+            snapshot.frames += 1
+        self.last_frame = max(self.last_frame, header.frame)
+        if header.mode is not Mode.LIVE:
+            return
+        if self._next_live_frame is not None:
+            snapshot.frames_lost += max(0, header.frame - self._next_live_frame)
+        self._next_live_frame = header.frame + 1
+        self._frame_times_ns.append(header.t_decided_ns)
+        if not header.n_events or not payload:
+            return
+        events = np.frombuffer(payload[0], EVENT_DTYPE)
+        snapshot.events += len(events)
+        self._event_times_ns.extend([header.t_decided_ns] * len(events))
+        for event in events[:3]:
+            snapshot.last_events.append(
+                f"cell {event['roi_id']}: {event['n_spikes']:.0f} spike(s), p {event['probability']:.2f}, "
+                f"z {event['z']:.1f}, frame {event['event_frame']}"
+            )
+
+    def _take_stim(self, header: StimHeader) -> None:
+        outcome = str(header.outcome)
+        self._stim[outcome] += 1
+        power = f"{max(header.power_uw) / 1000:.1f} mW" if header.power_uw else ""
+        self.snapshot.last_light.append(f"{outcome} after cell {header.roi_ids} {power} {header.reason or ''}".strip())

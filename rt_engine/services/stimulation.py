@@ -1,0 +1,327 @@
+"""Stimulation service: `spikes` → protocol → interlock → output, and every step of it on topic `stim`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from drivers.outputs.virtual import LightFields, VirtualOutput
+from protocols.load import check_against_limits, load_protocol
+from protocols.rois import RoiTable
+from protocols.spike_triggered import SpikeTriggered
+from rt_engine.interfaces.clock import NS_PER_S
+from rt_engine.interfaces.control import Request, Role
+from rt_engine.interfaces.devices import Output
+from rt_engine.interfaces.errors import ConfigError, MessageError, SafetyError
+from rt_engine.interfaces.events import EVENT_DTYPE
+from rt_engine.interfaces.messages import (
+    HealthHeader,
+    LightHeader,
+    Outcome,
+    Phase,
+    RoisHeader,
+    SpikesHeader,
+    StateHeader,
+    StimHeader,
+    decode,
+)
+from rt_engine.interfaces.stimulation import Decision, PulseRequest
+from rt_engine.pipeline.histogram import LatencyHistogram
+from rt_engine.safety.interlock import Interlock, InterlockState, Precondition
+from rt_engine.safety.ledger import DoseLedger
+from rt_engine.safety.wal import WriteAheadLog, next_wal_path
+from rt_engine.safety.watchdog import HeartbeatMonitor, live_silence_ns
+from rt_engine.services.base import Service
+from rt_engine.transport.control import ControlServer
+from rt_engine.transport.sockets import connect
+
+_RECORDER_SILENCE_NS = 2 * NS_PER_S
+_ANYONE = ("trip", "status", "describe")
+_SUBJECT = re.compile(r"^[A-Za-z0-9_.-]+$")
+
+
+class StimulationService(Service):
+    """The only service that holds outputs. Comes up disarmed, and tripped where the session has a log already."""
+
+    source = "stimulation"
+    port = "stimulation"
+    poll_ms = 5
+
+    def open(self) -> None:
+        """Open the log, the ledger and the outputs, all dark; subscribe to the engine and the recorder."""
+        self._protocol: SpikeTriggered | None = None
+        self._protocol_name: str | None = None
+        self._rois: RoiTable | None = None
+        self._heard: set[str] = set()
+        self._recorder_ns = 0
+        self._state_due_ns = self._sync_due_ns = 0
+        self._trial = 0
+        self._sequence_frame = -1
+        names = ("decision_to_command", "scan_to_command")
+        self._intervals = {name: LatencyHistogram() for name in names}
+        self._interlock = self._make_interlock()
+        ports = self.rig.ports
+        self._sub = connect(self.context, zmq.SUB, ports.endpoint("inference"), 10_000)
+        self._sub.connect(ports.endpoint("recording"))
+        for topic in ("spikes.", "rois", "health"):
+            self._sub.subscribe(topic.encode())
+        self.poller.register(self._sub, zmq.POLLIN)
+        self._server = ControlServer(self.context, ports.endpoint("stimulation_control"), self.handle)
+        self.poller.register(self._server.socket, zmq.POLLIN)
+        self.commands |= {
+            "arm": self._arm,
+            "disarm": self._disarm,
+            "trip": self._trip,
+            "reset": self._reset,
+            "set_protocol": self._set_protocol,
+            "status": self._status,
+        }
+        self._interlock.self_test()
+
+    def is_ready(self) -> bool:
+        """True once engine and recorder have been heard."""
+        return self._heard >= {"inference.0", "recording"}
+
+    def latency_ms(self) -> dict[str, dict[str, float]]:
+        """Intervals of the decisions so far."""
+        return {name: histogram.summary_ms() for name, histogram in self._intervals.items()}
+
+    def handle(self, request: Request) -> dict[str, Any]:
+        """Carry out one command; `trip` is accepted from every role."""
+        if request.role is Role.VIEWER and request.cmd not in _ANYONE:
+            raise ConfigError(f"a viewer may not {request.cmd}", "ask as an operator")
+        return super().handle(request)
+
+    def step(self, ready: dict[Any, int]) -> None:
+        """React to the engine, then look after the interlock."""
+        while self._sub.poll(0):
+            topic, data, *payload = self._sub.recv_multipart()
+            self._take(topic.decode(errors="replace"), data, payload)
+        self._server.serve()
+        now_ns = self.clock.now_ns()
+        before = self._interlock.state
+        recorder_alive = now_ns - self._recorder_ns < _RECORDER_SILENCE_NS
+        self._interlock.set_precondition(Precondition.RECORDING_LIVE, recorder_alive)
+        self._interlock.check(now_ns)
+        if self._interlock.state is not before or now_ns >= self._state_due_ns:
+            self._publish_state(now_ns)
+        if now_ns >= self._sync_due_ns:
+            self._sync_due_ns = now_ns + NS_PER_S
+            self._ledger.sync()
+            self._wal.sync()
+
+    def finish(self) -> None:
+        """Dark, disarmed, closed."""
+        if not hasattr(self, "_interlock"):
+            return
+        self._interlock.disarm("service ends")
+        for output in self._outputs.values():
+            output.close()
+        self._wal.close()
+        self._ledger.sync()
+        if hasattr(self, "_server"):
+            self._publish_state(self.clock.now_ns())
+            self._server.close()
+            self._sub.close()
+
+    def _make_interlock(self) -> Interlock:
+        rig, now_ns = self.rig, self.clock.now_ns()
+        limits = {name: output.limits for name, output in rig.outputs.items()}
+        self._outputs: dict[str, Output] = {name: VirtualOutput(name, self.clock, self._emit) for name in rig.outputs}
+        um_per_px = getattr(rig.microscope, "um_per_px", None)
+        self._ledger = DoseLedger(limits, now_ns, self._dose_folder(), grid_px=5.0 / um_per_px if um_per_px else 6.0)
+        path = next_wal_path(self.setup.path())
+        restarted = path.name != "stim_000.wal"
+        self._wal = WriteAheadLog(path)
+        rate_hz = getattr(rig.microscope, "frame_rate_hz", None) or 1.0
+        idle_ns = round(rig.max_idle_s * NS_PER_S)
+        live_ns = idle_ns if self.setup.lossless else live_silence_ns(round(NS_PER_S / rate_hz))
+        heartbeat = HeartbeatMonitor(live_ns, idle_ns)
+        return Interlock(
+            limits,
+            self._outputs,
+            self.clock,
+            self._ledger,
+            self._wal,
+            heartbeat,
+            dry_run=self.setup.dry_run,
+            restarted=restarted,
+            id_prefix=f"{self.setup.session}-{path.stem[-3:]}",
+            on_intent=self._on_intent,
+        )
+
+    def _dose_folder(self) -> Path | None:
+        """Where this subject's dose is kept across sessions; in the session folder without a subject."""
+        if self.setup.dry_run:
+            return None
+        subject = self.rig.subject
+        if subject is None:
+            return self.setup.path()
+        if not _SUBJECT.match(subject):
+            raise ConfigError(f"subject {subject!r} may hold letters, digits, '.', '_' and '-' only", key="subject")
+        folder = Path.home() / ".spikeloop" / "dose" / subject
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _take(self, topic: str, data: bytes, payload: list[bytes]) -> None:
+        try:
+            header = decode(topic, data)
+        except MessageError:
+            self.dropped += 1
+            return
+        self._heard.add(header.source)
+        match header:
+            case HealthHeader(source="recording"):
+                self._recorder_ns = self.clock.now_ns() if header.state != "failed" else 0
+            case RoisHeader() if payload:
+                self._take_rois(header, payload[0])
+            case SpikesHeader():
+                self._take_spikes(header, payload[0] if payload else b"")
+
+    def _take_rois(self, header: RoisHeader, payload: bytes) -> None:
+        pixels = np.frombuffer(payload, "<u4")
+        start = header.footprint_start
+        centroids = np.zeros((len(header.rois), 2))
+        for index in range(len(header.rois)):
+            flat = pixels[start[index] : start[index + 1]]
+            centroids[index] = (flat // header.pixels_per_line).mean(), (flat % header.pixels_per_line).mean()
+        tagged: dict[str, tuple[int, ...]] = {}
+        for roi in header.rois:
+            for tag in roi.tags:
+                tagged[tag] = (*tagged.get(tag, ()), roi.roi_id)
+        self._rois = RoiTable(
+            roi_id=np.array([roi.roi_id for roi in header.rois], np.uint32),
+            centroid_yx_px=centroids,
+            expected_detection=np.array([roi.expected_detection for roi in header.rois], np.float32),
+            snr=np.array([roi.snr for roi in header.rois], np.float32),
+            tags=tagged,
+        )
+        self._interlock.set_precondition(Precondition.CALIBRATION_MATCHES, True)
+
+    def _take_spikes(self, header: SpikesHeader, payload: bytes) -> None:
+        self._interlock.heartbeat(header.t_decided_ns, header.mode)
+        if not header.n_events or self._protocol is None:
+            return
+        if len(payload) != header.n_events * EVENT_DTYPE.itemsize:
+            self.dropped += 1
+            return
+        events: NDArray[Any] = np.frombuffer(payload, EVENT_DTYPE)
+        requests = self._protocol.on_spikes(
+            header.frame, header.t_scan_ns, header.t_decided_ns, header.mode, events, header.plane
+        )
+        for request in requests:
+            decision = self._interlock.request(request)
+            self._publish_stim(request, decision, Phase.DONE)
+            self._trial += decision.outcome in (Outcome.DELIVERED, Outcome.WITHHELD, Outcome.DRY_RUN)
+            if decision.t_command_ns is not None:
+                self._intervals["decision_to_command"].record(decision.t_command_ns - header.t_decided_ns)
+                self._intervals["scan_to_command"].record(decision.t_command_ns - header.t_scan_ns)
+
+    def _on_intent(self, request: PulseRequest, decision: Decision) -> None:
+        self._publish_stim(request, decision, Phase.INTENT)
+
+    def _emit(self, light: LightFields) -> None:
+        self.publisher.send("light", LightHeader(**self.publisher.stamp("light"), **light))
+
+    def _publish_stim(self, request: PulseRequest, decision: Decision, phase: Phase) -> None:
+        header = StimHeader(
+            **self.publisher.stamp("stim"),
+            decision_id=decision.decision_id,
+            phase=phase,
+            rule=request.rule,
+            arm=request.arm,
+            outcome=decision.outcome if phase is Phase.DONE else None,
+            reason=decision.reason,
+            plane=request.plane,
+            frame=request.frame,
+            roi_ids=list(request.roi_ids),
+            target_ids=list(request.target_ids),
+            pattern_id=None,
+            t_scan_ns=request.t_scan_ns,
+            t_decided_ns=request.t_decided_ns,
+            t_command_ns=decision.t_command_ns,
+            t_output_ns=None,
+            output=decision.output,
+            pulses=decision.pulses,
+            width_us=decision.width_us,
+            power_uw=list(decision.power_uw) if decision.power_uw else None,
+            energy_nj=list(decision.energy_nj) if decision.energy_nj else None,
+        )
+        self.publisher.send("stim", header)
+
+    def _publish_state(self, now_ns: int) -> None:
+        self._state_due_ns = now_ns + NS_PER_S
+        header = StateHeader(
+            **self.publisher.stamp("state"),
+            **self._interlock.snapshot(),
+            protocol=self._protocol_name,
+            protocol_phase="running" if self._protocol else None,
+            trial=self._trial,
+            arm=None,
+            effect=None,
+        )
+        self.publisher.send("state", header)
+
+    def _arm(self, args: dict[str, Any]) -> dict[str, Any]:
+        operator = str(args.get("operator") or "")
+        automatic = bool(args.get("automatic", False))
+        if not automatic and not operator:
+            raise SafetyError("arming needs the name of the operator", "spikeloop ctl arm NAME")
+        if not automatic:
+            self._interlock.set_precondition(Precondition.OPERATOR, True)
+        self._interlock.arm(automatic=automatic)
+        self.log("info", f"armed by {operator or 'the rig itself: every output is virtual'}")
+        return self._status({})
+
+    def _disarm(self, args: dict[str, Any]) -> dict[str, Any]:
+        self._interlock.disarm(str(args.get("reason") or "by command"))
+        return self._status({})
+
+    def _trip(self, args: dict[str, Any]) -> dict[str, Any]:
+        text = str(args.get("text") or "stopped by command")
+        self._interlock.trip("command", "trip", "-", text)
+        return self._status({})
+
+    def _reset(self, args: dict[str, Any]) -> dict[str, Any]:
+        reason = str(args.get("reason") or "")
+        self._interlock.reset(reason)
+        self.log("info", f"interlock reset: {reason}")
+        if not self._interlock.preconditions()[Precondition.OUTPUTS_TESTED]:
+            self._interlock.self_test()
+        return self._status({})
+
+    def _set_protocol(self, args: dict[str, Any]) -> dict[str, Any]:
+        """Load a protocol for the cells of the present calibration; disarms."""
+        path = Path(str(args["path"]))
+        protocol = load_protocol(path)
+        check_against_limits(protocol, {name: output.limits for name, output in self.rig.outputs.items()}, str(path))
+        if self._rois is None:
+            raise SafetyError("no cells are known yet", "load a calibration first")
+        self._interlock.set_protocol_limits(protocol.limits)
+        self._protocol = SpikeTriggered(protocol, self._rois)
+        self._protocol_name = protocol.name
+        for note in self._protocol.notes:
+            self.log("warning", f"protocol {protocol.name}: {note}")
+        return {
+            "protocol": protocol.name,
+            "cells": list(self._protocol.cell_ids),
+            "targets": list(self._protocol.target_ids),
+        }
+
+    def _status(self, args: dict[str, Any]) -> dict[str, Any]:
+        snapshot = self._interlock.snapshot()
+        missing = [name for name, ok in snapshot["preconditions"].items() if not ok and name != Precondition.OPERATOR]
+        return {
+            "interlock": snapshot["interlock"],
+            "can_arm": not missing and self._interlock.state is not InterlockState.TRIPPED,
+            "has_rois": self._rois is not None,
+            "preconditions": snapshot["preconditions"],
+            "trips": snapshot["trips"],
+            "counts": snapshot["counts"],
+            "protocol": self._protocol_name,
+        }

@@ -1,0 +1,274 @@
+"""The supervisor: starts the five services, watches them, carries commands to them, and stops them in order."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import uuid
+from collections import deque
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import zmq
+
+from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S, Clock, MonotonicClock
+from rt_engine.interfaces.control import Reply, Request, Role, decode_reply, decode_request, encode_control, failure
+from rt_engine.interfaces.errors import ConfigError, MessageError, ServiceError, SpikeloopError
+from rt_engine.interfaces.messages import Header, decode, topic_name
+from rt_engine.services.process import run_service
+from rt_engine.services.setup import SERVICES, Setup
+from rt_engine.transport.loss import SequenceTracker
+from rt_engine.transport.publisher import Publisher
+from rt_engine.transport.sockets import bind, connect
+
+STOP_ORDER = ("acquisition", "inference", "stimulation", "telemetry", "recording")
+"""The source first, so that what is under way comes to its end; the recorder last, so that it sees all of it."""
+_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+_TOPICS = ("health", "log", "state", "stim", "spikes.", "rois")
+
+ClientCommand = Callable[[Request], dict[str, Any]]
+Listener = Callable[[str, Header, list[bytes]], None]
+
+
+class Supervisor:
+    """Owns the service processes of one session.
+
+    Parameters
+    ----------
+    setup : Setup
+        `service` is ignored.
+    on_client : callable
+        Carries out a command that came from outside (`spikeloop ctl`, the window).
+    on_message : callable
+        Is handed every message of the services that a display may want.
+    """
+
+    def __init__(
+        self, setup: Setup, on_client: ClientCommand, on_message: Listener, clock: Clock | None = None
+    ) -> None:
+        self.clock: Clock = clock or MonotonicClock()
+        self._setup = setup
+        self._on_client = on_client
+        self._on_message = on_message
+        self._processes: dict[str, BaseProcess] = {}
+        self._identity: dict[str, bytes] = {}
+        self._replies: dict[str, Reply] = {}
+        self._clients: deque[tuple[bytes, bytes]] = deque()
+        self._expected_exit: set[str] = set()
+        self.facts: dict[str, dict[str, Any]] = {}
+        self.sequence = SequenceTracker()
+        ports = setup.rig_config().ports
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._router = bind(self._context, zmq.ROUTER, ports.endpoint("control"))
+        self._sub = connect(self._context, zmq.SUB, ports.endpoint("acquisition"), 10_000)
+        for name in ("inference", "stimulation", "recording", "telemetry"):
+            self._sub.connect(ports.endpoint(name))
+        for topic in _TOPICS:
+            self._sub.subscribe(topic.encode())
+        self.publisher = Publisher(
+            self._context,
+            ports.endpoint("supervisor"),
+            ports.endpoint("recorder_inlet"),
+            source="supervisor",
+            session=setup.session,
+            clock=self.clock,
+        )
+        self._poller = zmq.Poller()
+        self._poller.register(self._router, zmq.POLLIN)
+        self._poller.register(self._sub, zmq.POLLIN)
+
+    def start(self, timeout_s: float = 120.0) -> None:
+        """Start all services and wait until each is ready.
+
+        Raises
+        ------
+        ServiceError, ConfigError
+            One of them failed, with its own words, or took longer than `timeout_s`.
+        """
+        os.environ.update(_ONE_THREAD)
+        spawn = multiprocessing.get_context("spawn")
+        for name in SERVICES:
+            setup = dataclasses.replace(self._setup, service=name)
+            process = spawn.Process(target=run_service, args=(setup,), name=f"spikeloop-{name}")
+            process.start()
+            self._processes[name] = process
+        self.wait_for(lambda: all(self.state(name) == "ready" for name in SERVICES), timeout_s, "services to start")
+
+    def state(self, service: str) -> str:
+        """Last state that a service announced."""
+        return str(self.facts.get(service, {}).get("state", "starting"))
+
+    def pids(self) -> dict[str, int]:
+        """Process id of every service."""
+        return {name: process.pid or 0 for name, process in self._processes.items()}
+
+    def wait_for(self, done: Callable[[], bool], timeout_s: float, what: str) -> None:
+        """Pump until `done`.
+
+        Raises
+        ------
+        ServiceError
+            A service failed, or `timeout_s` passed.
+        """
+        deadline_ns = self.clock.now_ns() + int(timeout_s * NS_PER_S)
+        while not done():
+            self.pump(0.05)
+            self.raise_if_failed()
+            if self.clock.now_ns() > deadline_ns:
+                states = ", ".join(f"{name}: {self.state(name)}" for name in SERVICES)
+                raise ServiceError(f"waited {timeout_s:g} s for {what} ({states})")
+
+    def pump(self, timeout_s: float) -> None:
+        """Take in what services and clients have sent, and answer clients."""
+        ready = dict(self._poller.poll(int(timeout_s * 1000)))
+        if self._router in ready:
+            self._take_control()
+        if self._sub in ready:
+            self._take_messages()
+        while self._clients:
+            identity, body = self._clients.popleft()
+            self._answer_client(identity, body)
+
+    def raise_if_failed(self, optional: tuple[str, ...] = ("telemetry",)) -> None:
+        """Raise what a service has failed of.
+
+        Raises
+        ------
+        ConfigError, ServiceError
+            In the words of the service, or that its process has ended by itself.
+        """
+        for name, process in self._processes.items():
+            if name in optional or name in self._expected_exit:
+                continue
+            facts = self.facts.get(name, {})
+            if facts.get("state") == "failed":
+                kind = ConfigError if facts.get("exit_code") == 2 else ServiceError
+                raise kind(str(facts.get("error")), str(facts.get("remedy") or ""))
+            if process.exitcode is not None:
+                raise ServiceError(
+                    f"the {name} service has ended unexpectedly (exit code {process.exitcode})",
+                    "what was recorded is kept; its messages stand above",
+                )
+
+    def died(self) -> list[str]:
+        """Services whose process has ended without having been told to."""
+        return [
+            name
+            for name, process in self._processes.items()
+            if process.exitcode is not None and name not in self._expected_exit
+        ]
+
+    def request(
+        self, service: str, cmd: str, args: dict[str, Any] | None = None, timeout_s: float = 30.0
+    ) -> dict[str, Any]:
+        """Result of one command to a service.
+
+        Raises
+        ------
+        ServiceError
+            The service refused, is gone, or did not answer within `timeout_s`.
+        """
+        identity = self._identity.get(service)
+        if identity is None:
+            raise ServiceError(f"the {service} service is not connected")
+        request = Request(id=uuid.uuid4().hex, role=Role.SERVICE, cmd=cmd, args=args or {})
+        self._router.send_multipart([identity, encode_control(request)])
+        deadline_ns = self.clock.now_ns() + int(timeout_s * NS_PER_S)
+        while request.id not in self._replies:
+            left_ms = (deadline_ns - self.clock.now_ns()) // NS_PER_MS
+            if left_ms <= 0 or self._processes[service].exitcode is not None:
+                raise ServiceError(f"the {service} service did not answer {cmd!r} within {timeout_s:g} s")
+            if self._router.poll(min(int(left_ms), 50)):
+                self._take_control()
+            self._take_messages()
+        reply = self._replies.pop(request.id)
+        if reply.error is not None:
+            kind = (
+                ConfigError if reply.error.type in ("ConfigError", "CalibrationError", "MovieError") else ServiceError
+            )
+            raise kind(reply.error.message, reply.error.remedy)
+        return reply.result or {}
+
+    def stop(self, timeout_s: float = 20.0) -> list[str]:
+        """Stop all services in order; returns those that had to be ended by force."""
+        forced = []
+        for name in STOP_ORDER:
+            process = self._processes.get(name)
+            if process is None:
+                continue
+            self._expected_exit.add(name)
+            if process.is_alive() and name in self._identity:
+                request = Request(id=uuid.uuid4().hex, role=Role.SERVICE, cmd="shutdown")
+                self._router.send_multipart([self._identity[name], encode_control(request)])
+                self._wait_for_exit(process, timeout_s)
+                if process.is_alive():
+                    forced.append(name)
+            if process.is_alive():
+                process.kill()
+            process.join(5)
+        return forced
+
+    def close(self) -> None:
+        """End whatever still lives, and close the sockets."""
+        for name, process in self._processes.items():
+            self._expected_exit.add(name)
+            if process.is_alive():
+                process.kill()
+                process.join(5)
+        self.publisher.close(linger_ms=0)
+        self._router.close()
+        self._sub.close()
+        self._context.destroy(linger=0)
+
+    def _wait_for_exit(self, process: BaseProcess, timeout_s: float) -> None:
+        deadline_ns = self.clock.now_ns() + int(timeout_s * NS_PER_S)
+        while process.exitcode is None and self.clock.now_ns() < deadline_ns:
+            if self._router.poll(20):
+                self._take_control()
+            self._take_messages()
+
+    def _take_control(self) -> None:
+        while self._router.poll(0):
+            identity, *body = self._router.recv_multipart()
+            if len(body) != 1:
+                continue
+            try:
+                reply = decode_reply(body[0])
+            except MessageError:
+                self._take_request(identity, body[0])
+            else:
+                self._replies[reply.id] = reply
+
+    def _take_request(self, identity: bytes, body: bytes) -> None:
+        try:
+            request = decode_request(body)
+        except MessageError as error:
+            self._router.send_multipart([identity, encode_control(failure("", error))])
+            return
+        if request.cmd != "announce":
+            self._clients.append((identity, body))
+            return
+        service = str(request.args.get("service"))
+        self._identity[service] = identity
+        self.facts.setdefault(service, {}).update(request.args)
+
+    def _answer_client(self, identity: bytes, body: bytes) -> None:
+        request = decode_request(body)
+        try:
+            reply = Reply(id=request.id, ok=True, result=self._on_client(request))
+        except SpikeloopError as error:
+            reply = failure(request.id, error)
+        self._router.send_multipart([identity, encode_control(reply)])
+
+    def _take_messages(self) -> None:
+        while self._sub.poll(0):
+            topic, data, *payload = self._sub.recv_multipart()
+            name = topic.decode(errors="replace")
+            try:
+                header = decode(name, data)
+            except MessageError:
+                continue
+            self.sequence.see(header.source, header.boot_id, name, header.seq)
+            self._on_message(topic_name(name), header, payload)

@@ -1,0 +1,100 @@
+"""Control: requests and replies over ROUTER and DEALER sockets."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+
+from rt_engine.interfaces.clock import NS_PER_MS, Clock, MonotonicClock
+from rt_engine.interfaces.control import (
+    Reply,
+    Request,
+    Role,
+    decode_reply,
+    decode_request,
+    encode_control,
+    failure,
+)
+from rt_engine.interfaces.errors import MessageError, ServiceError, SpikeloopError
+from rt_engine.transport.sockets import bind, connect
+
+Handler = Callable[[Request], dict[str, Any]]
+
+
+class ControlServer:
+    """A ROUTER that answers every request with the result of `handler`, or with the error it raised."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, handler: Handler) -> None:
+        self.socket = bind(context, zmq.ROUTER, endpoint)
+        self._handler = handler
+
+    def serve(self) -> int:
+        """Answer all waiting requests; returns their number."""
+        served = 0
+        while self.socket.poll(0):
+            identity, *body = self.socket.recv_multipart()
+            self.socket.send_multipart([identity, encode_control(answer(body, self._handler))])
+            served += 1
+        return served
+
+    def close(self) -> None:
+        """Close the socket."""
+        self.socket.close()
+
+
+def answer(body: list[bytes], handler: Handler) -> Reply:
+    """Reply to one request; errors of our tree become error replies."""
+    request_id = ""
+    try:
+        if len(body) != 1:
+            raise MessageError("a control message has one part")
+        request = decode_request(body[0])
+        request_id = request.id
+        return Reply(id=request_id, ok=True, result=handler(request))
+    except SpikeloopError as error:
+        return failure(request_id, error)
+
+
+class ControlClient:
+    """A DEALER that sends one request at a time and waits for its reply."""
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        role: Role,
+        clock: Clock | None = None,
+    ) -> None:
+        self._socket = connect(context, zmq.DEALER, endpoint)
+        self._endpoint = endpoint
+        self._role = role
+        self._clock = clock or MonotonicClock()
+
+    def request(self, cmd: str, args: dict[str, Any] | None = None, timeout_s: float = 5.0) -> dict[str, Any]:
+        """Result of one command.
+
+        Raises
+        ------
+        ServiceError
+            Nobody answered within `timeout_s`, or the command was refused.
+        """
+        request = Request(id=uuid.uuid4().hex, role=self._role, cmd=cmd, args=args or {})
+        self._socket.send(encode_control(request))
+        deadline_ns = self._clock.now_ns() + int(timeout_s * 1000) * NS_PER_MS
+        while (left_ms := (deadline_ns - self._clock.now_ns()) // NS_PER_MS) > 0:
+            if not self._socket.poll(int(left_ms)):
+                break
+            reply = decode_reply(self._socket.recv())
+            if reply.id != request.id:
+                continue
+            if reply.error is not None:
+                raise ServiceError(reply.error.message, reply.error.remedy)
+            return reply.result or {}
+        raise ServiceError(f"no answer from {self._endpoint} in {timeout_s:g} s", "is a run alive on this computer?")
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()

@@ -1,0 +1,101 @@
+"""One PUB socket a service, and the service's own bounded path to the recorder."""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from collections.abc import Callable
+from typing import TypedDict
+
+import zmq
+
+from rt_engine.interfaces.clock import Clock
+from rt_engine.interfaces.messages import Header, encode
+from rt_engine.transport.sockets import bind, connect
+
+Payload = bytes | memoryview
+
+
+class Stamp(TypedDict):
+    """The keys that every header begins with."""
+
+    session: str
+    source: str
+    host: str
+    boot_id: str
+    seq: int
+    t_sent_ns: int
+
+
+class Publisher:
+    """Numbers, encodes and sends the messages of one service.
+
+    Subscribers that are too slow lose messages (they see it in `seq`). The recorder has a queue of its own:
+    what does not fit there is counted in `recorder_dropped`, or waited for where `lossless` is set.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        recorder_endpoint: str | None,
+        *,
+        source: str,
+        session: str,
+        clock: Clock,
+        queue: int = 1000,
+        lossless: bool = False,
+        interrupted: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._pub = bind(context, zmq.PUB, endpoint, queue)
+        self._recorder = connect(context, zmq.PUSH, recorder_endpoint, queue) if recorder_endpoint else None
+        self._source = source
+        self._session = session
+        self._clock = clock
+        self._host = socket.gethostname()
+        self._boot_id = uuid.uuid4().hex[:12]
+        self._seq: dict[str, int] = {}
+        self._lossless = lossless
+        self._interrupted = interrupted
+        self.recorder_dropped = 0
+
+    def stamp(self, topic: str) -> Stamp:
+        """Common keys of the next message on `topic`; each call takes one sequence number."""
+        seq = self._seq.get(topic, 0)
+        self._seq[topic] = seq + 1
+        return {
+            "session": self._session,
+            "source": self._source,
+            "host": self._host,
+            "boot_id": self._boot_id,
+            "seq": seq,
+            "t_sent_ns": self._clock.now_ns(),
+        }
+
+    def send(self, topic: str, header: Header, payload: Payload | None = None, *, record: bool = True) -> None:
+        """Publish one message and hand it to the recorder. `payload` is copied before this returns."""
+        parts: list[Payload] = [topic.encode(), encode(header)]
+        if payload is not None:
+            parts.append(payload)
+        self._pub.send_multipart(parts)
+        if record and self._recorder is not None:
+            self._send_to_recorder(parts)
+
+    def _send_to_recorder(self, parts: list[Payload]) -> None:
+        if self._recorder is None:
+            return
+        while True:
+            try:
+                self._recorder.send_multipart(parts, flags=zmq.NOBLOCK)
+                return
+            except zmq.Again:
+                if not self._lossless or self._interrupted():
+                    self.recorder_dropped += 1
+                    return
+                self._recorder.poll(100, zmq.POLLOUT)
+
+    def close(self, linger_ms: int = 1000) -> None:
+        """Close both sockets, giving queued messages `linger_ms` to leave."""
+        self._pub.close(linger=linger_ms)
+        if self._recorder is not None:
+            self._recorder.close(linger=linger_ms)

@@ -1,0 +1,69 @@
+"""Brute-force judge of delivered light: keeps every pulse and looks at every window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rt_engine.interfaces.rig_config import Limits
+
+SLACK = 1 + 1e-9
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """One pulse on one or more targets; seconds, milliwatt, pixels."""
+
+    onset_s: float
+    width_s: float
+    power_mw: float
+    targets: tuple[tuple[float, float], ...]
+
+    @property
+    def end_s(self) -> float:
+        return self.onset_s + self.width_s
+
+    def overlap_s(self, start_s: float, end_s: float) -> float:
+        return max(0.0, min(self.end_s, end_s) - max(self.onset_s, start_s))
+
+
+def broken_limits(pulses: list[Pulse], limits: Limits, reach_px: float) -> list[str]:
+    """Names of the limits that a list of delivered pulses breaks.
+
+    Targets within `reach_px` of one another count as the same place.
+    """
+    broken = set()
+    pulses = sorted(pulses, key=lambda pulse: pulse.onset_s)
+    rate_window_s = max(1.0, 1 / limits.max_rate_hz)
+    for i, pulse in enumerate(pulses):
+        if pulse.power_mw > limits.max_power_mw * SLACK:
+            broken.add("power")
+        if pulse.width_s * 1e3 > limits.max_width_ms * SLACK:
+            broken.add("width")
+        if i and pulse.onset_s - pulses[i - 1].end_s < limits.min_gap_ms / 1e3 - 1e-7:
+            broken.add("gap")
+        started = sum(0 <= other.onset_s - pulse.onset_s < rate_window_s - 1e-7 for other in pulses)
+        if started > max(1.0, limits.max_rate_hz * rate_window_s * SLACK):
+            broken.add("rate")
+        for start_s in (pulse.onset_s, pulse.end_s - limits.duty_window_s):
+            on_s = sum(other.overlap_s(start_s, start_s + limits.duty_window_s) for other in pulses)
+            if on_s > limits.max_duty * limits.duty_window_s + 1e-7:
+                broken.add("duty")
+        for zone in limits.exclusion_zones:
+            if any((y - zone.y_px) ** 2 + (x - zone.x_px) ** 2 <= zone.radius_px**2 for y, x in pulse.targets):
+                broken.add("zone")
+    total_mj = sum(pulse.power_mw * pulse.width_s * len(pulse.targets) for pulse in pulses)
+    if total_mj > limits.max_total_energy_mj * SLACK:
+        broken.add("total")
+    places = {place for pulse in pulses for place in pulse.targets}
+    for y, x in places:
+        for last in pulses:
+            start_s = last.end_s - limits.energy_window_s
+            energy_mj = sum(
+                other.power_mw
+                * other.overlap_s(start_s, last.end_s)
+                * sum((ty - y) ** 2 + (tx - x) ** 2 <= reach_px**2 for ty, tx in other.targets)
+                for other in pulses
+            )
+            if energy_mj > limits.max_energy_per_target_mj * SLACK:
+                broken.add("target")
+    return sorted(broken)

@@ -1,0 +1,63 @@
+"""Calibrations that several tests share, and a guard against leftovers."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from system_rig import RunningRig, small_rig, spikeloop, start_run, write_rig
+
+Start = Callable[..., RunningRig]
+
+
+@pytest.fixture(scope="session")
+def small_calibration(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Calibration of the small rig from 3,000 frames of its own movie."""
+    folder = tmp_path_factory.mktemp("calibration")
+    rig, movie, calibration = write_rig(folder, small_rig()), folder / "movie.tif", folder / "calibration.h5"
+    done = spikeloop("simulate", rig, "-o", movie, "--duration", "100", "--seed", "1")
+    assert done.returncode == 0, done.stderr
+    done = spikeloop("calibrate", movie, "-o", calibration)
+    assert done.returncode == 0, done.stderr
+    return calibration
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts runs, and fails the test if one leaves a process or a port behind."""
+    runs: list[RunningRig] = []
+    ports: list[int] = []
+
+    def begin(rig: dict[str, Any], *arguments: str | Path, name: str = "session") -> RunningRig:
+        run = start_run(tmp_path, rig, *arguments, name=name)
+        runs.append(run)
+        ports.extend(rig["ports"].values())
+        return run
+
+    yield begin
+    left: list[str] = []
+    for run in runs:
+        if run.process.poll() is None:
+            left.append(f"the run itself:\n{run.output()}")
+            for child in run.children():
+                child.kill()
+            run.process.kill()
+            run.process.wait()
+    for port in ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                left.append(f"port {port}")
+    assert not left, left
+
+
+def gone(pids: list[int], timeout_s: float = 60.0) -> list[int]:
+    """Those of `pids` that still live after `timeout_s`."""
+    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout_s)
+    return [process.pid for process in alive]

@@ -1,0 +1,61 @@
+"""`simulate` writes a movie that tells its rate, and the truth beside it."""
+
+import numpy as np
+import pytest
+import tifffile
+
+from drivers.virtual_rig.sample import VirtualSample
+from drivers.virtual_rig.simulate import simulate
+from rt_engine.interfaces.errors import RecordingError
+from rt_engine.interfaces.rig_config import VirtualMicroscope
+
+RIG = VirtualMicroscope(
+    driver="virtual", frame_rate_hz=29.97, n_lines=64, pixels_per_line=48, sample={"n_cells": 5, "seed": 99}
+)
+
+
+def test_movie_and_truth_are_those_of_the_sample(tmp_path):
+    seen = []
+    truth_path = simulate(RIG, 1.5, tmp_path / "movie.tif", 7, lambda done, total: seen.append((done, total)))
+    movie = tifffile.imread(tmp_path / "movie.tif")
+    assert truth_path == tmp_path / "movie.truth.npz"
+    assert movie.shape == (45, 64, 48)
+    assert movie.dtype == np.uint16
+    sample = VirtualSample(RIG.sample.model_copy(update={"seed": 7}), 64, 48, 0.8, 29.97)
+    frame = np.zeros((64, 48), dtype=np.uint16)
+    with np.load(truth_path) as truth:
+        for k in range(45):
+            told = sample.render(k, frame)
+            np.testing.assert_array_equal(movie[k], frame)
+            assert truth["shift_px"][k] == pytest.approx([told.shift_y_px, told.shift_x_px])
+            np.testing.assert_allclose(truth["dff"][k], sample.dff, rtol=1e-6)
+        assert truth["dff"].shape == (45, 5)
+        assert len(truth["spike_frame"]) == len(truth["spike_cell"]) == len(truth["evoked"])
+        assert truth["footprint_start"][-1] == len(truth["footprint_pixels"]) == len(truth["footprint_weight"])
+        assert str(truth["indicator"]) == "jGCaMP8m"
+        np.testing.assert_array_equal(truth["a_over_sigma"], sample.a_over_sigma)
+    assert seen[-1] == (45, 45)
+
+
+def test_footprints_sit_on_their_cells(tmp_path):
+    with np.load(simulate(RIG, 0.1, tmp_path / "movie.tif", 7)) as truth:
+        for i in range(5):
+            own = slice(truth["footprint_start"][i], truth["footprint_start"][i + 1])
+            y, x = np.divmod(truth["footprint_pixels"][own], 48)
+            distance = np.hypot(y - truth["y_px"][i], x - truth["x_px"][i])
+            assert distance.max() < 2 * truth["radius_px"][i] + 4
+            assert np.average(distance, weights=truth["footprint_weight"][own]) < truth["radius_px"][i]
+
+
+def test_the_rate_and_the_pixel_size_are_in_the_file(tmp_path):
+    simulate(RIG, 0.1, tmp_path / "movie.tif", 7)
+    with tifffile.TiffFile(tmp_path / "movie.tif") as file:
+        assert file.imagej_metadata["fps"] == pytest.approx(29.97)
+        assert file.imagej_metadata["unit"] == "um"
+        numerator, denominator = file.pages.first.tags["XResolution"].value
+        assert denominator / numerator == pytest.approx(0.8, rel=1e-6)
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path):
+    with pytest.raises(RecordingError, match="cannot be written"):
+        simulate(RIG, 0.1, tmp_path / "nowhere" / "movie.tif", 7)

@@ -1,0 +1,88 @@
+"""A recovered session is clean, complete as far as possible, and says what is missing."""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+import pytest
+from synthetic_session import SessionMaker
+
+from rt_engine.interfaces.errors import RecordingError
+from rt_engine.recording.reader import open_session
+from rt_engine.recording.recover import recover
+from rt_engine.recording.summary import summarize
+
+
+class Kind(IntEnum):
+    INTENT = 1
+    DONE = 2
+    TRIP = 3
+
+
+class Record(NamedTuple):
+    kind: Kind
+    fields: dict
+
+
+@pytest.fixture
+def crashed(tmp_path):
+    """Flushed every ten frames; the fourth block is damaged, the file ends within a chunk."""
+    maker = SessionMaker(tmp_path / "session")
+    maker.session()
+    maker.stim("known", 3, "delivered", command_ms=3.0)
+    maker.stim("begun", 4, None)
+    marks = []
+    for frame in range(60):
+        maker.spikes(frame)
+        if frame % 10 == 9:
+            maker.writer.flush()
+            marks.append(maker.writer.bytes_written)
+    data = bytearray(maker.writer.path.read_bytes())
+    maker.close()
+    data[(marks[2] + marks[3]) // 2] ^= 0xFF
+    maker.writer.path.write_bytes(data[: marks[-1] - 300])
+    (maker.folder / "config.yaml").write_text("name: x\n")
+    return maker.folder
+
+
+def test_all_that_is_whole_is_saved_and_the_rest_is_counted(crashed):
+    before = {path: path.read_bytes() for path in crashed.iterdir()}
+    stages = []
+    report = recover(crashed, lambda stage, fraction: stages.append(fraction))
+    clean = open_session(report.folder)
+    frames = [m.header.frame for m in clean.messages("spikes")]
+    assert frames == [*range(30), *range(40, 50)]
+    assert clean.is_complete
+    assert clean.config() == {"name": "x"}
+    assert report.n_lost == {"spikes.0": 10}
+    assert "spikes.0: 40 saved, 10 lost" in str(report)
+    assert "checksum" in str(report)
+    assert stages[-1] == 1.0
+    assert summarize(clean)["frames"] == 40
+    assert {path: path.read_bytes() for path in crashed.iterdir() if path.is_file()} == before
+
+
+def test_messages_are_copied_byte_for_byte_with_their_times(crashed):
+    def rows(folder):
+        return [(m.topic, bytes(m.header_bytes), bytes(m.payload), m.t_log_ns) for m in open_session(folder).messages()]
+
+    report = recover(crashed)
+    assert rows(report.folder) == rows(crashed)
+
+
+def test_what_only_the_stimulation_log_knows_is_added(crashed):
+    records = [
+        Record(Kind.INTENT, {"decision_id": "known", "t_ns": 5}),
+        Record(Kind.DONE, {"decision_id": "begun", "t_ns": 6}),
+        Record(Kind.INTENT, {"decision_id": "unseen", "t_ns": 7, "energy_nj": [40_000]}),
+        Record(Kind.TRIP, {"signal": "heartbeat"}),
+    ]
+    report = recover(crashed, None, records)
+    assert report.decisions_from_log == ("begun", "unseen")
+    logs = [m.header for m in open_session(report.folder).messages("log")]
+    assert [log.fields for log in logs] == [records[1].fields, records[2].fields]
+
+
+def test_nothing_is_recovered_twice(crashed):
+    recover(crashed)
+    with pytest.raises(RecordingError, match="recovered exists"):
+        recover(crashed)
