@@ -57,11 +57,15 @@ def replay(arguments: argparse.Namespace) -> int:
         rig, protocol = _rig_of_session(source)
         calibration = calibration or str(source / "calibration.h5")
     else:
+        from rt_engine.interfaces.calibration import load_calibration
         from rt_engine.services.frame_sources import movie_source
 
         rig = load_rig(find_rig("virtual_rig"))
         protocol = rig.protocol
-        n_frames = movie_source(source, arguments.frame_rate_hz, arguments.channel).n_frames
+        movie = movie_source(source, arguments.frame_rate_hz, arguments.channel)
+        n_frames = movie.n_frames
+        if calibration:
+            load_calibration(Path(calibration)).require_fits(movie.n_lines, movie.pixels_per_line, str(source))
     microscope = ReplayMicroscope(
         driver="replay",
         path=str(source),

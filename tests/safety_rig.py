@@ -57,7 +57,7 @@ class FakeClock:
 
 @dataclass
 class FakeOutput:
-    """An output that keeps what it fired, takes `delay_ns` for it, and fails when told to."""
+    """An output that keeps what it fired, takes `delay_ns` for the next train, and fails when told to."""
 
     name: str
     clock: FakeClock
@@ -85,6 +85,7 @@ class FakeOutput:
         if not self.armed:
             raise AssertionError("the interlock fired an output that is in its safe state")
         self.clock.step(self.delay_ns)
+        self.delay_ns = 0
         self.fired.append((called_ns, self.clock.true_ns, command))
         return self.clock.now_ns()
 
@@ -107,6 +108,13 @@ class MemoryLog(WriteAheadLog):
             raise RecordingError("no space left on device")
         self.records.append((kind, fields))
         return len(self.records) - 1
+
+    def reserve(self) -> None:
+        if self.full:
+            raise RecordingError("no space left on device")
+
+    def sync(self) -> None:
+        self.reserve()
 
 
 class Rig:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 import yaml
@@ -111,16 +111,43 @@ class RunningRig:
         """What it printed so far."""
         return self.log.read_text(encoding="utf-8")
 
+    def wait_for_output(self, text: str) -> None:
+        """Wait until it has printed `text`."""
+        deadline_s = time.monotonic() + DEADLINE_S
+        while text not in self.output():
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(f"{text!r} was not printed:\n{self.output()}")
+            time.sleep(0.05)
+
     def children(self) -> list[psutil.Process]:
         """Its processes."""
         return psutil.Process(self.process.pid).children(recursive=True)
 
 
-def start_run(folder: Path, rig: dict[str, Any], *arguments: str | Path, name: str = "session") -> RunningRig:
-    """Start `spikeloop run` in the background."""
+class Start(Protocol):
+    """The fixture `start`."""
+
+    def __call__(
+        self, rig: dict[str, Any], *arguments: str | Path, name: str = "session", file_size_limit: int | None = None
+    ) -> RunningRig:
+        """Start `spikeloop run` in the background; no file may grow beyond `file_size_limit` bytes."""
+        ...
+
+
+def start_run(
+    folder: Path, rig: dict[str, Any], *arguments: str | Path, name: str, file_size_limit: int | None
+) -> RunningRig:
+    """See `Start`."""
     path, session, log = write_rig(folder, rig), folder / name, folder / f"{name}.log"
     with log.open("w", encoding="utf-8") as stream:
-        process = subprocess.Popen(
-            command("run", path, "--output", session, *arguments), stdout=stream, stderr=stream, text=True
-        )
+        line = command("run", path, "--output", session, *arguments)
+        if file_size_limit is not None:
+            line = ["prlimit", f"--fsize={file_size_limit}", *line]
+        process = subprocess.Popen(line, stdout=stream, stderr=stream, text=True)
     return RunningRig(process, path, session, log)
+
+
+def wait_gone(pids: list[int], timeout_s: float = 60.0) -> list[int]:
+    """Those of `pids` that still live after `timeout_s`."""
+    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout_s)
+    return [process.pid for process in alive]

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.virtual_rig.sample import FrameTruth, VirtualSample
+from drivers.virtual_rig.sample import VirtualSample
+from drivers.virtual_rig.truth import FrameTruth
 from rt_engine.interfaces.clock import NS_PER_S, NS_PER_US, Clock
 from rt_engine.interfaces.devices import FrameGeometry, FrameInfo
 from rt_engine.interfaces.errors import DeviceError
@@ -114,6 +115,7 @@ class VirtualMicroscope:
             t_scan_ns=scanned_ns,
             n_lines=self._config.n_lines,
             t_scan_uncertainty_ns=0,
+            t_device_s=(truth.frame + 1) / self._config.frame_rate_hz,
             flags=int(FrameFlag.ARTEFACT) if truth.blanked else 0,
             blanked=truth.blanked,
         )
@@ -206,5 +208,5 @@ class VirtualMicroscope:
         truth = sample.render(sample.next_frame, self._frame)
         end_ns = self._clock.now_ns()
         took_ns = end_ns - begin_ns
-        self._render_ns = max(took_ns, (31 * self._render_ns + took_ns) // 32)
+        self._render_ns = max(took_ns, (7 * self._render_ns + took_ns) // 8)
         return truth, end_ns

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import IntEnum
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from drivers.virtual_rig.field import plant_field
 from drivers.virtual_rig.light_record import LightRecord
 from drivers.virtual_rig.motion import Motion
 from drivers.virtual_rig.neuropil import Neuropil
 from drivers.virtual_rig.opsin import Opsin
-from drivers.virtual_rig.planting import (
-    background_photons,
-    cell_photons,
-    place_centres,
-    plant_somata,
-    vessel_shadow,
-)
+from drivers.virtual_rig.streams import Stream, generator
+from drivers.virtual_rig.truth import FrameTruth
 from rt_engine.interfaces.sample_config import SampleConfig, SpikingConfig
 from rt_engine.kernels.render import add_cells, detect, draw_background
 from rt_engine.models.forward import CalciumPopulation
@@ -27,48 +20,6 @@ from rt_engine.models.indicators import indicator
 from rt_engine.models.spike_process import SpikeProcess, SpikeStatistics
 
 N_QUANTILES = 4096
-
-
-class Stream(IntEnum):
-    """Every random process has a generator of its own: switching one off leaves the others as they were."""
-
-    PLANTING = 1
-    CELLS = 2
-    SPIKES = 3
-    NEUROPIL = 4
-    MOTION = 5
-    OPSIN = 6
-    DETECTOR = 7
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class FrameTruth:
-    """What happened while one frame was scanned.
-
-    Attributes
-    ----------
-    frame : int
-    shift_y_px, shift_x_px : float
-        The frame at [y + shift_y, x + shift_x] shows the sample at [y, x].
-    spike_frame : float64 ndarray, ascending
-        Times of all spikes in this frame, as fractional frame numbers in [frame, frame + 1).
-    spike_cell : int64 ndarray
-    evoked : bool ndarray
-        True for spikes that light evoked.
-    blanked : tuple of (int, int)
-        [line0, n_lines] scanned while light was on.
-    light_frame : float64 ndarray
-        Beginnings of the pulses in this frame, as fractional frame numbers.
-    """
-
-    frame: int
-    shift_y_px: float
-    shift_x_px: float
-    spike_frame: NDArray[np.float64]
-    spike_cell: NDArray[np.int64]
-    evoked: NDArray[np.bool_]
-    blanked: tuple[tuple[int, int], ...]
-    light_frame: NDArray[np.float64]
 
 
 def spike_statistics(config: SpikingConfig) -> SpikeStatistics:
@@ -98,13 +49,12 @@ class VirtualSample:
 
     Attributes
     ----------
+    field : Field
+        What is planted.
     somata : Somata
+        The field's, for short.
     a_over_sigma : float64 ndarray, shape (n_cells,)
-        Peak dF/F of one action potential over the SD of a frame's dF/F at rest (shot and read noise, ROI mean).
-    photons : float64 ndarray, shape (n_cells,)
-        Brightness of the ring at rest, photons/pixel/frame.
-    rest_photons : float32 ndarray, shape (n_lines + 2 margin_px, pixels_per_line + 2 margin_px)
-        Everything at rest.
+        The field's, for short.
     margin_px : int
         Sample beyond the frame on every side, so that motion never shows an edge.
 
@@ -125,8 +75,12 @@ class VirtualSample:
         self.margin_px = int(np.ceil(config.motion.max_um / um_per_px)) + 2
         self.indicator = indicator(config.indicator)
         self.spikes = SpikeProcess(spike_statistics(config.spiking), config.n_cells, (config.seed, Stream.SPIKES))
-        self._plant()
-        self.motion = Motion(config.motion, um_per_px, frame_rate_hz, self._rng(Stream.MOTION))
+        shape = (n_lines + 2 * self.margin_px, pixels_per_line + 2 * self.margin_px)
+        self.field = plant_field(config, shape, self.margin_px, um_per_px, self.indicator.amplitude_dff)
+        self.somata = self.field.somata
+        self.a_over_sigma = self.field.a_over_sigma
+        self._scene = np.zeros(shape, dtype=np.float32)
+        self.motion = Motion(config.motion, um_per_px, frame_rate_hz, generator(config.seed, Stream.MOTION))
         self.neuropil = self._make_neuropil()
         centres = np.stack([self.somata.y_px, self.somata.x_px], axis=1)
         self.opsin = Opsin(config.opsin, centres, um_per_px, (config.seed, Stream.OPSIN))
@@ -144,7 +98,9 @@ class VirtualSample:
             [detector.gain_counts, detector.read_noise_counts, detector.offset_counts, self.adc_max_counts]
         )
         quantiles = norm.ppf((np.arange(N_QUANTILES) + 0.5) / N_QUANTILES)
-        self._normal = (quantiles / quantiles.std()).astype(np.float32)
+        self._normal = quantiles / quantiles.std()
+        self._bits = np.zeros(pixels_per_line, dtype=np.uint64)
+        self._scratch = np.zeros((2, pixels_per_line))
         self._keys = np.random.SeedSequence((config.seed, Stream.DETECTOR)).generate_state(2, np.uint64)
 
     @property
@@ -174,17 +130,18 @@ class VirtualSample:
         light = self.light.expose(frame_index)
         bleaching = self.config.bleaching
         elapsed = frame_index / self.frame_rate_hz / bleaching.time_constant_s
-        draw_background(self._base, self.neuropil.modulation, self.neuropil.spacing_px, self._scene)
-        add_cells(self.somata.start, self.somata.pixels, self._footprint, 1.0 + self.dff, self._scene.reshape(-1))
+        transmission = 1 - bleaching.fraction * (1 - np.exp(-elapsed))
+        draw_background(self.field.base, self.neuropil.modulation, self.neuropil.spacing_px, self._scene)
+        add_cells(self.somata.start, self.somata.pixels, self.field.footprint, 1.0 + self.dff, self._scene.reshape(-1))
         detect(
             self._scene,
-            float(self.margin_px - self._shift_px[0]),
-            float(self.margin_px - self._shift_px[1]),
-            float(1 - bleaching.fraction * (1 - np.exp(-elapsed))),
+            np.array([*(self.margin_px - self._shift_px), transmission]),
             self.light.line_photons,
             np.uint64((int(self._keys[0]) + frame_index * int(self._keys[1] | np.uint64(1))) % 2**64),
             self._normal,
             self._detector,
+            self._bits,
+            self._scratch,
             out,
         )
         return FrameTruth(
@@ -210,7 +167,7 @@ class VirtualSample:
         Parameters
         ----------
         t_s : float
-            Sample time: frame i covers [i, i + 1)/frame_rate_hz. Light before the end of the last frame drawn acts there.
+            Sample time: frame i covers [i, i + 1)/frame_rate_hz. Before the end of the last frame drawn it acts there.
         width_s : float
         power_mw : float64 ndarray, shape (n_targets,), read
             Power at the sample on each target.
@@ -223,38 +180,6 @@ class VirtualSample:
         latency_s, cell = self.opsin.answer(width_s, received_mw)
         self._evoked_s = np.concatenate([self._evoked_s, begin_s + latency_s])
         self._evoked_cell = np.concatenate([self._evoked_cell, cell])
-
-    def _rng(self, stream: Stream) -> np.random.Generator:
-        return np.random.default_rng((self.config.seed, stream))
-
-    def _plant(self) -> None:
-        config = self.config
-        shape = (self.n_lines + 2 * self.margin_px, self.pixels_per_line + 2 * self.margin_px)
-        rng = self._rng(Stream.PLANTING)
-        shadow = vessel_shadow(shape, self.um_per_px, config.background, rng)
-        base = background_photons(shadow, self.um_per_px, config.background, rng)
-        rng = self._rng(Stream.CELLS)
-        rim_px = 0.5 * config.cells.diameter_um / self.um_per_px
-        inner = shadow[self.margin_px : -self.margin_px, self.margin_px : -self.margin_px]
-        centres = place_centres(config.n_cells, inner, config.cells.min_distance_um / self.um_per_px, rim_px, rng)
-        self.somata = plant_somata(centres, shape, self.margin_px, self.um_per_px, config.cells, rng)
-        spread = config.cells.log_sd_a_over_sigma * rng.standard_normal(config.n_cells)
-        self.a_over_sigma = config.cells.median_a_over_sigma * np.exp(spread)
-        covered = np.zeros(base.size)
-        np.maximum.at(covered, self.somata.pixels[self.somata.in_roi], 1.0)
-        base *= 1 - (1 - config.background.contamination) * covered.reshape(shape)
-        self.photons = cell_photons(self.somata, base, self.a_over_sigma, self.indicator.amplitude_dff, config.detector)
-        self._base = base.astype(np.float32)
-        self._footprint = (self.photons[self.somata.owner()] * self.somata.weight).astype(np.float32)
-        self._scene = np.zeros(shape, dtype=np.float32)
-        self.rest_photons = self._base.copy()
-        add_cells(
-            self.somata.start,
-            self.somata.pixels,
-            self._footprint,
-            np.ones(config.n_cells),
-            self.rest_photons.reshape(-1),
-        )
 
     def _make_neuropil(self) -> Neuropil:
         law = self.spikes.statistics
@@ -270,7 +195,7 @@ class VirtualSample:
             centres,
             self.spikes.rate_hz,
             float(volley),
-            self._rng(Stream.NEUROPIL),
+            generator(self.config.seed, Stream.NEUROPIL),
         )
 
     def _fire(self, frame: int) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:

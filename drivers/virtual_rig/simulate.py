@@ -11,7 +11,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from drivers.virtual_rig.sample import FrameTruth, VirtualSample
+from drivers.virtual_rig.sample import VirtualSample
+from drivers.virtual_rig.truth import FrameTruth
 from rt_engine.interfaces.errors import RecordingError
 from rt_engine.interfaces.rig_config import VirtualMicroscope
 

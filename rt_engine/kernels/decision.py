@@ -14,6 +14,7 @@ from rt_engine.kernels.sample_codes import CENSORED, GOOD
 
 SMALLEST_ENERGY = 0.5  # share of the template that lost samples must leave
 SMALLEST_ENERGY_OPEN = 0.2  # the same while the window is still short after an event
+ONSET_SHARE = np.float32(0.6)  # of the largest step up, from which a frame may be the one of the spike
 LARGEST_UNEXPLAINED = 0.1  # share of unannounced losses in the window above which a cell is muted
 
 
@@ -100,20 +101,24 @@ def standardise(n_before, energy, mean_before, f0, code, ring, parameters, z):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _onset(n, row, hold, gamma, samples, codes):
-    """How many frames ago the largest step up was, within the hold, and whether a sample since is a lower bound."""
+    """How many frames ago the spike was, and whether a sample since is a lower bound.
+
+    The earliest frame, at most one before the hold, that steps up by a good part of the largest step: a spike late in
+    its frame shows most of its rise in the next.
+    """
     n_taps = samples.shape[0]
-    lag = hold
     largest = np.float32(0.0)
     censored = False
     for k in range(hold + 1):
         at = (row + n_taps - 1 - k) % n_taps
+        largest = max(largest, samples[at, n] - gamma * samples[(at + n_taps - 1) % n_taps, n])
+        censored = censored or codes[at, n] == CENSORED
+    for k in range(hold + 1, 0, -1):
+        at = (row + n_taps - 1 - k) % n_taps
         step = samples[at, n] - gamma * samples[(at + n_taps - 1) % n_taps, n]
-        if codes[at, n] == CENSORED:
-            censored = True
-        if step > largest:
-            largest = step
-            lag = k
-    return lag, censored
+        if step >= ONSET_SHARE * largest:
+            return k, censored
+    return 0, censored
 
 
 @njit(nogil=True, cache=True, error_model="numpy")

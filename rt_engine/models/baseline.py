@@ -17,9 +17,9 @@ from rt_engine.pipeline.registration import RigidRegistration
 
 OpenFrames = Callable[[], Iterator[NDArray[Any]]]
 
-TEMPLATE_FRAMES = 300
+TEMPLATE_FRAMES = 200
 TEMPLATE_BYTES = 200_000_000
-TEMPLATE_ROUNDS = 3
+TEMPLATE_ROUNDS = 2
 MOVIE_BYTES = 420_000_000
 """Largest binned movie kept in memory; the search for cells needs about twice as much."""
 MAX_STILL_PX = 1.0
@@ -53,7 +53,7 @@ class BaselineMovie:
 def first_template(
     open_frames: OpenFrames, n_frames: int, max_shift_px: float, progress: Callable[[float], None]
 ) -> NDArray[np.float32]:
-    """Mean of frames spread over the recording, registered to their own mean, three times over.
+    """Mean of frames spread over the recording, registered to their own mean, twice over.
 
     Raises
     ------

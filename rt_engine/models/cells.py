@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import binary_fill_holes, gaussian_filter, uniform_filter
 
 from rt_engine.models.footprints import best_binary_mask, refine_footprints, separate
 from rt_engine.models.local_nmf import Candidate, discover
@@ -20,9 +20,19 @@ CANDIDATE_DIAMETERS_PX = (6.0, 8.5, 12.0, 17.0)
 POOLING_DIAMETER_PX = 10.0
 """From this diameter on the search runs on pixels pooled two by two."""
 MAX_CELLS = 2000
-MIN_AREA, MAX_AREA = 0.2, 3.0
+MIN_AREA, MAX_AREA = 0.35, 3.0
 """Limits of a cell's area, relative to a disc of the expected diameter."""
+MIN_QUALITY = 0.38
+MIN_SHAPE_BRIGHT = 0.3
+SHAPE_PER_SCORE, SCORE_WITHOUT_SHAPE = 0.03, 5.0
+"""A component must look like a soma the more clearly the more it stands out of the noise, which blurs dim ones: its
+shape (see `_shape`) must reach 0.03 for every unit of score above 5, up to 0.3."""
+_BOX_SD = 2 * (2.0 / 12.0) ** 0.5
+"""Half width of two boxes in a row, in standard deviations of the bell they make: width = SD sqrt(12 / 2)."""
 MERGE_OVERLAP, MERGE_CORRELATION = 0.4, 0.7
+"""Masks that share this part of the smaller one and whose traces correlate so are one cell ..."""
+DUPLICATE_OVERLAP = 0.75
+"""... and those that share this part are, whatever their traces."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,8 +104,9 @@ def _haze_px(um_per_px: float | None) -> float:
 def _remove_haze(movie: NDArray[np.float32], scale_px: float) -> None:
     """Subtract the mean over time and a wide local mean of every image, in place."""
     movie -= movie.mean(axis=0)
+    width = 2 * round(scale_px / _BOX_SD) + 1
     for image in movie:
-        image -= gaussian_filter(image, scale_px, truncate=2.0)
+        image -= uniform_filter(uniform_filter(image, width), width)
 
 
 def _pooled(movie: NDArray[np.float32], pool: int) -> NDArray[np.float32]:
@@ -122,7 +133,7 @@ def _masks(
     if not candidates:
         return [], np.zeros(0, np.float32)
     traces = np.stack([candidate.trace for candidate in candidates])
-    centres = np.array([(c.y_px * pool + pool // 2, c.x_px * pool + pool // 2) for c in candidates], np.int64)
+    centres = np.array([_centre_yx_px(candidate, pool) for candidate in candidates], np.int64)
     half = int(np.ceil(0.9 * diameter_px)) + 1
     footprints, corners = refine_footprints(movie, traces, centres, half)
     noise = noise_sd(movie)
@@ -136,37 +147,65 @@ def _masks(
             continue
         rows, columns = np.nonzero(mask)
         flat = ((rows + y) * movie.shape[2] + columns + x).astype(np.uint32)
-        kept.append((flat, _quality(footprints[k], mask, candidates[k]), k))
-    kept = _without_duplicates(kept, traces)
-    kept.sort(key=lambda item: -item[1])
+        shape = _shape(footprints[k], mask)
+        least = SHAPE_PER_SCORE * (candidates[k].score - SCORE_WITHOUT_SHAPE)
+        quality = float(np.sqrt(shape * (1.0 - np.exp(-candidates[k].peak_z / 8.0))))
+        if quality >= MIN_QUALITY and shape >= min(least, MIN_SHAPE_BRIGHT):
+            kept.append((flat, quality, k))
+    kept = _without_duplicates(sorted(kept, key=lambda item: -item[1]), traces)
     masks = separate([item[0] for item in kept], movie.shape[1] * movie.shape[2])
     return masks, np.array([item[1] for item in kept], np.float32)
 
 
-def _quality(footprint: NDArray[np.float32], mask: NDArray[np.bool_], candidate: Candidate) -> float:
-    """How far the component stands out of the noise, times how much of its footprint is one compact patch."""
-    standing_out = 1.0 - np.exp(-candidate.peak_z / 8.0)
-    total = float(footprint.sum())
-    compact = float(footprint[mask].sum()) / total if total > 0.0 else 0.0
-    return float(standing_out * min(1.0, 1.25 * compact))
+def _centre_yx_px(candidate: Candidate, pool: int) -> tuple[int, int]:
+    """Centre of mass of a footprint at full resolution; the seed of a ring may lie on its rim."""
+    y, x = np.indices(candidate.footprint.shape)
+    weight = candidate.footprint / candidate.footprint.sum()
+    return (
+        int(np.floor((candidate.corner[0] + float((y * weight).sum()) + 0.5) * pool)),
+        int(np.floor((candidate.corner[1] + float((x * weight).sum()) + 0.5) * pool)),
+    )
+
+
+def _shape(footprint: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
+    """How much a footprint is like a soma, 0 to 1: round, compact, and standing out of its window.
+
+    Roundness is the area over that of the disc with the same second moment (1 for a disc, holes filled).
+    """
+    smooth = gaussian_filter(footprint, 0.8)
+    y, x = np.nonzero(binary_fill_holes(mask))
+    roundness = min(1.0, len(y) / (2.0 * np.pi * (y.var() + x.var() + 1.0 / 6.0)))
+    outside = float(smooth[~mask].mean()) if not mask.all() else 0.0
+    contrast = max(0.0, 1.0 - outside / float(smooth[mask].mean()))
+    compact = float(footprint[mask].sum()) / float(footprint.sum())
+    return roundness**2 * contrast * compact
 
 
 def _without_duplicates(
     kept: list[tuple[NDArray[np.uint32], float, int]], traces: NDArray[np.float32]
 ) -> list[tuple[NDArray[np.uint32], float, int]]:
-    """Of two masks that cover each other and fire together only the better stays."""
+    """Of two masks that cover each other, nearly whole or firing together, only the better (first) stays."""
     out: list[tuple[NDArray[np.uint32], float, int]] = []
-    for item in kept:
-        twin = False
-        for other in out:
-            shared = len(np.intersect1d(item[0], other[0], assume_unique=True))
-            overlap = shared / min(len(item[0]), len(other[0]))
-            if overlap > 0.75:
-                twin = True
-            elif overlap > MERGE_OVERLAP:
-                twin = float(np.corrcoef(traces[item[2]], traces[other[2]])[0, 1]) > MERGE_CORRELATION
-            if twin:
-                break
-        if not twin:
-            out.append(item)
+    owners: dict[int, list[int]] = {}
+    for flat, quality, k in kept:
+        shared = np.zeros(len(out), np.int64)
+        for pixel in flat.tolist():
+            for owner in owners.get(pixel, ()):
+                shared[owner] += 1
+        if any(_same_cell(flat, k, *out[j][::2], int(shared[j]), traces) for j in np.flatnonzero(shared)):
+            continue
+        for pixel in flat.tolist():
+            owners.setdefault(pixel, []).append(len(out))
+        out.append((flat, quality, k))
     return out
+
+
+def _same_cell(
+    mine: NDArray[np.uint32], my_trace: int, theirs: NDArray[np.uint32], their_trace: int, shared: int,
+    traces: NDArray[np.float32],
+) -> bool:  # fmt: skip
+    overlap = shared / min(len(mine), len(theirs))
+    if overlap > DUPLICATE_OVERLAP:
+        return True
+    together = float(np.corrcoef(traces[my_trace], traces[their_trace])[0, 1])
+    return overlap > MERGE_OVERLAP and together > MERGE_CORRELATION

@@ -29,7 +29,7 @@ class IsolatedEvents(NamedTuple):
 
 FIRST_LAG = -4
 BURST_S = 0.07  # the tail of an event is read from here on, when a burst is over
-CERTAIN_Z = 5.0  # events of this size are no noise
+CERTAIN_Z = 6.0  # events of this size are no noise
 
 
 def isolated_events(

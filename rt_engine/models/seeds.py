@@ -42,14 +42,25 @@ def noise_sd(movie: NDArray[np.float32]) -> NDArray[np.float32]:
     Differences of successive bins see the fast noise, the lower quartile's distance from the median also the slow
     fluctuations of neuropil, which would otherwise pass for activity.
     """
+    return _median_and_noise(movie)[1]
+
+
+def _median_and_noise(movie: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Median in time of every pixel, and its noise as `noise_sd` defines it."""
     sd = np.empty(movie.shape[1:], np.float32)
+    median = np.empty(movie.shape[1:], np.float32)
+    n_bins = len(movie)
     for y in range(movie.shape[1]):
-        line = movie[:, y]
-        fast = np.median(np.abs(np.diff(line, axis=0)), axis=0) / _MAD_TO_SD
-        quartile, median = np.percentile(line, (25, 50), axis=0)
-        sd[y] = np.maximum(fast, (median - quartile) / _QUARTILE_TO_SD)
+        # Time contiguous: selecting an order statistic down the columns would be several times slower.
+        line = np.ascontiguousarray(movie[:, y].T)
+        step = np.abs(np.diff(line, axis=1))
+        step.partition((n_bins - 1) // 2, axis=1)
+        line.partition((n_bins // 4, n_bins // 2), axis=1)
+        median[y] = line[:, n_bins // 2]
+        slow = (median[y] - line[:, n_bins // 4]) / _QUARTILE_TO_SD
+        sd[y] = np.maximum(step[:, (n_bins - 1) // 2] / _MAD_TO_SD, slow)
     floor = 1e-3 * float(np.median(sd))
-    return np.maximum(sd, floor if floor > 0.0 else 1.0)
+    return median, np.maximum(sd, np.float32(floor if floor > 0.0 else 1.0))
 
 
 def z_movie(movie: NDArray[np.float32], diameter_px: float) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -66,9 +77,8 @@ def z_movie(movie: NDArray[np.float32], diameter_px: float) -> tuple[NDArray[np.
     sd : float32 ndarray, shape (n_lines, n_pixels)
     """
     filtered = difference_of_gaussians(movie, diameter_px)
-    for y in range(filtered.shape[1]):
-        filtered[:, y] -= np.median(filtered[:, y], axis=0)
-    sd = noise_sd(filtered)
+    median, sd = _median_and_noise(filtered)
+    filtered -= median
     filtered /= sd
     return filtered, sd
 

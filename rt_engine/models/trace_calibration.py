@@ -28,7 +28,7 @@ FloatArray = NDArray[np.float64]
 
 N_PASSES = 3
 MASK_Z = 3.0  # what reaches this is taken for activity when noise is measured
-QUIET_DECAYS = 4.0  # decay times after activity until a frame is quiet again
+QUIET_DECAYS = 6.0
 MIN_QUIET_FRAMES = 100
 BASELINE_WINDOW_S = 60.0
 LOW_QUANTILE, _LOW_QUANTILE_PHI = 0.25, -0.6744897501960817

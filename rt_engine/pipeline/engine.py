@@ -103,7 +103,9 @@ class Engine:
         """
         t0_ns = self._clock.now_ns()
         registration, extraction = self._registration, self._extraction
-        registration.process(frame)
+        if not blanked:
+            # Light of our own would look like motion: such a frame is read where the one before it was.
+            registration.process(frame)
         t1_ns = self._clock.now_ns()
         extraction.process(frame, registration.shift_y_px, registration.shift_x_px, blanked)
         np.copyto(extraction.valid, EXPECTED_MISSING, where=extraction.blanked.view(np.bool_))

@@ -7,6 +7,7 @@ counts if its frame is whole and its CRC holds; after damage the walk goes on at
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -40,6 +41,8 @@ _DATA_END_BYTES = 4
 _FOOTER_BYTES = 29
 _SEARCH_BYTES = 1 << 20
 _CHUNK_OVERHEAD = _CHUNK.size + 8
+_CHUNK_START = re.compile(rb"\x06(?=.{4}\x00{4}.{28}\x00{4})", re.DOTALL)
+"""Opcode of a chunk whose length fits four bytes and which is not compressed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,11 +251,12 @@ def _next_whole_chunk(file: BinaryIO, start: int, size: int) -> int:
     while start + overlap <= size:
         file.seek(start)
         window = file.read(_SEARCH_BYTES + overlap)
-        at = window.find(Opcode.CHUNK)
-        while 0 <= at <= len(window) - overlap and at < _SEARCH_BYTES:
+        for candidate in _CHUNK_START.finditer(window):
+            at = candidate.start()
+            if at >= _SEARCH_BYTES or at + overlap > len(window):
+                break
             if _looks_like_chunk(window, at) and _is_chunk(file, start + at, size):
                 return start + at
-            at = window.find(Opcode.CHUNK, at + 1)
         start += _SEARCH_BYTES
     return size
 

@@ -129,16 +129,15 @@ class _Copy:
 
     def all_of(self, session: Session) -> None:
         """Every whole message, in order."""
-        done_bytes, since = 0, 0
-        for message in session.messages():
+        done_bytes = 0
+        for n, message in enumerate(session.messages()):
             self._writer.write(message.topic, bytes(message.header_bytes), message.payload, message.t_log_ns)
             self.n_messages[message.topic] = self.n_messages.get(message.topic, 0) + 1
             self._t_log_ns = message.t_log_ns
             if message.topic in ("stim", "session"):
                 self._remember(message)
             done_bytes += len(message.header_bytes) + len(message.payload)
-            since += 1
-            if self._progress is not None and since % _PROGRESS_MESSAGES == 0:
+            if self._progress is not None and n % _PROGRESS_MESSAGES == 0:
                 self._progress("recovering", min(done_bytes / self._n_bytes, 1.0))
         if self._progress is not None:
             self._progress("recovering", 1.0)

@@ -18,11 +18,12 @@ SCALARS = (
     "total_nj",
     "pulses",
     "window_on_us",
-    "last_wall_ns",
+    "end_wall_ns",
     "n_rows",
     "energy_window_ns",
     "duty_window_ns",
     "total_on_us",
+    "train_ns",
 )
 """Single numbers in the file, in order, int64."""
 _N_SCALARS = 16

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 from rt_engine.interfaces.clock import NS_PER_MS, Clock
 from rt_engine.interfaces.devices import Output, PulseCommand, issue_pulse_token
@@ -17,39 +16,14 @@ from rt_engine.interfaces.stimulation import Decision, PulseRequest
 from rt_engine.safety.ledger import DoseLedger, OutputDose, Train
 from rt_engine.safety.limits import bounds_of, tighten
 from rt_engine.safety.request_check import plan_train, time_fault
+from rt_engine.safety.states import InterlockState, Precondition, Trip
 from rt_engine.safety.wal import RecordKind, WriteAheadLog
 from rt_engine.safety.watchdog import HeartbeatMonitor
 
+__all__ = ["Interlock", "InterlockState", "Precondition", "Trip"]
+
 _TOKEN = issue_pulse_token()
 MAX_TRIPS_KEPT = 64
-
-
-class InterlockState(StrEnum):
-    """Where the interlock stands."""
-
-    DISARMED = "disarmed"
-    ARMED = "armed"
-    TRIPPED = "tripped"
-
-
-class Precondition(StrEnum):
-    """What must hold before arming and as long as it is armed."""
-
-    OPERATOR = "operator"
-    RECORDING_LIVE = "recording_live"
-    ENGINE_HEARTBEAT = "engine_heartbeat"
-    OUTPUTS_TESTED = "outputs_tested"
-    CALIBRATION_MATCHES = "calibration_matches"
-
-
-class Trip(NamedTuple):
-    """Why the interlock latched."""
-
-    t_ns: int
-    signal: str
-    value: float | str
-    limit: float | str
-    text: str
 
 
 class Interlock:
@@ -305,6 +279,22 @@ class Interlock:
             age_ms, bound_ms = self._heartbeat.age_ns(now_ns) / NS_PER_MS, self._heartbeat.bound_ns / NS_PER_MS
             self.trip("engine_heartbeat", age_ms, bound_ms, f"no sign of the engine for {age_ms:.0f} ms")
         return self.state
+
+    def maintain(self, *, sync: bool = False) -> None:
+        """Write the log's room ahead, for idle moments; a failure trips.
+
+        Parameters
+        ----------
+        sync : bool
+            Also force log and ledger to the disk: guards against a power cut, may take as long as the disk likes.
+        """
+        try:
+            self._wal.reserve()
+            if sync:
+                self._wal.sync()
+                self._ledger.sync()
+        except RecordingError as error:
+            self.trip("stimulation_log", "failed", "every pulse is logged", str(error))
 
     # --- requests ----------------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ CAPACITY = 16_384
 """Places of the template that one ledger can tell apart; each target takes up to nine."""
 CARRY_OVER_NS = 24 * 3600 * 1_000_000_000
 """A subject's total starts again at zero only after this long without light."""
-_TOTAL, _PULSES, _ON, _WALL, _ROWS, _ENERGY_WINDOW, _DUTY_WINDOW, _TOTAL_ON = range(len(SCALARS))
+_TOTAL, _PULSES, _ON, _WALL, _ROWS, _ENERGY_WINDOW, _DUTY_WINDOW, _TOTAL_ON, _TRAIN = range(len(SCALARS))
 _LONG_AGO = -(1 << 62)
 _ONE_ROW = np.zeros(1, np.intp)
 
@@ -72,7 +72,8 @@ class OutputDose:
     The template is cut into squares of `grid_px`. A target is charged to its square and the eight around it, and no
     square may exceed the limit: so no point of the template has, within `grid_px` of it, received more than the
     limit, also where targets lie astride a border. Dose of all planes is pooled, since light crosses them all.
-    After a restart the windows count as if all that is in them had been given just now.
+    After a restart the windows count as if all that is in them had been given just now, or, where a train may still
+    be running, at its end.
     """
 
     def __init__(
@@ -90,9 +91,9 @@ class OutputDose:
         self._wall_ns, self._grid_px = wall_ns, grid_px
         self._start(bounds)
         self._row = {int(key): row for row, key in enumerate(self._keys[: self._scalars[_ROWS]])}
-        self._apply(bounds, now_ns)
-        fired_before = self._scalars[_PULSES] > 0
-        self._end_ns = now_ns if fired_before else _LONG_AGO
+        left_ns = min(max(0, int(self._scalars[_WALL]) - wall_ns()), int(self._scalars[_TRAIN]))
+        self._apply(bounds, now_ns + left_ns)
+        self._end_ns = now_ns + left_ns if self._scalars[_PULSES] > 0 else _LONG_AGO
         self._onsets = [self._end_ns] * bounds.max_rate_n
         self._judged: tuple[Train, dict[int, int]] | None = None
         self._charged: tuple[Train, int, NDArray[np.intp], NDArray[np.int64]] | None = None
@@ -208,7 +209,8 @@ class OutputDose:
         """Book a train that is about to be fired; call only after `violation` said None for the same time."""
         scalars, places = self._scalars, self._row
         end_ns = now_ns + train.duration_ns
-        scalars[_WALL] = max(0, self._wall_ns())
+        scalars[_TRAIN] = train.duration_ns
+        scalars[_WALL] = max(0, self._wall_ns() + train.duration_ns)
         scalars[_TOTAL] += len(train.targets_yx_px) * train.target_nj
         scalars[_PULSES] += train.pulses
         scalars[_TOTAL_ON] += train.pulses * train.width_us
@@ -241,6 +243,8 @@ class OutputDose:
         for index in range(-min(train.pulses, len(self._onsets)), 0):
             self._onsets[index] += late_ns
         self._end_ns += late_ns
+        self._scalars[_TRAIN] += late_ns
+        self._scalars[_WALL] += late_ns
         self._on_time.move_to(_ONE_ROW, np.array([self._on_us(train)]), self._end_ns)
         self._energy.move_to(rows, energy_nj, self._end_ns)
         self._charged = None

@@ -149,10 +149,13 @@ class InferenceService(Service):
             return
         missing += self._skipped
         self._skipped = 0
-        n_events = engine.process(frame, header.frame, header.t_scan_ns, missing, header.blanked)
+        blanked = header.blanked
+        if header.flags & FrameFlag.ARTEFACT and not blanked:
+            blanked = [[0, header.lines_per_frame]]
+        n_events = engine.process(frame, header.frame, header.t_scan_ns, missing, blanked)
         events = engine.events[:n_events]
         if n_events and engine.calibration.provisional:
-            events["flags"] |= EventFlag.PROVISIONAL
+            events["flags"] |= np.uint32(EventFlag.PROVISIONAL)
         t_decided_ns = self.clock.now_ns()
         self._publish_spikes(header, t_received_ns, t_decided_ns, events)
         self._publish_activity(header, engine)

@@ -78,6 +78,7 @@ class SessionRun:
         self._session_due_ns = 0
         self._keeper = SnapshotKeeper()
         self._failure: SpikeloopError | None = None
+        self._telemetry_lost = False
         self._t_wall_ns = time.time_ns()
         self._t_monotonic_ns = self._clock.now_ns()
         self._session = plan.folder.name
@@ -253,10 +254,16 @@ class SessionRun:
         if now_ns >= self._session_due_ns:
             self._publish_session()
         self._supervisor.raise_if_failed()
+        self._say_lost_telemetry()
         for level, text in self._keeper.take_logs():
             self._view.say(f"  {level}: {text}", "yellow" if level == "warning" else "")
         if self._stop.is_set():
             raise _StoppedByUser
+
+    def _say_lost_telemetry(self) -> None:
+        if not self._telemetry_lost and "telemetry" in self._supervisor.died():
+            self._telemetry_lost = True
+            self._view.say("  warning: the telemetry service has ended; the run goes on without it", "yellow")
 
     def _await(self, done: Any, timeout_s: float, what: str) -> None:
         deadline_ns = self._clock.now_ns() + int(timeout_s * NS_PER_S)
@@ -268,6 +275,7 @@ class SessionRun:
 
     def _end(self, supervisor: Supervisor) -> None:
         self._enter("stopping")
+        self._view.say("stopping …")
         if "stimulation" not in supervisor.died() and self._supervisor_knows("stimulation"):
             try:
                 supervisor.request("stimulation", "disarm", {"reason": "end of run"}, timeout_s=5)
@@ -281,21 +289,18 @@ class SessionRun:
         return service in self._supervisor.facts
 
     def _conclude(self, ended: str) -> dict[str, Any]:
+        if self._keeper.live_since_ns == 0:
+            raise self._failure or ServiceError(
+                "stopped before going live", "what was recorded is in the session folder"
+            )
         from rt_engine.services.conclusion import conclude
 
         failure = str(self._failure) if self._failure else None
         facts = {"ended": ended, "failure": failure, "kind": self._plan.kind, "dry_run": self._plan.dry_run}
-        has_data = any(self._plan.folder.glob("session_*.mcap"))
-        summary = conclude(self._plan.folder, facts, self._view) if has_data else facts
+        summary = conclude(self._plan.folder, facts, self._view)
         if self._failure is not None:
             raise self._failure
-        if ended == "stopped" and self._phase_reached_live is False:
-            raise ServiceError("stopped before going live", "start again; without --baseline the default is used")
         return summary
-
-    @property
-    def _phase_reached_live(self) -> bool:
-        return self._keeper.live_since_ns > 0
 
     def _enter(self, phase: str) -> None:
         self._phase = phase

@@ -64,7 +64,7 @@ def missing_before_the_last(indices):
     return lost
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.booleans(), st.floats(0, 1))
 def test_a_truncated_journal_gives_a_prefix(finished, fraction):
     data = journal(finished)
@@ -76,7 +76,7 @@ def test_a_truncated_journal_gives_a_prefix(finished, fraction):
     assert damage or cut == len(data)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.booleans(), st.floats(0, 1), st.integers(1, 100_000))
 def test_a_zero_filled_tail_adds_nothing(finished, fraction, n_zeros):
     data = journal(finished)
@@ -90,7 +90,7 @@ def test_a_zero_filled_tail_adds_nothing(finished, fraction, n_zeros):
 flips = st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), min_size=1, max_size=5)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.booleans(), flips)
 def test_flipped_bytes_cost_their_chunk_at_most_and_are_counted(finished, places):
     data = bytearray(journal(finished))
@@ -102,7 +102,7 @@ def test_flipped_bytes_cost_their_chunk_at_most_and_are_counted(finished, places
     assert len(indices) == N or damage
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.floats(0, 1), st.floats(0, 0.2), st.sampled_from(["zero", "cut", "noise"]), st.randoms())
 def test_a_hole_in_the_middle_costs_only_the_chunks_it_touches(start, width, kind, random):
     data = journal(True)
@@ -115,7 +115,7 @@ def test_a_hole_in_the_middle_costs_only_the_chunks_it_touches(start, width, kin
     assert len(indices) == N or damage
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=4000))
 def test_arbitrary_bytes_are_no_messages(data):
     found, damage, _ = read(data)
@@ -125,7 +125,7 @@ def test_arbitrary_bytes_are_no_messages(data):
 
 def test_every_single_flipped_byte_of_the_structure_is_survived():
     data = journal(False)
-    for at in range(0, 1200):
+    for at in range(0, 1200, 3):
         torn = bytearray(data[:20_000])
         torn[at] ^= 0x01
         indices_of_whole_messages(read(bytes(torn))[0])

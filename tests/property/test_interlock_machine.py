@@ -299,6 +299,8 @@ def walk(random: Random, n_steps: int) -> None:
     for _ in range(n_steps):
         if random.random() < 0.3:
             machine.slow_log(0)
+        if random.random() < 0.2:
+            machine.slow_output("led", random.choice((MS, 90 * MS, 300 * MS)))
         if random.random() < 0.15:
             random.choice(faults)()
         machine.ask(
@@ -324,12 +326,12 @@ def walk(random: Random, n_steps: int) -> None:
     machine.teardown()
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(6))
 def test_no_long_walk_delivers_light_beyond_a_limit(seed):
     TALLY.clear()
     random = Random(seed)
-    for _ in range(12):
+    for _ in range(25):
         walk(random, 60)
-    assert TALLY[Outcome.DELIVERED] > 150, "the walk hardly lit anything: it proves nothing"
+    assert TALLY[Outcome.DELIVERED] > 300, "the walk hardly lit anything: it proves nothing"
     for outcome in (Outcome.REFUSED, Outcome.LATE, Outcome.FAILED, Outcome.WITHHELD):
-        assert TALLY[outcome] > 5, f"the walk hardly met {outcome}"
+        assert TALLY[outcome] > 0, f"the walk never met {outcome}"

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
-from system_rig import RunningRig, small_rig, spikeloop, start_run, write_rig
-
-Start = Callable[..., RunningRig]
+from system_rig import RunningRig, Start, small_rig, spikeloop, start_run, write_rig
 
 
 @pytest.fixture(scope="session")
@@ -32,8 +29,10 @@ def start(tmp_path: Path) -> Iterator[Start]:
     runs: list[RunningRig] = []
     ports: list[int] = []
 
-    def begin(rig: dict[str, Any], *arguments: str | Path, name: str = "session") -> RunningRig:
-        run = start_run(tmp_path, rig, *arguments, name=name)
+    def begin(
+        rig: dict[str, Any], *arguments: str | Path, name: str = "session", file_size_limit: int | None = None
+    ) -> RunningRig:
+        run = start_run(tmp_path, rig, *arguments, name=name, file_size_limit=file_size_limit)
         runs.append(run)
         ports.extend(rig["ports"].values())
         return run
@@ -55,9 +54,3 @@ def start(tmp_path: Path) -> Iterator[Start]:
             except OSError:
                 left.append(f"port {port}")
     assert not left, left
-
-
-def gone(pids: list[int], timeout_s: float = 60.0) -> list[int]:
-    """Those of `pids` that still live after `timeout_s`."""
-    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout_s)
-    return [process.pid for process in alive]

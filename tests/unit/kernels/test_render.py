@@ -5,9 +5,14 @@ import pytest
 from naive import render as naive
 from scipy import stats
 
-from rt_engine.kernels.render import add_cells, detect, draw_background, mix, poisson_by_rejection
+from rt_engine.kernels.render import add_cells, detect, draw_background, exp_minus, mix, poisson_by_rejection
 
-NORMAL = stats.norm.ppf((np.arange(4096) + 0.5) / 4096).astype(np.float32)
+NORMAL = stats.norm.ppf((np.arange(4096) + 0.5) / 4096)
+
+
+def run(scene, view, line_light, key, detector, out):
+    bits, scratch = np.zeros(out.shape[1], dtype=np.uint64), np.full((2, out.shape[1]), np.nan)
+    detect(scene, np.array(view), line_light, np.uint64(key), NORMAL, detector, bits, scratch, out)
 
 
 @pytest.mark.parametrize("spacing_px", [5.0, 7.3, 40.0])
@@ -44,7 +49,7 @@ def test_counts_equal_the_slow_twin(y0, x0):
     line_light[5:8] = 3.0
     detector = np.array([40.0, 8.0, 100.0, 300.0])
     out = np.zeros((24, 32), dtype=np.uint16)
-    detect(scene, y0, x0, 0.9, line_light, np.uint64(12345), NORMAL, detector, out)
+    run(scene, (y0, x0, 0.9), line_light, 12345, detector, out)
     expected = naive.detect(scene, y0, x0, 0.9, line_light, 12345, NORMAL, detector, out.shape)
     assert (out == 300).any()
     assert np.mean(out != expected) < 0.005  # a mean rounded in float32 may fall on the other side of a step
@@ -55,7 +60,7 @@ def test_photon_counts_are_poisson(mean):
     scene = np.full((258, 258), mean, dtype=np.float32)
     out = np.zeros((256, 256), dtype=np.uint16)
     detector = np.array([1.0, 0.0, 0.0, 65535.0])
-    detect(scene, 0.0, 0.0, 1.0, np.zeros(256, dtype=np.float32), np.uint64(7), NORMAL, detector, out)
+    run(scene, (0.0, 0.0, 1.0), np.zeros(256, dtype=np.float32), 7, detector, out)
     edges = np.unique(stats.poisson.ppf(np.linspace(0, 1, 22)[1:-1], mean))
     cells = np.searchsorted(edges, out.ravel(), side="left")
     chance = np.diff(np.concatenate([[0], stats.poisson.cdf(edges, mean), [1]]))
@@ -76,8 +81,20 @@ def test_noise_of_neighbouring_pixels_and_frames_is_uncorrelated():
     frames = np.zeros((20, 128, 128), dtype=np.uint16)
     detector = np.array([40.0, 8.0, 100.0, 4095.0])
     for k in range(20):
-        key = np.uint64(99 + k)
-        detect(scene, 0.0, 0.0, 1.0, np.zeros(128, dtype=np.float32), key, NORMAL, detector, frames[k])
+        run(scene, (0.0, 0.0, 1.0), np.zeros(128, dtype=np.float32), 99 + k, detector, frames[k])
     z = (frames - frames.mean()) / frames.std()
     for pair in ((z[1:], z[:-1]), (z[:, 1:], z[:, :-1]), (z[:, :, 1:], z[:, :, :-1])):
         assert abs(np.mean(pair[0] * pair[1])) < 5 / pair[0].size ** 0.5
+
+
+def test_no_light_gives_no_photons_and_too_much_light_the_largest_count():
+    for mean, expected in ((0.0, 7), (1e6, 4095)):
+        out = np.zeros((16, 16), dtype=np.uint16)
+        scene = np.full((18, 18), mean, dtype=np.float32)
+        run(scene, (0.0, 0.0, 1.0), np.zeros(16, dtype=np.float32), 3, np.array([40.0, 0.0, 7.0, 4095.0]), out)
+        np.testing.assert_array_equal(out, expected)
+
+
+def test_the_exponential_without_a_call_is_the_exponential():
+    x = np.linspace(0, 12, 2001)
+    np.testing.assert_allclose([exp_minus(v) for v in x], np.exp(-x), rtol=5e-9)

@@ -1,0 +1,174 @@
+"""report.html: one file that a scientist can forward, made from the journal alone."""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rt_engine.interfaces.errors import RecordingError
+from rt_engine.recording import report_template as html
+from rt_engine.recording.activity_table import ActivityTable
+from rt_engine.recording.figure_style import styled
+from rt_engine.recording.reader import open_session, read_config
+from rt_engine.recording.report_sections import (
+    accuracy_section,
+    field_section,
+    latency_section,
+    raster_section,
+    response_section,
+    traces_section,
+)
+from rt_engine.recording.report_view import ReportView
+from rt_engine.recording.summary import analyse, summary_of
+
+REPORT_FILE = "report.html"
+_RUN_FACTS = ("ended", "failure", "kind", "dry_run")
+
+
+def write_report(session_folder: Path) -> Path:
+    """Write ``report.html`` into a session folder, complete, running or crashed.
+
+    Parameters
+    ----------
+    session_folder : Path
+
+    Returns
+    -------
+    Path
+        The report.
+
+    Raises
+    ------
+    RecordingError
+        There is no journal, or the report cannot be written.
+    """
+    session = open_session(session_folder)
+    activity = ActivityTable()
+    analysis = analyse(session, (activity,))
+    summary = _run_facts(session.folder) | summary_of(analysis)
+    view = ReportView(analysis, activity)
+    with styled():
+        parts = [
+            *_head(summary),
+            field_section(view),
+            traces_section(view),
+            raster_section(view),
+            response_section(view, summary),
+            latency_section(view),
+            accuracy_section(view, summary),
+            _losses(summary),
+            _provenance(summary, read_config(session), [log.text for log in analysis.tables.logs]),
+        ]
+    path = session.folder / REPORT_FILE
+    try:
+        path.write_text(html.page(f"spikeloop: {summary['rig'] or session.folder.name}", parts), encoding="utf-8")
+    except OSError as error:
+        raise RecordingError(f"{path}: cannot be written: {error.strerror}") from error
+    return path
+
+
+def _run_facts(folder: Path) -> dict[str, Any]:
+    """What only the run itself knew: how it ended. Nothing where ``summary.json`` is not there yet."""
+    try:
+        found = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {name: found[name] for name in _RUN_FACTS if name in found} if isinstance(found, dict) else {}
+
+
+def _head(summary: dict[str, Any]) -> list[str]:
+    told = [f"rig {summary['rig'] or 'unknown'}", f"protocol {summary['protocol'] or 'none'}"]
+    if summary["subject"]:
+        told.append(f"subject {summary['subject']}")
+    if summary["started_utc"]:
+        told.append(f"started {str(summary['started_utc'])[:19].replace('T', ' ')} UTC")
+    told.append(f"{summary['duration_s']:.1f} s live")
+    if summary.get("ended"):
+        told.append(f"ended: {summary['ended']}")
+    title = f"Session {summary['session']}" if summary["session"] else "Session"
+    warnings = [html.paragraph(sentence, "warning") for sentence in _warnings(summary)]
+    return [f"<h1>{escape(title)}</h1>", html.paragraph(" · ".join(told), "lead"), *warnings, _numbers(summary)]
+
+
+def _warnings(summary: dict[str, Any]) -> list[str]:
+    sentences = []
+    if summary.get("failure"):
+        sentences.append(f"The run failed: {summary['failure']}")
+    if summary.get("dry_run"):
+        sentences.append("Dry run: every decision was made, no light was commanded.")
+    if summary["provisional"]:
+        sentences.append(
+            "Thresholds are provisional: the baseline has fewer than 3,000 frames, so rates of false events may differ "
+            "from the nominal ones."
+        )
+    if not summary["journal"]["complete"]:
+        sentences.append("The journal is not complete (see Losses): figures count what it holds.")
+    if summary["trips"]:
+        sentences.append(f"The interlock tripped ({len(summary['trips'])}): see Losses and trips.")
+    if summary["frames"] == 0:
+        sentences.append("The session never went live.")
+    return sentences
+
+
+def _numbers(summary: dict[str, Any]) -> str:
+    stim, latency = summary["stim"], summary["latency_ms"]
+    items = [
+        (f"{summary['frames']:,}", f"frames live, {summary['frames_lost']:,} lost"),
+        (f"{summary['cells']:,}" if summary["cells"] is not None else "–", "cells"),
+        (f"{summary['spikes']:,}", "events" + _rate(summary)),
+        (f"{stim['delivered']:,}", f"times light delivered, {stim['withheld']:,} withheld as control"),
+    ]
+    for name, what in (
+        ("scan_to_command", "from the last line scanned to the command (software)"),
+        ("spike_to_command", "from the true spike to the command"),
+    ):
+        figures = latency[name]
+        if figures:
+            items.append((f"{figures['p50']:.3g} ms", f"{what}: median; p99 {figures['p99']:.3g} ms"))
+    if summary["recall"] is not None:
+        items.append((f"{summary['recall']:.2f}", "median recall, planted cells with A/σ ≥ 4"))
+    if summary["precision"] is not None:
+        items.append((f"{summary['precision']:.2f}", "median precision, the same cells"))
+    return html.numbers(items)
+
+
+def _rate(summary: dict[str, Any]) -> str:
+    if not summary["cells"] or summary["duration_s"] <= 0:
+        return ""
+    return f", {60 * summary['spikes'] / summary['cells'] / summary['duration_s']:.2g} per cell and minute"
+
+
+def _losses(summary: dict[str, Any]) -> str:
+    services = [
+        (name, row["starts"], row["dropped"], row["gaps"], row["late"], f"{row['rss_bytes'] / 1e6:.0f} MB")
+        for name, row in sorted(summary["services"].items())
+    ]
+    journal = summary["journal"]
+    sentences = [f"{n} messages of {topic} are missing in the journal" for topic, n in journal["lost_messages"].items()]
+    sentences += [f"{n} messages of {topic} never reached the recorder" for topic, n in journal["gaps"].items()]
+    sentences += [f"{n} messages of {topic} were malformed" for topic, n in journal["malformed"].items()]
+    sentences += journal["damage"]
+    trips = [(trip.get("signal", "?"), trip.get("text") or json.dumps(trip)) for trip in summary["trips"]]
+    return html.section(
+        "Losses and trips",
+        html.paragraph(f"Frames lost while live: {summary['frames_lost']}. Files: {', '.join(journal['files'])}."),
+        html.paragraph("; ".join(sentences) + "." if sentences else "The journal is whole: no message is missing."),
+        html.table(("service", "starts", "dropped", "gaps", "late", "memory"), services) if services else "",
+        html.table(("trip", "why"), trips) if trips else html.paragraph("The interlock never tripped."),
+    )
+
+
+def _provenance(summary: dict[str, Any], config: dict[str, Any], logs: list[str]) -> str:
+    rows = [*summary["versions"].items(), ("git", summary["git_hash"] or "unknown")]
+    rows += [(f"seed: {name}", str(seed)) for name, seed in summary["seeds"].items()]
+    return html.section(
+        "Versions and configuration",
+        html.table(("what", "version"), rows),
+        html.folded("Configuration", yaml.safe_dump(config, sort_keys=False)) if config else "",
+        html.folded(f"Warnings logged ({len(logs)})", "\n".join(logs)) if logs else "",
+        html.folded("summary.json", json.dumps(summary, indent=2)),
+    )

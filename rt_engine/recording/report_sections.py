@@ -1,0 +1,171 @@
+"""The sections of the report that hold figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rt_engine.recording import report_template as html
+from rt_engine.recording.event_triggered import difference
+from rt_engine.recording.figure_style import to_svg
+from rt_engine.recording.performance_figures import accuracy_figure, latency_figure, outcome_figure
+from rt_engine.recording.report_figures import field_figure, raster_figure, traces_figure, triggered_figure
+from rt_engine.recording.report_view import ReportView
+
+_INTERVAL_NOTES = {
+    "scan_to_receive": "last line scanned → received by inference",
+    "receive_to_decision": "received → event decided",
+    "decision_to_command": "decided → driver called",
+    "scan_to_command": "last line scanned → driver called (software)",
+    "scan_to_output": "last line scanned → light measured by loop-back",
+    "spike_to_command": "true spike → driver called: contains sampling, rise of the indicator and hold",
+    "spike_to_output": "true spike → light measured by loop-back",
+}
+
+
+def field_section(view: ReportView) -> str:
+    """Mean image with cells and targets."""
+    calibration = view.calibration
+    if calibration is None:
+        return html.section("Field of view", html.paragraph("The session has no calibration that can be read."))
+    triggers = {roi_id for d in view.decisions for roi_id in d.first.roi_ids}
+    targets = {roi_id for d in view.decisions for roi_id in d.first.target_ids}
+    lit = {(round(y, 1), round(x, 1)) for light in view.analysis.tables.lights for y, x in light.targets_yx_px}
+    caption = (
+        f"Mean of the registered baseline ({calibration.n_baseline_frames:,} frames, {calibration.n_lines} × "
+        f"{calibration.pixels_per_line} px at {calibration.frame_rate_hz:g} Hz, {calibration.indicator}) with the "
+        f"outlines of {calibration.n_rois} cells."
+    )
+    return html.section(
+        "Field of view",
+        html.figure(
+            to_svg(field_figure(calibration, triggers, targets, sorted(lit)), "Mean image with cells"), caption
+        ),
+    )
+
+
+def traces_section(view: ReportView) -> str:
+    """Five example cells."""
+    traces, window = view.examples()
+    if not traces:
+        return html.section("Example cells", html.paragraph("No traces were recorded while live."))
+    caption = f"The {len(traces)} most active cells, {window[0]:.0f} to {window[1]:.0f} s."
+    if window[1] - window[0] < view.span_s[1]:
+        caption += " The busiest minute of the session is shown."
+    return html.section(
+        "Example cells",
+        html.figure(to_svg(traces_figure(traces, window), "Traces of example cells"), caption),
+        _decimated(view),
+    )
+
+
+def raster_section(view: ReportView) -> str:
+    """All events of all cells."""
+    t_event_s, row = view.event_times_s()
+    if view.table.first_live is None:
+        return ""
+    known = row >= 0
+    figure = raster_figure(t_event_s[known], row[known], max(view.n_cells, 1), view.light_times_s(), view.span_s)
+    caption = f"{len(row)} events of {view.n_cells} cells; each mark is an event, at the time of its spike."
+    return html.section("Activity of all cells", html.figure(to_svg(figure, "Raster of events"), caption))
+
+
+def response_section(view: ReportView, summary: dict[str, Any]) -> str:
+    """Outcomes of the decisions, and what the target cells did."""
+    if not any(summary["stim"].values()):
+        return html.section("Stimulation", html.paragraph("No stimulation was decided."))
+    parts = [
+        html.figure(
+            to_svg(outcome_figure(summary["stim"]), "Outcomes of stimulation"),
+            "What became of every decision, by its last outcome. Suppressed: by the protocol (refractory time); "
+            "refused: by the interlock.",
+        )
+    ]
+    if summary["stim_unfinished"]:
+        parts.append(
+            html.paragraph(f"{summary['stim_unfinished']} decisions have no outcome in the journal.", "warning")
+        )
+    averages = view.responses()
+    if averages:
+        caption = (
+            "Mean over trials of the target cells' ΔF/F around the trigger; band: pointwise 95 % confidence interval "
+            "over trials. A closed loop triggers at extreme moments, so only withheld triggers are a valid baseline. "
+            "Trials at the ends of the recording or across lost frames are left out."
+        )
+        parts.append(html.figure(to_svg(triggered_figure(averages), "Average response to light"), caption))
+        parts.append(_effect(averages))
+        parts.append(_decimated(view))
+    return html.section("Stimulation", *parts)
+
+
+def _effect(averages: dict[str, Any]) -> str:
+    if not {"delivered", "withheld"} <= averages.keys():
+        return html.paragraph("Without both delivered and withheld triggers no effect can be estimated.", "note")
+    found = difference(averages["delivered"], averages["withheld"])
+    if found is None:
+        return html.paragraph("Too few trials in an arm to estimate the effect.", "note")
+    mean, low, high = found
+    return html.paragraph(
+        f"Effect in the first second, delivered minus withheld: {mean:+.3g} ΔF/F (95 % interval {low:+.3g} to "
+        f"{high:+.3g}, Welch)."
+    )
+
+
+def latency_section(view: ReportView) -> str:
+    """Histograms of all measured intervals."""
+    latency_ms = view.analysis.latency_ms
+    measured = [name for name, values in latency_ms.items() if len(values)]
+    missing = [name for name, values in latency_ms.items() if not len(values)]
+    if not measured:
+        return html.section("Latency", html.paragraph("No interval was measured."))
+    rows = [
+        (name, _INTERVAL_NOTES[name], *(_ms(np.quantile(latency_ms[name], q)) for q in (0.5, 0.99, 0.999, 1.0)))
+        for name in measured
+    ]
+    return html.section(
+        "Latency",
+        html.figure(
+            to_svg(latency_figure(latency_ms), "Latency histograms"),
+            "Solid line: median; dashed: 99th percentile. Values above the 99.9th percentile are in the last bin.",
+        ),
+        html.table(("interval", "from → to", "p50 (ms)", "p99 (ms)", "p99.9 (ms)", "max (ms)"), rows),
+        html.paragraph(f"Not measured in this session: {', '.join(missing)}.", "note") if missing else "",
+    )
+
+
+def _ms(value: float) -> str:
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def accuracy_section(view: ReportView, summary: dict[str, Any]) -> str:
+    """Recall and precision against the truth of the virtual rig."""
+    score = view.analysis.scores.get(view.plane)
+    truth = summary["truth"]
+    if score is None or truth is None:
+        return ""
+    a_over_sigma = np.array(view.analysis.tables.truth[view.plane].sample["a_over_sigma"], np.float64)
+    headline = (
+        f"Planted cells with A/σ ≥ 4: {truth['visible_cells_found']} of {truth['visible_cells']} found, median recall "
+        f"{_share(summary['recall'])}, median precision {_share(summary['precision'])}; cells not found count 0. "
+        f"All {truth['cells']} cells pooled: recall {_share(summary['recall_all'])} of {truth['bursts']} bursts, "
+        f"precision {_share(summary['precision_all'])} of {truth['events']} events."
+    )
+    caption = (
+        "Spikes no more than 100 ms apart are one burst, matched one to one with an event within 100 ms of a spike of "
+        "it; spikes evoked by light are part of the truth. Precision of a cell that fired and has no event counts 0."
+    )
+    return html.section(
+        "Accuracy against the truth",
+        html.paragraph(headline),
+        html.figure(to_svg(accuracy_figure(a_over_sigma, score), "Recall and precision by A over sigma"), caption),
+    )
+
+
+def _share(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}"
+
+
+def _decimated(view: ReportView) -> str:
+    stride = view.activity.stride
+    return html.paragraph(f"Traces are long: one frame in {stride} is used here.", "note") if stride > 1 else ""

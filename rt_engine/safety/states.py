@@ -1,0 +1,34 @@
+"""Words of the interlock: its states, its preconditions, and why it tripped."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class InterlockState(StrEnum):
+    """Where the interlock stands."""
+
+    DISARMED = "disarmed"
+    ARMED = "armed"
+    TRIPPED = "tripped"
+
+
+class Precondition(StrEnum):
+    """What must hold before arming and as long as it is armed."""
+
+    OPERATOR = "operator"
+    RECORDING_LIVE = "recording_live"
+    ENGINE_HEARTBEAT = "engine_heartbeat"
+    OUTPUTS_TESTED = "outputs_tested"
+    CALIBRATION_MATCHES = "calibration_matches"
+
+
+class Trip(NamedTuple):
+    """Why the interlock latched."""
+
+    t_ns: int
+    signal: str
+    value: float | str
+    limit: float | str
+    text: str

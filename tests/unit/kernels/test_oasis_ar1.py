@@ -1,0 +1,155 @@
+"""The online deconvolution equals the batch solution at every prefix, in fixed memory."""
+
+import numpy as np
+import pytest
+from naive.oasis_ar1 import calcium_of, jumps_of
+from numpy.testing import assert_allclose
+from oasis.oasis_methods import oasisAR1
+from sklearn.isotonic import IsotonicRegression
+
+from rt_engine.kernels.oasis_ar1 import OasisParameters, empty_state, oasis_step
+
+
+def parameters(gamma, penalty=0.0, s_min=0.0):
+    gamma = np.atleast_1d(np.asarray(gamma, float))
+    return OasisParameters(gamma, np.full(len(gamma), float(penalty)), np.full(len(gamma), float(s_min)))
+
+
+def run(y, model, hold=0, n_pools=16, gaps=None, dtype=np.float64):
+    """Calcium and jump after every frame; NaN means no sample."""
+    n_frames, n_rois = y.shape
+    state = empty_state(n_rois, n_pools)
+    calcium, jump = np.zeros((n_frames, n_rois), dtype), np.zeros((n_frames, n_rois), dtype)
+    for t in range(n_frames):
+        usable = np.isfinite(y[t]).astype(np.uint8)
+        n_gap = 0 if gaps is None else int(gaps[t])
+        oasis_step(y[t].astype(dtype), usable, n_gap, hold, model, state, calcium[t], jump[t])
+    return calcium, jump, state
+
+
+def traces(seed, n_frames=150, n_rois=6, sigma=0.3):
+    rng = np.random.default_rng(seed)
+    gamma = rng.uniform(0.6, 0.97, n_rois)
+    spikes = rng.random((n_frames, n_rois)) < 0.05
+    calcium = np.zeros((n_frames, n_rois))
+    for t in range(n_frames):
+        calcium[t] = gamma * calcium[t - 1] + spikes[t] if t else spikes[t]
+    return calcium + sigma * rng.standard_normal(calcium.shape), gamma, calcium
+
+
+@pytest.mark.parametrize(("penalty", "s_min"), [(0, 0), (0.2, 0), (0, 0.5), (0.1, 0.3)])
+def test_every_prefix_equals_oasis_deconv(penalty, s_min):
+    y, gamma, _ = traces(0)
+    calcium, jump, state = run(y, parameters(gamma, penalty, s_min), hold=2)
+    assert state.floor_hits.sum() == 0
+    for t in range(2, len(y), 3):
+        for i in range(y.shape[1]):
+            c, s = oasisAR1(y[: t + 1, i].copy(), gamma[i], lam=penalty, s_min=s_min)
+            assert calcium[t, i] == pytest.approx(c[-1], abs=1e-10)
+            assert jump[t, i] == pytest.approx(max(s[-3], 0.0), abs=1e-10)
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.3])
+def test_equals_weighted_isotonic_regression(penalty):
+    # x_t = c_t / gamma^t must not fall; the penalty is a shift of the data.
+    y, gamma, _ = traces(1, n_frames=60)
+    calcium, _, _ = run(y, parameters(gamma, penalty))
+    for i, g in enumerate(gamma):
+        power = g ** np.arange(len(y))
+        shifted = y[:, i] - penalty * (1 - g)
+        shifted[-1] = y[-1, i] - penalty
+        fit = IsotonicRegression(y_min=0).fit_transform(np.arange(len(y)), shifted / power, sample_weight=power**2)
+        assert calcium[-1, i] == pytest.approx(fit[-1] * power[-1], abs=1e-9)
+
+
+@pytest.mark.parametrize("s_min", [0.0, 0.5])
+def test_missing_samples_equal_naive_and_oasis_deconv(s_min):
+    y, gamma, _ = traces(2)
+    rng = np.random.default_rng(3)
+    y[rng.random(y.shape) < 0.2] = np.nan
+    y[0] = 0.0
+    calcium, jump, state = run(y, parameters(gamma, 0.0, s_min), hold=1)
+    assert state.floor_hits.sum() == 0
+    for t in range(3, len(y), 5):
+        for i, g in enumerate(gamma):
+            c = calcium_of(y[: t + 1, i], g, 0.0, s_min)
+            assert calcium[t, i] == pytest.approx(c[-1], abs=1e-12)
+            assert jump[t, i] == pytest.approx(jumps_of(c, g)[-2], abs=1e-12)
+            batch, _ = oasisAR1(y[: t + 1, i].copy(), g, s_min=s_min)
+            here = np.isfinite(batch)
+            assert_allclose(c[here], batch[here], atol=1e-10)
+
+
+def test_lost_frames_are_the_same_as_frames_without_samples():
+    y, gamma, _ = traces(4)
+    lost = np.zeros(len(y), bool)
+    lost[[20, 21, 22, 60, 100, 101]] = True
+    holes = y.copy()
+    holes[lost] = np.nan
+    whole, _, _ = run(holes, parameters(gamma))
+    gaps = np.diff(np.flatnonzero(~lost), prepend=-1) - 1
+    joined, _, _ = run(y[~lost], parameters(gamma), gaps=gaps)
+    assert_allclose(joined, whole[~lost], atol=1e-12)
+
+
+def test_zero_floor_hits_certify_the_answer_of_unbounded_memory():
+    y, gamma, _ = traces(5, n_frames=1500, sigma=0.5)
+    few, _, state = run(y, parameters(gamma), n_pools=4)
+    many, _, unbounded = run(y, parameters(gamma), n_pools=1500)
+    assert unbounded.floor_hits.sum() == 0
+    assert (state.floor_hits == 0).any()
+    assert (state.floor_hits > 0).any()
+    for i in range(y.shape[1]):
+        if state.floor_hits[i] == 0:
+            assert np.array_equal(few[:, i], many[:, i])
+    sixteen, _, state = run(y, parameters(gamma))
+    assert state.floor_hits.sum() == 0
+    assert np.array_equal(sixteen, many)
+
+
+def test_scale_equivariance():
+    y, gamma, _ = traces(6)
+    one, jump, _ = run(y, parameters(gamma, 0.1, 0.3), hold=1)
+    four, jump4, _ = run(4 * y, parameters(gamma, 0.4, 1.2), hold=1)
+    assert_allclose(four, 4 * one, atol=1e-12)
+    assert_allclose(jump4, 4 * jump, atol=1e-12)
+
+
+def test_noise_free_spikes_are_recovered_exactly_after_the_hold():
+    y, gamma, calcium = traces(7, sigma=0.0)
+    estimate, jump, _ = run(y, parameters(gamma), hold=1)
+    assert_allclose(estimate, calcium, atol=1e-9)
+    later = np.argmax(calcium > 0, axis=0) + 1
+    for i, g in enumerate(gamma):
+        assert_allclose(jump[later[i] + 1 :, i], jumps_of(calcium[:, i], g)[later[i] : -1], atol=1e-9)
+
+
+def test_never_negative():
+    y, gamma, _ = traces(8, sigma=3.0)
+    calcium, jump, _ = run(y, parameters(gamma, 0.1), hold=1)
+    assert calcium.min() >= 0
+    assert jump.min() >= 0
+
+
+def test_float32_traces_agree_to_their_precision():
+    y, gamma, _ = traces(9)
+    y = y.astype(np.float32).astype(np.float64)
+    double, _, _ = run(y, parameters(gamma))
+    single, _, _ = run(y, parameters(gamma), dtype=np.float32)
+    assert_allclose(single, double, atol=1e-6)
+
+
+def test_constant_and_empty_input():
+    calcium, jump, _ = run(np.zeros((50, 2)), parameters([0.9, 0.5]), hold=1)
+    assert not calcium.any()
+    assert not jump.any()
+    calcium, _, state = run(np.full((50, 2), np.nan), parameters([0.9, 0.5]))
+    assert not calcium.any()
+    assert not state.n_kept.any()
+
+
+def test_other_types_are_refused():
+    model, state = parameters([0.9]), empty_state(1)
+    whole = np.zeros(1, np.int64)
+    with pytest.raises(TypeError):
+        oasis_step(whole, np.ones(1, np.uint8), 0, 0, model, state, whole, whole)

@@ -1,0 +1,109 @@
+"""Pixel kernels equal their slow twins over random, constant and extreme data."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from naive import pixels as slow
+
+from rt_engine.kernels import extraction, registration, resample
+from rt_engine.kernels.running_median import push_running_median
+
+
+def frames(dtype: type, shape: tuple[int, int] = (23, 31)) -> list[np.ndarray]:
+    limits = np.iinfo(dtype)
+    rng = np.random.default_rng(1)
+    return [
+        rng.integers(limits.min, limits.max, shape, endpoint=True).astype(dtype),
+        np.full(shape, limits.max, dtype),
+        np.full(shape, limits.min, dtype),
+        np.zeros(shape, dtype),
+    ]
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16])
+@pytest.mark.parametrize("bin_px", [1, 2])
+def test_binning_sums_blocks_and_subtracts_their_mean(dtype: type, bin_px: int) -> None:
+    for frame in frames(dtype):
+        out = np.full((30, 40), 7.0, np.float32)
+        mean = registration.bin_and_centre(frame, bin_px, out)
+        expected, expected_mean = slow.bin_and_centre(frame, bin_px)
+        assert mean == pytest.approx(expected_mean)
+        rows, columns = expected.shape
+        np.testing.assert_allclose(out[:rows, :columns], expected, atol=0.05)
+        assert np.all(out[rows:] == 7.0)
+        assert np.all(out[:, columns:] == 7.0)
+
+
+def test_read_only_frames_are_accepted() -> None:
+    frame = frames(np.uint16)[0]
+    frame.flags.writeable = False
+    registration.bin_and_centre(frame, 2, np.zeros((11, 15), np.float32))
+    extraction.row_prefix_sums(frame, np.zeros((24, 33), np.uint32))
+
+
+def test_cross_spectrum_is_a_product_and_its_energy_is_parsevals() -> None:
+    rng = np.random.default_rng(2)
+    image = rng.normal(size=(16, 20)).astype(np.float32)
+    spectrum = np.fft.rfft2(image).astype(np.complex64)
+    reference = (rng.normal(size=spectrum.shape) + 1j * rng.normal(size=spectrum.shape)).astype(np.complex64)
+    multiplicity = np.full(spectrum.shape, 2.0, np.float32)
+    multiplicity[:, 0] = multiplicity[:, -1] = 1.0
+    expected = spectrum * reference
+    energy = registration.correlate_spectrum(spectrum, reference, multiplicity)
+    np.testing.assert_allclose(spectrum, expected, rtol=1e-5)
+    assert energy / image.size == pytest.approx(float(np.sum(image.astype(float) ** 2)), rel=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_peak_within_the_limits_is_found(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    correlation = rng.normal(size=(21, 26)).astype(np.float32)
+    peak = np.zeros(3)
+    registration.find_peak(correlation, 5, 7, peak)
+    np.testing.assert_allclose(peak, slow.find_peak(correlation, 5, 7), rtol=1e-5, atol=1e-5)
+
+
+def test_a_flat_correlation_has_its_peak_at_no_shift() -> None:
+    peak = np.ones(3)
+    registration.find_peak(np.zeros((16, 16), np.float32), 4, 4, peak)
+    np.testing.assert_array_equal(peak, 0.0)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16])
+def test_prefix_sums_give_every_run_modulo_2_to_the_32(dtype: type) -> None:
+    for frame in frames(dtype):
+        prefix = np.zeros((frame.shape[0] + 1, frame.shape[1] + 2), np.uint32)
+        assert extraction.row_prefix_sums(frame, prefix) == frame.max()
+        whole = np.cumsum(frame.astype(np.int64), axis=1)
+        np.testing.assert_array_equal(prefix[:-1, 1:-1], whole.astype(np.uint32))
+        assert not prefix[:-1, 0].any()
+
+
+@pytest.mark.parametrize("n_window", [1, 2, 7, 16])
+def test_running_median_and_mad_are_those_of_the_last_values(n_window: int) -> None:
+    rng = np.random.default_rng(3)
+    values = [*rng.normal(size=40), *np.repeat(0.25, 20), *rng.integers(0, 3, 40).astype(float)]
+    ring, ordered, statistics = np.zeros(n_window), np.zeros(n_window), np.zeros(2)
+    n_seen = 0
+    for i, value in enumerate(values):
+        n_seen = push_running_median(float(value), n_seen, ring, ordered, statistics)
+        assert n_seen == i + 1
+        assert tuple(statistics) == pytest.approx(slow.median_and_mad(values[: i + 1], n_window))
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0), (2.0, -3.0), (0.25, 0.75), (-4.5, 6.125), (30.0, 0.0), (0.0, -40.5)])
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16])
+def test_a_frame_is_added_at_the_templates_position(shift: tuple[float, float], dtype: type) -> None:
+    frame = frames(dtype)[0]
+    total = np.ones(frame.shape, np.float32)
+    resample.add_registered(frame, *shift, total)
+    np.testing.assert_allclose(total - 1.0, slow.add_registered(frame, *shift), atol=0.05)
+
+
+def test_photon_statistics_are_mean_and_half_squared_difference() -> None:
+    first, second = np.array([[4, 10]], np.uint16), np.array([[8, 4]], np.uint16)
+    mean, squared = np.zeros((1, 2), np.float32), np.zeros((1, 2), np.float32)
+    resample.add_photon_statistics(first, second, mean, squared)
+    np.testing.assert_array_equal(mean, [[6, 7]])
+    np.testing.assert_array_equal(squared, [[8, 18]])

@@ -1,0 +1,77 @@
+"""Noise and decay are recovered in the presence of activity, drift and missing samples."""
+
+import numpy as np
+import pytest
+
+from rt_engine.models.noise import estimate_noise, innovation_sigma, lower_half_scale
+
+
+def ar1(rng, n, gamma, rate, sigma):
+    spikes = rng.poisson(rate, n).astype(float)
+    calcium = np.zeros(n)
+    for t in range(1, n):
+        calcium[t] = gamma * calcium[t - 1] + spikes[t]
+    return calcium + sigma * rng.standard_normal(n)
+
+
+@pytest.mark.parametrize("tau_s", [0.1, 0.4, 1.2])
+@pytest.mark.parametrize(("rate_hz", "tolerance"), [(0.5, 0.03), (5.0, 0.1)])
+def test_gamma_and_sigma_without_lag_zero(tau_s, rate_hz, tolerance):
+    # At 5 Hz one record of five minutes has a standard error of 6 to 10 %.
+    gamma = np.exp(-1 / (tau_s * 30))
+    found = [
+        estimate_noise(ar1(np.random.default_rng(s), 6000, gamma, rate_hz / 30, 0.2), 30.0, tau_s) for s in range(12)
+    ]
+    assert np.mean([f.gamma for f in found]) == pytest.approx(gamma, abs=0.015)
+    assert np.mean([f.sigma for f in found]) == pytest.approx(0.2, rel=tolerance)
+
+
+def test_fast_activity_makes_spectrum_and_autocovariance_disagree():
+    busy = estimate_noise(ar1(np.random.default_rng(0), 9000, np.exp(-1 / 3), 5 / 30, 0.2), 30.0, 0.1)
+    assert busy.disputed
+    quiet = estimate_noise(ar1(np.random.default_rng(0), 9000, 0.97, 0.2 / 30, 0.2), 30.0, 1.0)
+    assert not quiet.disputed
+
+
+def test_white_noise_has_no_calcium_dynamics():
+    found = [estimate_noise(np.random.default_rng(s).standard_normal(3000), 30.0, 0.4) for s in range(20)]
+    assert sum(np.isnan(f.gamma) for f in found) >= 18
+    assert np.mean([f.sigma for f in found if np.isnan(f.gamma)]) == pytest.approx(1.0, rel=0.02)
+    assert all(f.innovation_variance == 0 for f in found if np.isnan(f.gamma))
+
+
+def test_slow_drift_and_missing_samples_do_not_matter():
+    rng = np.random.default_rng(1)
+    trace = ar1(rng, 9000, 0.9, 0.02, 0.3) + 2 * np.sin(np.arange(9000) * 2 * np.pi * 0.005 / 30)
+    trace[rng.random(9000) < 0.05] = np.nan
+    found = estimate_noise(trace, 30.0, 0.3)
+    assert found.sigma == pytest.approx(0.3, rel=0.05)
+    assert found.gamma == pytest.approx(0.9, abs=0.04)
+
+
+def test_too_few_samples_give_no_answer():
+    trace = np.full(5000, np.nan)
+    trace[:99] = 1.0
+    assert estimate_noise(trace, 30.0, 0.3) is None
+
+
+def test_lower_half_ignores_what_lies_above_and_far_below():
+    x = np.random.default_rng(2).standard_normal((40_000, 2))
+    x[::10, 1] += 8.0
+    x[5::400, 1] = -9.0
+    scale = lower_half_scale(x, np.ones(x.shape, bool))
+    np.testing.assert_allclose(scale, 1.0, atol=0.02)
+    assert np.isnan(lower_half_scale(x, np.zeros(x.shape, bool))).all()
+
+
+def test_skewness_of_photons_is_corrected():
+    counts = np.random.default_rng(3).poisson(25, (300_000, 1))
+    x = (counts - 25 + 1e-9) / 5 + np.random.default_rng(4).uniform(-0.1, 0.1, counts.shape)
+    assert lower_half_scale(x, np.ones(x.shape, bool), 0.2)[0] == pytest.approx(1.0, abs=0.02)
+
+
+def test_innovations_see_the_noise_through_decaying_calcium():
+    rng = np.random.default_rng(5)
+    trace = np.stack([ar1(rng, 6000, 0.85, rate, 0.2) for rate in (0.0, 0.02)], axis=1)
+    sigma = innovation_sigma(trace, np.ones(trace.shape, bool), np.full(2, 0.85), shot_noise=False)
+    np.testing.assert_allclose(sigma, 0.2, rtol=0.04)

@@ -1,0 +1,339 @@
+"""The interlock says yes only when everything allows it, and says why not in numbers."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safety_rig import LIVE_BOUND_NS, MS, Rig, S, limits
+
+from rt_engine.interfaces.devices import PulseCommand, PulseToken, issue_pulse_token
+from rt_engine.interfaces.errors import ConfigError, SafetyError
+from rt_engine.interfaces.messages import Mode, Outcome
+from rt_engine.safety.interlock import InterlockState, Precondition
+from rt_engine.safety.limits import bounds_of, tighten
+from rt_engine.safety.wal import RecordKind
+from rt_engine.safety.watchdog import live_silence_ns
+
+
+def test_a_good_request_is_logged_fired_and_reported():
+    rig = Rig().armed()
+    decision = rig.interlock.request(rig.request(targets_yx_px=((50.0, 50.0), (90.0, 10.0))))
+    assert (decision.outcome, decision.reason) == (Outcome.DELIVERED, None)
+    assert decision.t_command_ns == rig.clock.now_ns()
+    assert (decision.pulses, decision.width_us, decision.power_uw) == (1, 5000, (8000, 8000))
+    assert decision.energy_nj == (40_000, 40_000)
+    kinds = [(kind, fields.get("decision_id")) for kind, fields in rig.log.records]
+    assert kinds[-2:] == [(RecordKind.INTENT, decision.decision_id), (RecordKind.DONE, decision.decision_id)]
+    assert rig.log.records[-1][1]["outcome"] == "delivered"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"power_mw": 20.5}, "power_mw 20.5 is beyond its limit 20"),
+        ({"width_ms": 10.5}, "width_ms 10.5 is beyond its limit 10"),
+        ({"pulses": 2, "period_ms": 50.0}, "gap_ms 45 is beyond its limit 100"),
+        ({"pulses": 200, "period_ms": 110.0, "width_ms": 9.9, "power_mw": 1.0}, "duty "),
+        ({"power_mw": math.nan}, "power_mw nan is not a finite number"),
+        ({"width_ms": math.inf}, "width_ms inf is not a finite number"),
+        ({"power_mw": -8.0}, "must be positive"),
+        ({"pulses": 0}, "pulses 0 is not"),
+        ({"pulses": 2}, "period_ms 0 is shorter than width_ms 5"),
+        ({"targets_yx_px": ()}, "0 targets"),
+        ({"targets_yx_px": ((math.nan, 1.0),)}, "target position"),
+        ({"targets_yx_px": ((1e9, 1.0),)}, "target position"),
+        ({"output": "laser"}, "no output 'laser'"),
+    ],
+)
+def test_a_refusal_names_quantity_value_and_limit(changes, reason):
+    rig = Rig().armed()
+    decision = rig.interlock.request(rig.request(**changes))
+    assert decision.outcome is Outcome.REFUSED
+    assert reason in decision.reason
+    assert rig.n_fired == 0
+    assert rig.interlock.state is InterlockState.ARMED
+
+
+def test_a_target_in_an_exclusion_zone_is_refused():
+    rig = Rig(exclusion_zones=({"y_px": 50.0, "x_px": 60.0, "radius_px": 10.0},)).armed()
+    assert "exclusion_zone" in rig.interlock.request(rig.request()).reason
+    assert rig.interlock.request(rig.request(targets_yx_px=((50.0, 49.0),))).outcome is Outcome.DELIVERED
+
+
+def test_a_late_decision_is_dropped_with_the_uncertainty_counted_against_it():
+    rig = Rig().armed()
+    now_ns = rig.clock.now_ns()
+    assert rig.interlock.request(rig.request(t_scan_ns=now_ns - 51 * MS)).outcome is Outcome.LATE
+    late = rig.interlock.request(rig.request(t_scan_ns=now_ns - 40 * MS, t_scan_uncertainty_ns=11 * MS))
+    assert late.outcome is Outcome.LATE
+    assert late.reason == "decision_age_ms 51 is beyond its limit 50"
+    assert rig.interlock.request(rig.request(t_scan_ns=now_ns - 50 * MS)).outcome is Outcome.DELIVERED
+
+
+def test_what_became_late_while_it_was_logged_is_charged_and_not_fired():
+    rig = Rig().armed()
+    rig.intent_delay_ns = 60 * MS
+    assert rig.interlock.request(rig.request()).outcome is Outcome.LATE
+    assert rig.n_fired == 0
+    assert rig.ledger.used(rig.clock.now_ns())["led"]["pulses"] == 1
+
+
+def test_the_gap_counts_from_when_a_slow_driver_was_really_called():
+    rig = Rig().armed()
+    rig.outputs["led"].delay_ns = 300 * MS
+    assert rig.interlock.request(rig.request()).outcome is Outcome.DELIVERED
+    rig.clock.step(104 * MS)
+    assert "gap_ms 99 is beyond its limit 100" in rig.interlock.request(rig.request()).reason
+    rig.clock.step(1 * MS)
+    assert rig.interlock.request(rig.request()).outcome is Outcome.DELIVERED
+
+
+@pytest.mark.parametrize("field", ["t_scan_ns", "t_decided_ns"])
+def test_a_time_from_the_future_trips(field):
+    rig = Rig().armed()
+    decision = rig.interlock.request(rig.request(**{field: rig.clock.now_ns() + 1}))
+    assert decision.outcome is Outcome.REFUSED
+    assert "is negative" in decision.reason
+    assert rig.interlock.state is InterlockState.TRIPPED
+
+
+def test_withheld_triggers_are_judged_alike_but_neither_charged_nor_fired():
+    rig = Rig().armed()
+    assert rig.interlock.request(rig.request(withheld=True)).outcome is Outcome.WITHHELD
+    assert rig.interlock.request(rig.request(withheld=True, power_mw=30.0)).outcome is Outcome.REFUSED
+    late = rig.request(withheld=True, t_scan_ns=rig.clock.now_ns() - S)
+    assert rig.interlock.request(late).outcome is Outcome.LATE
+    assert rig.ledger.used(rig.clock.now_ns())["led"]["pulses"] == 0
+    assert rig.n_fired == 0
+
+
+def test_suppressed_triggers_are_only_reported():
+    rig = Rig()
+    decision = rig.interlock.request(rig.request(suppressed="refractory"))
+    assert (decision.outcome, decision.reason) == (Outcome.SUPPRESSED, "refractory")
+
+
+def test_a_dry_run_decides_and_charges_alike_and_touches_no_output():
+    rig, dry = Rig().armed(), Rig(virtual=False, dry_run=True)
+    dry.outputs["led"].failing = True
+    dry.armed()
+    for _ in range(3):
+        for one in (rig, dry):
+            one.beat()
+        real, other = rig.interlock.request(rig.request()), dry.interlock.request(dry.request())
+        assert other.outcome is (Outcome.DRY_RUN if real.outcome is Outcome.DELIVERED else real.outcome)
+        assert (real.reason, real.energy_nj) == (other.reason, other.energy_nj)
+        rig.clock.step(60 * MS)
+        dry.clock.step(60 * MS)
+    assert dry.n_fired == 0
+    assert not dry.outputs["led"].armed
+    assert rig.ledger.used(0) == dry.ledger.used(0)
+
+
+def test_silence_of_a_live_engine_trips_and_a_paused_one_only_inhibits():
+    rig = Rig().armed()
+    rig.clock.step(LIVE_BOUND_NS)
+    assert rig.interlock.check(rig.clock.now_ns()) is InterlockState.ARMED
+    rig.beat(Mode.PAUSED)
+    rig.clock.step(5 * S)
+    assert rig.interlock.check(rig.clock.now_ns()) is InterlockState.ARMED
+    decision = rig.interlock.request(rig.request())
+    assert (decision.outcome, decision.reason) == (Outcome.REFUSED, "engine is paused, not live")
+    rig.beat()
+    assert rig.interlock.request(rig.request()).outcome is Outcome.DELIVERED
+    rig.clock.step(LIVE_BOUND_NS + 1)
+    assert rig.interlock.check(rig.clock.now_ns()) is InterlockState.TRIPPED
+    assert rig.interlock.trips[-1].signal == "engine_heartbeat"
+
+
+def test_silence_of_a_paused_engine_trips_beyond_the_idle_bound():
+    rig = Rig().armed()
+    rig.beat(Mode.PAUSED)
+    rig.clock.step(10 * S + 1)
+    assert rig.interlock.check(rig.clock.now_ns()) is InterlockState.TRIPPED
+
+
+def test_the_bound_of_silence_grows_with_the_frame_period():
+    assert live_silence_ns(33 * MS) == 1 * S
+    assert live_silence_ns(10 * S) == 100 * S
+
+
+def test_a_clock_that_goes_backwards_trips():
+    rig = Rig().armed()
+    rig.interlock.check(rig.clock.now_ns())
+    rig.clock.offset_ns -= 1
+    assert rig.interlock.check(rig.clock.now_ns()) is InterlockState.TRIPPED
+
+
+def test_trips_latch_until_a_person_says_why():
+    rig = Rig().armed()
+    rig.interlock.trip("operator", "stop", "", "stop button")
+    assert not rig.outputs["led"].armed
+    with pytest.raises(SafetyError, match="stop button"):
+        rig.interlock.arm()
+    for reason in ("", "   "):
+        with pytest.raises(SafetyError, match="reason"):
+            rig.interlock.reset(reason)
+    rig.interlock.reset("animal checked")
+    assert rig.interlock.state is InterlockState.DISARMED
+    with pytest.raises(SafetyError, match="operator, engine_heartbeat missing"):
+        rig.interlock.arm()
+    assert rig.log.records[-1] == (
+        RecordKind.STATE,
+        {"state": "reset", "reason": "animal checked", "t_ns": rig.clock.now_ns()},
+    )
+
+
+def test_a_storm_of_equal_trips_is_counted_and_logged_once():
+    rig = Rig().armed()
+    for _ in range(1000):
+        rig.interlock.trip("hardware", "stop", "", "stop line")
+    assert rig.interlock.n_trips == 1000
+    assert len(rig.interlock.trips) == 1
+    assert sum(kind is RecordKind.TRIP for kind, _ in rig.log.records) == 1
+
+
+def test_a_restarted_service_comes_up_tripped():
+    rig = Rig(restarted=True)
+    assert rig.interlock.state is InterlockState.TRIPPED
+    with pytest.raises(SafetyError, match="restarted"):
+        rig.interlock.arm(automatic=True)
+
+
+def test_a_real_output_is_never_armed_automatically():
+    rig = Rig(virtual=False).armed()
+    rig.interlock.disarm("pause")
+    with pytest.raises(SafetyError, match="never armed automatically"):
+        rig.interlock.arm(automatic=True)
+    virtual = Rig().armed()
+    virtual.interlock.disarm("pause")
+    virtual.interlock.arm(automatic=True)
+    assert virtual.interlock.state is InterlockState.ARMED
+
+
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [
+        (Precondition.RECORDING_LIVE, InterlockState.TRIPPED),
+        (Precondition.CALIBRATION_MATCHES, InterlockState.DISARMED),
+        (Precondition.OPERATOR, InterlockState.DISARMED),
+    ],
+)
+def test_losing_a_precondition_ends_light(name, state):
+    rig = Rig().armed()
+    rig.interlock.set_precondition(name, False)
+    assert rig.interlock.state is state
+    assert not rig.outputs["led"].armed
+    with pytest.raises(SafetyError):
+        rig.interlock.set_precondition(Precondition.OUTPUTS_TESTED, True)
+
+
+def test_an_output_that_fails_trips_and_needs_a_new_self_test():
+    rig = Rig().armed()
+    rig.outputs["led"].failing = True
+    assert rig.interlock.request(rig.request()).outcome is Outcome.FAILED
+    assert rig.interlock.state is InterlockState.TRIPPED
+    assert not rig.interlock.preconditions()["outputs_tested"]
+    assert rig.log.records[-1][1]["outcome"] == "failed"
+
+
+def test_all_outputs_go_dark_also_when_one_of_them_raises_what_nobody_expects():
+    rig = Rig(outputs=("laser", "led")).armed()
+    rig.outputs["led"].fire = lambda command: 1 // 0
+    rig.outputs["led"].safe_state = lambda: 1 // 0
+    with pytest.raises(ZeroDivisionError):
+        rig.interlock.request(rig.request())
+    assert rig.interlock.state is InterlockState.TRIPPED
+    assert not rig.outputs["laser"].armed
+
+
+def test_a_pulse_that_cannot_be_logged_is_not_fired():
+    rig = Rig().armed()
+    rig.log.full = True
+    decision = rig.interlock.request(rig.request())
+    assert decision.outcome is Outcome.REFUSED
+    assert "no space left" in decision.reason
+    assert rig.interlock.state is InterlockState.TRIPPED
+    assert rig.n_fired == 0
+
+
+def test_a_protocol_may_only_tighten():
+    rig = Rig().armed()
+    rig.interlock.set_protocol_limits({"led": {"max_power_mw": 5.0}})
+    assert rig.interlock.state is InterlockState.DISARMED
+    rig.armed()
+    assert "power_mw 8 is beyond its limit 5" in rig.interlock.request(rig.request()).reason
+    for key, value in (("max_power_mw", 21.0), ("min_gap_ms", 99.0), ("energy_window_s", 59.0), ("duty_window_s", 9.0)):
+        with pytest.raises(ConfigError, match=f"limits.led.{key}"):
+            rig.interlock.set_protocol_limits({"led": {key: value}})
+    with pytest.raises(ConfigError, match="max_powr_mw"):
+        rig.interlock.set_protocol_limits({"led": {"max_powr_mw": 1.0}})
+    with pytest.raises(SafetyError, match="laser"):
+        rig.interlock.set_protocol_limits({"laser": {}})
+
+
+def test_protocol_zones_add_to_those_of_the_rig():
+    zone = {"y_px": 1.0, "x_px": 1.0, "radius_px": 1.0}
+    both = tighten("led", limits(exclusion_zones=(zone,)), {"exclusion_zones": [{**zone, "y_px": 9.0}]})
+    assert [one.y_px for one in both.exclusion_zones] == [1.0, 9.0]
+
+
+def test_limits_become_integers_rounded_towards_less_light():
+    bounds = bounds_of(limits(max_power_mw=8.1, max_width_ms=0.0015, max_rate_hz=2.9, min_gap_ms=0.0000015))
+    assert (bounds.max_power_uw, bounds.max_width_us, bounds.max_rate_n, bounds.min_gap_ns) == (8100, 1, 2, 2)
+    assert bounds_of(limits(max_rate_hz=0.3)).rate_window_ns == 3_333_333_334
+
+
+def test_nobody_but_the_interlock_makes_a_command():
+    with pytest.raises(PermissionError):
+        issue_pulse_token()
+    fields = {"decision_id": "x", "output": "led", "pulses": 1, "width_us": 1, "period_us": 0}
+    for token in (PulseToken(), None):
+        with pytest.raises(PermissionError):
+            PulseCommand(token, power_uw=(1,), targets_yx_px=((0.0, 0.0),), **fields)
+
+
+def test_a_token_taken_by_another_module_stops_the_interlock_at_import():
+    code = "from rt_engine.interfaces.devices import issue_pulse_token as t\nt()\nimport rt_engine.safety.interlock\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=dict(os.environ)
+    )
+    assert done.returncode == 1
+    assert "PermissionError" in done.stderr
+
+
+def test_no_other_module_names_the_token_or_makes_a_command():
+    root = Path(__file__).parents[3]
+    allowed = {root / "rt_engine/interfaces/devices.py", root / "rt_engine/safety/interlock.py"}
+    for package in ("rt_engine", "drivers", "gui", "protocols"):
+        for path in (root / package).rglob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            if path not in allowed:
+                assert "issue_pulse_token" not in text, path
+                assert "PulseCommand(" not in text, path
+                assert "_ISSUED" not in text, path
+
+
+def test_the_snapshot_has_what_a_state_message_needs():
+    rig = Rig().armed()
+    rig.interlock.request(rig.request())
+    snapshot = rig.interlock.snapshot()
+    assert snapshot["interlock"] == "armed"
+    assert snapshot["counts"] == {"delivered": 1}
+    assert snapshot["dose"]["led"]["total_energy_mj"] == pytest.approx(0.04)
+    assert snapshot["limits"]["led"]["max_power_mw"] == 20.0
+    assert all(snapshot["preconditions"].values())
+
+
+def test_maintenance_that_fails_trips():
+    rig = Rig().armed()
+    rig.interlock.maintain()
+    assert rig.interlock.state is InterlockState.ARMED
+    rig.log.full = True
+    rig.interlock.maintain()
+    assert rig.interlock.state is InterlockState.TRIPPED
