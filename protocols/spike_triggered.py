@@ -115,10 +115,11 @@ class SpikeTriggered:
         return found
 
     def _trigger(self, row: int, t_ns: int) -> tuple[int, ...]:
-        """Cells of the coincidence that this event completes; empty if it completes none."""
+        """Cells of the coincidence that this event completes, itself among them; empty if it completes none."""
         k = self.config.coincidence.k
         times = self._t_event_ns
-        times[row] = max(int(times[row]), t_ns)
+        t_ns = max(int(times[row]), t_ns)
+        times[row] = t_ns
         if k == 1:
             return (self._cells[row],)
         window_ns = round(self.config.coincidence.window_ms * NS_PER_MS)
@@ -128,8 +129,7 @@ class SpikeTriggered:
             if times[near[first + k - 1]] - times[near[first]] > window_ns:
                 continue
             group = near[(times[near] >= times[near[first]]) & (times[near] <= times[near[first]] + window_ns)]
-            if row in group:
-                return tuple(self._cells[i] for i in group)
+            return tuple(self._cells[i] for i in group)
         return ()
 
     def _request(

@@ -138,7 +138,7 @@ def start_run(
     folder: Path, rig: dict[str, Any], *arguments: str | Path, name: str, file_size_limit: int | None
 ) -> RunningRig:
     """See `Start`."""
-    path, session, log = write_rig(folder, rig), folder / name, folder / f"{name}.log"
+    path, session, log = write_rig(folder, rig, f"{name}.yaml"), folder / name, folder / f"{name}.log"
     with log.open("w", encoding="utf-8") as stream:
         line = command("run", path, "--output", session, *arguments)
         if file_size_limit is not None:

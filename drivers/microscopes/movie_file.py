@@ -173,19 +173,22 @@ def _open_npy(path: Path, frame_rate_hz: float | None, channel: int) -> Movie:
 
 
 def _open_tiff(path: Path, frame_rate_hz: float | None, channel: int) -> Movie:
-    with _quiet_tifffile():
+    with _quiet_tifffile() as remarks:
         try:
             tiff = tifffile.TiffFile(path)
         except _READ_ERRORS as error:
             raise MovieError(f"cannot be read as TIFF: {error}", _TORN_REMEDY, file=str(path)) from error
         try:
-            return _movie_of_tiff(path, tiff, frame_rate_hz, channel)
+            movie = _movie_of_tiff(path, tiff, frame_rate_hz, channel)
+            if any("invalid page offset" in remark for remark in remarks):
+                raise MovieError(f"ends after {movie.n_frames} of its frames", _TORN_REMEDY, file=str(path))
         except MovieError:
             tiff.close()
             raise
         except _READ_ERRORS as error:
             tiff.close()
             raise MovieError(f"cannot be read as TIFF: {error}", _TORN_REMEDY, file=str(path)) from error
+        return movie
 
 
 def _movie_of_tiff(path: Path, tiff: tifffile.TiffFile, frame_rate_hz: float | None, channel: int) -> Movie:
@@ -202,9 +205,9 @@ def _movie_of_tiff(path: Path, tiff: tifffile.TiffFile, frame_rate_hz: float | N
     lines, pixels = series.shape[-2:]
     _require_whole(path, series)
     if series.dataoffset is not None:
-        stack = np.memmap(
-            path, series.dtype.newbyteorder(tiff.byteorder), "r", series.dataoffset, (series.size // (lines * pixels), lines, pixels)
-        )  # fmt: skip
+        stored = series.dtype.newbyteorder(tiff.byteorder)
+        shape = (series.size // (lines * pixels), lines, pixels)
+        stack = np.memmap(path, stored, "r", series.dataoffset, shape)
 
         def read_raw(index: int) -> NDArray[Any]:
             frame: NDArray[Any] = stack[order[index]]
@@ -213,7 +216,11 @@ def _movie_of_tiff(path: Path, tiff: tifffile.TiffFile, frame_rate_hz: float | N
     else:
         available = [i for i in order if series[i] is not None]
         if not available:
-            raise MovieError(f"the images of channel {channel} are in a file that is not here", "put it beside this one", file=str(path))
+            raise MovieError(
+                f"the images of channel {channel} are in a file that is not here",
+                "put it beside this one",
+                file=str(path),
+            )
         order = np.asarray(available)
 
         def read_raw(index: int) -> NDArray[Any]:
@@ -279,12 +286,17 @@ def _nothing() -> None:
 
 
 @contextmanager
-def _quiet_tifffile() -> Iterator[None]:
-    """Keep tifffile's remarks about tags off the terminal; what matters is raised as MovieError."""
+def _quiet_tifffile() -> Iterator[list[str]]:
+    """Keep tifffile's remarks off the terminal and collect them; what matters is raised as MovieError."""
+    remarks: list[str] = []
+
+    def collect(record: logging.LogRecord) -> bool:
+        remarks.append(record.getMessage())
+        return False
+
     logger = logging.getLogger("tifffile")
-    before = logger.disabled
-    logger.disabled = True
+    logger.addFilter(collect)
     try:
-        yield
+        yield remarks
     finally:
-        logger.disabled = before
+        logger.removeFilter(collect)

@@ -10,7 +10,16 @@ from xml.etree import ElementTree
 import tifffile
 
 _TIME_UNIT_S = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "min": 60.0}
-_LENGTH_UNIT_UM = {"µm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "micron": 1.0, "microns": 1.0, "\\u00B5m": 1.0}
+_LENGTH_UNIT_UM = {
+    "µm": 1.0,
+    "um": 1.0,
+    "nm": 1e-3,
+    "mm": 1e3,
+    "cm": 1e4,
+    "micron": 1.0,
+    "microns": 1.0,
+    "\\u00B5m": 1.0,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +51,8 @@ def read_tiff_metadata(tiff: tifffile.TiffFile) -> TiffMetadata:
     return TiffMetadata(_rate_of(_json(description)))
 
 
-def _text(page: tifffile.TiffPage, tag: str) -> str:
-    found = page.tags.get(tag)
+def _text(page: tifffile.TiffPage | tifffile.TiffFrame, tag: str) -> str:
+    found = page.tags.get(tag) if isinstance(page, tifffile.TiffPage) else None
     return found.value if found is not None and isinstance(found.value, str) else ""
 
 
@@ -95,7 +104,9 @@ def _ome(description: str) -> TiffMetadata:
     step = _positive(pixels.get("TimeIncrement"))
     interval_s = step * _TIME_UNIT_S.get(pixels.get("TimeIncrementUnit", "s"), 1.0) if step else None
     if interval_s is None:
-        stamps = {int(plane.get("TheT", "0")): _positive(plane.get("DeltaT")) or 0.0 for plane in pixels.iter("{*}Plane")}
+        stamps = {
+            int(plane.get("TheT", "0")): _positive(plane.get("DeltaT")) or 0.0 for plane in pixels.iter("{*}Plane")
+        }
         last = max(stamps, default=0)
         interval_s = (stamps[last] - stamps.get(0, 0.0)) / last if last else None
     bits = _positive(pixels.get("SignificantBits"))

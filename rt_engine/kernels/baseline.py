@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit, types
 from numpy.typing import NDArray
 
+from rt_engine.kernels.compile_options import NO_ALLOCATION
 from rt_engine.kernels.sample_codes import CENSORED, EXPECTED_MISSING, GOOD, MISSING
 
 
@@ -34,9 +35,7 @@ _I8 = types.Array(types.int64, 1, "C")
 _PARAMETERS = types.NamedUniTuple(_F8, 6, BaselineParameters)
 
 
-@njit(
-    types.void(_F4, _F4, _U1, _U1, _PARAMETERS, _F8, _F4, _F4, _U1), nogil=True, cache=True, error_model="numpy"
-)
+@njit(types.void(_F4, _F4, _U1, _U1, _PARAMETERS, _F8, _F4, _F4, _U1), **NO_ALLOCATION)
 def normalise(f_roi, f_np, valid, censored, parameters, quantile_counts, f0_out, dff_out, code_out):
     """DF/F of all cells against the baseline of the frames before.
 
@@ -76,7 +75,7 @@ def normalise(f_roi, f_np, valid, censored, parameters, quantile_counts, f0_out,
             code_out[n] = EXPECTED_MISSING if valid[n] == EXPECTED_MISSING else MISSING
 
 
-@njit(types.void(_F4, _F4, _U1, _I8, _PARAMETERS, _F8), nogil=True, cache=True, error_model="numpy")
+@njit(types.void(_F4, _F4, _U1, _I8, _PARAMETERS, _F8), **NO_ALLOCATION)
 def track_quantile(dff, f0, code, hold_off, parameters, quantile_counts):
     """Move the running quantile of all cells by one sample, except where a cell is active.
 

@@ -9,12 +9,13 @@ from numba import from_dtype, njit, types
 from numpy.typing import NDArray
 
 from rt_engine.interfaces.events import EVENT_DTYPE, EventFlag
+from rt_engine.kernels.compile_options import NO_ALLOCATION
 from rt_engine.kernels.matched_filter import RING_TYPE as _RING
 from rt_engine.kernels.sample_codes import CENSORED, GOOD
 
 SMALLEST_ENERGY = 0.5  # share of the template that lost samples must leave
 SMALLEST_ENERGY_OPEN = 0.2  # the same while the window is still short after an event
-ONSET_SHARE = np.float32(0.6)  # of the largest step up, from which a frame may be the one of the spike
+ONSET_SHARE = np.float32(0.3)  # of the largest step up, from which a frame may be the one of the spike
 LARGEST_UNEXPLAINED = 0.1  # share of unannounced losses in the window above which a cell is muted
 
 
@@ -61,9 +62,7 @@ _EVENTS = types.Array(from_dtype(EVENT_DTYPE), 1, "C")
 EVENT_CENSORED = np.uint32(EventFlag.CENSORED.value)
 
 
-@njit(
-    types.void(types.int64, _F4, _F4, _F4, _U1, _RING, _PARAMETERS, _F4), nogil=True, cache=True, error_model="numpy"
-)
+@njit(types.void(types.int64, _F4, _F4, _F4, _U1, _RING, _PARAMETERS, _F4), **NO_ALLOCATION)
 def standardise(n_before, energy, mean_before, f0, code, ring, parameters, z):
     """Divide the filter's output by the noise of the window; NaN where there may be no decision.
 
@@ -99,7 +98,7 @@ def standardise(n_before, energy, mean_before, f0, code, ring, parameters, z):
         z[n] /= sigma * np.sqrt(brightness)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(**NO_ALLOCATION)
 def _onset(n, row, hold, gamma, samples, codes):
     """How many frames ago the spike was, and whether a sample since is a lower bound.
 
@@ -121,7 +120,7 @@ def _onset(n, row, hold, gamma, samples, codes):
     return 0, censored
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(**NO_ALLOCATION)
 def _evidence(z, gain):
     """Likelihood ratio of one, two or three spikes against none, given z; burst sizes 0.6, 0.25, 0.15."""
     x = gain * z
@@ -137,9 +136,7 @@ def _evidence(z, gain):
     types.int64(
         types.int64, types.int64, types.int64, types.uint32, _F4, _F4, _RING, _PARAMETERS, _STATE, _F4, _EVENTS
     ),
-    nogil=True,
-    cache=True,
-    error_model="numpy",
+    **NO_ALLOCATION,
 )
 def decide(frame, row, hold, flags, z, energy, ring, parameters, state, probability_out, events_out):
     """Events and spike probabilities of a frame.

@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit, types
 from numpy.typing import NDArray
 
+from rt_engine.kernels.compile_options import NO_ALLOCATION
 from rt_engine.kernels.sample_codes import CENSORED, EXPECTED_MISSING, GOOD, MISSING
 
 
@@ -45,7 +46,7 @@ _I4 = types.Array(types.int32, 1, "C")
 RING_TYPE = types.NamedTuple((_F4_MATRIX, types.Array(types.uint8, 2, "C"), _I4, _I4, _I4), SampleRing)
 
 
-@njit(types.void(_F4, _U1, types.int64, RING_TYPE), nogil=True, cache=True, error_model="numpy")
+@njit(types.void(_F4, _U1, types.int64, RING_TYPE), **NO_ALLOCATION)
 def push_samples(dff, code, row, ring):
     """Replace the oldest sample of every cell, which stands in `row`, by the newest.
 
@@ -70,7 +71,7 @@ def push_samples(dff, code, row, ring):
         age[n] = min(age[n] + 1, n_taps)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(**NO_ALLOCATION)
 def _filter_incomplete(n, row, n_before, gamma, taps, samples, codes, age):
     """Z, share of the template's energy that is left, and mean before the event, from the samples that are there.
 
@@ -114,12 +115,7 @@ def _filter_incomplete(n, row, n_before, gamma, taps, samples, codes, age):
     return z * np.sqrt(full / energy), energy / full, mean / n_mean if n_mean > 0.0 else 0.0
 
 
-@njit(
-    types.void(types.int64, types.int64, _F4_MATRIX, _F4, RING_TYPE, _F4, _F4, _F4),
-    nogil=True,
-    cache=True,
-    error_model="numpy",
-)
+@njit(types.void(types.int64, types.int64, _F4_MATRIX, _F4, RING_TYPE, _F4, _F4, _F4), **NO_ALLOCATION)
 def apply_filter(row, n_before, taps, gamma, ring, z_out, energy_out, mean_before_out):
     """Matched filter of all cells over their rings.
 

@@ -6,7 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit, types
+from numba.core.typing.templates import Signature
 from numpy.typing import NDArray
+
+from rt_engine.kernels.compile_options import NO_ALLOCATION
 
 N_POOLS = 16
 _SMALLEST_DECAY = 1e-30  # below it, the past of a pool is forgotten; also keeps denormal numbers out
@@ -78,13 +81,13 @@ _STATE = types.NamedTuple(
 )
 
 
-def _signature(trace: types.Type) -> types.Type:
+def _signature(trace: types.Type) -> Signature:
     samples = types.Array(trace, 1, "C")
     flags = types.Array(types.uint8, 1, "C")
     return types.void(samples, flags, types.int64, types.int64, _PARAMETERS, _STATE, samples, samples)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(**NO_ALLOCATION)
 def _add_sample(y, n, gamma, penalty, s_min, pool_value, pool_weight, pool_decay, pool_length, newest, kept, frozen):
     """Push a pool of one sample, merge backwards while a jump is below `s_min`; True on a floor hit."""
     n_pools = pool_value.shape[0]
@@ -122,13 +125,13 @@ def _add_sample(y, n, gamma, penalty, s_min, pool_value, pool_weight, pool_decay
     return floor_hit
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(**NO_ALLOCATION)
 def _calcium_at_start(fit, smallest):
     """Calcium that a pool starts with: its least-squares fit, or nothing where that is below the bound."""
     return fit if fit >= smallest else 0.0
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@njit(**NO_ALLOCATION)
 def _estimate(hold, n, gamma, penalty, s_min, pool_value, pool_weight, pool_decay, pool_length, newest, kept, frozen):
     """Calcium now, and the jump that stands `hold` frames ago, of the best fit to all samples so far.
 
@@ -176,7 +179,7 @@ def _estimate(hold, n, gamma, penalty, s_min, pool_value, pool_weight, pool_deca
     return calcium, max(start - max(before, 0.0), 0.0)
 
 
-@njit([_signature(types.float32), _signature(types.float64)], nogil=True, cache=True, error_model="numpy")
+@njit([_signature(types.float32), _signature(types.float64)], **NO_ALLOCATION)
 def oasis_step(y, usable, n_gap, hold, parameters, state, calcium_out, jump_out):
     """Advance the deconvolution of all cells by one frame.
 

@@ -33,10 +33,10 @@ def bin_and_centre(frame, bin_px, binned_out):
     """
     n_rows = frame.shape[0] // bin_px
     n_columns = frame.shape[1] // bin_px
-    total = 0
+    total = np.int64(0)
     for row in range(n_rows):
         out = binned_out[row]
-        row_sum = np.int32(0)
+        row_sum = np.int64(0)
         if bin_px == 2:
             upper = frame[2 * row]
             lower = frame[2 * row + 1]
@@ -85,7 +85,7 @@ def correlate_spectrum(spectrum, template_spectrum, energy_weight):
     float
         Sum of ``energy_weight * |spectrum|^2``: energy of the band-passed frame (Parseval).
     """
-    energy = 0.0
+    energy = np.float64(0.0)
     for ky in range(spectrum.shape[0]):
         row = spectrum[ky]
         reference = template_spectrum[ky]

@@ -61,14 +61,14 @@ def first_template(
         All frames are black or alike.
     """
     frames = _spread_frames(open_frames, n_frames, progress)
-    mean = np.mean(frames, axis=0, dtype=np.float32)
+    mean: NDArray[np.float32] = np.asarray(np.mean(frames, axis=0, dtype=np.float32))
     if float(np.ptp(mean)) <= 0.0:
         raise CalibrationError(
             f"every pixel has the value {mean.flat[0]:g}: the frames are black or blank",
             "check shutter, laser power and detector, then record the baseline again",
         )
     middle = frames[len(frames) // 2 : len(frames) // 2 + max(1, len(frames) // 20)]
-    template = np.mean(middle, axis=0, dtype=np.float32)
+    template: NDArray[np.float32] = np.asarray(np.mean(middle, axis=0, dtype=np.float32))
     for _ in range(TEMPLATE_ROUNDS):
         registration = RigidRegistration(template, max_shift_px)
         shifts = np.array([_shift_of(registration, frame) for frame in frames])

@@ -20,7 +20,7 @@ from rt_engine.models.trace_calibration import calibrate_traces
 from rt_engine.pipeline.extraction import SATURATED_ADC, PlaneMasks
 
 MIN_FRAMES = 50
-MAX_BIN_S = 0.3
+MAX_BIN_S = 0.17
 """Frames are binned for the search to the indicator's decay, at most this."""
 MIN_BINS = 100
 """Short recordings are binned less."""

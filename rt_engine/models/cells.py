@@ -178,7 +178,7 @@ def _shape(footprint: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
     outside = float(smooth[~mask].mean()) if not mask.all() else 0.0
     contrast = max(0.0, 1.0 - outside / float(smooth[mask].mean()))
     compact = float(footprint[mask].sum()) / float(footprint.sum())
-    return roundness**2 * contrast * compact
+    return float(roundness**2 * contrast * compact)
 
 
 def _without_duplicates(

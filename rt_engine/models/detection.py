@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_ndtr, ndtr
+from scipy.special import ndtr
 
 FloatArray = NDArray[np.float64]
 
@@ -171,4 +171,4 @@ def expected_detection(
 ) -> FloatArray:
     """Probability that an isolated spike reaches the threshold, Q(kappa - gain A / sigma)."""
     above = np.asarray(gain, np.float64) * amplitude_over_sigma - threshold
-    return np.exp(log_ndtr(above))
+    return np.asarray(ndtr(above))

@@ -163,6 +163,9 @@ def connected_footprint(image: NDArray[np.float32], seed: tuple[int, int]) -> ND
 
 def _similarity(one: Candidate, other: Candidate) -> float:
     """Cosine of two footprints in the field."""
+    reach = max(one.footprint.shape)
+    if abs(one.y_px - other.y_px) > reach or abs(one.x_px - other.x_px) > reach:
+        return 0.0
     first = np.maximum(one.corner, other.corner)
     end = np.minimum(
         np.add(one.corner, one.footprint.shape), np.add(other.corner, other.footprint.shape)

@@ -58,4 +58,5 @@ def _ring(footprint: NDArray[np.uint32], cells: NDArray[np.bool_]) -> NDArray[np
         if ring.sum() >= MIN_RING_PIXELS:
             break
     rows, columns = np.nonzero(ring)
-    return ((rows + y0) * pixels_per_line + columns + x0).astype(np.uint32)
+    flat: NDArray[np.uint32] = ((rows + y0) * pixels_per_line + columns + x0).astype(np.uint32)
+    return flat

@@ -105,7 +105,9 @@ def _spectral_sigma(x: FloatArray) -> float:
     return float(np.sqrt(density[frequency > 0.25].mean() / 2))
 
 
-def lower_half_scale(x: FloatArray, quiet: NDArray[np.bool_], skewness: FloatArray | float = 0.0) -> FloatArray:
+def lower_half_scale(
+    x: FloatArray | NDArray[np.float32], quiet: NDArray[np.bool_], skewness: FloatArray | float = 0.0
+) -> FloatArray:
     """Standard deviation about 0 of each column from its negative values, which activity does not reach.
 
     Parameters
@@ -137,7 +139,7 @@ def lower_half_scale(x: FloatArray, quiet: NDArray[np.bool_], skewness: FloatArr
 
 
 def innovation_sigma(
-    dff: FloatArray, quiet: NDArray[np.bool_], gamma: FloatArray, *, shot_noise: bool = True
+    dff: FloatArray | NDArray[np.float32], quiet: NDArray[np.bool_], gamma: FloatArray, *, shot_noise: bool = True
 ) -> FloatArray:
     """Noise of each trace from x_t - gamma x_{t-1}, in which calcium that decays is gone.
 

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 N_LEVELS = 40
+MIN_RISE = 0.1
+"""The variance must rise over the field by this part of its median, else there is nothing to extrapolate."""
 MAX_PART_OF_DARK = 0.9
 """The offset never exceeds this part of the way from 0 to the darkest signal that has to stay positive."""
 
@@ -49,7 +51,7 @@ def photon_transfer(mean: NDArray[np.float32], variance: NDArray[np.float32], da
     -----
     Var = G (mean - offset) + read noise^2; the read noise, which cannot be told from the offset here, moves the
     estimate down by read noise^2 / G. Levels of equal pixel number, medians within each, weights ~ 1 / variance^2.
-    Without a usable fit (slope not positive) the offset is the smaller of 0 and the bound.
+    Without a usable fit (the variance does not rise with the mean) the offset is the smaller of 0 and the bound.
     """
     order = np.argsort(mean, axis=None)
     levels = [part for part in np.array_split(order, N_LEVELS) if len(part)]
@@ -60,7 +62,7 @@ def photon_transfer(mean: NDArray[np.float32], variance: NDArray[np.float32], da
     if usable.sum() < 3 or np.ptp(x[usable]) <= 0.0:
         return PhotonTransfer(0.0, min(0.0, bound), False)
     slope, intercept = np.polyfit(x[usable], y[usable], 1, w=1.0 / y[usable])
-    if slope <= 0.0:
+    if slope * np.ptp(x[usable]) < MIN_RISE * np.median(y[usable]):
         return PhotonTransfer(0.0, min(0.0, bound), False)
     offset = -intercept / slope
     return PhotonTransfer(float(slope), float(min(offset, bound)), bool(offset <= bound))

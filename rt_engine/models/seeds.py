@@ -11,6 +11,8 @@ CENTRE_SIGMA = 0.25
 SURROUND_SIGMA = 0.75
 ACTIVE_Z = 3.0
 """A bin counts as active above this."""
+STRONG_SEED = 0.25
+"""Seeds below this part of the best score have no say in the size of cells."""
 _MAD_TO_SD = 0.9539
 """Median of |difference of two standard normal numbers|."""
 _QUARTILE_TO_SD = 0.6745
@@ -98,15 +100,20 @@ def min_score(n_bins: int) -> float:
 
 
 def best_diameter_px(movie: NDArray[np.float32], candidates_px: tuple[float, ...], n_seeds: int = 30) -> float:
-    """The cell size whose filter sees the best seeds, for recordings of unknown magnification."""
-    best, best_score = candidates_px[0], -1.0
-    for diameter_px in candidates_px:
-        score = score_image(z_movie(movie, diameter_px)[0])
-        peaks = score[score == maximum_filter(score, size=max(3, int(diameter_px)))]
-        total = float(np.sort(peaks)[-n_seeds:].sum())
-        if total > best_score:
-            best, best_score = diameter_px, total
-    return best
+    """The cell size that the strongest seeds prefer, for recordings of unknown magnification.
+
+    Every seed, a local maximum of the best score over all sizes, votes for the size that sees it best.
+    """
+    scores = np.stack([score_image(z_movie(movie, diameter_px)[0]) for diameter_px in candidates_px])
+    best = scores.max(axis=0)
+    least = max(min_score(len(movie)), STRONG_SEED * float(best.max()))
+    peak = (best == maximum_filter(best, size=int(candidates_px[-1]))) & (best > least)
+    y, x = np.nonzero(peak)
+    if not len(y):
+        return candidates_px[len(candidates_px) // 2]
+    strongest = np.argsort(-best[y, x])[:n_seeds]
+    votes = np.argmax(scores[:, y[strongest], x[strongest]], axis=0)
+    return candidates_px[int(np.median(votes))]
 
 
 def correlation_image(movie: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -123,20 +130,20 @@ def correlation_image(movie: NDArray[np.float32]) -> NDArray[np.float32]:
     total = np.zeros(movie.shape[1:], np.float32)
     count = np.zeros(movie.shape[1:], np.float32)
     mean = movie.mean(axis=0)
-    variance = np.zeros_like(mean)
+    variance = np.zeros(mean.shape, np.float32)
     for image in movie:
         variance += (image - mean) ** 2
-    sd = np.sqrt(variance / len(movie))
-    sd[sd <= 0.0] = np.inf
+    sd: NDArray[np.float32] = np.sqrt(variance / np.float32(len(movie)))
+    sd[sd <= 0.0] = np.float32(np.inf)
     for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
         here = (slice(0, mean.shape[0] - dy), slice(max(-dx, 0), mean.shape[1] - max(dx, 0)))
         there = (slice(dy, mean.shape[0]), slice(max(dx, 0), mean.shape[1] - max(-dx, 0)))
-        covariance = np.zeros_like(mean[here])
+        covariance = np.zeros(mean[here].shape, np.float32)
         for image in movie:
             covariance += (image[here] - mean[here]) * (image[there] - mean[there])
-        correlation = covariance / (len(movie) * sd[here] * sd[there])
+        correlation = np.asarray(covariance / (len(movie) * sd[here] * sd[there]), np.float32)
         for part in (here, there):
             total[part] += correlation
             count[part] += 1.0
-    out: NDArray[np.float32] = total / np.maximum(count, 1.0)
+    out: NDArray[np.float32] = total / np.maximum(count, np.float32(1.0))
     return out

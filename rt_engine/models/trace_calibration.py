@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rt_engine.interfaces.calibration import Calibration
 from rt_engine.models.detection import event_threshold, expected_detection, frames_before, matched_filter
 from rt_engine.models.indicators import Indicator
 from rt_engine.models.indicators import indicator as find_indicator
@@ -21,56 +19,29 @@ from rt_engine.models.kinetics_fit import (
     fit_decay,
     isolated_events,
 )
-from rt_engine.models.noise import innovation_sigma, lower_half_scale
-from rt_engine.pipeline.traces import TraceStage
+from rt_engine.models.noise import innovation_sigma
+from rt_engine.models.stage_run import (
+    QUIET_DECAYS,
+    RunSettings,
+    StageRun,
+    TraceCalibration,
+    quiet_frames,
+    reaches,
+    run_stage,
+    z_scale,
+)
 
 FloatArray = NDArray[np.float64]
 
+__all__ = ["TraceCalibration", "bounded_neuropil_coefficient", "calibrate_traces"]
+
 N_PASSES = 3
 MASK_Z = 3.0  # what reaches this is taken for activity when noise is measured
-QUIET_DECAYS = 6.0
 MIN_QUIET_FRAMES = 100
 BASELINE_WINDOW_S = 60.0
 LOW_QUANTILE, _LOW_QUANTILE_PHI = 0.25, -0.6744897501960817
-SCALE_SPREAD = 0.03  # how much the excess of noise in the filter's band differs between cells, relative
 DECAY_STEP = 1.03  # decay times are rounded to this ratio, so that cells share filters
 RATE_PRIOR_EVENTS, RATE_PRIOR_S = 0.5, 2.5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class TraceCalibration:
-    """Fields of `Calibration` that come from traces; float32 ndarrays, shape (n_rois,), the taps (n_taps, n_rois)."""
-
-    neuropil_coefficient: NDArray[np.float32]
-    neuropil_median_counts: NDArray[np.float32]
-    f0_counts: NDArray[np.float32]
-    sigma_dff: NDArray[np.float32]
-    tau_rise_s: NDArray[np.float32]
-    tau_s: NDArray[np.float32]
-    amplitude_dff: NDArray[np.float32]
-    rate_hz: NDArray[np.float32]
-    filter_taps: NDArray[np.float32]
-    filter_gain: NDArray[np.float32]
-    threshold: NDArray[np.float32]
-    expected_detection: NDArray[np.float32]
-
-
-class _Settings(NamedTuple):
-    frame_rate_hz: float
-    prior: Indicator
-    hold_frames: int
-    n_before: int
-    false_alarms_per_min: float
-
-
-class _Pass(NamedTuple):
-    """One run of the stage over the recording: arrays of shape (n_frames, n_rois), and the events."""
-
-    dff: NDArray[np.float32]
-    f0: NDArray[np.float32]
-    z: NDArray[np.float32]
-    event_frame: NDArray[np.int64]
-    event_roi: NDArray[np.int64]
 
 
 def calibrate_traces(
@@ -118,7 +89,7 @@ def calibrate_traces(
     thresholds are raised by what the noise scale may be wrong.
     """
     prior = find_indicator(indicator) if isinstance(indicator, str) else indicator
-    settings = _Settings(
+    settings = RunSettings(
         frame_rate_hz, prior, hold_frames, frames_before(prior.tau_s, frame_rate_hz), false_alarms_per_min
     )
     f_roi = np.ascontiguousarray(f_roi, np.float32)
@@ -127,9 +98,9 @@ def calibrate_traces(
     start = _first_guess(f_roi, f_np, good, settings, neuropil_coefficient)
     current = start
     for _ in range(N_PASSES):
-        run = _run_stage(current, f_roi, f_np, good, settings)
+        run = run_stage(current, f_roi, f_np, good, settings)
         current = _learn(current, run, f_roi, f_np, good, settings)
-    run = _run_stage(current, f_roi, f_np, good, settings)
+    run = run_stage(current, f_roi, f_np, good, settings)
     return _finish(current, run, good, settings)
 
 
@@ -164,7 +135,7 @@ def _first_guess(
     f_roi: NDArray[np.float32],
     f_np: NDArray[np.float32],
     good: NDArray[np.bool_],
-    settings: _Settings,
+    settings: RunSettings,
     neuropil_coefficient: float,
 ) -> TraceCalibration:
     """Constants from priors, baseline and noise from quantiles that activity hardly moves."""
@@ -197,7 +168,7 @@ def _first_guess(
     return _with_filters(guess, settings)[0]
 
 
-def _with_filters(current: TraceCalibration, settings: _Settings) -> tuple[TraceCalibration, FloatArray, FloatArray]:
+def _with_filters(current: TraceCalibration, settings: RunSettings) -> tuple[TraceCalibration, FloatArray, FloatArray]:
     """Filters for the present constants, with their lag-1 correlation and sum of cubed taps, shape (n_rois,)."""
     tau = current.tau_s.astype(np.float64)
     prior_tau = settings.prior.tau_s
@@ -218,79 +189,17 @@ def _with_filters(current: TraceCalibration, settings: _Settings) -> tuple[Trace
     return changed, rho, cubes
 
 
-def _stage(current: TraceCalibration, settings: _Settings) -> TraceStage:
-    n_rois = len(current.f0_counts)
-    none, image = np.zeros(n_rois + 1, np.int64), np.zeros((1, 1), np.float32)
-    fields = {name: getattr(current, name) for name in TraceCalibration.__dataclass_fields__}
-    return TraceStage(
-        Calibration(
-            frame_rate_hz=settings.frame_rate_hz,
-            n_lines=1,
-            pixels_per_line=1,
-            um_per_px=float("nan"),
-            indicator=settings.prior.name,
-            hold_frames=settings.hold_frames,
-            n_baseline_frames=0,
-            offset_counts=0.0,
-            adc_max_counts=float("nan"),
-            false_alarms_per_min=settings.false_alarms_per_min,
-            template=image,
-            correlation_image=image,
-            roi_id=np.arange(n_rois, dtype=np.uint32),
-            roi_start=none,
-            roi_pixels=np.zeros(0, np.uint32),
-            neuropil_start=none,
-            neuropil_pixels=np.zeros(0, np.uint32),
-            quality=np.ones(n_rois, np.float32),
-            **fields,
-        )
-    )
-
-
-def _run_stage(
-    current: TraceCalibration,
-    f_roi: NDArray[np.float32],
-    f_np: NDArray[np.float32],
-    good: NDArray[np.bool_],
-    settings: _Settings,
-) -> _Pass:
-    stage = _stage(current, settings)
-    n_frames, n_rois = f_roi.shape
-    dff, f0, z = (np.empty((n_frames, n_rois), np.float32) for _ in range(3))
-    none = np.zeros(n_rois, np.uint8)
-    valid = good.astype(np.uint8)
-    valid[valid == 0] = 2  # whatever was lost in the recording, every other frame is used
-    frames, rois = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for t in range(n_frames):
-        n = stage.process(t, 0, f_roi[t], f_np[t], valid[t], none)
-        dff[t], f0[t], z[t] = stage.dff, stage.f0, stage.z
-        if n:
-            frames.append(stage.events["event_frame"][:n].copy())
-            rois.append(stage.events["roi_id"][:n].astype(np.int64))
-    return _Pass(dff, f0, z, np.concatenate(frames), np.concatenate(rois))
-
-
-def _quiet(run: _Pass, good: NDArray[np.bool_], tau_s: NDArray[np.float32], settings: _Settings) -> NDArray[np.bool_]:
-    """Good frames away from all activity told."""
-    n_frames, n_rois = good.shape
-    edges = np.zeros((n_frames + 1, n_rois), np.int32)
-    after = np.ceil(QUIET_DECAYS * tau_s[run.event_roi] * settings.frame_rate_hz).astype(np.int64)
-    np.add.at(edges, (np.maximum(run.event_frame - 2, 0), run.event_roi), 1)
-    np.add.at(edges, (np.minimum(run.event_frame + settings.hold_frames + after, n_frames), run.event_roi), -1)
-    return good & (np.cumsum(edges[:-1], axis=0) == 0)
-
-
 def _learn(
     current: TraceCalibration,
-    run: _Pass,
+    run: StageRun,
     f_roi: NDArray[np.float32],
     f_np: NDArray[np.float32],
     good: NDArray[np.bool_],
-    settings: _Settings,
+    settings: RunSettings,
 ) -> TraceCalibration:
     """Constants from one run: noise and baseline of quiet frames, kernel and size of isolated events."""
     prior, rate = settings.prior, settings.frame_rate_hz
-    quiet = _quiet(run, good, current.tau_s, settings)
+    quiet = quiet_frames(run, good, current.tau_s, settings)
     enough = quiet.sum(axis=0) >= MIN_QUIET_FRAMES
     quiet = np.where(enough, quiet, good)
     gamma = np.exp(-1 / (current.tau_s.astype(np.float64) * rate))
@@ -316,7 +225,7 @@ def _learn(
     return _with_filters(changed, settings)[0]
 
 
-def _kinetics(events: IsolatedEvents, sigma: FloatArray, settings: _Settings) -> tuple[FloatArray, FloatArray]:
+def _kinetics(events: IsolatedEvents, sigma: FloatArray, settings: RunSettings) -> tuple[FloatArray, FloatArray]:
     """Decay time and amplitude of every cell from those isolated events that noise cannot make."""
     prior, rate = settings.prior, settings.frame_rate_hz
     size, error = event_sizes(events, sigma, prior.tau_rise_s, prior.tau_s, rate)
@@ -328,12 +237,14 @@ def _kinetics(events: IsolatedEvents, sigma: FloatArray, settings: _Settings) ->
     return tau, fit_amplitude(events, size[certain], error[certain], smallest, prior.amplitude_dff)
 
 
-def _finish(current: TraceCalibration, run: _Pass, good: NDArray[np.bool_], settings: _Settings) -> TraceCalibration:
+def _finish(
+    current: TraceCalibration, run: StageRun, good: NDArray[np.bool_], settings: RunSettings
+) -> TraceCalibration:
     """Scale of z, thresholds, and the baseline at the end of the recording."""
     n_frames, n_rois = run.z.shape
     rate = settings.frame_rate_hz
     current, rho, cubes = _with_filters(current, settings)
-    scale, relative_error = _z_scale(current, run, good, rho, cubes, settings)
+    scale, relative_error = z_scale(current, run, good, rho, cubes, settings)
     f0_end = run.f0[-1].astype(np.float64)
     sigma = current.sigma_dff * np.sqrt(current.f0_counts / f0_end)
     gain = current.filter_gain * (current.sigma_dff / sigma) / scale
@@ -341,7 +252,7 @@ def _finish(current: TraceCalibration, run: _Pass, good: NDArray[np.bool_], sett
     threshold = event_threshold(
         settings.false_alarms_per_min, rate, rho, relative_error=relative_error, skewness=skewness
     )
-    told = np.bincount(run.event_roi[_reaches(run, threshold * scale)], minlength=n_rois)
+    told = np.bincount(run.event_roi[reaches(run, threshold * scale)], minlength=n_rois)
     false = settings.false_alarms_per_min * n_frames / rate / 60
     events = np.maximum(told - false, 0) + RATE_PRIOR_EVENTS
     return replace(
@@ -354,46 +265,3 @@ def _finish(current: TraceCalibration, run: _Pass, good: NDArray[np.bool_], sett
         threshold=threshold.astype(np.float32),
         expected_detection=expected_detection(threshold, gain, 1.0).astype(np.float32),
     )
-
-
-def _reaches(run: _Pass, threshold: FloatArray) -> NDArray[np.bool_]:
-    """Which events exceed a threshold within two frames of the decision."""
-    frame, roi = run.event_frame, run.event_roi
-    peak = np.full(len(frame), -np.inf)
-    for lag in range(4):
-        at = np.minimum(frame + lag, len(run.z) - 1)
-        peak = np.fmax(peak, run.z[at, roi])
-    return np.asarray(peak >= threshold[roi])
-
-
-def _z_scale(
-    current: TraceCalibration,
-    run: _Pass,
-    good: NDArray[np.bool_],
-    rho: FloatArray,
-    cubes: FloatArray,
-    settings: _Settings,
-) -> tuple[FloatArray, FloatArray]:
-    """Standard deviation of z under noise and its relative standard error, shape (n_rois,).
-
-    From the lower half of z, about its known mean 0, in windows without activity; each cell's value is shrunk to the
-    median of all by its error.
-    """
-    n_taps = current.filter_taps.shape[0]
-    busy = ~_quiet(run, good, current.tau_s, settings)
-    count = np.cumsum(np.concatenate([np.zeros((1, busy.shape[1]), np.int32), busy.astype(np.int32)]), axis=0)
-    clear = np.zeros_like(busy)
-    clear[n_taps - 1 :] = count[n_taps:] == count[:-n_taps]
-    clear &= np.isfinite(run.z)
-    scale = lower_half_scale(run.z, clear, current.sigma_dff * cubes)
-    # Var of the mean square of half of n correlated normal values, correlation falling as rho^k.
-    independent = clear.sum(axis=0) / 2 * (1 - rho**2) / (1 + rho**2)
-    error = 1 / np.sqrt(2 * np.maximum(independent, 5.0))
-    known = np.isfinite(scale)
-    centre = float(np.median(scale[known])) if known.any() else 1.0
-    trust = np.where(known, SCALE_SPREAD**2 / (SCALE_SPREAD**2 + error**2), 0.0)
-    shrunk = centre + trust * (np.where(known, scale, centre) - centre)
-    # What is not taken from the cell's own z leaves the error of its sigma, and its own excess, uncorrected.
-    sigma_error = 1.2 / np.sqrt(np.maximum((~busy).sum(axis=0), 20))
-    left = np.hypot((1 - trust) * np.hypot(sigma_error, SCALE_SPREAD), trust * error)
-    return np.maximum(shrunk, 0.5), left

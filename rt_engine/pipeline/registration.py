@@ -114,9 +114,10 @@ class RigidRegistration:
         bin_and_centre(frame, self._bin_px, self._binned)
         energy = self._correlate()
         norm = self._reference_norm * np.sqrt(energy / (self._shape[0] * self._shape[1]))
-        self.quality = float(self._peak[2] / norm) if norm > 0.0 else 0.0
-        shift_y_px = float((self._peak[0] - self._origin[0]) * self._bin_px)
-        shift_x_px = float((self._peak[1] - self._origin[1]) * self._bin_px)
+        seen = norm > 0.0
+        self.quality = float(self._peak[2] / norm) if seen else 0.0
+        shift_y_px = float((self._peak[0] - self._origin[0]) * self._bin_px) if seen else 0.0
+        shift_x_px = float((self._peak[1] - self._origin[1]) * self._bin_px) if seen else 0.0
         moved_px = max(abs(shift_y_px - self.shift_y_px), abs(shift_x_px - self.shift_x_px))
         jumped = self._n_seen > 0 and moved_px > JUMP_PX
         if self._n_seen >= QUALITY_MIN_FRAMES:

@@ -75,7 +75,7 @@ class TraceStage:
         self._quantile = np.zeros(n)
         self._ring = empty_ring(self.n_taps, n)
         self._pools = empty_state(n)
-        self._decision_state = DecisionState(np.zeros(n, np.int64), np.zeros(n, np.float32))
+        self._decision_state = _empty_decision_state(n)
         self.reset()
 
     fluorescence: NDArray[np.float32]
@@ -97,13 +97,10 @@ class TraceStage:
         """Forget all frames; the baseline starts again at that of the calibration."""
         np.subtract(self._f0_start, self._baseline.lift_counts, out=self._quantile)
         n = len(self._quantile)
-        for state, start in (
-            (self._ring, empty_ring(self.n_taps, n)),
-            (self._pools, empty_state(n)),
-            (self._decision_state, DecisionState(np.zeros(n, np.int64), np.zeros(n, np.float32))),
-        ):
+        fresh = empty_ring(self.n_taps, n), empty_state(n), _empty_decision_state(n)
+        for state, start in zip((self._ring, self._pools, self._decision_state), fresh, strict=True):
             for array, value in zip(state, start, strict=True):
-                array[...] = value
+                np.copyto(array, value)
         self._row = 0
         self._n_to_warm = self.n_taps
         self._n_since_gap = self.n_taps
@@ -192,9 +189,7 @@ class TraceStage:
             self.events,
         )
         np.equal(code, GOOD, out=self._learns, casting="unsafe")
-        oasis_step(
-            self.dff, self._learns, n_gap, self.hold_frames, self._oasis, self._pools, self.calcium, self.spike
-        )
+        oasis_step(self.dff, self._learns, n_gap, self.hold_frames, self._oasis, self._pools, self.calcium, self.spike)
         np.multiply(self.spike, self._inverse_amplitude, out=self.spike)
         track_quantile(self.dff, self.f0, code, self._decision_state.hold_off, self._baseline, self._quantile)
         self._publish(f_roi, f_np)
@@ -221,6 +216,10 @@ class TraceStage:
         np.logical_not(sampled, out=sampled)
         np.copyto(self.calcium, np.nan, where=sampled)
         np.copyto(self.spike, np.nan, where=sampled)
+
+
+def _empty_decision_state(n_rois: int) -> DecisionState:
+    return DecisionState(np.zeros(n_rois, np.int64), np.zeros(n_rois, np.float32))
 
 
 def _baseline_parameters(calibration: Calibration) -> BaselineParameters:

@@ -112,7 +112,7 @@ def pair_rois(roi_yx_px: F64, cell_yx_px: F64, radius_px: F64) -> tuple[I64, F64
         Index of the cell, -1 for none.
     offset_yx_px : float64 ndarray, shape (2,)
     """
-    offset = np.zeros(2)
+    offset = _most_frequent_offset(roi_yx_px, cell_yx_px)
     cell_of_roi = _pair_nearest_first(roi_yx_px - offset, cell_yx_px, radius_px)
     paired = cell_of_roi >= 0
     if np.count_nonzero(paired) >= _FEWEST_PAIRS:

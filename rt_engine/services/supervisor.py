@@ -57,6 +57,7 @@ class Supervisor:
         self._replies: dict[str, Reply] = {}
         self._clients: deque[tuple[bytes, bytes]] = deque()
         self._expected_exit: set[str] = set()
+        self._answering = False
         self.facts: dict[str, dict[str, Any]] = {}
         self.sequence = SequenceTracker()
         ports = setup.rig_config().ports
@@ -127,9 +128,7 @@ class Supervisor:
             self._take_control()
         if self._sub in ready:
             self._take_messages()
-        while self._clients:
-            identity, body = self._clients.popleft()
-            self._answer_client(identity, body)
+        self._answer_clients()
 
     def raise_if_failed(self, optional: tuple[str, ...] = ("telemetry",)) -> None:
         """Raise what a service has failed of.
@@ -183,6 +182,7 @@ class Supervisor:
             if self._router.poll(min(int(left_ms), 50)):
                 self._take_control()
             self._take_messages()
+            self._answer_clients()
         reply = self._replies.pop(request.id)
         if reply.error is not None:
             kind = (
@@ -253,6 +253,18 @@ class Supervisor:
         service = str(request.args.get("service"))
         self._identity[service] = identity
         self.facts.setdefault(service, {}).update(request.args)
+
+    def _answer_clients(self) -> None:
+        """Answer what clients have asked, one after the other: a command that waits for a service lets none pass it."""
+        if self._answering:
+            return
+        self._answering = True
+        try:
+            while self._clients:
+                identity, body = self._clients.popleft()
+                self._answer_client(identity, body)
+        finally:
+            self._answering = False
 
     def _answer_client(self, identity: bytes, body: bytes) -> None:
         request = decode_request(body)

@@ -75,10 +75,10 @@ def median_and_mad(values: list[float], n_window: int) -> tuple[float, float]:
 def add_registered(frame: NDArray, shift_y_px: float, shift_x_px: float) -> NDArray:
     """The frame at the template's position, the border repeated beyond the field."""
     out = np.zeros(frame.shape)
-    padded = np.pad(frame.astype(float), 40, mode="edge")
+    padded = np.pad(frame.astype(float), 80, mode="edge")
     for y in range(frame.shape[0]):
         for x in range(frame.shape[1]):
-            value = bilinear(padded, y + 40 + shift_y_px, x + 40 + shift_x_px)
+            value = bilinear(padded, y + 80 + shift_y_px, x + 80 + shift_x_px)
             assert value is not None
             out[y, x] = value
     return out

@@ -45,9 +45,7 @@ def noise_of_window(sigma, f0_calibration, f0, mean_before, n_before):
 
 def evidence(z, gain):
     """Likelihood ratio of 1, 2, 3 spikes against none."""
-    return sum(
-        share * math.exp(n * gain * z - 0.5 * (n * gain) ** 2) for n, share in ((1, 0.6), (2, 0.25), (3, 0.15))
-    )
+    return sum(share * math.exp(n * gain * z - 0.5 * (n * gain) ** 2) for n, share in ((1, 0.6), (2, 0.25), (3, 0.15)))
 
 
 def frame_probability(z, z_before, gain, prior):

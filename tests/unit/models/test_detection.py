@@ -26,9 +26,8 @@ def test_template_is_the_kernel_averaged_over_phase_of_spike_and_scan():
 
     template = spike_template(RISE_S, TAU_S, RATE_HZ, 4)
     for k in range(4):
-        low = (lambda u: 0.0) if k else (lambda u: 0.0)
         high = (lambda u: 1.0) if k else (lambda u: u)
-        mean, _ = dblquad(lambda p, u, k=k: kernel(k + u - p), 0, 1, low, high)
+        mean, _ = dblquad(lambda p, u, k=k: kernel(k + u - p), 0, 1, lambda u: 0.0, high)
         assert template[k] == pytest.approx(mean, abs=1e-5)
 
 
@@ -97,4 +96,6 @@ def test_skewed_noise_raises_the_threshold_to_the_tail_of_photons():
 
 
 def test_expected_detection_is_the_normal_tail():
-    np.testing.assert_allclose(expected_detection(3.5, 0.9, np.array([2, 4, 8])), norm.sf(3.5 - 0.9 * np.array([2, 4, 8])))
+    np.testing.assert_allclose(
+        expected_detection(3.5, 0.9, np.array([2, 4, 8])), norm.sf(3.5 - 0.9 * np.array([2, 4, 8]))
+    )

@@ -54,7 +54,11 @@ def population():
     """Silent to bursting at two spikes a second, A / sigma from 2 to 20."""
     n = 160
     planted = planted_traces(
-        11, n_rois=n, rate_hz=np.tile([0.0, 0.1, 0.5, 2.0], n // 4), amplitude_over_sigma=np.geomspace(2, 20, n), **KERNEL
+        11,
+        n_rois=n,
+        rate_hz=np.tile([0.0, 0.1, 0.5, 2.0], n // 4),
+        amplitude_over_sigma=np.geomspace(2, 20, n),
+        **KERNEL,
     )
     return planted, calibrate(planted)
 
@@ -189,8 +193,29 @@ def test_neuropil_coefficient_is_bounded_by_the_darkest_frames():
 
 
 def test_indicator_by_name_and_unknown_names_are_refused(population):
-    planted, found = population
+    planted, _ = population
     np.testing.assert_array_equal(calibrate(planted, 300, indicator="JGCAMP8M").sigma_dff,
                                   calibrate(planted, 300).sigma_dff)  # fmt: skip
     with pytest.raises(ConfigError, match="jGCaMP8m"):
         calibrate(planted, 300, indicator="GCaMP99")
+
+
+def test_noise_that_the_model_does_not_know_is_in_the_scale_of_z():
+    # Successive frames share noise, as a slow amplifier or residual motion gives it.
+    n = 80
+    law = {
+        "n_rois": n,
+        "rate_hz": 0,
+        "amplitude_over_sigma": 6.0,
+        "neuropil": 0.0,
+        "drift_per_min": 0.0,
+        "gaussian": True,
+    }
+    two = [planted_traces(seed, n_frames=5400, **law, **KERNEL) for seed in (20, 21)]
+    for planted in two:
+        level = planted.f0_counts
+        noise = planted.f_roi - level
+        planted.f_roi[1:] = (level + noise[1:] + 0.6 * noise[:-1]).astype(np.float32)
+    events = events_of(calibrate(two[0]), two[1])
+    low, high = poisson.interval(0.99, 0.5 * 3 * n)
+    assert 0.6 * low <= len(events) <= high  # correlated noise crosses a level less often

@@ -17,7 +17,10 @@ def field(n_lines: int, n_pixels: int, seed: int = 0) -> np.ndarray:
     y, x = np.indices(shape)
     for _ in range(round(np.prod(shape) / 650)):
         centre = rng.uniform(0, shape)
-        near = (slice(max(int(centre[0]) - 14, 0), int(centre[0]) + 15), slice(max(int(centre[1]) - 14, 0), int(centre[1]) + 15))
+        near = (
+            slice(max(int(centre[0]) - 14, 0), int(centre[0]) + 15),
+            slice(max(int(centre[1]) - 14, 0), int(centre[1]) + 15),
+        )
         distance = np.hypot(y[near] - centre[0], x[near] - centre[1])
         image[near] += rng.lognormal(0, 0.5) * np.exp(-0.5 * ((distance - 5.0) / 1.5) ** 2)
     puncta = np.zeros(shape)
@@ -34,7 +37,9 @@ def moved(image: np.ndarray, shift_y_px: float, shift_x_px: float) -> np.ndarray
 
 
 def detected(photons: np.ndarray, rng: np.random.Generator, dtype: type = np.uint16) -> np.ndarray:
-    counts = 20.0 * rng.poisson(photons) + rng.normal(0.0, 5.0, photons.shape) + (100.0 if dtype is np.uint16 else -300.0)
+    counts = (
+        20.0 * rng.poisson(photons) + rng.normal(0.0, 5.0, photons.shape) + (100.0 if dtype is np.uint16 else -300.0)
+    )
     return np.rint(counts).clip(np.iinfo(dtype).min, np.iinfo(dtype).max).astype(dtype)
 
 

@@ -63,7 +63,7 @@ def known_calibration(planted, false_alarms_per_min=0.5, n_baseline_frames=5000)
 
 def run(stage, planted, frames=None, gaps=None, valid=None, censored=None):
     """All events, and every field of every frame, shape (n_frames, n_rois)."""
-    n_frames, n_rois = planted.f_roi.shape
+    n_frames = len(planted.f_roi)
     valid = planted.valid if valid is None else valid
     censored = np.zeros_like(valid) if censored is None else censored
     events, out = [stage.events[:0].copy()], {name: [] for name in FIELDS}
@@ -92,7 +92,13 @@ def test_noise_raises_events_at_the_nominal_rate_whatever_the_brightness():
     # Noise 10 times apart between cells, and a slow drift, as a dimming laser gives it.
     n = 240
     silent = planted_traces(
-        1, n_rois=n, n_frames=5400, rate_hz=0, amplitude_over_sigma=np.geomspace(2, 20, n), neuropil=0, drift_per_min=0.01
+        1,
+        n_rois=n,
+        n_frames=5400,
+        rate_hz=0,
+        amplitude_over_sigma=np.geomspace(2, 20, n),
+        neuropil=0,
+        drift_per_min=0.01,
     )
     events, out = run(TraceStage(known_calibration(silent)), silent)
     per_third = 0.5 * 3 * n / 3

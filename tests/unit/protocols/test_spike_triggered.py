@@ -155,6 +155,13 @@ def test_a_coincidence_is_k_cells_within_the_window_as_brute_force_says(k):
     assert n_found > 5
 
 
+def test_an_old_event_of_a_cell_does_not_bring_up_a_coincidence_of_others():
+    rule = SpikeTriggered(config(coincidence={"k": 2, "window_ms": 100.0}), table())
+    run(rule, [(10 * S, events((100, 9 * S), (101, 9 * S))), (10 * S + MS, events((102, 9 * S), (103, 9 * S)))])
+    found = run(rule, [(12 * S, events((104, 12 * S))), (12 * S, events((104, 9 * S)))])
+    assert found == []
+
+
 def test_an_event_makes_one_coincidence_only():
     rule = SpikeTriggered(config(coincidence={"k": 2, "window_ms": 100.0}, refractory_ms=0), table())
     found = run(rule, [(S, events((100, S), (101, S))), (S + MS, events((102, S)))])

@@ -67,6 +67,29 @@ def test_every_decision_counts_once_by_its_last_outcome(folder):
     assert summary["stim_unfinished"] == 1
 
 
+def test_a_later_phase_corrects_the_outcome(tmp_path):
+    maker = SessionMaker(tmp_path / "session")
+    maker.spikes(0)
+    maker.stim("a", 0, "delivered", command_ms=3.0)
+    maker.stim("a", 0, "failed")
+    maker.close()
+    summary = summarize(open_session(maker.folder))
+    assert {k: n for k, n in summary["stim"].items() if n} == {"failed": 1}
+
+
+def test_the_earliest_of_the_spikes_that_triggered_counts(tmp_path):
+    maker = SessionMaker(tmp_path / "session")
+    make_calibration(maker.folder / "calibration.h5", YX[:3], roi_ids=[100, 101, 102])
+    maker.truth(0, [], sample(YX[:3], [5, 5, 5]))
+    for frame in range(40):
+        maker.truth(frame, {18: [(2, 18.1)], 20: [(0, 20.2), (1, 20.7)]}.get(frame, ()))
+        maker.spikes(frame, [(100, 20), (101, 20), (102, 18)] if frame == 22 else ())
+    maker.stim("a", 22, "delivered", rois=[100, 101], command_ms=4.0)
+    maker.close()
+    latency = summarize(open_session(maker.folder))["latency_ms"]
+    assert latency["spike_to_command"]["max"] == pytest.approx((23 - 20.2) * 40 + 4)
+
+
 def test_latencies_are_the_differences_of_the_times_on_the_wire(folder):
     latency = summarize(open_session(folder))["latency_ms"]
     live = np.array([f for f in range(10, 100) if f not in (50, 51)])

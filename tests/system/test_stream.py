@@ -1,0 +1,132 @@
+"""A program that is no part of spikeloop is the microscope."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import numpy as np
+import zmq
+from free_ports import free_ports
+from system_rig import DEADLINE_S, ROOT, RunningRig, Start, small_rig, summary_of
+
+from rt_engine.interfaces.messages import SpikesHeader
+from rt_engine.recording.reader import open_session
+
+
+def _stream_rig(port: int) -> dict[str, Any]:
+    rig = small_rig()
+    rig["microscope"] = {"driver": "stream", "endpoint": f"tcp://127.0.0.1:{port}"}
+    return rig
+
+
+def _documented_program(folder: Path, port: int) -> Path:
+    text = (ROOT / "docs" / "how-to" / "stream-your-own-frames.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    assert code is not None
+    path = folder / "mine.py"
+    path.write_text(code[1].replace("5999", str(port)), encoding="utf-8")
+    return path
+
+
+def test_the_documented_program_drives_a_run_without_losing_a_frame(start: Start, tmp_path: Path) -> None:
+    port = free_ports(1)[0]
+    run = start(_stream_rig(port), "--baseline", "6", "--duration", "3")
+    run.wait_for("the services", lambda status: status["phase"] == "waiting")
+    program = [sys.executable, str(_documented_program(tmp_path, port)), "4000", "100", "1"]
+    source = subprocess.Popen(program)
+    try:
+        assert run.wait() == 0, run.output()
+    finally:
+        source.kill()
+        source.wait()
+    summary = summary_of(run.session)
+    assert summary["frames"] == 300
+    assert summary["frames_lost"] == 0
+    frames = [header.frame for header, _ in open_session(run.session).frames()]
+    assert frames == list(range(frames[0], frames[0] + len(frames)))
+
+
+class _Source:
+    """Sends frames as the test says."""
+
+    def __init__(self, port: int) -> None:
+        self.context = zmq.Context()
+        self.socket = self.context.socket(zmq.PUB)
+        self.socket.bind(f"tcp://127.0.0.1:{port}")
+        self.random = np.random.default_rng(1)
+        self.cells = np.kron(self.random.random((16, 16)) > 0.7, np.ones((8, 8))) * 40 + 10
+        self.seq = 0
+
+    def send(self, frame: int, payload: bytes | None = None, **changes: Any) -> None:
+        bright = 1 + 3 * (self.random.random((16, 16)) > 0.97)
+        pixels = self.random.poisson(self.cells * np.kron(bright, np.ones((8, 8)))).astype("<u2")
+        now_ns = time.perf_counter_ns()
+        header = {
+            **{"v": 1, "session": "", "source": "test", "host": "h", "boot_id": "b", "seq": self.seq},
+            **{"t_sent_ns": now_ns, "plane": 0, "channel": 0, "frame": frame, "volume": None},
+            **{"line0": 0, "n_lines": 128, "lines_per_frame": 128, "pixels_per_line": 128, "dtype": "u2"},
+            **{"adc_max": 65535, "offset": 0.0, "frame_period_ns": 10_000_000, "line_period_ns": None},
+            **{"t_scan_ns": now_ns, "t_scan_uncertainty_ns": None, "t_device_s": None, "flags": 0, "blanked": []},
+        } | changes
+        body = pixels.tobytes() if payload is None else payload
+        self.socket.send_multipart([b"frame.0.0", msgpack.packb(header), body])
+        self.seq += 1
+        time.sleep(0.01)
+
+    def close(self) -> None:
+        self.socket.close()
+        self.context.destroy(linger=0)
+
+
+def _live(run: RunningRig, source: _Source) -> int:
+    """Feed frames until the run is live; the next frame number."""
+    run.wait_for("the services", lambda status: status["phase"] == "waiting")
+    frame, deadline_s = 0, time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline_s:
+        for _ in range(100):
+            source.send(frame)
+            frame += 1
+        if run.ctl("status")["phase"] == "live" and frame > 400:
+            return frame
+    raise TimeoutError(run.output())
+
+
+def test_bad_frames_on_the_wire_are_counted_and_the_run_goes_on(start: Start) -> None:
+    port = free_ports(1)[0]
+    run = start(_stream_rig(port), "--baseline", "3")
+    source = _Source(port)
+    try:
+        first = _live(run, source)
+        before = run.ctl("status")["frames"]
+        source.send(first)
+        source.send(first)
+        source.send(first - 40)
+        source.send(first + 1, payload=b"short")
+        source.send(first + 1, n_lines=64, lines_per_frame=64, payload=b"\0" * 64 * 128 * 2)
+        source.send(first + 1, dtype="f4")
+        source.socket.send_multipart([b"frame.0.0", b"\xc1", b""])
+        source.socket.send_multipart([b"frame.0.0"])
+        source.seq += 2
+        source.send(first + 8)
+        for frame in range(first + 9, first + 60):
+            source.send(frame)
+        run.wait_for("the last frame", lambda status: status["frames"] >= before + 40)
+        assert run.ctl("stop")["state"] == "stopping"
+        assert run.wait() == 0, run.output()
+    finally:
+        source.close()
+    summary = summary_of(run.session)
+    assert summary["frames_lost"] == 7
+    assert summary["services"]["inference.0"]["late"] == 2
+    assert summary["services"]["acquisition"]["dropped"] == 5
+    assert "refused" in run.output()
+    headers = (message.header for message in open_session(run.session).messages("spikes"))
+    live = [header.frame for header in headers if isinstance(header, SpikesHeader) and header.mode == "live"]
+    assert live == sorted(set(live))
+    assert first + 59 in live

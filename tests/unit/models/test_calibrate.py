@@ -1,0 +1,120 @@
+"""A calibration is made from frames alone, and refuses recordings from which none can be made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rt_engine.interfaces.calibration import Calibration, load_calibration, save_calibration
+from rt_engine.interfaces.errors import CalibrationError
+from rt_engine.models.calibrate import calibrate
+
+SIZE, N_FRAMES, OFFSET = 96, 300, 100
+CENTRES = [(24.0, 26.0), (30.0, 68.0), (68.0, 40.0)]
+
+
+def recording(seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
+    """Three cells on structured haze, moving by up to two pixels; frames and shifts."""
+    rng = np.random.default_rng(seed)
+    y, x = np.indices((SIZE, SIZE)).astype(float)
+    spots = rng.uniform(0, SIZE, (60, 2))
+    phase = np.arange(N_FRAMES)[:, None] / np.array([17.0, 23.0])
+    shifts = np.rint(2.0 * np.sin(phase)).astype(int)
+    glow = np.ones((N_FRAMES, len(CENTRES)))
+    for cell in range(len(CENTRES)):
+        for start in rng.choice(N_FRAMES - 40, 8, replace=False):
+            glow[start : start + 40, cell] += 1.5 * np.exp(-np.arange(40) / 6.0)
+    frames = []
+    for (dy, dx), brightness in zip(shifts, glow, strict=True):
+        photons = np.full((SIZE, SIZE), 2.0)
+        for spot in spots:
+            photons += 3.0 * np.exp(-0.5 * ((y - spot[0] - dy) ** 2 + (x - spot[1] - dx) ** 2) / 1.5**2)
+        for centre, value in zip(CENTRES, brightness, strict=True):
+            photons += 4.0 * value * (np.hypot(y - centre[0] - dy, x - centre[1] - dx) < 7.5)
+        frames.append((20 * rng.poisson(photons) + OFFSET).astype(np.uint16))
+    return frames, shifts
+
+
+@pytest.fixture(scope="module")
+def moving() -> list[np.ndarray]:
+    return recording()[0]
+
+
+def run(frames: list[np.ndarray], **changes: object) -> Calibration:
+    options: dict[str, object] = {
+        "frame_rate_hz": 30.0, "indicator": "jGCaMP8m", "n_frames": len(frames), "false_alarms_per_min": 0.5,
+        "neuropil_coefficient": 0.7, "um_per_px": 0.8, "offset_counts": float(OFFSET), "adc_max": 4095,
+        "max_shift_px": 6.0, "progress": lambda stage, done: None,
+    }  # fmt: skip
+
+    def open_frames() -> Iterator[np.ndarray]:
+        yield from frames
+
+    return calibrate(open_frames, **{**options, **changes})  # type: ignore[arg-type]
+
+
+def test_planted_cells_become_a_calibration_that_survives_its_file(moving: list[np.ndarray], tmp_path: Path) -> None:
+    stages: dict[str, list[float]] = {}
+    made = run(moving, progress=lambda stage, done: stages.setdefault(stage, []).append(done))
+    centroids = made.centroids_yx_px()
+    for centre in CENTRES:
+        assert np.hypot(*(centroids - centre).T).min() < 2.0
+    assert made.provisional
+    assert np.all(made.f0_counts > 0.0)
+    assert list(stages) == ["template", "register", "cells", "traces", "thresholds"]
+    assert all(done == sorted(done) and done[0] >= 0.0 and done[-1] <= 1.0 for done in stages.values())
+    save_calibration(tmp_path / "c.h5", made)
+    np.testing.assert_array_equal(load_calibration(tmp_path / "c.h5").threshold, made.threshold)
+
+
+def test_an_unknown_offset_is_found_by_photon_transfer(moving: list[np.ndarray]) -> None:
+    assert run(moving, offset_counts=None).offset_counts == pytest.approx(OFFSET, abs=15.0)
+
+
+def test_given_labels_are_used_as_they_are(moving: list[np.ndarray]) -> None:
+    labels = np.zeros((SIZE, SIZE), np.uint16)
+    labels[20:30, 20:30] = 3
+    labels[60:70, 60:66] = 9
+    made = run(moving, labels=labels)
+    assert made.n_rois == 2
+    assert np.array_equal(made.roi_pixels[: made.roi_start[1]], np.flatnonzero(labels == 3))
+    assert np.all(made.quality == 1.0)
+
+
+def test_a_progress_that_raises_cancels(moving: list[np.ndarray]) -> None:
+    def stop(stage: str, done: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(moving, progress=stop)
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        ([np.ones((64, 64), np.uint16)] * 49, "49 frames"),
+        ([np.zeros((64, 64), np.uint16)] * 60, "black"),
+        ([np.r_[np.full((32, 64), 4095, np.uint16), np.zeros((32, 64), np.uint16)]] * 60, "limit"),
+    ],
+)
+def test_a_recording_without_information_is_refused(frames: list[np.ndarray], message: str) -> None:
+    with pytest.raises(CalibrationError, match=message) as error:
+        run(frames)
+    assert error.value.remedy
+
+
+def test_a_recording_without_cells_is_refused() -> None:
+    rng = np.random.default_rng(1)
+    light = rng.uniform(1.0, 4.0, (64, 64))
+    with pytest.raises(CalibrationError, match="no active cell"):
+        run([(20 * rng.poisson(light) + OFFSET).astype(np.uint16) for _ in range(150)])
+
+
+def test_labels_of_another_size_or_without_cells_are_refused(moving: list[np.ndarray]) -> None:
+    with pytest.raises(CalibrationError, match="label image is 5 x 5"):
+        run(moving, labels=np.ones((5, 5), int))
+    with pytest.raises(CalibrationError, match="no cell"):
+        run(moving, labels=np.zeros((SIZE, SIZE), int))
