@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 
 from rt_engine.interfaces.calibration import Calibration
 from rt_engine.interfaces.errors import CalibrationError
-from rt_engine.models.baseline import BaselineMovie, OpenFrames, extract_traces, first_template, register_baseline
+from rt_engine.models.baseline import (
+    MOVIE_BYTES,
+    BaselineMovie,
+    OpenFrames,
+    extract_traces,
+    first_template,
+    register_baseline,
+)
 from rt_engine.models.cells import find_cells
 from rt_engine.models.footprints import rois_from_labels
 from rt_engine.models.indicators import indicator as indicator_named
@@ -20,8 +27,8 @@ from rt_engine.models.trace_calibration import calibrate_traces
 from rt_engine.pipeline.extraction import SATURATED_ADC, PlaneMasks
 
 MIN_FRAMES = 50
-MAX_BIN_S = 0.17
-"""Frames are binned for the search to the indicator's decay, at most this."""
+MAX_BIN_S = 0.3
+"""Frames are binned for the search to the indicator's decay, at most this; up to this where memory is short."""
 MIN_BINS = 100
 """Short recordings are binned less."""
 MAX_SATURATED = 0.25
@@ -108,9 +115,9 @@ def calibrate(
             f"the recording has {n_frames} frames, a calibration needs at least {MIN_FRAMES}",
             "record a longer baseline",
         )
-    bin_frames = _bin_frames(frame_rate_hz, library_entry.tau_s, n_frames)
     template = first_template(open_frames, n_frames, max_shift_px, lambda done: progress("template", done))
     _require_unsaturated(template, adc_max)
+    bin_frames = _bin_frames(frame_rate_hz, library_entry.tau_s, n_frames, MOVIE_BYTES // template.nbytes)
     baseline = register_baseline(
         open_frames, n_frames, template, bin_frames=bin_frames, max_shift_px=max_shift_px,
         progress=lambda done: progress("register", done),
@@ -155,9 +162,10 @@ def calibrate(
     )
 
 
-def _bin_frames(frame_rate_hz: float, tau_s: float, n_frames: int) -> int:
-    """Frames averaged for the search: about the decay, but enough bins for statistics."""
-    wanted = round(frame_rate_hz * min(tau_s, MAX_BIN_S))
+def _bin_frames(frame_rate_hz: float, tau_s: float, n_frames: int, max_bins: int) -> int:
+    """Frames averaged for the search: about the decay, enough bins for statistics, few enough for memory."""
+    to_fit = min(-(-n_frames // max_bins), round(frame_rate_hz * MAX_BIN_S))
+    wanted = max(round(frame_rate_hz * min(tau_s, MAX_BIN_S)), to_fit)
     return max(1, min(wanted, n_frames // MIN_BINS))
 
 

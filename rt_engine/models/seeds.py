@@ -145,5 +145,4 @@ def correlation_image(movie: NDArray[np.float32]) -> NDArray[np.float32]:
         for part in (here, there):
             total[part] += correlation
             count[part] += 1.0
-    out: NDArray[np.float32] = total / np.maximum(count, np.float32(1.0))
-    return out
+    return np.asarray(total / np.maximum(count, 1.0), np.float32)
