@@ -24,7 +24,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (0 success, 1 failure at run time, 2 bad usage or config)."""
-    parser = _build_parser()
+    parser = build_parser()
     arguments = parser.parse_args(argv)
     try:
         _check_installation()
@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _build_parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Parser of the whole command line."""
     parser = _Parser(prog="spikeloop", description="Closed-loop calcium imaging: light in, light out, nothing lost.")
     parser.add_argument("--version", action="version", version=f"spikeloop {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)

@@ -114,7 +114,7 @@ class StreamMicroscope:
             return f"dtype {header.dtype!r} is not u2 or i2"
         if n_bytes != header.n_lines * header.pixels_per_line * 2:
             return f"{n_bytes} bytes are not {header.n_lines} x {header.pixels_per_line} pixels of {header.dtype}"
-        if not (0 <= header.line0 and 0 < header.n_lines and header.line0 + header.n_lines <= header.lines_per_frame):
+        if not (header.line0 >= 0 and header.n_lines > 0 and header.line0 + header.n_lines <= header.lines_per_frame):
             return f"lines {header.line0}+{header.n_lines} are not within {header.lines_per_frame}"
         known = self.geometry
         if known is None:

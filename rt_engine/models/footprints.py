@@ -9,6 +9,8 @@ from scipy.ndimage import gaussian_filter, label
 N_SWEEPS = 4
 MAX_SHARED = 0.5
 """Part of a mask that may be given up because a neighbour covers it too."""
+OUTLINE_SIGMA_PX = 1.2
+"""Outlines are rounded over this length: a dim cell's best set of pixels is ragged with noise, its outline is not."""
 
 
 def refine_footprints(
@@ -114,8 +116,9 @@ def best_binary_mask(
         return np.zeros(smooth.shape, bool)
     weight = np.bincount(labels.ravel(), smooth.ravel())
     weight[0] = 0.0
-    largest: NDArray[np.bool_] = labels == int(np.argmax(weight))
-    return largest
+    largest = (labels == int(np.argmax(weight))).astype(np.float32)
+    rounded: NDArray[np.bool_] = gaussian_filter(largest, OUTLINE_SIGMA_PX) > 0.5
+    return rounded if rounded.any() else largest > 0
 
 
 def separate(masks: list[NDArray[np.uint32]], n_pixels: int) -> list[NDArray[np.uint32]]:

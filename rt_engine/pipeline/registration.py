@@ -17,7 +17,8 @@ HOLD_OFF_FRAMES = 2
 QUALITY_MADS = 5.0
 QUALITY_WINDOW_FRAMES = 256
 QUALITY_MIN_FRAMES = 30
-MIN_RELATIVE_MAD = 0.01
+MIN_RELATIVE_MAD = 0.03
+"""Least MAD, relative to the median: cells that fire together lower the quality by 5 % without any motion."""
 FINE_SIGMA_PX = 1.15
 """Gaussian low-pass of the band-pass, full-resolution pixels."""
 COARSE_SIGMA_PX = 12.0

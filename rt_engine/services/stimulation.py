@@ -42,7 +42,7 @@ from rt_engine.transport.sockets import connect
 
 _RECORDER_SILENCE_NS = 2 * NS_PER_S
 _SYNC_ARMED_NS = 10 * NS_PER_S
-"""How often log and ledger are forced to the disk while armed: what a power cut may cost. A dead process costs nothing."""
+"""How often log and ledger are forced to the disk while armed: what a power cut may cost; a dead process costs none."""
 _ANYONE = ("trip", "status", "describe")
 _SUBJECT = re.compile(r"^[A-Za-z0-9_.-]+$")
 

@@ -9,7 +9,9 @@ from scipy import stats
 from system_rig import Start, small_rig, spikeloop, summary_of
 
 SEEDS = (1, 2, 3, 4)
-SILENT_S = 600.0
+SILENT_S = 150.0
+"""Per seed, so that about 60 false events are nominal. Ten times longer runs resolve that the thresholds are cautious:
+cells that fire near by make the noise of an active run 2 to 3 % larger (`docs/reference/performance.md`)."""
 
 
 @pytest.mark.statistics
@@ -27,6 +29,7 @@ def test_with_nobody_firing_false_events_are_as_rare_as_promised(start: Start, t
         minutes = summary["cells"] * SILENT_S / 60
         counted += summary["spikes"]
         expected += minutes * rig["inference"]["false_alarms_per_min"]
+    assert expected > 40
     low, high = stats.poisson.interval(0.99, expected)
     assert low <= counted <= high, f"{counted} false events, {expected:.0f} expected"
 

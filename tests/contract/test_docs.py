@@ -1,0 +1,41 @@
+"""What the documentation says is so: commands parse, links lead somewhere, and named files exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from rt_engine.cli import build_parser
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def _commands(page: Path) -> list[str]:
+    """Lines of code blocks, and code in tables, that are spikeloop commands with all their arguments."""
+    text = page.read_text(encoding="utf-8")
+    lines = [line for block in re.findall(r"```\w*\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    parts = [part.strip() for line in lines for part in re.split(r"&&|;", line)]
+    return [part for part in parts if part.startswith("spikeloop ")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_documented_command_is_one_the_command_line_takes(page: Path) -> None:
+    for line in _commands(page):
+        arguments = shlex.split(line)[1:]
+        parsed = build_parser().parse_args(arguments)
+        assert parsed.command == arguments[0]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_leads_to_a_file(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_documentation_has_commands_to_check() -> None:
+    assert sum(len(_commands(page)) for page in PAGES) >= 10
