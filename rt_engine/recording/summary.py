@@ -98,6 +98,18 @@ def write_summary(folder: Path, summary: dict[str, Any] | None = None) -> dict[s
     return figures
 
 
+def _duration_s(analysis: Analysis) -> float:
+    """Length of the live part in the time of the sample, which is not that of the clock at `max` speed."""
+    period_s = frame_period_s(analysis.tables, analysis.calibration)
+    lengths = [0.0]
+    for plane in analysis.tables.planes.values():
+        if plane.first_live is None:
+            continue
+        wall_s = (plane.t_last_live_ns - plane.t_first_live_ns) / NS_PER_S
+        lengths.append(wall_s if period_s is None else (plane.last_live + 1 - plane.first_live) * period_s)
+    return max(lengths)
+
+
 def summary_of(analysis: Analysis) -> dict[str, Any]:
     """Figures of an analysed session, as ``summary.json`` holds them."""
     tables, header = analysis.tables, analysis.tables.session
@@ -109,7 +121,7 @@ def summary_of(analysis: Analysis) -> dict[str, Any]:
         "protocol": header.protocol if header else None,
         "subject": header.subject if header else None,
         "started_utc": header.wall_time_utc if header else None,
-        "duration_s": max(((p.t_last_live_ns - p.t_first_live_ns) / NS_PER_S for p in planes), default=0.0),
+        "duration_s": _duration_s(analysis),
         "frame_period_s": frame_period_s(tables, analysis.calibration),
         "frames": sum(p.n_frames for p in planes),
         "frames_lost": sum(p.n_lost for p in planes),
