@@ -58,6 +58,7 @@ class StageRun(NamedTuple):
 
 
 def stage_of(current: TraceCalibration, settings: RunSettings) -> TraceStage:
+    """A stage with these constants, as it will be live; it has no pixels."""
     n_rois = len(current.f0_counts)
     none, image = np.zeros(n_rois + 1, np.int64), np.zeros((1, 1), np.float32)
     fields = {name: getattr(current, name) for name in TraceCalibration.__dataclass_fields__}
@@ -93,6 +94,15 @@ def run_stage(
     good: NDArray[np.bool_],
     settings: RunSettings,
 ) -> StageRun:
+    """Run a recording through the stage.
+
+    Parameters
+    ----------
+    current : TraceCalibration
+    f_roi, f_np : float32 ndarray, shape (n_frames, n_rois), counts, offset subtracted, read
+    good : bool ndarray, shape (n_frames, n_rois), read
+    settings : RunSettings
+    """
     stage = stage_of(current, settings)
     n_frames, n_rois = f_roi.shape
     dff, f0, z = (np.empty((n_frames, n_rois), np.float32) for _ in range(3))

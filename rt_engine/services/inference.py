@@ -33,6 +33,7 @@ from rt_engine.transport.sockets import connect, queue_length
 _DTYPES = {"u2": np.dtype("<u2"), "i2": np.dtype("<i2")}
 _NO_EVENTS = np.zeros(0, EVENT_DTYPE)
 _BATCH = 16
+_RATE_TOLERANCE = 0.05
 
 
 class InferenceService(Service):
@@ -239,6 +240,7 @@ class InferenceService(Service):
             calibration.require_fits(int(size[0]), int(size[1]), str(path))
         if calibration.n_rois == 0:
             raise CalibrationError("holds no cells", "calibrate on a recording with active cells", file=str(path))
+        self._say_other_rate(calibration, args.get("frame_rate_hz"))
         engine = Engine(calibration, self.rig.inference.max_shift_px, self.clock)
         engine.warm_up()
         self._engine = engine
@@ -246,6 +248,15 @@ class InferenceService(Service):
         self._rois_rev += 1
         self._publish_rois(calibration, with_footprints=True)
         return {"n_rois": calibration.n_rois, "rev": self._rois_rev}
+
+    def _say_other_rate(self, calibration: Calibration, frame_rate_hz: float | None) -> None:
+        if frame_rate_hz is None or abs(frame_rate_hz / calibration.frame_rate_hz - 1) < _RATE_TOLERANCE:
+            return
+        self.log(
+            "warning",
+            f"frames come at {frame_rate_hz:.4g} Hz, the calibration was made at {calibration.frame_rate_hz:.4g} Hz: "
+            "kernels and thresholds do not fit, calibrate again",
+        )
 
     def _go_live(self, args: dict[str, Any]) -> dict[str, Any]:
         if self._engine is None:

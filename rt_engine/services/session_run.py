@@ -195,7 +195,8 @@ class SessionRun:
     def _live(self, geometry: dict[str, Any], calibration: Path) -> str:
         size = [geometry["n_lines"], geometry["pixels_per_line"]]
         request = self._supervisor.request
-        loaded = request("inference", "calibrate", {"path": str(calibration), "size": size}, timeout_s=120)
+        facts = {"path": str(calibration), "size": size, "frame_rate_hz": float(geometry["frame_rate_hz"])}
+        loaded = request("inference", "calibrate", facts, timeout_s=120)
         self._keeper.snapshot.n_rois = int(loaded["n_rois"])
         if self._plan.protocol is not None:
             self._await(lambda: request("stimulation", "status")["has_rois"], 20.0, "the cells to be known")
