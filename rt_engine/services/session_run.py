@@ -203,6 +203,7 @@ class SessionRun:
             request("stimulation", "set_protocol", {"path": str(self._plan.protocol)})
         duration_s, rate_hz = self._plan.duration_s, float(geometry["frame_rate_hz"])
         n_frames = None if duration_s is None else max(1, round(duration_s * rate_hz))
+        self._keeper.begin_live(self._clock.now_ns(), duration_s)
         source = {"n_frames": n_frames, "pause_after": True, "notice_frames": _NOTICE_FRAMES}
         if self._plan.lossless:
             # The source stands still: inference must know where live begins before the first frame leaves it.
@@ -212,7 +213,6 @@ class SessionRun:
             first = request("acquisition", "segment", source)["first_frame"]
             request("inference", "go_live", {"from_frame": first})
         self._enter("live")
-        self._keeper.begin_live(self._clock.now_ns(), duration_s)
         self._view.say(
             f"live: {loaded['n_rois']} cells"
             + (f", {duration_s:g} s" if duration_s else ", until Ctrl-C")

@@ -21,6 +21,8 @@ from rt_engine.interfaces.messages import (
 from rt_engine.services.run_view import Snapshot
 
 _WINDOW_NS = 5 * NS_PER_S
+_INTERVALS = ("scan_to_receive", "receive_to_decision", "decision_to_command", "scan_to_command")
+"""In the order in which they pass."""
 
 
 class SnapshotKeeper:
@@ -34,12 +36,12 @@ class SnapshotKeeper:
         self._event_times_ns: deque[int] = deque(maxlen=20_000)
         self._stim: Counter[str] = Counter()
         self._losses: dict[str, int] = {}
+        self._latency_ms: dict[str, dict[str, float]] = {}
         self._logs: deque[tuple[str, str]] = deque(maxlen=100)
-        self._lost_before_live = 0
         self._next_live_frame: int | None = None
 
     def begin_live(self, now_ns: int, duration_s: float | None) -> None:
-        """Count from here on."""
+        """Live frames, losses and events are counted from here on."""
         self.live_since_ns = now_ns
         self.snapshot.duration_s = duration_s
         self.snapshot.frames = self.snapshot.frames_lost = self.snapshot.events = 0
@@ -56,7 +58,7 @@ class SnapshotKeeper:
                 self.snapshot.trip = str(header.trips[-1].get("text", "")) if header.interlock == "tripped" else ""
             case HealthHeader():
                 self._losses[header.source] = header.dropped
-                self.snapshot.latency_ms |= header.latency_ms
+                self._latency_ms |= header.latency_ms
             case LogHeader():
                 self._logs.append((header.level, header.text))
 
@@ -77,16 +79,18 @@ class SnapshotKeeper:
         snapshot.events_per_s = len(self._event_times_ns) / window_s
         snapshot.seconds = (now_ns - self.live_since_ns) / NS_PER_S if self.live_since_ns else 0.0
         snapshot.stim = dict(self._stim)
+        snapshot.latency_ms = {name: self._latency_ms[name] for name in _INTERVALS if name in self._latency_ms}
         snapshot.dropped = sum(self._losses.values())
         return snapshot
 
     def _take_spikes(self, header: SpikesHeader, payload: list[bytes]) -> None:
         snapshot = self.snapshot
-        if header.frame != self.last_frame:
-            snapshot.frames += 1
+        is_new = header.frame > self.last_frame
         self.last_frame = max(self.last_frame, header.frame)
         if header.mode is not Mode.LIVE:
+            snapshot.frames += is_new and self.live_since_ns == 0
             return
+        snapshot.frames += is_new
         if self._next_live_frame is not None:
             snapshot.frames_lost += max(0, header.frame - self._next_live_frame)
         self._next_live_frame = header.frame + 1

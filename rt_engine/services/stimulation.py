@@ -277,7 +277,8 @@ class StimulationService(Service):
         if not automatic:
             self._interlock.set_precondition(Precondition.OPERATOR, True)
         self._interlock.arm(automatic=automatic)
-        self.log("info", f"armed by {operator or 'the rig itself: every output is virtual'}")
+        if not automatic:
+            self.log("info", f"armed by {operator}")
         return self._status({})
 
     def _disarm(self, args: dict[str, Any]) -> dict[str, Any]:
