@@ -1,0 +1,165 @@
+"""The engine: one plane's frames in, events and activity out."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from drivers.virtual_rig.sample import VirtualSample
+from rt_engine.interfaces.calibration import Calibration
+from rt_engine.interfaces.clock import MonotonicClock
+from rt_engine.interfaces.sample_config import SampleConfig
+from rt_engine.models.calibrate import calibrate
+from rt_engine.pipeline.engine import ACTIVITY_FIELDS, Engine
+
+N_BASELINE, N_LIVE, SIZE = 400, 200, 128
+PERIOD_NS = 33_333_333
+
+
+@pytest.fixture(scope="module")
+def frames() -> NDArray[np.uint16]:
+    """Baseline and live frames of a small sample."""
+    sample = VirtualSample(SampleConfig(seed=1, n_cells=12), SIZE, SIZE, 0.8, 30.0)
+    out = np.zeros((N_BASELINE + N_LIVE, SIZE, SIZE), np.uint16)
+    for index, frame in enumerate(out):
+        sample.render(index, frame)
+    return out
+
+
+@pytest.fixture(scope="module")
+def calibration(frames: NDArray[np.uint16]) -> Calibration:
+    """Calibration from the baseline."""
+
+    def open_frames() -> Iterator[NDArray[Any]]:
+        return iter(frames[:N_BASELINE])
+
+    return calibrate(
+        open_frames,
+        frame_rate_hz=30.0,
+        indicator="jGCaMP8m",
+        n_frames=N_BASELINE,
+        hold_frames=1,
+        false_alarms_per_min=1.0,
+        neuropil_coefficient=0.7,
+        um_per_px=0.8,
+        offset_counts=None,
+        adc_max=None,
+        labels=None,
+        max_shift_px=8.0,
+        progress=lambda stage, fraction: None,
+    )
+
+
+@pytest.fixture
+def engine(calibration: Calibration) -> Engine:
+    """A warm engine."""
+    engine = Engine(calibration, 8.0, MonotonicClock())
+    engine.warm_up()
+    return engine
+
+
+def _run(engine: Engine, frames: NDArray[np.uint16], first: int = 1000) -> list[bytes]:
+    out = []
+    for index, frame in enumerate(frames):
+        n_events = engine.process(frame, first + index, (index + 1) * PERIOD_NS, 0)
+        out.append(engine.events[:n_events].tobytes() + engine.fill_activity().tobytes())
+    return out
+
+
+def test_the_same_frames_give_the_same_bytes(calibration: Calibration, frames: NDArray[np.uint16]) -> None:
+    runs = []
+    for _ in range(2):
+        engine = Engine(calibration, 8.0, MonotonicClock())
+        engine.warm_up()
+        runs.append(_run(engine, frames[N_BASELINE:]))
+    assert runs[0] == runs[1]
+
+
+def test_warming_up_changes_nothing_that_follows(calibration: Calibration, frames: NDArray[np.uint16]) -> None:
+    cold, warm = Engine(calibration, 8.0, MonotonicClock()), Engine(calibration, 8.0, MonotonicClock())
+    warm.warm_up()
+    assert _run(cold, frames[N_BASELINE:]) == _run(warm, frames[N_BASELINE:])
+
+
+def test_an_event_is_when_the_cells_own_line_was_scanned(
+    engine: Engine, calibration: Calibration, frames: NDArray[np.uint16]
+) -> None:
+    seen = 0
+    for index, frame in enumerate(frames[N_BASELINE:]):
+        n_events = engine.process(frame, 1000 + index, (index + 1) * PERIOD_NS, 0)
+        for event in engine.events[:n_events]:
+            row = int(np.flatnonzero(calibration.roi_id == event["roi_id"])[0])
+            pixels = calibration.roi_pixels[calibration.roi_start[row] : calibration.roi_start[row + 1]]
+            last_line = int(pixels.max()) // SIZE
+            end_of_frame_ns = (int(event["event_frame"]) - 1000 + 1) * PERIOD_NS
+            expected_ns = end_of_frame_ns - (SIZE - 1 - last_line) * PERIOD_NS / SIZE
+            assert abs(int(event["t_event_ns"]) - expected_ns) <= 1
+            assert event["event_frame"] <= 1000 + index
+            seen += 1
+    assert seen >= 5
+
+
+def test_light_of_our_own_costs_only_the_cells_on_its_lines_one_sample(
+    engine: Engine, calibration: Calibration, frames: NDArray[np.uint16]
+) -> None:
+    _run(engine, frames[N_BASELINE : N_BASELINE + 100])
+    shift = engine.shift_yx_px
+    lit = frames[N_BASELINE + 100].copy()
+    lit[:40] = 60_000
+    engine.process(lit, 1100, 101 * PERIOD_NS, 0, [[0, 40]])
+    assert engine.shift_yx_px == shift
+    valid = engine.fill_activity()[ACTIVITY_FIELDS.index("valid")] > 0
+    first_line = np.array(
+        [calibration.roi_pixels[calibration.roi_start[row]] // SIZE for row in range(calibration.n_rois)]
+    )
+    assert not valid[first_line < 30].any()
+    assert (first_line < 30).any()
+    far = first_line > 90
+    assert far.any()
+    assert valid[far].all()
+    engine.process(frames[N_BASELINE + 101], 1101, 102 * PERIOD_NS, 0)
+    assert (engine.fill_activity()[ACTIVITY_FIELDS.index("valid")] > 0).all()
+
+
+def test_a_gap_advances_the_states_as_frames_without_samples_do(
+    calibration: Calibration, frames: NDArray[np.uint16]
+) -> None:
+    engine = Engine(calibration, 8.0, MonotonicClock())
+    engine.warm_up()
+    live = frames[N_BASELINE:]
+    _run(engine, live[:100])
+    before = engine.fill_activity()[ACTIVITY_FIELDS.index("calcium")].copy()
+    engine.process(live[110], 1110, 111 * PERIOD_NS, 10)
+    after = engine.activity[ACTIVITY_FIELDS.index("dff")]
+    assert np.isfinite(before).all()
+    assert np.isfinite(after).all()
+
+
+def test_the_frame_loop_makes_nothing_that_stays(engine: Engine, frames: NDArray[np.uint16]) -> None:
+    live = frames[N_BASELINE:]
+    _loop(engine, live, 1000)
+    tracemalloc.start()
+    try:
+        for round_ in range(30):  # until the caches of the calls are full, which takes some 4,000 frames
+            _loop(engine, live, 1200 + 200 * round_)
+        gc.collect()  # also empties the interpreter's free lists, which tracemalloc counts as in use
+        before, _ = tracemalloc.get_traced_memory()
+        for round_ in range(20):
+            _loop(engine, live, 7200 + 200 * round_)
+        gc.collect()
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 2_000
+
+
+def _loop(engine: Engine, frames: NDArray[np.uint16], first: int) -> None:
+    for index, frame in enumerate(frames):
+        engine.process(frame, first + index, (first + index) * PERIOD_NS, 0)
+        engine.fill_activity()
