@@ -14,6 +14,7 @@ from drivers.microscopes.stream import StreamMicroscope
 from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.devices import AnswersLight, FrameGeometry, FrameInfo, Microscope
 from rt_engine.interfaces.errors import MessageError, SourceEnded
+from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.messages import (
     AckHeader,
     FrameHeader,
@@ -176,7 +177,7 @@ class AcquisitionService(Service):
             t_scan_ns=info.t_scan_ns,
             t_scan_uncertainty_ns=info.t_scan_uncertainty_ns,
             t_device_s=info.t_device_s,
-            flags=info.flags,
+            flags=info.flags | (FrameFlag.LOST_BEFORE if self._n_delivered and info.frame > self._next_frame else 0),
             blanked=[list(span) for span in info.blanked],
         )
         if self._n_delivered == 0 and self._last_sent < 0:

@@ -42,10 +42,14 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
             lines.append(
                 f"  {name}: p50 {values['p50']:.2f} ms, p99 {values['p99']:.2f} ms, max {values['max']:.2f} ms"
             )
-    if summary.get("recall") is not None:
+    if summary.get("truth"):
+        shares = {name: _share(summary[name]) for name in ("recall", "precision", "recall_all", "precision_all")}
         lines.append(
-            f"against the truth, cells with A/σ ≥ 4: recall {summary['recall']:.2f}, "
-            f"precision {summary['precision']:.2f} (medians); all cells pooled: recall {summary['recall_all']:.2f}, "
-            f"precision {summary['precision_all']:.2f}"
+            "against the truth, cells with A/σ ≥ 4: recall {recall}, precision {precision} (medians); "
+            "all cells pooled: recall {recall_all}, precision {precision_all}".format(**shares)
         )
     return lines
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"

@@ -113,6 +113,8 @@ class SessionRun:
             ended = "stopped"
         except SpikeloopError as error:
             self._failure = error
+            self._view.end_live()
+            self._view.say(f"failed: {error}", "red")
         finally:
             self._view.end_progress()
             self._view.end_live()

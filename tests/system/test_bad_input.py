@@ -11,6 +11,9 @@ import pytest
 import tifffile
 from system_rig import small_rig, spikeloop, write_rig
 
+from rt_engine.interfaces.errors import ConfigError
+from rt_engine.interfaces.rig_config import Limits, load_rig
+
 NO_TRACEBACK = "Traceback"
 
 
@@ -42,14 +45,24 @@ def test_a_wrong_key_or_value_names_file_key_and_what_is_allowed(
     assert not list(tmp_path.glob("s/session_*"))
 
 
-def test_every_limit_is_required(tmp_path: Path) -> None:
-    for limit in small_rig()["outputs"]["led"]["limits"]:
-        rig = small_rig()
-        del rig["outputs"]["led"]["limits"][limit]
-        _refused("run", write_rig(tmp_path, rig), names=("rig.yaml", f"outputs.led.limits.{limit}", "required"))
-        break_after = limit == "max_width_ms"
-        if break_after:
-            return
+def _rig_without_limit(folder: Path, limit: str) -> Path:
+    rig = small_rig()
+    del rig["outputs"]["led"]["limits"][limit]
+    return write_rig(folder, rig)
+
+
+@pytest.mark.parametrize("limit", sorted(Limits.model_fields))
+def test_every_limit_is_required(tmp_path: Path, limit: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_rig(_rig_without_limit(tmp_path, limit))
+    for name in ("rig.yaml", f"outputs.led.limits.{limit}.", "required"):
+        assert name in f"{refused.value}."
+    assert refused.value.exit_code == 2
+
+
+def test_a_missing_limit_is_refused_by_the_command(tmp_path: Path) -> None:
+    path = _rig_without_limit(tmp_path, "max_width_ms")
+    _refused("run", path, names=("rig.yaml", "outputs.led.limits.max_width_ms", "required"))
 
 
 def test_a_rig_or_protocol_that_is_not_there_lists_what_is(tmp_path: Path) -> None:
