@@ -141,6 +141,21 @@ def test_spikes_are_published_once_for_every_frame_and_before_its_activity(
     assert all(t_ns < sent[frame] for frame, _, t_ns, _ in spikes)
 
 
+def test_a_source_that_can_wait_is_never_more_than_32_frames_ahead(
+    start: Start, tmp_path: Path, small_calibration: Path
+) -> None:
+    session = open_session(_run(start, tmp_path, small_calibration))
+    sent = {header.frame: header.t_sent_ns for header, _ in session.frames()}
+    answered = {
+        message.header.frame: message.header.t_sent_ns
+        for message in session.messages("spikes")
+        if isinstance(message.header, SpikesHeader)
+    }
+    waited = [frame for frame in sent if frame - 32 in answered]
+    assert len(waited) > 1700
+    assert all(sent[frame] > answered[frame - 32] for frame in waited)
+
+
 def test_the_demo_ends_with_a_report_and_exit_code_zero(tmp_path: Path) -> None:
     done = spikeloop("demo", "--no-gui", "--duration", "4", "--output", tmp_path / "demo")
     assert done.returncode == 0, done.stderr
