@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.microscopes.pacing import Pacer
 from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.devices import FrameGeometry, FrameInfo
 from rt_engine.interfaces.errors import DeviceError, SourceEnded
@@ -56,8 +57,7 @@ class ReplayMicroscope:
 
     Notes
     -----
-    Deadlines are absolute, so a late read delays nothing after it. `t_scan_ns` is the deadline, when the last line
-    would have been scanned; at ``"max"`` it is the moment of delivery.
+    `t_scan_ns` is the deadline, when the last line would have been scanned; at ``"max"`` it is the moment of delivery.
     """
 
     def __init__(
@@ -70,13 +70,10 @@ class ReplayMicroscope:
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self._config = config
-        self._clock = clock
         self._opener = opener
-        self._start_frame = start_frame
-        self._wait = wait
+        self._pacer = Pacer(clock, config.speed, wait)
         self._movie: MovieLike | None = None
         self._next_frame = start_frame
-        self._t_start_ns = 0
         self._period_ns = 0.0
         self._running = False
 
@@ -92,8 +89,7 @@ class ReplayMicroscope:
         movie = self._opener(self._config.path)
         self._movie = movie
         rate_hz = self._config.frame_rate_hz or movie.require_frame_rate()
-        if self._config.speed != "max":
-            self._period_ns = NS_PER_S / (rate_hz * self._config.speed)
+        self._period_ns = NS_PER_S / rate_hz
         return FrameGeometry(
             n_lines=movie.n_lines,
             pixels_per_line=movie.pixels_per_line,
@@ -106,7 +102,7 @@ class ReplayMicroscope:
 
     def start(self) -> None:
         """Begin at `start_frame`, or go on after the last frame delivered."""
-        self._t_start_ns = self._clock.now_ns() - round(self._next_frame * self._period_ns)
+        self._pacer.start(self._next_frame * self._period_ns)
         self._running = True
 
     def read(self, buffer: NDArray[Any], timeout_s: float) -> FrameInfo | None:
@@ -125,20 +121,15 @@ class ReplayMicroscope:
             raise DeviceError("replay", "read before open and start")
         if self._next_frame >= self._movie.n_frames:
             raise SourceEnded(f"{self._config.path}: all {self._movie.n_frames} frames have been delivered")
-        due_ns = self._t_start_ns + round((self._next_frame + 1) * self._period_ns)
-        if self._period_ns:
-            wait_s = (due_ns - self._clock.now_ns()) / NS_PER_S
-            if wait_s > timeout_s:
-                self._wait(timeout_s)
-                return None
-            if wait_s > 0:
-                self._wait(wait_s)
+        recorded_ns = (self._next_frame + 1) * self._period_ns
+        if not self._pacer.wait_until(recorded_ns, timeout_s):
+            return None
         np.copyto(buffer, self._movie.read(self._next_frame))
         frame = self._next_frame
         self._next_frame += 1
         return FrameInfo(
             frame=frame,
-            t_scan_ns=due_ns if self._period_ns else self._clock.now_ns(),
+            t_scan_ns=self._pacer.due_ns(recorded_ns),
             channel=self._config.channel,
             n_lines=self._movie.n_lines,
         )

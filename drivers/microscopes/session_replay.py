@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.microscopes.pacing import Pacer
 from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.devices import FrameGeometry, FrameInfo
 from rt_engine.interfaces.errors import DeviceError, MovieError, SourceEnded
@@ -38,12 +39,9 @@ class SessionReplay:
 
     def __init__(self, config: ReplayConfig, clock: Clock, wait: Callable[[float], None] = time.sleep) -> None:
         self._config = config
-        self._clock = clock
-        self._wait = wait
+        self._pacer = Pacer(clock, config.speed, wait)
         self._lines: Iterator[Lines] = iter(())
         self._next: Lines | None = None
-        self._t_start_ns = 0
-        self._t_first_ns = 0
         self._running = False
 
     def open(self) -> FrameGeometry:
@@ -62,7 +60,6 @@ class SessionReplay:
         if self._next is None:
             raise MovieError("holds no live frames", "record with frames: all", file=self._config.path)
         header = self._next[0]
-        self._t_first_ns = header.t_scan_ns
         if not header.frame_period_ns:
             raise MovieError("does not say its frame rate", "give it with --frame-rate-hz", file=self._config.path)
         return FrameGeometry(
@@ -79,9 +76,9 @@ class SessionReplay:
 
     def start(self) -> None:
         """The next frame is due one frame period from now."""
-        self._t_start_ns = self._clock.now_ns()
         if self._next is not None:
-            self._t_first_ns = self._next[0].t_scan_ns - (self._next[0].frame_period_ns or 0)
+            header = self._next[0]
+            self._pacer.start(header.t_scan_ns - (header.frame_period_ns or 0))
         self._running = True
 
     def read(self, buffer: NDArray[Any], timeout_s: float) -> FrameInfo | None:
@@ -99,21 +96,13 @@ class SessionReplay:
         if self._next is None:
             raise SourceEnded(f"{self._config.path}: all frames have been delivered")
         header, lines = self._next
-        t_scan_ns = self._clock.now_ns()
-        if self._config.speed != "max":
-            due_ns = self._t_start_ns + round((header.t_scan_ns - self._t_first_ns) / self._config.speed)
-            wait_s = (due_ns - t_scan_ns) / NS_PER_S
-            if wait_s > timeout_s:
-                self._wait(timeout_s)
-                return None
-            if wait_s > 0:
-                self._wait(wait_s)
-            t_scan_ns = due_ns
+        if not self._pacer.wait_until(header.t_scan_ns, timeout_s):
+            return None
         np.copyto(buffer[header.line0 : header.line0 + header.n_lines], lines)
         self._next = next(self._lines, None)
         return FrameInfo(
             frame=header.frame,
-            t_scan_ns=t_scan_ns,
+            t_scan_ns=self._pacer.due_ns(header.t_scan_ns),
             plane=header.plane,
             channel=header.channel,
             volume=header.volume,

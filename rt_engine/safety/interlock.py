@@ -1,10 +1,8 @@
-"""The interlock: the only place that makes commands for an output, and the state machine that says whether it may."""
+"""The interlock: judges every request, and is the only place that makes commands for an output."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from typing import Any
 
 from rt_engine.interfaces.clock import NS_PER_MS, Clock
@@ -13,6 +11,7 @@ from rt_engine.interfaces.errors import DeviceError, RecordingError, SafetyError
 from rt_engine.interfaces.messages import Mode, Outcome
 from rt_engine.interfaces.rig_config import Limits
 from rt_engine.interfaces.stimulation import Decision, PulseRequest
+from rt_engine.safety.latch import SafetyLatch
 from rt_engine.safety.ledger import DoseLedger, OutputDose, Train
 from rt_engine.safety.limits import bounds_of, tighten
 from rt_engine.safety.request_check import plan_train, time_fault
@@ -23,11 +22,12 @@ from rt_engine.safety.watchdog import HeartbeatMonitor
 __all__ = ["Interlock", "InterlockState", "Precondition", "Trip"]
 
 _TOKEN = issue_pulse_token()
-MAX_TRIPS_KEPT = 64
 
 
-class Interlock:
+class Interlock(SafetyLatch):
     """Judges every request and fires what may be fired. All methods belong to one thread, the stimulation loop.
+
+    Whether there may be light at all, `SafetyLatch` says: states, preconditions, trips, heartbeat.
 
     Parameters
     ----------
@@ -71,171 +71,13 @@ class Interlock:
     ) -> None:
         if not set(limits) == set(outputs) == set(ledger.outputs):
             raise SafetyError(f"outputs {sorted(outputs)}, limits {sorted(limits)} and ledgers do not agree")
+        super().__init__(outputs, clock, wal, heartbeat, dry_run=dry_run, restarted=restarted)
         self._rig_limits = dict(limits)
         self.limits = dict(limits)
-        self._outputs = dict(outputs)
-        self._clock, self._ledger, self._wal, self._heartbeat = clock, ledger, wal, heartbeat
+        self._ledger = ledger
         self._on_intent = on_intent
-        self.dry_run = dry_run
-        self.state = InterlockState.DISARMED
-        self.trips: deque[Trip] = deque(maxlen=MAX_TRIPS_KEPT)
-        self.n_trips = 0
         self.counts = dict.fromkeys(Outcome, 0)
-        self._held = dict.fromkeys(Precondition, False)
         self._id_prefix, self._next_id = id_prefix, 0
-        self._last_now_ns = clock.now_ns()
-        if restarted:
-            self.trip("restart", "restarted", "never while running", "the stimulation service was restarted")
-
-    # --- state -------------------------------------------------------------------------------------------------
-
-    @property
-    def all_virtual(self) -> bool:
-        """True if no output can emit real light."""
-        return all(output.is_virtual for output in self._outputs.values())
-
-    def self_test(self) -> bool:
-        """Open and test every output while disarmed; sets the precondition. A dry run touches none and passes."""
-        if self.state is InterlockState.ARMED:
-            self.disarm("self-test")
-        passed = True
-        if not self.dry_run:
-            try:
-                for output in self._outputs.values():
-                    output.open()
-                    passed = output.self_test() and passed
-            except DeviceError as error:
-                passed = False
-                self.trip("output", error.device, "self-test", str(error))
-        self._held[Precondition.OUTPUTS_TESTED] = passed
-        return passed
-
-    def set_precondition(self, name: Precondition, ok: bool) -> None:
-        """Say whether a precondition holds; losing one while armed trips or disarms.
-
-        Parameters
-        ----------
-        name : Precondition
-            `OPERATOR`, `RECORDING_LIVE` or `CALIBRATION_MATCHES`. Loss of the recorder trips, the others disarm.
-        ok : bool
-
-        Raises
-        ------
-        SafetyError
-            The interlock finds this one out by itself (`heartbeat`, `self_test`).
-        """
-        if name in (Precondition.ENGINE_HEARTBEAT, Precondition.OUTPUTS_TESTED):
-            raise SafetyError(f"precondition {name.value} is found out by the interlock, not set")
-        self._held[name] = ok
-        if ok or self.state is not InterlockState.ARMED:
-            return
-        if name is Precondition.RECORDING_LIVE:
-            self.trip(name.value, "lost", "required while armed", f"{name.value} no longer holds")
-        else:
-            self.disarm(f"{name.value} no longer holds")
-
-    def preconditions(self) -> dict[str, bool]:
-        """Every precondition as it is now."""
-        held = {name.value: ok for name, ok in self._held.items()}
-        held[Precondition.ENGINE_HEARTBEAT.value] = self._heartbeat.fresh(self._clock.now_ns())
-        return held
-
-    def arm(self, *, automatic: bool = False) -> None:
-        """Allow light.
-
-        Parameters
-        ----------
-        automatic : bool
-            Without an operator; only where every output is virtual, or in a dry run.
-
-        Raises
-        ------
-        SafetyError
-            Tripped, a precondition is missing, arming by itself with a real output, or an output failed.
-        """
-        self.check(self._clock.now_ns())
-        if automatic:
-            if not (self.all_virtual or self.dry_run):
-                raise SafetyError("a real output is never armed automatically", "arm as an operator")
-            self._held[Precondition.OPERATOR] = True
-        if self.state is InterlockState.TRIPPED:
-            raise SafetyError(f"tripped: {self.trips[-1].text}", "reset first, with a reason")
-        missing = [name for name, ok in self.preconditions().items() if not ok]
-        if missing:
-            self._held[Precondition.OPERATOR] = False
-            raise SafetyError(f"cannot arm: {', '.join(missing)} missing")
-        if self.state is InterlockState.ARMED:
-            return
-        self._arm_outputs()
-        self.state = InterlockState.ARMED
-        self._note({"state": "armed", "automatic": automatic})
-        if self.state is not InterlockState.ARMED:
-            raise SafetyError(f"cannot arm: {self.trips[-1].text}")
-
-    def _arm_outputs(self) -> None:
-        if self.dry_run:
-            return
-        armed = False
-        try:
-            for output in self._outputs.values():
-                output.arm()
-            armed = True
-        except DeviceError as error:
-            self._held[Precondition.OUTPUTS_TESTED] = False
-            self.trip("output", error.device, "arms", str(error))
-            raise SafetyError(f"cannot arm: {error}") from error
-        finally:
-            if not armed:
-                self._make_safe()
-
-    def disarm(self, reason: str) -> None:
-        """Dark, and no light until armed again; a trip stays latched."""
-        self._make_safe()
-        self._held[Precondition.OPERATOR] = False
-        if self.state is InterlockState.ARMED:
-            self.state = InterlockState.DISARMED
-            self._note({"state": "disarmed", "reason": reason})
-
-    def trip(self, signal: str, value: float | str, limit: float | str, text: str) -> None:
-        """Dark at once and latched until `reset`; never refused. A repetition of the last trip is only counted."""
-        repeated = self.state is InterlockState.TRIPPED and bool(self.trips) and self.trips[-1].signal == signal
-        self.state = InterlockState.TRIPPED
-        self._held[Precondition.OPERATOR] = False
-        self._make_safe()
-        self.n_trips += 1
-        if repeated:
-            return
-        trip = Trip(self._clock.now_ns(), signal, value, limit, text)
-        self.trips.append(trip)
-        try:
-            self._wal.write(RecordKind.TRIP, trip._asdict())
-        except RecordingError:
-            self._held[Precondition.RECORDING_LIVE] = False
-
-    def reset(self, reason: str) -> None:
-        """Leave the tripped state for disarmed; the engine has to show itself again before arming.
-
-        Parameters
-        ----------
-        reason : str
-            Typed by a person.
-
-        Raises
-        ------
-        SafetyError
-            No reason given, or the log cannot be written.
-        """
-        if not reason.strip():
-            raise SafetyError("a reset needs a reason", "type why light may be allowed again")
-        if self.state is not InterlockState.TRIPPED:
-            return
-        try:
-            self._wal.write(RecordKind.STATE, {"state": "reset", "reason": reason, "t_ns": self._clock.now_ns()})
-        except RecordingError as error:
-            raise SafetyError(f"cannot reset: {error}") from error
-        self._last_now_ns = self._clock.now_ns()
-        self._heartbeat.forget()
-        self.state = InterlockState.DISARMED
 
     def set_protocol_limits(self, tighter: Mapping[str, Mapping[str, Any]]) -> None:
         """Limits of the rig made stricter by a protocol; disarms.
@@ -260,26 +102,6 @@ class Interlock:
             self._ledger.outputs[name].rebound(bounds_of(one), self._clock.now_ns())
         self.limits = wanted
 
-    # --- heartbeat ---------------------------------------------------------------------------------------------
-
-    def heartbeat(self, t_ns: int, mode: Mode) -> None:
-        """Take the engine's sign of life (`t_decided_ns` of every `spikes` message, in this host's clock)."""
-        now_ns = self._clock.now_ns()
-        if t_ns > now_ns:
-            self.trip("engine_heartbeat", (now_ns - t_ns) / NS_PER_MS, 0, "the engine's clock is ahead of ours")
-            return
-        self._heartbeat.beat(t_ns, mode)
-
-    def check(self, now_ns: int) -> InterlockState:
-        """Look at the clock and the heartbeat; call it in every turn of the loop, at least every few milliseconds."""
-        if now_ns < self._last_now_ns:
-            self.trip("clock_ms", (now_ns - self._last_now_ns) / NS_PER_MS, 0, "the clock went backwards")
-        self._last_now_ns = max(now_ns, self._last_now_ns)
-        if self.state is InterlockState.ARMED and not self._heartbeat.fresh(now_ns):
-            age_ms, bound_ms = self._heartbeat.age_ns(now_ns) / NS_PER_MS, self._heartbeat.bound_ns / NS_PER_MS
-            self.trip("engine_heartbeat", age_ms, bound_ms, f"no sign of the engine for {age_ms:.0f} ms")
-        return self.state
-
     def maintain(self, *, sync: bool = False) -> None:
         """Write the log's room ahead, for idle moments; a failure trips.
 
@@ -295,8 +117,6 @@ class Interlock:
                 self._ledger.sync()
         except RecordingError as error:
             self.trip("stimulation_log", "failed", "every pulse is logged", str(error))
-
-    # --- requests ----------------------------------------------------------------------------------------------
 
     def request(self, request: PulseRequest) -> Decision:
         """Judge one request, and fire it if everything allows it.
@@ -418,20 +238,6 @@ class Interlock:
         decision.outcome, decision.reason = outcome, reason
         self.counts[outcome] += 1
         return decision
-
-    def _make_safe(self) -> None:
-        """Every output dark, also if one of them misbehaves."""
-        if self.dry_run:
-            return
-        with ExitStack() as stack:
-            for output in self._outputs.values():
-                stack.callback(output.safe_state)
-
-    def _note(self, fields: dict[str, Any]) -> None:
-        try:
-            self._wal.write(RecordKind.STATE, {**fields, "t_ns": self._clock.now_ns()})
-        except RecordingError as error:
-            self.trip("stimulation_log", "failed", "every change is logged", str(error))
 
     def snapshot(self) -> dict[str, Any]:
         """The fields of `messages.StateHeader` that the interlock knows."""

@@ -21,7 +21,7 @@ def read_labels(path: Path, shape: tuple[int, int]) -> NDArray[np.int64]:
     """
     try:
         labels = np.load(path, allow_pickle=False) if path.suffix == ".npy" else tifffile.imread(path)
-    except (OSError, ValueError, tifffile.TiffFileError) as error:
+    except (OSError, EOFError, ValueError, tifffile.TiffFileError) as error:
         raise CalibrationError(f"cannot be read: {error}", "give a TIFF or .npy label image", file=str(path)) from error
     if labels.dtype.kind not in "ui":
         raise CalibrationError(f"holds {labels.dtype}", "labels are whole numbers, 0 is background", file=str(path))

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 _PLAIN_PERIOD_S = 5.0
 
@@ -50,7 +52,7 @@ class RunView:
 
     def say(self, text: str, style: str = "") -> None:
         """One line that stays."""
-        self.console.print(text, style=style or None, soft_wrap=True)
+        self.console.print(Text(text, style), soft_wrap=True)
 
     def progress(self, stage: str, fraction: float) -> None:
         """How far a long task is, 0 to 1."""
@@ -122,9 +124,9 @@ def _block(snapshot: Snapshot) -> Panel:
             latency.add_row(name, f"{values['p50']:.2f}", f"{values['p99']:.2f}", f"{values['max']:.2f}")
     recent = Table.grid(padding=(0, 2))
     for text in snapshot.last_events:
-        recent.add_row("[cyan]●[/]", text)
+        recent.add_row("[cyan]●[/]", escape(text))
     for text in snapshot.last_light:
-        recent.add_row("[yellow]▲[/]", text)
+        recent.add_row("[yellow]▲[/]", escape(text))
     of = f" of {snapshot.duration_s:.0f} s" if snapshot.duration_s else " s"
     title = f"spikeloop · {snapshot.phase} · {snapshot.seconds:.0f}{of}"
     return Panel(Group(numbers, "", latency, "", recent), title=title, subtitle="Ctrl-C ends the run", expand=False)
@@ -132,7 +134,7 @@ def _block(snapshot: Snapshot) -> Panel:
 
 def _interlock_text(snapshot: Snapshot) -> str:
     if snapshot.trip:
-        return f"[bold red]tripped[/]: {snapshot.trip}"
+        return f"[bold red]tripped[/]: {escape(snapshot.trip)}"
     return f"[bold green]{snapshot.interlock}[/]" if snapshot.interlock == "armed" else snapshot.interlock
 
 

@@ -93,7 +93,7 @@ class SnapshotKeeper:
         snapshot.frames += is_new
         if self._next_live_frame is not None:
             snapshot.frames_lost += max(0, header.frame - self._next_live_frame)
-        self._next_live_frame = header.frame + 1
+        self._next_live_frame = self.last_frame + 1
         self._frame_times_ns.append(header.t_decided_ns)
         if not header.n_events or not payload:
             return
