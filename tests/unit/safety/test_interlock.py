@@ -168,6 +168,7 @@ def test_a_clock_that_goes_backwards_trips():
     rig.interlock.check(rig.clock.now_ns())
     rig.clock.offset_ns -= 1
     assert rig.interlock.check(rig.clock.now_ns()) is InterlockState.TRIPPED
+    assert rig.interlock.trips[-1].signal == "clock_ms"
 
 
 def test_trips_latch_until_a_person_says_why():
