@@ -139,6 +139,20 @@ def calibrate(arguments: argparse.Namespace) -> int:
     return _write_json(arguments, figures)
 
 
+def infer(arguments: argparse.Namespace) -> int:
+    """Traces become spikes, as the live engine would have told them."""
+    from rt_engine.services.trace_job import run_inference
+
+    return _write_json(arguments, run_inference(arguments))
+
+
+def score(arguments: argparse.Namespace) -> int:
+    """Accuracy of a method, or of a file of predictions, against electrophysiology."""
+    from rt_engine.services.accuracy_job import run_score
+
+    return _write_json(arguments, run_score(arguments))
+
+
 def ctl(arguments: argparse.Namespace) -> int:
     """One command to a running rig."""
     import zmq
