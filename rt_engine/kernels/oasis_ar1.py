@@ -10,14 +10,18 @@ from numba.core.typing.templates import Signature
 from numpy.typing import NDArray
 
 from rt_engine.kernels.compile_options import NO_ALLOCATION
+from rt_engine.kernels.pool_history import (
+    N_POOLS,
+    SMALLEST_DECAY,
+    count_later,
+    note_starts,
+    select_flagged,
+    select_started,
+    shift_starts,
+)
 
-N_POOLS = 16
 BLOCK = 256
 """Cells that are worked on together, so that the passes over them stay in the innermost cache."""
-LARGEST_HOLD = 62
-"""Frames: the start of every pool is a bit of a 64-bit history."""
-SMALLEST_DECAY = 1e-30
-"""The decay of a pool stops here, where its past is forgotten: keeps denormal numbers out."""
 
 _FIT, _WEIGHT, _DECAY, _BELOW, _SAMPLE, _FORECAST, _FLAG = (BLOCK * field for field in range(7))
 _N_FIELDS = 7
@@ -91,11 +95,10 @@ def _signature(trace: types.Type) -> Signature:
 
 
 @njit(**NO_ALLOCATION)
-def _pass_gap(n_gap, gamma, top, starts):
+def _pass_gap(n_gap, gamma, top):
     """Calcium decays over frames that were lost."""
     for i in range(gamma.shape[0]):
         top[_DECAY + i] = max(top[_DECAY + i] * gamma[i] ** n_gap, SMALLEST_DECAY)
-        starts[i] = starts[i] << np.uint64(n_gap) if n_gap < 64 else np.uint64(0)
 
 
 @njit(**NO_ALLOCATION)
@@ -110,23 +113,6 @@ def _forecast(y, usable, gamma, penalty, s_min, top):
         top[_FORECAST + i] = forecast
         top[_SAMPLE + i] = sample
         top[_FLAG + i] = 1.0 if begins else 0.0
-
-
-@njit(**NO_ALLOCATION)
-def _note_starts(top, starts):
-    """Shift the history of pool starts by a frame."""
-    for i in range(starts.shape[0]):
-        starts[i] = (starts[i] << np.uint64(1)) | (np.uint64(1) if top[_FLAG + i] > 0.0 else np.uint64(0))
-
-
-@njit(**NO_ALLOCATION)
-def _select_flagged(count, top, selected_out):
-    """Cells whose flag is set, without a branch that could be predicted wrongly; how many."""
-    n_selected = 0
-    for i in range(count):
-        selected_out[n_selected] = i
-        n_selected += int(top[_FLAG + i])
-    return n_selected
 
 
 @njit(**NO_ALLOCATION)
@@ -208,15 +194,6 @@ def _join(stack, slot, fit, weight, decay):
 
 
 @njit(**NO_ALLOCATION)
-def _count_bits(bits):
-    """Number of bits set, without a loop."""
-    bits -= (bits >> np.uint64(1)) & np.uint64(0x5555555555555555)
-    bits = (bits & np.uint64(0x3333333333333333)) + ((bits >> np.uint64(2)) & np.uint64(0x3333333333333333))
-    bits = (bits + (bits >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return np.int64((bits * np.uint64(0x0101010101010101)) >> np.uint64(56))
-
-
-@njit(**NO_ALLOCATION)
 def _calcium_at_start(fit, below, s_min):
     """Calcium that a pool starts with: its least-squares fit, or nothing where that is below the bound."""
     return fit if fit >= (0.0 if below == -np.inf else s_min) else 0.0
@@ -225,7 +202,7 @@ def _calcium_at_start(fit, below, s_min):
 @njit(**NO_ALLOCATION)
 def _jump(fit, below, slot, starts, hold, s_min, stack):
     """Jump that stands `hold` frames ago, given that a pool starts there and how many lie below the newest."""
-    n_later = _count_bits(starts & ((np.uint64(1) << np.uint64(hold)) - np.uint64(1)))
+    n_later = count_later(starts, hold)
     slot -= n_later
     if slot < 0:  # dropped
         return 0.0
@@ -247,11 +224,8 @@ def _report(hold, s_min, top, older, depth, starts, selected, calcium_out, jump_
         smallest = 0.0 if top[_BELOW + i] == -np.inf else s_min[i]
         fit = top[_FIT + i]
         calcium_out[i] = fit * top[_DECAY + i] if fit >= smallest else 0.0
-    n_selected = 0
-    for i in range(s_min.shape[0]):
-        jump_out[i] = 0.0
-        selected[n_selected] = i
-        n_selected += 1 if (starts[i] >> np.uint64(hold)) & np.uint64(1) else 0
+    jump_out[:] = 0.0
+    n_selected = select_started(hold, starts, selected)
     for k in range(n_selected):
         n = np.int64(selected[k])
         slot = np.int64(depth[n])
@@ -295,14 +269,15 @@ def _step(y, usable, n_gap, hold, parameters, state, calcium_out, jump_out):
         here = slice(block * BLOCK, min((block + 1) * BLOCK, y.shape[0]))
         top, older, depth, starts = newest[block], all_older[here], all_depth[here], all_starts[here]
         gamma, penalty, s_min = parameters[0][here], parameters[1][here], parameters[2][here]
-        count = gamma.shape[0]
+        flags, count = top[_FLAG : _FLAG + BLOCK], gamma.shape[0]
         if n_gap > 0:
-            _pass_gap(n_gap, gamma, top, starts)
+            _pass_gap(n_gap, gamma, top)
+            shift_starts(n_gap, starts)
         _forecast(y[here], usable[here], gamma, penalty, s_min, top)
-        _note_starts(top, starts)
-        _store_newest(_select_flagged(count, top, selected), selected, top, older, depth)
+        note_starts(flags, starts)
+        _store_newest(select_flagged(count, flags, selected), selected, top, older, depth)
         _take_samples(usable[here], s_min, top)
-        n_selected = _select_flagged(count, top, selected)
+        n_selected = select_flagged(count, flags, selected)
         _merge_down(n_selected, selected, s_min, top, older, depth, starts, all_floor_hits[here])
         model, calcium, jump = (gamma, penalty, s_min), calcium_out[here], jump_out[here]
         if _is_any(penalty):
@@ -332,7 +307,7 @@ def oasis_step(
     n_gap : int
         Frames lost before this one.
     hold : int
-        Age of the jump that is reported, 0 to `LARGEST_HOLD` frames.
+        Age of the jump that is reported, 0 to `pool_history.LARGEST_HOLD` frames.
     parameters : OasisParameters, read
     state : OasisState, overwritten
     calcium_out : ndarray of y's dtype, shape (n_rois,), dF/F, overwritten

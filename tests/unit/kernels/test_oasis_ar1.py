@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 from oasis.oasis_methods import oasisAR1
 from sklearn.isotonic import IsotonicRegression
 
-from rt_engine.kernels.oasis_ar1 import OasisParameters, empty_state, oasis_step
+from rt_engine.kernels.oasis_ar1 import BLOCK, OasisParameters, empty_state, oasis_step
 
 
 def parameters(gamma, penalty=0.0, s_min=0.0):
@@ -153,3 +153,35 @@ def test_other_types_are_refused():
     whole = np.zeros(1, np.int64)
     with pytest.raises(TypeError):
         oasis_step(whole, np.ones(1, np.uint8), 0, 0, model, state, whole, whole)
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.3])
+def test_optimality_conditions_hold(penalty):
+    # g_t = sum_{u >= t} gamma^(u - t) (c_u - y_u) + lambda is the derivative by s_t: >= 0, and 0 where s_t > 0.
+    n_frames = 60
+    y, gamma = traces(10, n_frames=n_frames)[0], np.linspace(0.93, 0.99, 6)
+    jumps = np.zeros_like(y)
+    for hold in range(n_frames - 1):
+        calcium, jump, _ = run(y, parameters(gamma, penalty), hold=hold)
+        jumps[n_frames - 1 - hold] = jump[-1]
+    for i, g in enumerate(gamma):
+        c = np.zeros(n_frames)
+        c[-1] = calcium[-1, i]
+        for t in range(n_frames - 1, 0, -1):
+            c[t - 1] = (c[t] - jumps[t, i]) / g
+        residual = c - y[:, i]
+        slope = np.array([residual[t:] @ g ** np.arange(n_frames - t) for t in range(n_frames)]) + penalty
+        scale = g ** -np.arange(n_frames)[::-1]  # of rounding, when calcium is run backwards
+        assert (slope >= -1e-12 * scale[0]).all()
+        assert np.abs(slope * (jumps[:, i] > 0)).max() <= 1e-12 * scale[0]
+
+
+@pytest.mark.parametrize("n_rois", [1, BLOCK - 1, BLOCK, BLOCK + 1])
+@pytest.mark.parametrize("penalty", [0.0, 0.1])
+def test_cells_do_not_influence_each_other(n_rois, penalty):
+    y, gamma, _ = traces(11, n_frames=40, n_rois=n_rois)
+    together, jump, _ = run(y, parameters(gamma, penalty, 0.2), hold=1)
+    for i in {0, n_rois // 2, n_rois - 1}:
+        alone, alone_jump, _ = run(y[:, [i]], parameters(gamma[i], penalty, 0.2), hold=1)
+        assert np.array_equal(alone[:, 0], together[:, i])
+        assert np.array_equal(alone_jump[:, 0], jump[:, i])
