@@ -43,7 +43,7 @@ def _build_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="spikeloop", description="Closed-loop calcium imaging: light in, light out, nothing lost.")
     parser.add_argument("--version", action="version", version=f"spikeloop {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
-    for add in (_demo, _run, _ctl, _calibrate, _replay, _simulate, _infer, _score, _report, _recover):
+    for add in (_demo, _run, _ctl, _calibrate, _replay, _simulate, _infer, _score, _bench, _report, _recover):
         add(commands)
     return parser
 
@@ -177,6 +177,18 @@ def _score(commands: Commands) -> None:
     parser.add_argument("--nu", type=_positive, metavar="X", help="raise noise to X percent per root hertz")
     parser.add_argument("--pred", metavar="FILE", help="score these predictions (.npz) and infer nothing")
     parser.add_argument("-o", "--output", metavar="PNG", default="score.png", help="figure (default score.png)")
+    _json(parser)
+
+
+def _bench(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "bench",
+        "The published numbers, measured on this machine.",
+        "spikeloop bench kernels --json kernels.json -o kernels.png",
+    )
+    parser.add_argument("what", metavar="WHAT", choices=("kernels",), help="kernels: against other deconvolution code")
+    parser.add_argument("-o", "--output", metavar="FIGURE", help="also draw it (.png, .svg or .pdf)")
     _json(parser)
 
 
