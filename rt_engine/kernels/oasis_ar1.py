@@ -161,25 +161,30 @@ def _take_samples(usable, s_min, top):
 
 @njit(**NO_ALLOCATION)
 def _merge_down(n_selected, selected, s_min, top, older, depth, starts, floor_hits):
-    """Merge the newest pool of the selected cells backwards until no jump is too small."""
-    for k in range(n_selected):
-        i = np.int64(selected[k])
-        stack = older[i]
-        slot = np.int64(depth[i])
-        fit, weight, decay, below = top[_FIT + i], top[_WEIGHT + i], top[_DECAY + i], top[_BELOW + i]
-        while below + s_min[i] > fit:
-            if slot == 0:
+    """Merge the newest pool of the selected cells backwards until no jump is too small.
+
+    One merge of every cell listed, then of those still listed: the number of merges of a cell cannot be guessed, and
+    cells after one another do not wait for each other.
+    """
+    while n_selected > 0:
+        n_left = 0
+        for k in range(n_selected):
+            i = np.int64(selected[k])
+            if depth[i] == 0:
                 floor_hits[i] += 1
-                below = -np.inf
-                break
-            slot -= 1
-            fit, weight, decay, below = _join(stack, slot, fit, weight, decay)
+                top[_BELOW + i] = -np.inf
+                continue
+            slot = np.int64(depth[i]) - 1
+            fit, weight, decay, below = _join(older[i], slot, top[_FIT + i], top[_WEIGHT + i], top[_DECAY + i])
+            top[_FIT + i] = fit
+            top[_WEIGHT + i] = weight
+            top[_DECAY + i] = decay
+            top[_BELOW + i] = below
+            depth[i] = slot
             starts[i] &= starts[i] - np.uint64(1)
-        top[_FIT + i] = fit
-        top[_WEIGHT + i] = weight
-        top[_DECAY + i] = decay
-        top[_BELOW + i] = below
-        depth[i] = slot
+            selected[n_left] = i
+            n_left += 1 if below + s_min[i] > fit else 0
+        n_selected = n_left
 
 
 @njit(**NO_ALLOCATION)
@@ -206,9 +211,10 @@ def _jump(fit, below, slot, starts, hold, s_min, stack):
     slot -= n_later
     if slot < 0:  # dropped
         return 0.0
-    if n_later > 0:
-        fit = stack[slot * _N_RECORD + _R_FIT]
-        below = stack[slot * _N_RECORD + _R_BELOW]
+    at = min(slot * _N_RECORD, stack.shape[0] - _N_RECORD)  # read in any case: a choice is cheaper than a guess
+    stored_fit, stored_below = stack[at + _R_FIT], stack[at + _R_BELOW]
+    fit = stored_fit if n_later > 0 else fit
+    below = stored_below if n_later > 0 else below
     before = below
     if s_min > 0.0 and slot > 0:
         at = (slot - 1) * _N_RECORD
