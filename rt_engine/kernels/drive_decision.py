@@ -12,7 +12,8 @@ from rt_engine.interfaces.events import EVENT_DTYPE, EventFlag
 from rt_engine.kernels.compile_options import NO_ALLOCATION
 from rt_engine.kernels.sample_codes import CENSORED, GOOD
 
-RATE_FLOOR = 0.7  # noise standard deviations of drive that are taken for noise
+RATE_FLOOR = 1.1  # noise standard deviations of drive that are taken for noise
+RATE_POWER = 0.7  # spikes grow so with drive: indicators answer bursts more than linearly
 FIRST_BURST, BURST_RATIO = 0.6, 0.4  # prior of one spike in a frame with any, and of each more
 LARGEST_BURST = 6
 
@@ -21,14 +22,16 @@ class DriveDecisionParameters(NamedTuple):
     """Constants of every cell, read.
 
     float64 ndarrays, shape (n_rois,): ``noise_dff`` (standard deviation of the smoothed drive under noise alone),
-    ``threshold`` (of z), ``amplitude_dff`` (drive of one spike), ``gain`` (mean z of one spike), ``prior`` (expected
-    events a frame). ``refractory_frames``, ``hold_off_frames`` (that the baseline stands still after an event) : int64. ``calibration`` : float64, shape (2,): offset and slope that make
-    the logit of the probability a calibrated one. ``roi_id`` : uint32, shape (n_rois,).
+    ``threshold`` (of z), ``unit_dff`` (drive that the rate takes for one spike: of the library, lest it change while
+    amplitudes are learned), ``gain`` (mean z of one spike), ``prior`` (expected events a frame). int64:
+    ``refractory_frames``, and ``hold_off_frames`` that the baseline stands still after an event. ``calibration`` :
+    float64, shape (2,): offset and slope that make the logit of the probability a calibrated one. ``roi_id`` :
+    uint32, shape (n_rois,).
     """
 
     noise_dff: NDArray[np.float64]
     threshold: NDArray[np.float64]
-    amplitude_dff: NDArray[np.float64]
+    unit_dff: NDArray[np.float64]
     gain: NDArray[np.float64]
     prior: NDArray[np.float64]
     refractory_frames: NDArray[np.int64]
@@ -125,9 +128,8 @@ def decide_drive(frame, hold, flags, drive, code, parameters, state, rate_out, z
     offset, slope = parameters.calibration[0], parameters.calibration[1]
     for n in range(drive.shape[0]):
         z = drive[n] / parameters.noise_dff[n]
-        amplitude = parameters.amplitude_dff[n]
-        excess = z - RATE_FLOOR
-        rate_out[n] = excess * parameters.noise_dff[n] / amplitude if excess > 0.0 else 0.0
+        excess = (z - RATE_FLOOR) * parameters.noise_dff[n] / parameters.unit_dff[n]
+        rate_out[n] = excess**RATE_POWER if excess > 0.0 else 0.0
         z_out[n] = z
         evidence = burst_evidence(z, parameters.gain[n])
         odds = parameters.prior[n] * evidence

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,19 +12,18 @@ from rt_engine.kernels.drive_decision import DriveDecisionParameters
 from rt_engine.kernels.drive_smoother import DriveParameters, drive_run, empty_drive_state
 from rt_engine.models.detection import event_threshold, spike_template
 from rt_engine.models.indicators import Indicator
-from rt_engine.models.noise import lower_half_scale
+from rt_engine.models.kinetics_fit import CERTAIN_Z, IsolatedEvents, fit_amplitude
 from rt_engine.pipeline.drive import DriveModel
 
 FloatArray = NDArray[np.float64]
 
-DECAY_FACTORS = (1.0, 2.0, 4.0)  # of the library's decay of one spike: trains decay more slowly
-DRIVE_RATIOS = (0.02, 0.1, 0.5)  # variance of the drive of a frame at 30 Hz over that of the noise
-BASELINE_STEP = 0.02  # of the noise: random walk of the baseline per frame at 30 Hz
+DECAY_FACTORS = (1.25, 2.5, 5.0)  # of the library's decay of one spike: trains decay more slowly
+DRIVE_RATIOS = (0.01, 0.03, 0.1, 0.3)  # variance of the drive of a frame at 30 Hz over that of the noise
+BASELINE_STEP = 0.03  # of the noise: random walk of the baseline per frame at 30 Hz
 N_FITTED = 6  # frames of the template that the kernel of two exponentials is fitted to
 REFRACTORY_S = 0.1
 HOLD_OFF_DECAYS = 3.0  # decay times of one spike for which the baseline stands still after an event
-MIN_FRAMES = 16
-SCALE_PRIOR_FRAMES = 150.0  # quiet frames that the theoretical noise of the drive is worth
+MIN_FRAMES = 12
 _MAD_TO_SIGMA = 1.4826022185056018
 SMALLEST_SIGMA = 1e-4  # dF/F
 
@@ -78,37 +80,40 @@ def fit_drive(
     Notes
     -----
     Decay time and variance of the drive are those of the largest marginal likelihood on a grid; the noise of the
-    smoothed drive is that of white noise through the filter, moved by the lower half of the drive itself.
+    smoothed drive is that of white noise through the filter. Spike size as in `kinetics_fit.fit_amplitude`.
     """
     sigma = step_sigma(dff, usable)
     y = np.ascontiguousarray(dff, np.float32)
     flags = np.ascontiguousarray(usable, np.uint8)
     n_rois = y.shape[1]
     best = np.full(n_rois, -np.inf)
-    chosen, kernel_of = np.zeros(n_rois, np.int64), []
+    chosen = np.zeros(n_rois, np.int64)
+    kernel_of: list[tuple[DriveParameters, SettledFilter]] = []
     drive = np.zeros_like(y)
     kept = np.zeros_like(y)
     for factor in DECAY_FACTORS:
         for ratio in DRIVE_RATIOS:
-            parameters = _smoother(sigma, prior, prior.tau_s * factor, ratio, frame_rate_hz)
+            parameters = _smoother(sigma, prior.tau_rise_s, prior.tau_s * factor, ratio, frame_rate_hz)
             state = empty_drive_state(n_rois, hold_frames + 1, parameters)
             drive_run(y, flags, hold_frames, parameters, state, drive)
             better = state.evidence > best
             best[better] = state.evidence[better]
             chosen[better] = len(kernel_of)
             kept[:, better] = drive[:, better]
-            kernel_of.append((parameters, *_response(prior, prior.tau_s * factor, ratio, frame_rate_hz, hold_frames)))
+            found = settled_filter(
+                prior.tau_rise_s, prior.tau_s * factor, ratio, frame_rate_hz, hold_frames, false_alarms_per_min
+            )
+            kernel_of.append((parameters, found))
     smoother = DriveParameters(
         *(np.array([getattr(kernel_of[c][0], f)[n] for n, c in enumerate(chosen)]) for f in DriveParameters._fields)
     )
-    noise, rho, gain = (np.array([kernel_of[c][k] for c in chosen]) for k in (1, 2, 3))
-    noise_dff = _noise_of_drive(kept, usable, noise * sigma)
-    amplitude = np.full(n_rois, prior.amplitude_dff)
-    threshold = event_threshold(false_alarms_per_min, frame_rate_hz, rho)
+    noise, gain, threshold = (np.array([getattr(kernel_of[c][1], f) for c in chosen]) for f in SettledFilter._fields)
+    noise_dff = noise * sigma
+    amplitude = _amplitude(kept, usable, noise_dff, gain, prior)
     decision = DriveDecisionParameters(
         noise_dff=noise_dff,
         threshold=threshold,
-        amplitude_dff=amplitude * gain,
+        unit_dff=prior.amplitude_dff * gain,
         gain=amplitude * gain / noise_dff,
         prior=np.full(n_rois, 0.3 / frame_rate_hz),
         refractory_frames=np.full(n_rois, int(REFRACTORY_S * frame_rate_hz + 1e-6), np.int64),
@@ -120,9 +125,9 @@ def fit_drive(
 
 
 def _smoother(
-    sigma: FloatArray, prior: Indicator, tau_s: float, ratio: float, frame_rate_hz: float
+    sigma: FloatArray, tau_rise_s: float, tau_s: float, ratio: float, frame_rate_hz: float
 ) -> DriveParameters:
-    decay, rise, step_decay, step_rise = drive_kernel(prior.tau_rise_s, tau_s, frame_rate_hz)
+    decay, rise, step_decay, step_rise = drive_kernel(tau_rise_s, tau_s, frame_rate_hz)
     ones = np.ones(len(sigma))
     return DriveParameters(
         decay=decay * ones,
@@ -135,28 +140,45 @@ def _smoother(
     )
 
 
-def _response(
-    prior: Indicator, tau_s: float, ratio: float, frame_rate_hz: float, hold_frames: int
-) -> tuple[float, float, float]:
-    """Of the settled filter for noise of unit variance: noise of the drive, its lag-1 correlation, gain of a spike."""
-    parameters = _smoother(np.ones(2), prior, tau_s, ratio, frame_rate_hz)
+class SettledFilter(NamedTuple):
+    """Of the smoother long after its start, for noise of unit variance: standard deviation of the drive under noise
+    alone, mean drive told for a spike of unit peak, and threshold of z.
+    """
+
+    noise: float
+    gain: float
+    threshold: float
+
+
+@lru_cache(maxsize=512)
+def settled_filter(
+    tau_rise_s: float, tau_s: float, ratio: float, frame_rate_hz: float, hold_frames: int, false_alarms_per_min: float
+) -> SettledFilter:
+    """Response of the smoother to an impulse and to a spike."""
+    parameters = _smoother(np.ones(2), tau_rise_s, tau_s, ratio, frame_rate_hz)
     state = empty_drive_state(2, hold_frames + 1, parameters)
     n_settle, n_after = 400, 400
     y = np.zeros((n_settle + n_after, 2), np.float32)
-    template = spike_template(prior.tau_rise_s, tau_s, frame_rate_hz, n_after)
     y[n_settle, 0] = 1.0
-    y[n_settle:, 1] = template
+    y[n_settle:, 1] = spike_template(tau_rise_s, tau_s, frame_rate_hz, n_after)
     out = np.zeros_like(y)
     drive_run(y, np.ones(y.shape, np.uint8), hold_frames, parameters, state, out)
     impulse = out[n_settle:, 0].astype(np.float64)
     variance = float(impulse @ impulse)
-    return np.sqrt(variance), float(impulse[1:] @ impulse[:-1]) / variance, float(out[n_settle + hold_frames, 1])
+    rho = float(impulse[1:] @ impulse[:-1]) / variance
+    threshold = float(event_threshold(false_alarms_per_min, frame_rate_hz, rho)[0])
+    return SettledFilter(np.sqrt(variance), float(out[n_settle + hold_frames, 1]), threshold)
 
 
-def _noise_of_drive(drive: NDArray[np.float32], usable: NDArray[np.bool_], theory: FloatArray) -> FloatArray:
-    """Theory moved towards what the lower half of the drive says, by how much there is of it."""
-    measured = lower_half_scale(drive, usable)
-    n_used = (usable & (drive < 0)).sum(axis=0)
-    trust = np.where(np.isfinite(measured) & (measured > 0), n_used / (n_used + SCALE_PRIOR_FRAMES), 0.0)
-    log_ratio = np.log(np.where(trust > 0, measured, theory) / theory)
-    return np.asarray(theory * np.exp(trust * log_ratio))
+def _amplitude(
+    drive: NDArray[np.float32], usable: NDArray[np.bool_], noise: FloatArray, gain: FloatArray, prior: Indicator
+) -> FloatArray:
+    """Peak dF/F of one spike of every cell, from the crests of its drive that noise cannot make."""
+    z = np.where(usable, drive, 0.0) / noise
+    crest = np.zeros(z.shape, np.bool_)
+    crest[1:-1] = (z[1:-1] >= CERTAIN_Z) & (z[1:-1] > z[:-2]) & (z[1:-1] >= z[2:])
+    frame, roi = np.nonzero(crest)
+    events = IsolatedEvents(roi, np.zeros((len(roi), 1)))
+    size = drive[frame, roi] / gain[roi]
+    error = noise / gain
+    return fit_amplitude(events, size, error[roi], CERTAIN_Z * error, prior.amplitude_dff)

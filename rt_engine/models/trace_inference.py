@@ -1,4 +1,4 @@
-"""Spikes from traces as the live engine would tell them: the same stage, frame by frame, calibrated on the past only."""
+"""Spikes from traces as the live engine would tell them: the same stage, frame by frame, from the past alone."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ INFERRED_EVENT_DTYPE = np.dtype(
 )
 """An event of `infer`; `flags` are `EventFlag` bits."""
 
-FIRST_CALIBRATION_S = 1.0
-SCHEDULE_RATIO = 2.0  # each calibration uses so many times the frames of the one before
+FIRST_CALIBRATION_S = 0.5
+SCHEDULE_RATIO = 1.5  # each calibration uses so many times the frames of the one before
 WARM_UP_S = 20.0  # of the past that a new calibration is run over before it answers
 FULL_CALIBRATION_FRAMES = 3000
 RATE_FLOOR = 0.7  # noise standard deviations of the matched filter's output that are taken for noise
@@ -73,7 +73,7 @@ class InferenceSettings:
     method: Method = Method.COMBINED
     hold_frames: int = 3
     baseline_s: float | None = None
-    false_alarms_per_min: float = 0.5
+    false_alarms_per_min: float = 0.2
     neuropil_coefficient: float = 0.7
 
 
