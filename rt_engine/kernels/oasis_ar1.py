@@ -20,7 +20,7 @@ from rt_engine.kernels.pool_history import (
     shift_starts,
 )
 
-BLOCK = 256
+BLOCK = 512
 """Cells that are worked on together, so that the passes over them stay in the innermost cache."""
 
 _FIT, _WEIGHT, _DECAY, _BELOW, _SAMPLE, _FORECAST, _FLAG = (BLOCK * field for field in range(7))
@@ -130,10 +130,11 @@ def _store_newest(n_selected, selected, top, older, depth):
             for moved in range(slot * _N_RECORD):
                 stack[moved] = stack[moved + _N_RECORD]
         at = np.uint64(slot) * np.uint64(_N_RECORD)  # unsigned: no check for indices from the end
-        stack[at] = top[_FIT + i]
-        stack[at + np.uint64(_R_WEIGHT)] = top[_WEIGHT + i]
-        stack[at + np.uint64(_R_DECAY)] = top[_DECAY + i]
-        stack[at + np.uint64(_R_BELOW)] = top[_BELOW + i]
+        fit, weight, decay, below = top[_FIT + i], top[_WEIGHT + i], top[_DECAY + i], top[_BELOW + i]
+        stack[at] = fit
+        stack[at + np.uint64(_R_WEIGHT)] = weight
+        stack[at + np.uint64(_R_DECAY)] = decay
+        stack[at + np.uint64(_R_BELOW)] = below
         depth[i] = slot + 1
 
 

@@ -1,4 +1,7 @@
-"""What the deconvolution kernels share: which cells need their stacks, and where pools began."""
+"""What the deconvolution kernels share: which cells need their stacks, and where pools began.
+
+numba caches a kernel by the file that it stands in: after a change here, touch the files of the kernels that call it.
+"""
 
 from __future__ import annotations
 
