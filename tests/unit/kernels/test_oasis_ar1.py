@@ -185,3 +185,14 @@ def test_cells_do_not_influence_each_other(n_rois, penalty):
         alone, alone_jump, _ = run(y[:, [i]], parameters(gamma[i], penalty, 0.2), hold=1)
         assert np.array_equal(alone[:, 0], together[:, i])
         assert np.array_equal(alone_jump[:, 0], jump[:, i])
+
+
+@pytest.mark.parametrize("hold", [0, 1, 7, 8, 13, 40, 58])
+def test_growth_is_a_jump_in_every_frame(hold):
+    y = 1.2 ** np.arange(60)[:, None]
+    _, jump, state = run(y, parameters(0.9), hold=hold, n_pools=64)
+    assert state.floor_hits.sum() == 0
+    assert jump[-1, 0] == pytest.approx(y[59 - hold, 0] - 0.9 * y[58 - hold, 0], rel=1e-12)
+    _, jump, _ = run(y, parameters(0.9), hold=hold)
+    kept = hold < 16  # a jump whose pool was dropped is not told
+    assert (jump[-1, 0] > 0) == kept
