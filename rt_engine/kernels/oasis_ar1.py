@@ -82,16 +82,14 @@ def empty_state(n_rois: int, n_pools: int = N_POOLS) -> OasisState:
 _MATRIX = types.Array(types.float64, 2, "C")
 _COUNTS = types.Array(types.uint32, 1, "C")
 _VECTOR = types.Array(types.float64, 1, "C")
-_PARAMETERS = types.UniTuple(_VECTOR, 3)
-_STATE = types.Tuple(
-    (_MATRIX, _MATRIX, _COUNTS, types.Array(types.uint64, 1, "C"), _COUNTS, types.Array(types.int64, 1, "C"))
-)
+_PARAMETERS = (_VECTOR,) * 3
+_STATE = (_MATRIX, _MATRIX, _COUNTS, types.Array(types.uint64, 1, "C"), _COUNTS, types.Array(types.int64, 1, "C"))
 
 
 def _signature(trace: types.Type) -> Signature:
     samples = types.Array(trace, 1, "C")
     flags = types.Array(types.uint8, 1, "C")
-    return types.void(samples, flags, types.int64, types.int64, _PARAMETERS, _STATE, samples, samples)
+    return types.void(samples, flags, types.int64, types.int64, *_PARAMETERS, *_STATE, samples, samples)
 
 
 @njit(**NO_ALLOCATION)
@@ -270,12 +268,27 @@ def _is_any(values):
 
 
 @njit([_signature(types.float32), _signature(types.float64)], **NO_ALLOCATION)
-def _step(y, usable, n_gap, hold, parameters, state, calcium_out, jump_out):
-    newest, all_older, all_depth, all_starts, selected, all_floor_hits = state
+def _step(
+    y,
+    usable,
+    n_gap,
+    hold,
+    all_gamma,
+    all_penalty,
+    all_s_min,
+    newest,
+    all_older,
+    all_depth,
+    all_starts,
+    selected,
+    all_floor_hits,
+    calcium_out,
+    jump_out,
+):
     for block in range(newest.shape[0]):
         here = slice(block * BLOCK, min((block + 1) * BLOCK, y.shape[0]))
         top, older, depth, starts = newest[block], all_older[here], all_depth[here], all_starts[here]
-        gamma, penalty, s_min = parameters[0][here], parameters[1][here], parameters[2][here]
+        gamma, penalty, s_min = all_gamma[here], all_penalty[here], all_s_min[here]
         flags, count = top[_FLAG : _FLAG + BLOCK], gamma.shape[0]
         if n_gap > 0:
             _pass_gap(n_gap, gamma, top)
@@ -330,5 +343,5 @@ def oasis_step(
     samples begin a pool and a fifth merge deeper: guessing which costs more than the arithmetic, so the first level is
     done for all cells alike, and only listed cells touch their stacks.
     """
-    # Unpacking a named tuple at the border of compiled code costs more than stepping a hundred cells.
-    _step(y, usable, n_gap, hold, tuple(parameters), tuple(state), calcium_out, jump_out)
+    # One by one: a named tuple costs more at the border of compiled code than a step of a hundred cells.
+    _step(y, usable, n_gap, hold, *parameters, *state, calcium_out, jump_out)

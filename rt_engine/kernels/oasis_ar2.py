@@ -106,16 +106,14 @@ def empty_state(n_rois: int, n_pools: int = N_POOLS) -> Ar2State:
 
 _MATRIX = types.Array(types.float64, 2, "C")
 _COUNTS = types.Array(types.uint32, 1, "C")
-_PARAMETERS = types.UniTuple(types.Array(types.float64, 1, "C"), 4)
-_STATE = types.Tuple(
-    (_MATRIX, _MATRIX, _COUNTS, types.Array(types.uint64, 1, "C"), _COUNTS, types.Array(types.int64, 1, "C"))
-)
+_PARAMETERS = (types.Array(types.float64, 1, "C"),) * 4
+_STATE = (_MATRIX, _MATRIX, _COUNTS, types.Array(types.uint64, 1, "C"), _COUNTS, types.Array(types.int64, 1, "C"))
 
 
 def _signature(trace: types.Type) -> Signature:
     samples = types.Array(trace, 1, "C")
     flags = types.Array(types.uint8, 1, "C")
-    return types.void(samples, flags, types.int64, types.int64, _PARAMETERS, _STATE, samples, samples)
+    return types.void(samples, flags, types.int64, types.int64, *_PARAMETERS, *_STATE, samples, samples)
 
 
 @njit(**NO_ALLOCATION)
@@ -284,17 +282,33 @@ def _report(hold, d, r, top, older, depth, starts, selected, calcium_out, jump_o
 
 
 @njit([_signature(types.float32), _signature(types.float64)], **NO_ALLOCATION)
-def _step(y, usable, n_gap, hold, parameters, state, calcium_out, jump_out):
-    newest, all_older, all_depth, all_starts, selected, all_floor_hits = state
+def _step(
+    y,
+    usable,
+    n_gap,
+    hold,
+    all_slow,
+    all_fast,
+    all_penalty,
+    all_s_min,
+    newest,
+    all_older,
+    all_depth,
+    all_starts,
+    selected,
+    all_floor_hits,
+    calcium_out,
+    jump_out,
+):
     for block in range(newest.shape[0]):
         here = slice(block * BLOCK, min((block + 1) * BLOCK, y.shape[0]))
         top, older, depth, starts = newest[block], all_older[here], all_depth[here], all_starts[here]
-        d, r, s_min = parameters[0][here], parameters[1][here], parameters[3][here]
+        d, r, s_min = all_slow[here], all_fast[here], all_s_min[here]
         flags, count = top[_FLAG : _FLAG + BLOCK], d.shape[0]
         if n_gap > 0:
             _pass_gap(n_gap, d, r, top)
             shift_starts(n_gap, starts)
-        _forecast(y[here], usable[here], d, r, parameters[2][here], s_min, top)
+        _forecast(y[here], usable[here], d, r, all_penalty[here], s_min, top)
         note_starts(flags, starts)
         _store_newest(select_flagged(count, flags, selected), selected, top, older, depth)
         _take_samples(usable[here], d, r, s_min, top)
@@ -345,5 +359,5 @@ def oasis_ar2_step(
     here the kernel is a difference of two exponentials, so two sums of y and three of powers say all. The L1 penalty
     is that of the interior, lambda (1 - d)(1 - r), also for the last two samples. The first pool decays with d alone.
     """
-    # Unpacking a named tuple at the border of compiled code costs more than stepping a hundred cells.
-    _step(y, usable, n_gap, hold, tuple(parameters), tuple(state), calcium_out, jump_out)
+    # One by one: a named tuple costs more at the border of compiled code than a step of a hundred cells.
+    _step(y, usable, n_gap, hold, *parameters, *state, calcium_out, jump_out)
