@@ -158,7 +158,7 @@ def _infer(commands: Commands) -> None:
     parser.add_argument("--hold", type=_not_negative, metavar="N", help="frames waited (default: the indicator's)")
     parser.add_argument("--baseline", type=_positive, metavar="S", help="first seconds used whole for calibration")
     parser.add_argument(
-        "--false-alarms-per-min", type=_positive, default=0.2, metavar="X", help="per cell, under noise (default 0.2)"
+        "--false-alarms-per-min", type=_positive, default=0.1, metavar="X", help="per cell, under noise (default 0.1)"
     )
     _json(parser)
 

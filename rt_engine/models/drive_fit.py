@@ -22,6 +22,15 @@ DRIVE_RATIOS = (0.01, 0.03, 0.1, 0.3)  # variance of the drive of a frame at 30 
 BASELINE_STEP = 0.03  # of the noise: random walk of the baseline per frame at 30 Hz
 N_FITTED = 6  # frames of the template that the kernel of two exponentials is fitted to
 REFRACTORY_S = 0.1
+EVENT_RATE_HZ = 0.3
+PROBABILITY_KNOTS = np.array(
+    [
+        [-12, -8, -6, -5, -4, -3, -2, -1, 0, 1, 2, 4, 6, 10, 15, 25, 50],
+        [0.0063, 0.0063, 0.0088, 0.0195, 0.0474, 0.1009, 0.181, 0.2961, 0.3959, 0.4611, 0.5591, 0.6156, 0.6681, 0.7404,
+         0.7804, 0.8349, 0.9337],
+    ]
+)  # fmt: skip
+"""Log odds of the decision and the share of frames with a spike: see `docs/explanation/inference.md`."""
 HOLD_OFF_DECAYS = 3.0  # decay times of one spike for which the baseline stands still after an event
 MIN_FRAMES = 12
 _MAD_TO_SIGMA = 1.4826022185056018
@@ -115,10 +124,10 @@ def fit_drive(
         threshold=threshold,
         unit_dff=prior.amplitude_dff * gain,
         gain=amplitude * gain / noise_dff,
-        prior=np.full(n_rois, 0.3 / frame_rate_hz),
+        log_prior=np.full(n_rois, np.log(EVENT_RATE_HZ / frame_rate_hz)),
         refractory_frames=np.full(n_rois, int(REFRACTORY_S * frame_rate_hz + 1e-6), np.int64),
         hold_off_frames=np.full(n_rois, int(np.ceil(HOLD_OFF_DECAYS * prior.tau_s * frame_rate_hz)), np.int64),
-        calibration=np.array([0.0, 1.0]),
+        calibration=PROBABILITY_KNOTS.copy(),
         roi_id=np.arange(n_rois, dtype=np.uint32),
     )
     return DriveModel(smoother, decision)

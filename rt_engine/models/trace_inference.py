@@ -73,7 +73,7 @@ class InferenceSettings:
     method: Method = Method.COMBINED
     hold_frames: int = 3
     baseline_s: float | None = None
-    false_alarms_per_min: float = 0.2
+    false_alarms_per_min: float = 0.1
     neuropil_coefficient: float = 0.7
 
 

@@ -77,7 +77,7 @@ class DriveStage:
                 frame,
                 self._hold_frames,
                 flags,
-                self._state.drive[self._hold_frames],
+                self._state.drive,
                 code,
                 self._model.decision,
                 self._decision,
