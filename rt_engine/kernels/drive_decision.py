@@ -16,6 +16,7 @@ RATE_FLOOR = 1.4  # noise standard deviations of drive that are taken for noise
 RATE_POWER = 0.6  # spikes grow so with drive: indicators answer bursts more than linearly
 FIRST_BURST, BURST_RATIO = 0.6, 0.4  # prior of one spike in a frame with any, and of each more
 LARGEST_BURST = 6
+ONSET_SPAN = 2  # frames after the one decided on among which the spike may stand
 LOG_FIRST, LOG_RATIO, LOG_2 = np.log(FIRST_BURST), np.log(BURST_RATIO), np.log(2.0)
 NO_ODDS = -1e3
 
@@ -88,6 +89,19 @@ def log_evidence(z, gain):
 
 
 @njit(**NO_ALLOCATION)
+def _onset(n, hold, drive):
+    """How many frames ago the drive was largest, at most `ONSET_SPAN` frames after the oldest.
+
+    The longer the hold, the more of a spike the smoother sees in the frames before it.
+    """
+    best = hold
+    for k in range(hold - 1, max(-1, hold - ONSET_SPAN - 1), -1):
+        if drive[k, n] > drive[best, n]:
+            best = k
+    return best
+
+
+@njit(**NO_ALLOCATION)
 def interpolate(x, knots):
     """Value at `x` of the line through the knots (x in row 0, ascending, value in row 1), constant beyond its ends."""
     last = knots.shape[1] - 1
@@ -137,7 +151,8 @@ def decide_drive(frame, hold, flags, drive, code, parameters, state, rate_out, z
 
     Notes
     -----
-    An event is an upward crossing of the threshold. One spike lights neighbouring frames, so a frame's own likelihood
+    An event is an upward crossing of the threshold, and stands where the drive is largest, there or up to two frames
+    later. One spike lights neighbouring frames, so a frame's own likelihood
     ratio overstates that the spike was in it: the frames before and after compete for it.
     """
     n_events = 0
@@ -168,7 +183,7 @@ def decide_drive(frame, hold, flags, drive, code, parameters, state, rate_out, z
         event = events_out[n_events]
         event.roi_id = parameters.roi_id[n]
         event.flags = flags | (EVENT_CENSORED if code[n] == CENSORED else np.uint32(0))
-        event.event_frame = frame - hold
+        event.event_frame = frame - _onset(n, hold, drive)
         event.t_event_ns = 0
         event.n_spikes = max(1.0, np.round(z / parameters.gain[n]))
         event.probability = probability

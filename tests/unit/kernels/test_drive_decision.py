@@ -91,6 +91,15 @@ def test_an_event_stands_at_the_frame_that_the_drive_speaks_of():
     assert run(drive, 3, model)[3]["event_frame"].tolist() == [7]
 
 
+@pytest.mark.parametrize(("lag", "frame"), [(5, 5), (4, 6), (3, 7), (2, 5)])
+def test_an_event_moves_to_the_crest_that_is_known_already(lag, frame):
+    model = parameters(1)
+    drive = np.zeros((20, 6, 1))
+    drive[10, 5] = 4 * model.noise_dff
+    drive[10, lag] = 6 * model.noise_dff
+    assert run(drive, 5, model)[3]["event_frame"].tolist() == [frame]
+
+
 def test_without_a_sample_there_is_no_event_and_a_lower_bound_says_so():
     model = parameters(2)
     drive = np.zeros((20, 1, 2))
