@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="spikeloop", description="Closed-loop calcium imaging: light in, light out, nothing lost.")
     parser.add_argument("--version", action="version", version=f"spikeloop {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
-    for add in (_demo, _run, _ctl, _calibrate, _replay, _simulate, _report, _recover):
+    for add in (_demo, _run, _ctl, _calibrate, _replay, _simulate, _infer, _score, _bench, _report, _recover):
         add(commands)
     return parser
 
@@ -141,6 +141,58 @@ def _simulate(commands: Commands) -> None:
     parser.add_argument("--seed", type=int, required=True, metavar="N")
 
 
+_METHODS = ("combined", "oasis", "matched_filter")
+
+
+def _infer(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "infer",
+        "Spikes from traces, by the streaming kernels, from the past alone.",
+        "spikeloop infer traces.npz -o spikes.npz --indicator GCaMP6f --hold 3",
+    )
+    parser.add_argument("source", metavar="IN", help=".npz: traces (n_rois, n_frames), frame_rate_hz, neuropil, kind")
+    parser.add_argument("-o", "--output", metavar="OUT", required=True, help=".npz to write")
+    parser.add_argument("--indicator", metavar="NAME", required=True, help="calcium indicator, e.g. jGCaMP8m")
+    parser.add_argument("--kind", choices=("dff", "counts"), help="what traces are (default: the file's, else dff)")
+    parser.add_argument("--method", choices=_METHODS, default="combined", help="default combined")
+    parser.add_argument("--hold", type=_not_negative, metavar="N", help="frames waited (default: the indicator's)")
+    parser.add_argument("--baseline", type=_positive, metavar="S", help="first seconds used whole for calibration")
+    parser.add_argument(
+        "--false-alarms-per-min", type=_positive, default=0.1, metavar="X", help="per cell, under noise (default 0.1)"
+    )
+    _json(parser)
+
+
+def _score(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "score",
+        "Accuracy against simultaneous electrophysiology: table and figure.",
+        "spikeloop score ground_truth --method combined --hold 3 --json score.json",
+    )
+    parser.add_argument("truth", metavar="TRUTH_DIR", help="folder of ground-truth .npz files")
+    parser.add_argument("--method", choices=_METHODS, default="combined", help="default combined")
+    parser.add_argument("--hold", type=_not_negative, default=3, metavar="N", help="frames waited (default 3)")
+    parser.add_argument("--fs", type=_positive, default=30.0, metavar="HZ", help="frame rate to score at (default 30)")
+    parser.add_argument("--nu", type=_positive, metavar="X", help="raise noise to X percent per root hertz")
+    parser.add_argument("--pred", metavar="FILE", help="score these predictions (.npz) and infer nothing")
+    parser.add_argument("-o", "--output", metavar="PNG", default="score.png", help="figure (default score.png)")
+    _json(parser)
+
+
+def _bench(commands: Commands) -> None:
+    parser = _command(
+        commands,
+        "bench",
+        "The published numbers, measured on this machine.",
+        "spikeloop bench kernels --json kernels.json -o kernels.png",
+    )
+    parser.add_argument("what", metavar="WHAT", choices=("kernels",), help="kernels: against other deconvolution code")
+    parser.add_argument("-o", "--output", metavar="FIGURE", help="also draw it (.png, .svg or .pdf)")
+    _json(parser)
+
+
 def _report(commands: Commands) -> None:
     parser = _command(
         commands, "report", "Write report.html of a session.", "spikeloop report sessions/20260101T120000-rig"
@@ -163,6 +215,13 @@ def _positive(text: str) -> float:
     value = float(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def _not_negative(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
     return value
 
 

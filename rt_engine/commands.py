@@ -139,6 +139,39 @@ def calibrate(arguments: argparse.Namespace) -> int:
     return _write_json(arguments, figures)
 
 
+def infer(arguments: argparse.Namespace) -> int:
+    """Traces become spikes, as the live engine would have told them."""
+    from rt_engine.services.trace_job import run_inference
+
+    return _write_json(arguments, run_inference(arguments))
+
+
+def score(arguments: argparse.Namespace) -> int:
+    """Accuracy of a method, or of a file of predictions, against electrophysiology."""
+    from rt_engine.services.accuracy_job import run_score
+
+    return _write_json(arguments, run_score(arguments))
+
+
+def bench(arguments: argparse.Namespace) -> int:
+    """Kernels against the code of others, in one run."""
+    from rich.console import Console
+
+    from rt_engine.bench.kernel_view import figure_path, print_figures, save_figure
+    from rt_engine.bench.kernels import Plan, run_kernel_benchmark
+    from rt_engine.services.run_view import RunView
+
+    target = figure_path(arguments.output) if arguments.output else None
+    view = RunView()
+    figures = run_kernel_benchmark(Plan(), view.progress)
+    view.end_progress()
+    print_figures(figures, Console(highlight=False))
+    if target is not None:
+        save_figure(figures, target)
+        view.say(f"figure: {target}")
+    return _write_json(arguments, figures)
+
+
 def ctl(arguments: argparse.Namespace) -> int:
     """One command to a running rig."""
     import zmq

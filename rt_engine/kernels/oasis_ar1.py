@@ -10,10 +10,22 @@ from numba.core.typing.templates import Signature
 from numpy.typing import NDArray
 
 from rt_engine.kernels.compile_options import NO_ALLOCATION
+from rt_engine.kernels.pool_history import (
+    N_POOLS,
+    SMALLEST_DECAY,
+    count_later,
+    note_starts,
+    select_flagged,
+    select_started,
+    shift_starts,
+)
 
-N_POOLS = 16
-_SMALLEST_DECAY = 1e-30  # below it, the past of a pool is forgotten; also keeps denormal numbers out
-_LONGEST_GAP = 1_000_000  # frames
+BLOCK = 512
+"""Cells that are worked on together, so that the passes over them stay in the innermost cache."""
+
+_FIT, _WEIGHT, _DECAY, _BELOW, _SAMPLE, _FORECAST, _FLAG = (BLOCK * field for field in range(7))
+_N_FIELDS = 7
+_R_FIT, _R_WEIGHT, _R_DECAY, _R_BELOW, _N_RECORD = range(5)
 
 
 class OasisParameters(NamedTuple):
@@ -29,158 +41,281 @@ class OasisParameters(NamedTuple):
 
 
 class OasisState(NamedTuple):
-    """Pools of every cell: a ring of the newest `N_POOLS`, and one number for all older ones.
+    """Pools of every cell: the newest, a stack of older ones, and one number for all that were dropped.
 
-    ``value``, ``weight``, ``decay`` : float64 ndarrays, shape (n_pools, n_rois): the sums v and w of the pool and
-    gamma**length. ``length`` : int32, frames. ``newest``, ``n_kept`` : int32, shape (n_rois,): row of the newest pool
-    and how many are kept. ``frozen`` : float64: calcium that the dropped pools predict for the start of the oldest
-    kept one, NaN if none was dropped. ``floor_hits`` : int64: how often that number was violated; 0 certifies that
-    the answer equals that of unbounded memory.
+    ``newest`` : float64 ndarray, shape (n_blocks, 7 * BLOCK): of the newest pool of the cells of a block, field after
+    field: its fit v/w (calcium at its start), weight w, decay gamma^(age of its first frame), calcium that the pool
+    below predicts for its start (-inf where there is none), and three fields of scratch. One array, fields at constant
+    distances: so the compiler can prove that they do not overlap and work on several cells at once.
+    ``older`` : float64, shape (n_rois, 4 * (n_pools - 1)): the pools below, oldest first, each as fit, weight,
+    gamma^length and prediction of the pool below; the prediction of the oldest one is what is left of dropped pools.
+    ``depth`` : uint32, shape (n_rois,): how many of them there are (unsigned, so that no index needs a check).
+    ``starts`` : uint64, shape (n_rois,): bit k is set where a pool begins k frames ago. ``selected`` : uint32, shape
+    (BLOCK,): scratch. ``floor_hits`` : int64, shape (n_rois,): how often the prediction of the dropped pools was
+    violated; 0 certifies that the answer equals that of unbounded memory.
     """
 
-    value: NDArray[np.float64]
-    weight: NDArray[np.float64]
-    decay: NDArray[np.float64]
-    length: NDArray[np.int32]
-    newest: NDArray[np.int32]
-    n_kept: NDArray[np.int32]
-    frozen: NDArray[np.float64]
+    newest: NDArray[np.float64]
+    older: NDArray[np.float64]
+    depth: NDArray[np.uint32]
+    starts: NDArray[np.uint64]
+    selected: NDArray[np.uint32]
     floor_hits: NDArray[np.int64]
 
 
 def empty_state(n_rois: int, n_pools: int = N_POOLS) -> OasisState:
     """State before the first sample."""
+    n_blocks = -(-n_rois // BLOCK)
+    newest = np.zeros((n_blocks, _N_FIELDS, BLOCK))
+    newest[:, [_FIT // BLOCK, _BELOW // BLOCK]] = -np.inf  # any sample is a jump from there
+    newest[:, [_WEIGHT // BLOCK, _DECAY // BLOCK]] = 1.0
     return OasisState(
-        value=np.zeros((n_pools, n_rois)),
-        weight=np.ones((n_pools, n_rois)),
-        decay=np.zeros((n_pools, n_rois)),
-        length=np.zeros((n_pools, n_rois), np.int32),
-        newest=np.zeros(n_rois, np.int32),
-        n_kept=np.zeros(n_rois, np.int32),
-        frozen=np.full(n_rois, np.nan),
+        newest=newest.reshape(n_blocks, _N_FIELDS * BLOCK),
+        older=np.zeros((n_rois, _N_RECORD * (n_pools - 1))),
+        depth=np.zeros(n_rois, np.uint32),
+        starts=np.zeros(n_rois, np.uint64),
+        selected=np.zeros(BLOCK, np.uint32),
         floor_hits=np.zeros(n_rois, np.int64),
     )
 
 
 _MATRIX = types.Array(types.float64, 2, "C")
-_COUNTS = types.Array(types.int32, 1, "C")
+_COUNTS = types.Array(types.uint32, 1, "C")
 _VECTOR = types.Array(types.float64, 1, "C")
-_PARAMETERS = types.NamedUniTuple(_VECTOR, 3, OasisParameters)
-_STATE = types.NamedTuple(
-    (
-        _MATRIX,
-        _MATRIX,
-        _MATRIX,
-        types.Array(types.int32, 2, "C"),
-        _COUNTS,
-        _COUNTS,
-        _VECTOR,
-        types.Array(types.int64, 1, "C"),
-    ),
-    OasisState,
-)
+_PARAMETERS = (_VECTOR,) * 3
+_STATE = (_MATRIX, _MATRIX, _COUNTS, types.Array(types.uint64, 1, "C"), _COUNTS, types.Array(types.int64, 1, "C"))
 
 
 def _signature(trace: types.Type) -> Signature:
     samples = types.Array(trace, 1, "C")
     flags = types.Array(types.uint8, 1, "C")
-    return types.void(samples, flags, types.int64, types.int64, _PARAMETERS, _STATE, samples, samples)
+    return types.void(samples, flags, types.int64, types.int64, *_PARAMETERS, *_STATE, samples, samples)
 
 
 @njit(**NO_ALLOCATION)
-def _add_sample(y, n, gamma, penalty, s_min, pool_value, pool_weight, pool_decay, pool_length, newest, kept, frozen):
-    """Push a pool of one sample, merge backwards while a jump is below `s_min`; True on a floor hit."""
-    n_pools = pool_value.shape[0]
-    value = y - penalty * (1.0 - gamma)
-    weight = 1.0
-    decay = gamma
-    length = np.int32(1)
-    n_kept = kept[n]
-    slot = newest[n]
-    while n_kept > 0:
-        before = pool_decay[slot, n]
-        if pool_value[slot, n] / pool_weight[slot, n] * before + s_min <= value / weight:
-            break
-        value = pool_value[slot, n] + before * value
-        weight = pool_weight[slot, n] + before * before * weight
-        decay = before * decay
-        if decay < _SMALLEST_DECAY:
-            decay = 0.0
-        length += pool_length[slot, n]
-        n_kept -= 1
-        slot = slot - 1 if slot > 0 else n_pools - 1
-    floor_hit = n_kept == 0 and frozen[n] + s_min > value / weight  # False for NaN
-    if floor_hit:
-        frozen[n] = np.nan
-    slot = slot + 1 if slot + 1 < n_pools else 0
-    if n_kept == n_pools:
-        frozen[n] = pool_value[slot, n] / pool_weight[slot, n] * pool_decay[slot, n]
-        n_kept -= 1
-    pool_value[slot, n] = value
-    pool_weight[slot, n] = weight
-    pool_decay[slot, n] = decay
-    pool_length[slot, n] = length
-    newest[n] = slot
-    kept[n] = n_kept + 1
-    return floor_hit
+def _pass_gap(n_gap, gamma, top):
+    """Calcium decays over frames that were lost."""
+    for i in range(gamma.shape[0]):
+        top[_DECAY + i] = max(top[_DECAY + i] * gamma[i] ** n_gap, SMALLEST_DECAY)
 
 
 @njit(**NO_ALLOCATION)
-def _calcium_at_start(fit, smallest):
-    """Calcium that a pool starts with: its least-squares fit, or nothing where that is below the bound."""
-    return fit if fit >= smallest else 0.0
+def _forecast(y, usable, gamma, penalty, s_min, top):
+    """What the newest pool predicts for this frame; flag the cells whose sample begins a new pool."""
+    for i in range(y.shape[0]):
+        decay = max(top[_DECAY + i] * gamma[i], SMALLEST_DECAY)
+        forecast = top[_FIT + i] * decay
+        sample = np.float64(y[i]) - penalty[i] * (1.0 - gamma[i])
+        begins = (forecast + s_min[i] <= sample) & (usable[i] == 1)
+        top[_DECAY + i] = decay
+        top[_FORECAST + i] = forecast
+        top[_SAMPLE + i] = sample
+        top[_FLAG + i] = 1.0 if begins else 0.0
 
 
 @njit(**NO_ALLOCATION)
-def _estimate(hold, n, gamma, penalty, s_min, pool_value, pool_weight, pool_decay, pool_length, newest, kept, frozen):
-    """Calcium now, and the jump that stands `hold` frames ago, of the best fit to all samples so far.
+def _store_newest(n_selected, selected, top, older, depth):
+    """Put the newest pool of the selected cells on their stacks; a full stack drops its oldest."""
+    n_slots = older.shape[1] // _N_RECORD
+    for k in range(n_selected):
+        i = np.int64(selected[k])
+        if top[_FORECAST + i] == -np.inf:  # there is none yet
+            continue
+        stack = older[i]
+        slot = np.int64(depth[i])
+        if slot == n_slots:
+            slot -= 1
+            for moved in range(slot * _N_RECORD):
+                stack[moved] = stack[moved + _N_RECORD]
+        at = np.uint64(slot) * np.uint64(_N_RECORD)  # unsigned: no check for indices from the end
+        fit, weight, decay, below = top[_FIT + i], top[_WEIGHT + i], top[_DECAY + i], top[_BELOW + i]
+        stack[at] = fit
+        stack[at + np.uint64(_R_WEIGHT)] = weight
+        stack[at + np.uint64(_R_DECAY)] = decay
+        stack[at + np.uint64(_R_BELOW)] = below
+        depth[i] = slot + 1
 
-    The last sample of a fit carries the whole L1 penalty; the merges that this makes due are done on copies, because
-    the next sample undoes them.
+
+@njit(**NO_ALLOCATION)
+def _take_samples(usable, s_min, top):
+    """Begin a pool or merge into the newest; flag the cells where that pool has sunk into the one below."""
+    for i in range(usable.shape[0]):
+        begins = top[_FLAG + i] > 0.0
+        merges = usable[i] == 1
+        sample = top[_SAMPLE + i]
+        forecast = top[_FORECAST + i]
+        decay = top[_DECAY + i]
+        weight = top[_WEIGHT + i]
+        fit = top[_FIT + i]
+        merged = weight + decay * decay
+        fit_merged = fit + decay / merged * (sample - forecast)
+        fit = sample if begins else (fit_merged if merges else fit)
+        below = forecast if begins else top[_BELOW + i]
+        top[_FIT + i] = fit
+        top[_WEIGHT + i] = 1.0 if begins else (merged if merges else weight)
+        top[_DECAY + i] = 1.0 if begins else decay
+        top[_BELOW + i] = below
+        top[_FLAG + i] = 1.0 if (below + s_min[i] > fit) & (not begins) else 0.0
+
+
+@njit(**NO_ALLOCATION)
+def _merge_down(n_selected, selected, s_min, top, older, depth, starts, floor_hits):
+    """Merge the newest pool of the selected cells backwards until no jump is too small.
+
+    One merge of every cell listed, then of those still listed: the number of merges of a cell cannot be guessed, and
+    cells after one another do not wait for each other.
     """
-    n_kept = kept[n]
-    if n_kept == 0:
-        return 0.0, 0.0
-    n_pools = pool_value.shape[0]
-    slot = newest[n]
-    decay = pool_decay[slot, n]
-    value = pool_value[slot, n] - penalty * decay
-    weight = pool_weight[slot, n]
-    age = np.int64(pool_length[slot, n])
-    n_kept -= 1
-    slot = slot - 1 if slot > 0 else n_pools - 1
-    if penalty > 0.0:
-        while n_kept > 0:
-            before = pool_decay[slot, n]
-            if pool_value[slot, n] / pool_weight[slot, n] * before + s_min <= value / weight:
-                break
-            value = pool_value[slot, n] + before * value
-            weight = pool_weight[slot, n] + before * before * weight
-            decay = before * decay
-            age += pool_length[slot, n]
-            n_kept -= 1
-            slot = slot - 1 if slot > 0 else n_pools - 1
-    first = n_kept == 0 and np.isnan(frozen[n])
-    start = _calcium_at_start(value / weight, 0.0 if first else s_min)
-    calcium = start * decay / gamma
-    while age <= hold and n_kept > 0:
-        n_kept -= 1
-        first = n_kept == 0 and np.isnan(frozen[n])
-        start = _calcium_at_start(pool_value[slot, n] / pool_weight[slot, n], 0.0 if first else s_min)
-        age += pool_length[slot, n]
-        slot = slot - 1 if slot > 0 else n_pools - 1
-    if first or age != hold + 1:
-        return calcium, 0.0
-    before = frozen[n]
-    if n_kept > 0:
-        first = n_kept == 1 and np.isnan(frozen[n])
-        before = pool_value[slot, n] / pool_weight[slot, n]
-        before = _calcium_at_start(before, 0.0 if first else s_min) * pool_decay[slot, n]
-    return calcium, max(start - max(before, 0.0), 0.0)
+    while n_selected > 0:
+        n_left = 0
+        for k in range(n_selected):
+            i = np.int64(selected[k])
+            if depth[i] == 0:
+                floor_hits[i] += 1
+                top[_BELOW + i] = -np.inf
+                continue
+            slot = np.int64(depth[i]) - 1
+            fit, weight, decay, below = _join(older[i], slot, top[_FIT + i], top[_WEIGHT + i], top[_DECAY + i])
+            top[_FIT + i] = fit
+            top[_WEIGHT + i] = weight
+            top[_DECAY + i] = decay
+            top[_BELOW + i] = below
+            depth[i] = slot
+            starts[i] &= starts[i] - np.uint64(1)
+            selected[n_left] = i
+            n_left += 1 if below + s_min[i] > fit else 0
+        n_selected = n_left
+
+
+@njit(**NO_ALLOCATION)
+def _join(stack, slot, fit, weight, decay):
+    """Fit, weight, decay and prediction from below of a stored pool and the one above it together."""
+    at = slot * _N_RECORD
+    length_decay = stack[at + _R_DECAY]
+    joined = stack[at + _R_WEIGHT] + length_decay * length_decay * weight
+    start = stack[at + _R_FIT]
+    start += length_decay * weight / joined * (fit - start * length_decay)
+    return start, joined, max(decay * length_decay, SMALLEST_DECAY), stack[at + _R_BELOW]
+
+
+@njit(**NO_ALLOCATION)
+def _calcium_at_start(fit, below, s_min):
+    """Calcium that a pool starts with: its least-squares fit, or nothing where that is below the bound."""
+    return fit if fit >= (0.0 if below == -np.inf else s_min) else 0.0
+
+
+@njit(**NO_ALLOCATION)
+def _jump(fit, below, slot, starts, hold, s_min, stack):
+    """Jump that stands `hold` frames ago, given that a pool starts there and how many lie below the newest."""
+    n_later = count_later(starts, hold)
+    slot -= n_later
+    if slot < 0:  # dropped
+        return 0.0
+    at = min(slot * _N_RECORD, stack.shape[0] - _N_RECORD)  # read in any case: a choice is cheaper than a guess
+    stored_fit, stored_below = stack[at + _R_FIT], stack[at + _R_BELOW]
+    fit = stored_fit if n_later > 0 else fit
+    below = stored_below if n_later > 0 else below
+    before = below
+    if s_min > 0.0 and slot > 0:
+        at = (slot - 1) * _N_RECORD
+        before = _calcium_at_start(stack[at + _R_FIT], stack[at + _R_BELOW], s_min) * stack[at + _R_DECAY]
+    jump = max((fit if fit >= s_min else 0.0) - max(before, 0.0), 0.0)
+    return 0.0 if below == -np.inf else jump
+
+
+@njit(**NO_ALLOCATION)
+def _report(hold, s_min, top, older, depth, starts, selected, calcium_out, jump_out):
+    """Calcium now, and the jump `hold` frames ago, of the best fit to all samples so far."""
+    for i in range(s_min.shape[0]):
+        smallest = 0.0 if top[_BELOW + i] == -np.inf else s_min[i]
+        fit = top[_FIT + i]
+        calcium_out[i] = fit * top[_DECAY + i] if fit >= smallest else 0.0
+    jump_out[:] = 0.0
+    n_selected = select_started(hold, starts, selected)
+    for k in range(n_selected):
+        n = np.int64(selected[k])
+        slot = np.int64(depth[n])
+        jump_out[n] = _jump(top[_FIT + n], top[_BELOW + n], slot, starts[n], hold, s_min[n], older[n])
+
+
+@njit(**NO_ALLOCATION)
+def _report_penalised(usable, hold, parameters, top, older, depth, starts, calcium_out, jump_out):
+    """The last sample of a fit carries the whole L1 penalty.
+
+    The merges that this makes due are done on copies, because the next sample undoes them.
+    """
+    gamma, penalty, s_min = parameters
+    for i in range(usable.shape[0]):
+        fit, weight, decay, below = top[_FIT + i], top[_WEIGHT + i], top[_DECAY + i], top[_BELOW + i]
+        begun = starts[i]
+        slot = np.int64(depth[i])
+        if usable[i] == 1:
+            fit -= penalty[i] * gamma[i] * decay / weight
+        while below + s_min[i] > fit and slot > 0:
+            slot -= 1
+            fit, weight, decay, below = _join(older[i], slot, fit, weight, decay)
+            begun &= begun - np.uint64(1)
+        calcium_out[i] = _calcium_at_start(fit, below, s_min[i]) * decay
+        begins = (begun >> np.uint64(hold)) & np.uint64(1)
+        jump_out[i] = _jump(fit, below, slot, begun, hold, s_min[i], older[i]) if begins else 0.0
+
+
+@njit(**NO_ALLOCATION)
+def _is_any(values):
+    found = False
+    for i in range(values.shape[0]):
+        found |= values[i] != 0.0
+    return found
 
 
 @njit([_signature(types.float32), _signature(types.float64)], **NO_ALLOCATION)
-def oasis_step(y, usable, n_gap, hold, parameters, state, calcium_out, jump_out):
+def _step(
+    y,
+    usable,
+    n_gap,
+    hold,
+    all_gamma,
+    all_penalty,
+    all_s_min,
+    newest,
+    all_older,
+    all_depth,
+    all_starts,
+    selected,
+    all_floor_hits,
+    calcium_out,
+    jump_out,
+):
+    for block in range(newest.shape[0]):
+        here = slice(block * BLOCK, min((block + 1) * BLOCK, y.shape[0]))
+        top, older, depth, starts = newest[block], all_older[here], all_depth[here], all_starts[here]
+        gamma, penalty, s_min = all_gamma[here], all_penalty[here], all_s_min[here]
+        flags, count = top[_FLAG : _FLAG + BLOCK], gamma.shape[0]
+        if n_gap > 0:
+            _pass_gap(n_gap, gamma, top)
+            shift_starts(n_gap, starts)
+        _forecast(y[here], usable[here], gamma, penalty, s_min, top)
+        note_starts(flags, starts)
+        _store_newest(select_flagged(count, flags, selected), selected, top, older, depth)
+        _take_samples(usable[here], s_min, top)
+        n_selected = select_flagged(count, flags, selected)
+        _merge_down(n_selected, selected, s_min, top, older, depth, starts, all_floor_hits[here])
+        model, calcium, jump = (gamma, penalty, s_min), calcium_out[here], jump_out[here]
+        if _is_any(penalty):
+            _report_penalised(usable[here], hold, model, top, older, depth, starts, calcium, jump)
+        else:
+            _report(hold, s_min, top, older, depth, starts, selected, calcium, jump)
+
+
+def oasis_step(
+    y: NDArray[np.floating],
+    usable: NDArray[np.uint8],
+    n_gap: int,
+    hold: int,
+    parameters: OasisParameters,
+    state: OasisState,
+    calcium_out: NDArray[np.floating],
+    jump_out: NDArray[np.floating],
+) -> None:
     """Advance the deconvolution of all cells by one frame.
 
     Parameters
@@ -192,7 +327,7 @@ def oasis_step(y, usable, n_gap, hold, parameters, state, calcium_out, jump_out)
     n_gap : int
         Frames lost before this one.
     hold : int
-        Age, in frames, of the jump that is reported.
+        Age of the jump that is reported, 0 to `pool_history.LARGEST_HOLD` frames.
     parameters : OasisParameters, read
     state : OasisState, overwritten
     calcium_out : ndarray of y's dtype, shape (n_rois,), dF/F, overwritten
@@ -204,46 +339,9 @@ def oasis_step(y, usable, n_gap, hold, parameters, state, calcium_out, jump_out)
     -----
     min 1/2 sum (y_t - c_t)^2 + lambda sum s_t, s_t = c_t - gamma c_{t-1} in {0} or >= s_min: Friedrich, Zhou, Paninski,
     PLoS Comput. Biol. 13, e1005423 (2017), doi:10.1371/journal.pcbi.1005423. Here with K pools, powers of gamma kept
-    multiplicatively, and a count of the merges that the bound on memory made impossible.
+    multiplicatively, and a count of the merges that the bound on memory made impossible. About half of all noisy
+    samples begin a pool and a fifth merge deeper: guessing which costs more than the arithmetic, so the first level is
+    done for all cells alike, and only listed cells touch their stacks.
     """
-    gamma, penalty, s_min = parameters
-    value, weight, decay, length, newest, kept, frozen, floor_hits = state
-    for n in range(y.shape[0]):
-        n_missing = n_gap if usable[n] == 1 else n_gap + 1
-        if n_missing > 0 and kept[n] > 0:
-            slot = newest[n]
-            shrunk = decay[slot, n] * gamma[n] ** n_missing
-            decay[slot, n] = shrunk if shrunk >= _SMALLEST_DECAY else 0.0
-            length[slot, n] += np.int32(min(n_missing, _LONGEST_GAP))
-        if usable[n] == 1:
-            floor_hits[n] += _add_sample(
-                np.float64(y[n]),
-                n,
-                gamma[n],
-                penalty[n],
-                s_min[n],
-                value,
-                weight,
-                decay,
-                length,
-                newest,
-                kept,
-                frozen,
-            )
-        # The last sample of a fit carries the whole penalty; a frame without one does not.
-        calcium, jump = _estimate(
-            hold,
-            n,
-            gamma[n],
-            penalty[n] if usable[n] == 1 else 0.0,
-            s_min[n],
-            value,
-            weight,
-            decay,
-            length,
-            newest,
-            kept,
-            frozen,
-        )
-        calcium_out[n] = calcium
-        jump_out[n] = jump
+    # One by one: a named tuple costs more at the border of compiled code than a step of a hundred cells.
+    _step(y, usable, n_gap, hold, *parameters, *state, calcium_out, jump_out)

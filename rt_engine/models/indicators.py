@@ -82,6 +82,11 @@ class Indicator:
         t = np.maximum(t_s, 0.0)
         return np.asarray((np.exp(-t / decay) - np.exp(-t / rise)) / height)
 
+    @property
+    def onset_offset_s(self) -> float:
+        """How much later a deconvolution without rise puts a spike: the rise's time constant."""
+        return self.tau_rise_s
+
     def default_hold_frames(self, frame_rate_hz: float) -> int:
         """Decision lag in frames: the library's delay in seconds (counted at 30 Hz) at this rate, at least 1."""
         return max(1, round(self.hold_frames_at_30_hz / HOLD_RATE_HZ * frame_rate_hz))

@@ -57,33 +57,31 @@ class StageRun(NamedTuple):
     event_roi: NDArray[np.int64]
 
 
-def stage_of(current: TraceCalibration, settings: RunSettings) -> TraceStage:
-    """A stage with these constants, as it will be live; it has no pixels."""
+def calibration_of(current: TraceCalibration, settings: RunSettings, n_frames: int) -> Calibration:
+    """Calibration of traces alone: no template, no pixels; `n_frames` is what it was made from."""
     n_rois = len(current.f0_counts)
     none, image = np.zeros(n_rois + 1, np.int64), np.zeros((1, 1), np.float32)
     fields = {name: getattr(current, name) for name in TraceCalibration.__dataclass_fields__}
-    return TraceStage(
-        Calibration(
-            frame_rate_hz=settings.frame_rate_hz,
-            n_lines=1,
-            pixels_per_line=1,
-            um_per_px=float("nan"),
-            indicator=settings.prior.name,
-            hold_frames=settings.hold_frames,
-            n_baseline_frames=0,
-            offset_counts=0.0,
-            adc_max_counts=float("nan"),
-            false_alarms_per_min=settings.false_alarms_per_min,
-            template=image,
-            correlation_image=image,
-            roi_id=np.arange(n_rois, dtype=np.uint32),
-            roi_start=none,
-            roi_pixels=np.zeros(0, np.uint32),
-            neuropil_start=none,
-            neuropil_pixels=np.zeros(0, np.uint32),
-            quality=np.ones(n_rois, np.float32),
-            **fields,
-        )
+    return Calibration(
+        frame_rate_hz=settings.frame_rate_hz,
+        n_lines=1,
+        pixels_per_line=1,
+        um_per_px=float("nan"),
+        indicator=settings.prior.name,
+        hold_frames=settings.hold_frames,
+        n_baseline_frames=n_frames,
+        offset_counts=0.0,
+        adc_max_counts=float("nan"),
+        false_alarms_per_min=settings.false_alarms_per_min,
+        template=image,
+        correlation_image=image,
+        roi_id=np.arange(n_rois, dtype=np.uint32),
+        roi_start=none,
+        roi_pixels=np.zeros(0, np.uint32),
+        neuropil_start=none,
+        neuropil_pixels=np.zeros(0, np.uint32),
+        quality=np.ones(n_rois, np.float32),
+        **fields,
     )
 
 
@@ -103,7 +101,7 @@ def run_stage(
     good : bool ndarray, shape (n_frames, n_rois), read
     settings : RunSettings
     """
-    stage = stage_of(current, settings)
+    stage = TraceStage(calibration_of(current, settings, 0))
     n_frames, n_rois = f_roi.shape
     dff, f0, z = (np.empty((n_frames, n_rois), np.float32) for _ in range(3))
     none = np.zeros(n_rois, np.uint8)

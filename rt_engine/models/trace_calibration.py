@@ -33,7 +33,7 @@ from rt_engine.models.stage_run import (
 
 FloatArray = NDArray[np.float64]
 
-__all__ = ["TraceCalibration", "bounded_neuropil_coefficient", "calibrate_traces"]
+__all__ = ["TraceCalibration", "bounded_neuropil_coefficient", "calibrate_from_priors", "calibrate_traces"]
 
 N_PASSES = 3
 MASK_Z = 3.0  # what reaches this is taken for activity when noise is measured
@@ -102,6 +102,28 @@ def calibrate_traces(
         current = _learn(current, run, f_roi, f_np, good, settings)
     run = run_stage(current, f_roi, f_np, good, settings)
     return _finish(current, run, good, settings)
+
+
+def calibrate_from_priors(
+    f_roi: NDArray[np.float32],
+    f_np: NDArray[np.float32],
+    valid: NDArray[np.uint8],
+    *,
+    frame_rate_hz: float,
+    indicator: Indicator | str,
+    hold_frames: int,
+    false_alarms_per_min: float,
+    neuropil_coefficient: float,
+) -> TraceCalibration:
+    """Baseline, noise and neuropil of every cell by itself, kernel and amplitude of the library; see
+    `calibrate_traces`.
+    """
+    prior = find_indicator(indicator) if isinstance(indicator, str) else indicator
+    settings = RunSettings(
+        frame_rate_hz, prior, hold_frames, frames_before(prior.tau_s, frame_rate_hz), false_alarms_per_min
+    )
+    good = (valid == 1) & np.isfinite(f_roi) & np.isfinite(f_np)
+    return _first_guess(f_roi, f_np, good, settings, neuropil_coefficient)
 
 
 def bounded_neuropil_coefficient(

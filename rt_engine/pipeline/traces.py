@@ -12,6 +12,7 @@ from rt_engine.kernels.decision import DecisionParameters, DecisionState, decide
 from rt_engine.kernels.matched_filter import apply_filter, empty_ring, push_samples
 from rt_engine.kernels.oasis_ar1 import OasisParameters, empty_state, oasis_step
 from rt_engine.kernels.sample_codes import EXPECTED_MISSING, GOOD
+from rt_engine.pipeline.drive import DriveModel, DriveStage
 
 BASELINE_QUANTILE = 0.1
 _PHI_INVERSE = -1.2815515655446004  # of the quantile
@@ -29,6 +30,13 @@ class TraceStage:
     Parameters
     ----------
     calibration : Calibration
+    drive : DriveModel, optional
+        With it, rates, z, probabilities and events are those of the combined decision; else those of the matched
+        filter, and the spikes those of the deconvolution.
+    track_baseline : bool
+        False where the traces are dF/F already: F0 stays that of the calibration.
+    deconvolution_hold_frames : int, optional
+        Age of the jumps that `spike` tells without `drive`; by default that of the decision.
 
     Attributes
     ----------
@@ -47,8 +55,18 @@ class TraceStage:
         The first `process` many are of the last frame; `t_event_ns` is left 0.
     """
 
-    def __init__(self, calibration: Calibration) -> None:
+    def __init__(
+        self,
+        calibration: Calibration,
+        drive: DriveModel | None = None,
+        *,
+        track_baseline: bool = True,
+        deconvolution_hold_frames: int | None = None,
+    ) -> None:
         n = calibration.n_rois
+        self._drive = None if drive is None else DriveStage(drive, calibration.hold_frames)
+        self._tracks_baseline = track_baseline
+        self._oasis_hold = calibration.hold_frames if deconvolution_hold_frames is None else deconvolution_hold_frames
         self.hold_frames = calibration.hold_frames
         self.n_taps = calibration.filter_taps.shape[0]
         self._n_before = self.n_taps - 1 - calibration.hold_frames
@@ -101,6 +119,8 @@ class TraceStage:
         for state, start in zip((self._ring, self._pools, self._decision_state), fresh, strict=True):
             for array, value in zip(state, start, strict=True):
                 np.copyto(array, value)
+        if self._drive is not None:
+            self._drive.reset()
         self._row = 0
         self._n_to_warm = self.n_taps
         self._n_since_gap = self.n_taps
@@ -148,6 +168,28 @@ class TraceStage:
         normalise(f_roi, f_np, valid, censored, self._baseline, self._quantile, self.f0, self.dff, code)
         push_samples(self.dff, code, self._row, self._ring)
         self._row = (self._row + 1) % self.n_taps
+        np.equal(code, GOOD, out=self._learns, casting="unsafe")
+        oasis_step(self.dff, self._learns, n_gap, self._oasis_hold, self._oasis, self._pools, self.calcium, self.spike)
+        np.multiply(self.spike, self._inverse_amplitude, out=self.spike)
+        flags = self._flags
+        if self._n_since_gap < self.n_taps:
+            self._n_since_gap += 1
+            flags |= int(EventFlag.AFTER_GAP)
+        if self._drive is None:
+            n_events = self._decide_matched(frame, flags)
+            hold_off = self._decision_state.hold_off
+        else:
+            n_events = self._drive.process(
+                frame, flags, self.dff, self._learns, code, self.spike, self.z, self.probability, self.events
+            )
+            hold_off = self._drive.hold_off
+        if self._tracks_baseline:
+            track_quantile(self.dff, self.f0, code, hold_off, self._baseline, self._quantile)
+        self._publish(f_roi, f_np)
+        return int(n_events)
+
+    def _decide_matched(self, frame: int, flags: int) -> int:
+        """Matched filter, its noise, its decision."""
         apply_filter(
             self._row,
             self._n_before,
@@ -163,7 +205,7 @@ class TraceStage:
             self._energy,
             self._mean_before,
             self.f0,
-            code,
+            self._code,
             self._ring,
             self._decision,
             self.z,
@@ -171,35 +213,29 @@ class TraceStage:
         if self._n_to_warm > 0:
             self._n_to_warm -= 1
             self.z.fill(np.nan)
-        flags = self._flags
-        if self._n_since_gap < self.n_taps:
-            self._n_since_gap += 1
-            flags |= int(EventFlag.AFTER_GAP)
-        n_events = decide(
-            frame,
-            self._row,
-            self.hold_frames,
-            flags,
-            self.z,
-            self._energy,
-            self._ring,
-            self._decision,
-            self._decision_state,
-            self.probability,
-            self.events,
+        return int(
+            decide(
+                frame,
+                self._row,
+                self.hold_frames,
+                flags,
+                self.z,
+                self._energy,
+                self._ring,
+                self._decision,
+                self._decision_state,
+                self.probability,
+                self.events,
+            )
         )
-        np.equal(code, GOOD, out=self._learns, casting="unsafe")
-        oasis_step(self.dff, self._learns, n_gap, self.hold_frames, self._oasis, self._pools, self.calcium, self.spike)
-        np.multiply(self.spike, self._inverse_amplitude, out=self.spike)
-        track_quantile(self.dff, self.f0, code, self._decision_state.hold_off, self._baseline, self._quantile)
-        self._publish(f_roi, f_np)
-        return int(n_events)
 
     def _pass_gap(self, n_gap: int) -> None:
         for _ in range(min(n_gap, self.n_taps)):
             push_samples(self.dff, self._lost, self._row, self._ring)
             self._row = (self._row + 1) % self.n_taps
         self._decision_state.hold_off[...] -= n_gap
+        if self._drive is not None:
+            self._drive.pass_gap(min(n_gap, self._longest_gap))
         self._n_since_gap = 0
         if n_gap > self._longest_gap:
             self._n_to_warm = self.n_taps

@@ -1,0 +1,193 @@
+"""Constants of the drive smoother of every cell, from its own past under the priors of the indicator library."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rt_engine.kernels.drive_decision import DriveDecisionParameters
+from rt_engine.kernels.drive_smoother import DriveParameters, drive_run, empty_drive_state
+from rt_engine.models.detection import event_threshold, spike_template
+from rt_engine.models.indicators import Indicator
+from rt_engine.models.kinetics_fit import CERTAIN_Z, IsolatedEvents, fit_amplitude
+from rt_engine.pipeline.drive import DriveModel
+
+FloatArray = NDArray[np.float64]
+
+DECAY_FACTORS = (1.25, 2.5, 5.0)  # of the library's decay of one spike: trains decay more slowly
+DRIVE_RATIOS = (0.01, 0.03, 0.1, 0.3)  # variance of the drive of a frame at 30 Hz over that of the noise
+BASELINE_STEP = 0.03  # of the noise: random walk of the baseline per frame at 30 Hz
+N_FITTED = 6  # frames of the template that the kernel of two exponentials is fitted to
+REFRACTORY_S = 0.1
+EVENT_RATE_HZ = 0.3
+PROBABILITY_KNOTS = np.array(
+    [
+        [-12, -8, -6, -5, -4, -3, -2, -1, 0, 1, 2, 4, 6, 10, 15, 25, 50],
+        [0.0063, 0.0063, 0.0088, 0.0195, 0.0474, 0.1009, 0.181, 0.2961, 0.3959, 0.4611, 0.5591, 0.6156, 0.6681, 0.7404,
+         0.7804, 0.8349, 0.9337],
+    ]
+)  # fmt: skip
+"""Log odds of the decision and the share of frames with a spike: see `docs/explanation/inference.md`."""
+HOLD_OFF_DECAYS = 3.0  # decay times of one spike for which the baseline stands still after an event
+MIN_FRAMES = 12
+_MAD_TO_SIGMA = 1.4826022185056018
+SMALLEST_SIGMA = 1e-4  # dF/F
+
+
+def drive_kernel(tau_rise_s: float, tau_s: float, frame_rate_hz: float) -> tuple[float, float, float, float]:
+    """What u and v keep per frame, and what one spike of unit peak adds to them, spike and scan phase averaged.
+
+    Returns
+    -------
+    decay, rise, step_decay, step_rise : float
+    """
+    template = spike_template(tau_rise_s, tau_s, frame_rate_hz, N_FITTED)
+    decay, rise = np.exp(-1 / (tau_s * frame_rate_hz)), np.exp(-1 / (tau_rise_s * frame_rate_hz))
+    frames = np.arange(N_FITTED)
+    columns = np.stack([decay**frames, -(rise**frames)], axis=1)
+    step_decay, step_rise = np.linalg.lstsq(columns, template, rcond=None)[0]
+    return float(decay), float(rise), float(step_decay), float(step_rise)
+
+
+def step_sigma(dff: NDArray[np.float32], usable: NDArray[np.bool_]) -> FloatArray:
+    """Noise of a frame from the median absolute deviation of first differences, shape (n_rois,)."""
+    sigma = np.empty(dff.shape[1])
+    for n in range(dff.shape[1]):
+        step = np.diff(dff[usable[:, n], n].astype(np.float64))
+        sigma[n] = _MAD_TO_SIGMA * np.median(np.abs(step - np.median(step))) / np.sqrt(2) if len(step) else 0.0
+    return np.maximum(sigma, SMALLEST_SIGMA)
+
+
+def fit_drive(
+    dff: NDArray[np.float32],
+    usable: NDArray[np.bool_],
+    *,
+    frame_rate_hz: float,
+    prior: Indicator,
+    hold_frames: int,
+    false_alarms_per_min: float,
+) -> DriveModel:
+    """Fit every cell by itself.
+
+    Parameters
+    ----------
+    dff : float32 ndarray, shape (n_frames, n_rois), read
+    usable : bool ndarray, shape (n_frames, n_rois), read
+    frame_rate_hz : float
+    prior : Indicator
+    hold_frames : int
+    false_alarms_per_min : float
+        Per cell.
+
+    Returns
+    -------
+    DriveModel
+
+    Notes
+    -----
+    Decay time and variance of the drive are those of the largest marginal likelihood on a grid; the noise of the
+    smoothed drive is that of white noise through the filter. Spike size as in `kinetics_fit.fit_amplitude`.
+    """
+    sigma = step_sigma(dff, usable)
+    y = np.ascontiguousarray(dff, np.float32)
+    flags = np.ascontiguousarray(usable, np.uint8)
+    n_rois = y.shape[1]
+    best = np.full(n_rois, -np.inf)
+    chosen = np.zeros(n_rois, np.int64)
+    kernel_of: list[tuple[DriveParameters, SettledFilter]] = []
+    drive = np.zeros_like(y)
+    kept = np.zeros_like(y)
+    for factor in DECAY_FACTORS:
+        for ratio in DRIVE_RATIOS:
+            parameters = _smoother(sigma, prior.tau_rise_s, prior.tau_s * factor, ratio, frame_rate_hz)
+            state = empty_drive_state(n_rois, hold_frames + 1, parameters)
+            drive_run(y, flags, hold_frames, parameters, state, drive)
+            better = state.evidence > best
+            best[better] = state.evidence[better]
+            chosen[better] = len(kernel_of)
+            kept[:, better] = drive[:, better]
+            found = settled_filter(
+                prior.tau_rise_s, prior.tau_s * factor, ratio, frame_rate_hz, hold_frames, false_alarms_per_min
+            )
+            kernel_of.append((parameters, found))
+    smoother = DriveParameters(
+        *(np.array([getattr(kernel_of[c][0], f)[n] for n, c in enumerate(chosen)]) for f in DriveParameters._fields)
+    )
+    noise, gain, threshold = (np.array([getattr(kernel_of[c][1], f) for c in chosen]) for f in SettledFilter._fields)
+    noise_dff = noise * sigma
+    amplitude = _amplitude(kept, usable, noise_dff, gain, prior)
+    decision = DriveDecisionParameters(
+        noise_dff=noise_dff,
+        threshold=threshold,
+        unit_dff=prior.amplitude_dff * gain,
+        gain=amplitude * gain / noise_dff,
+        log_prior=np.full(n_rois, np.log(EVENT_RATE_HZ / frame_rate_hz)),
+        refractory_frames=np.full(n_rois, int(REFRACTORY_S * frame_rate_hz + 1e-6), np.int64),
+        hold_off_frames=np.full(n_rois, int(np.ceil(HOLD_OFF_DECAYS * prior.tau_s * frame_rate_hz)), np.int64),
+        calibration=PROBABILITY_KNOTS.copy(),
+        roi_id=np.arange(n_rois, dtype=np.uint32),
+    )
+    return DriveModel(smoother, decision)
+
+
+def _smoother(
+    sigma: FloatArray, tau_rise_s: float, tau_s: float, ratio: float, frame_rate_hz: float
+) -> DriveParameters:
+    decay, rise, step_decay, step_rise = drive_kernel(tau_rise_s, tau_s, frame_rate_hz)
+    ones = np.ones(len(sigma))
+    return DriveParameters(
+        decay=decay * ones,
+        rise=rise * ones,
+        step_decay=step_decay * ones,
+        step_rise=step_rise * ones,
+        noise_variance=sigma**2,
+        drive_variance=ratio * sigma**2,
+        baseline_variance=BASELINE_STEP**2 * (30.0 / frame_rate_hz) * sigma**2,
+    )
+
+
+class SettledFilter(NamedTuple):
+    """Of the smoother long after its start, for noise of unit variance: standard deviation of the drive under noise
+    alone, mean drive told for a spike of unit peak, and threshold of z.
+    """
+
+    noise: float
+    gain: float
+    threshold: float
+
+
+@lru_cache(maxsize=512)
+def settled_filter(
+    tau_rise_s: float, tau_s: float, ratio: float, frame_rate_hz: float, hold_frames: int, false_alarms_per_min: float
+) -> SettledFilter:
+    """Response of the smoother to an impulse and to a spike."""
+    parameters = _smoother(np.ones(2), tau_rise_s, tau_s, ratio, frame_rate_hz)
+    state = empty_drive_state(2, hold_frames + 1, parameters)
+    n_settle, n_after = 400, 400
+    y = np.zeros((n_settle + n_after, 2), np.float32)
+    y[n_settle, 0] = 1.0
+    y[n_settle:, 1] = spike_template(tau_rise_s, tau_s, frame_rate_hz, n_after)
+    out = np.zeros_like(y)
+    drive_run(y, np.ones(y.shape, np.uint8), hold_frames, parameters, state, out)
+    impulse = out[n_settle:, 0].astype(np.float64)
+    variance = float(impulse @ impulse)
+    rho = float(impulse[1:] @ impulse[:-1]) / variance
+    threshold = float(event_threshold(false_alarms_per_min, frame_rate_hz, rho)[0])
+    return SettledFilter(np.sqrt(variance), float(out[n_settle + hold_frames, 1]), threshold)
+
+
+def _amplitude(
+    drive: NDArray[np.float32], usable: NDArray[np.bool_], noise: FloatArray, gain: FloatArray, prior: Indicator
+) -> FloatArray:
+    """Peak dF/F of one spike of every cell, from the crests of its drive that noise cannot make."""
+    z = np.where(usable, drive, 0.0) / noise
+    crest = np.zeros(z.shape, np.bool_)
+    crest[1:-1] = (z[1:-1] >= CERTAIN_Z) & (z[1:-1] > z[:-2]) & (z[1:-1] >= z[2:])
+    frame, roi = np.nonzero(crest)
+    events = IsolatedEvents(roi, np.zeros((len(roi), 1)))
+    size = drive[frame, roi] / gain[roi]
+    error = noise / gain
+    return fit_amplitude(events, size, error[roi], CERTAIN_Z * error, prior.amplitude_dff)

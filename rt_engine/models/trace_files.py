@@ -1,0 +1,99 @@
+"""Files of `spikeloop infer`: traces in, inference out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rt_engine.interfaces.errors import ConfigError, RecordingError
+from rt_engine.models.trace_inference import Inference, TraceKind
+
+
+class TraceFile(NamedTuple):
+    """``traces`` and ``neuropil`` (or None) : float32 ndarray, shape (n_rois, n_frames); ``frame_rate_hz`` : float64,
+    shape (n_rois,); ``kind`` as the file says, or None.
+    """
+
+    traces: NDArray[np.float32]
+    frame_rate_hz: NDArray[np.float64]
+    neuropil: NDArray[np.float32] | None
+    kind: TraceKind | None
+
+
+def read_traces(path: Path) -> TraceFile:
+    """Read a trace file.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing, of another format, incomplete, or its shapes do not fit.
+    """
+    if path.suffix.lower() == ".nwb":
+        raise ConfigError(
+            "NWB files cannot be read yet", "write `traces` and `frame_rate_hz` to an .npz file", file=str(path)
+        )
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            content = {name: file[name] for name in file.files}
+    except FileNotFoundError as error:
+        raise ConfigError("there is no such file", file=str(path)) from error
+    except (OSError, ValueError, BadZipFile, AttributeError) as error:
+        raise ConfigError(f"is no .npz file of plain arrays ({error})", file=str(path)) from error
+    traces = _matrix(content, "traces", path)
+    rate = np.asarray(_required(content, "frame_rate_hz", path))
+    if rate.dtype.kind not in "fiu" or rate.shape not in ((), (1,), (len(traces),)):
+        raise ConfigError("must be one number, or one for each row of traces", file=str(path), key="frame_rate_hz")
+    rates = np.broadcast_to(rate.astype(np.float64), len(traces)).copy()
+    if not (np.isfinite(rates) & (rates > 0)).all():
+        raise ConfigError("must be positive", file=str(path), key="frame_rate_hz")
+    neuropil = _matrix(content, "neuropil", path) if "neuropil" in content else None
+    if neuropil is not None and neuropil.shape != traces.shape:
+        raise ConfigError(f"has shape {neuropil.shape}, traces {traces.shape}", file=str(path), key="neuropil")
+    return TraceFile(traces, rates, neuropil, _kind(content, path))
+
+
+def _required(content: dict[str, Any], name: str, path: Path) -> Any:
+    if name not in content:
+        raise ConfigError("is missing", "see docs/how-to/infer.md for what the file holds", file=str(path), key=name)
+    return content[name]
+
+
+def _matrix(content: dict[str, Any], name: str, path: Path) -> NDArray[np.float32]:
+    values = np.asarray(_required(content, name, path))
+    if values.dtype.kind not in "fiu" or values.ndim != 2:
+        raise ConfigError("must be numbers of shape (n_rois, n_frames)", file=str(path), key=name)
+    return np.ascontiguousarray(values, np.float32)
+
+
+def _kind(content: dict[str, Any], path: Path) -> TraceKind | None:
+    if "kind" not in content:
+        return None
+    try:
+        return TraceKind(str(content["kind"]).strip().lower())
+    except ValueError as error:
+        raise ConfigError(f"is {content['kind']}, not dff or counts", file=str(path), key="kind") from error
+
+
+def write_inference(path: Path, inference: Inference, hold_frames: int) -> None:
+    """Write ``spike_rate``, ``probability``, ``events`` and ``hold_frames`` to exactly `path`.
+
+    Raises
+    ------
+    RecordingError
+        The file cannot be written.
+    """
+    try:
+        with path.open("wb") as file:
+            np.savez(
+                file,
+                spike_rate=inference.spike_rate,
+                probability=inference.probability,
+                events=inference.events,
+                hold_frames=np.int64(hold_frames),
+            )
+    except OSError as error:
+        raise RecordingError(f"{path}: cannot be written: {error.strerror}") from error

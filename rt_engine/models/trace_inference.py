@@ -1,0 +1,242 @@
+"""Spikes from traces as the live engine would tell them: the same stage, frame by frame, from the past alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rt_engine.models.detection import frames_before
+from rt_engine.models.drive_fit import MIN_FRAMES, fit_drive
+from rt_engine.models.indicators import Indicator
+from rt_engine.models.stage_run import RunSettings, TraceCalibration, calibration_of
+from rt_engine.models.trace_calibration import calibrate_from_priors, calibrate_traces
+from rt_engine.pipeline.traces import TraceStage
+
+INFERRED_EVENT_DTYPE = np.dtype(
+    [
+        ("roi_index", "<i8"),
+        ("event_frame", "<i8"),
+        ("decided_frame", "<i8"),
+        ("n_spikes", "<f4"),
+        ("probability", "<f4"),
+        ("flags", "<u4"),
+    ]
+)
+"""An event of `infer`; `flags` are `EventFlag` bits."""
+
+FIRST_CALIBRATION_S = 0.5
+SCHEDULE_RATIO = 1.5  # each calibration uses so many times the frames of the one before
+WARM_UP_S = 20.0  # of the past that a new calibration is run over before it answers
+FULL_CALIBRATION_FRAMES = 3000
+RATE_FLOOR = 0.7  # noise standard deviations of the matched filter's output that are taken for noise
+JUMP_Z = 3.0  # noise standard deviations of a jump of the deconvolution that make an event
+
+
+class Method(Enum):
+    """What the rates and events come from."""
+
+    COMBINED = "combined"
+    OASIS = "oasis"
+    MATCHED_FILTER = "matched_filter"
+
+
+class TraceKind(Enum):
+    """What the traces are: dF/F as a fraction, or fluorescence in detector counts."""
+
+    DFF = "dff"
+    COUNTS = "counts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceSettings:
+    """How traces are read.
+
+    Attributes
+    ----------
+    indicator : Indicator
+    kind : TraceKind
+    method : Method
+    hold_frames : int
+        Frames between a spike and the decision.
+    baseline_s : float or None
+        Seconds at the start that may be used whole for calibration; None: only the past is used.
+    false_alarms_per_min : float
+        Per cell.
+    neuropil_coefficient : float
+    """
+
+    indicator: Indicator
+    kind: TraceKind = TraceKind.DFF
+    method: Method = Method.COMBINED
+    hold_frames: int = 3
+    baseline_s: float | None = None
+    false_alarms_per_min: float = 0.1
+    neuropil_coefficient: float = 0.7
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inference:
+    """Result of `infer_traces`.
+
+    Attributes
+    ----------
+    spike_rate, probability : float32 ndarray, shape (n_rois, n_frames)
+        Column t uses frames up to t and speaks of frame t - hold; rate in spikes per frame.
+    events : INFERRED_EVENT_DTYPE ndarray
+        In order of decision.
+    """
+
+    spike_rate: NDArray[np.float32]
+    probability: NDArray[np.float32]
+    events: NDArray[np.void]
+
+
+def infer_traces(
+    traces: NDArray[np.float32],
+    frame_rate_hz: NDArray[np.float64],
+    settings: InferenceSettings,
+    neuropil: NDArray[np.float32] | None = None,
+) -> Inference:
+    """Infer all rows; rows of one frame rate go through one stage.
+
+    Parameters
+    ----------
+    traces : float32 ndarray, shape (n_rois, n_frames), read
+        NaN where there is no sample.
+    frame_rate_hz : float64 ndarray, shape (n_rois,)
+    settings : InferenceSettings
+    neuropil : float32 ndarray, shape (n_rois, n_frames), counts, optional, read
+
+    Returns
+    -------
+    Inference
+    """
+    result = Inference(
+        np.zeros(traces.shape, np.float32), np.zeros(traces.shape, np.float32), np.zeros(0, INFERRED_EVENT_DTYPE)
+    )
+    events = [result.events]
+    for rate_hz in np.unique(frame_rate_hz):
+        rows = np.flatnonzero(frame_rate_hz == rate_hz)
+        group = _Group(traces[rows], None if neuropil is None else neuropil[rows], float(rate_hz), settings)
+        group.run()
+        result.spike_rate[rows] = group.rate.T
+        result.probability[rows] = group.probability.T
+        for found in group.events:
+            found["roi_index"] = rows[found["roi_index"]]
+            events.append(found)
+    joined = np.concatenate(events)
+    order = np.lexsort((joined["roi_index"], joined["decided_frame"]))
+    return Inference(result.spike_rate, result.probability, joined[order])
+
+
+class _Group:
+    """Rows of one frame rate, frames first."""
+
+    def __init__(
+        self,
+        traces: NDArray[np.float32],
+        neuropil: NDArray[np.float32] | None,
+        frame_rate_hz: float,
+        settings: InferenceSettings,
+    ) -> None:
+        self._settings = settings
+        self._rate_hz = frame_rate_hz
+        shift = 1.0 if settings.kind is TraceKind.DFF else 0.0
+        self._f = np.ascontiguousarray(traces.T + np.float32(shift), np.float32)
+        self._np = np.zeros_like(self._f) if neuropil is None else np.ascontiguousarray(neuropil.T, np.float32)
+        self._good = np.isfinite(self._f) & np.isfinite(self._np)
+        self._valid = np.where(self._good, 1, 2).astype(np.uint8)
+        self._censored = np.zeros(self._f.shape[1], np.uint8)
+        self._coefficient = 0.0 if neuropil is None else settings.neuropil_coefficient
+        self.rate = np.zeros_like(self._f)
+        self.probability = np.zeros_like(self._f)
+        self.events: list[NDArray[np.void]] = []
+
+    def run(self) -> None:
+        """Calibrate, advance, calibrate again on the longer past."""
+        n_frames = len(self._f)
+        if self._settings.baseline_s is not None:
+            n_baseline = min(n_frames, max(MIN_FRAMES, round(self._settings.baseline_s * self._rate_hz)))
+            self._advance(self._stage(n_baseline), 0, n_frames, n_baseline)
+            return
+        first = max(MIN_FRAMES, round(FIRST_CALIBRATION_S * self._rate_hz))
+        while first < n_frames:
+            last = min(n_frames, round(first * SCHEDULE_RATIO))
+            stage = self._stage(first)
+            self._warm(stage, first)
+            self._advance(stage, first, last, 0 if first >= FULL_CALIBRATION_FRAMES else last)
+            first = last
+
+    def _stage(self, n_past: int) -> TraceStage:
+        """Stage calibrated on the first `n_past` frames."""
+        settings = self._settings
+        combined = settings.method is Method.COMBINED
+        calibrate = calibrate_from_priors if combined else calibrate_traces
+        found: TraceCalibration = calibrate(
+            self._f[:n_past],
+            self._np[:n_past],
+            self._good[:n_past].astype(np.uint8),
+            frame_rate_hz=self._rate_hz,
+            indicator=settings.indicator,
+            hold_frames=settings.hold_frames,
+            false_alarms_per_min=settings.false_alarms_per_min,
+            neuropil_coefficient=self._coefficient,
+        )
+        run = RunSettings(
+            self._rate_hz,
+            settings.indicator,
+            settings.hold_frames,
+            frames_before(settings.indicator.tau_s, self._rate_hz),
+            settings.false_alarms_per_min,
+        )
+        onset = round(settings.indicator.onset_offset_s * self._rate_hz)
+        tracks = settings.kind is TraceKind.COUNTS or not combined
+        if not tracks:
+            found.f0_counts.fill(1.0)
+        drive = None
+        if combined:
+            f_c = self._f[:n_past] - found.neuropil_coefficient * (self._np[:n_past] - found.neuropil_median_counts)
+            drive = fit_drive(
+                ((f_c - found.f0_counts) / found.f0_counts).astype(np.float32),
+                self._good[:n_past],
+                frame_rate_hz=self._rate_hz,
+                prior=settings.indicator,
+                hold_frames=settings.hold_frames,
+                false_alarms_per_min=settings.false_alarms_per_min,
+            )
+        self._found = found
+        return TraceStage(
+            calibration_of(found, run, n_past),
+            drive,
+            track_baseline=tracks,
+            deconvolution_hold_frames=max(0, settings.hold_frames - onset),
+        )
+
+    def _warm(self, stage: TraceStage, n_past: int) -> None:
+        for t in range(max(0, n_past - round(WARM_UP_S * self._rate_hz)), n_past):
+            stage.process(t, 0, self._f[t], self._np[t], self._valid[t], self._censored)
+
+    def _advance(self, stage: TraceStage, first: int, last: int, n_provisional: int) -> None:
+        hold = self._settings.hold_frames
+        for t in range(first, last):
+            n_events = stage.process(t, 0, self._f[t], self._np[t], self._valid[t], self._censored)
+            if t < hold:
+                continue
+            self.rate[t] = stage.spike
+            self.probability[t] = stage.probability
+            if n_events:
+                self.events.append(_record(stage.events[:n_events], t))
+        np.nan_to_num(self.rate[first:last], copy=False)
+        np.nan_to_num(self.probability[first:last], copy=False)
+
+
+def _record(events: NDArray[np.void], frame: int) -> NDArray[np.void]:
+    found = np.zeros(len(events), INFERRED_EVENT_DTYPE)
+    found["roi_index"] = events["roi_id"]
+    found["decided_frame"] = frame
+    for name in ("event_frame", "n_spikes", "probability", "flags"):
+        found[name] = events[name]
+    return found

@@ -1,0 +1,57 @@
+"""`spikeloop infer`: a file of traces becomes a file of spikes."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rt_engine.interfaces.errors import ConfigError
+from rt_engine.models.indicators import indicator as find_indicator
+from rt_engine.models.trace_files import read_traces, write_inference
+from rt_engine.models.trace_inference import InferenceSettings, Method, TraceKind, infer_traces
+from rt_engine.services.run_view import RunView
+
+
+def run_inference(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Read, infer, write, and say what was found.
+
+    Raises
+    ------
+    ConfigError
+        A file, the indicator or an option is wrong.
+    """
+    indicator = find_indicator(arguments.indicator)
+    target = Path(arguments.output)
+    if not target.parent.is_dir():
+        raise ConfigError("there is no such folder", "make it first", file=str(target.parent))
+    source = read_traces(Path(arguments.source))
+    hold = arguments.hold
+    if hold is None:
+        rate_hz = float(np.median(source.frame_rate_hz)) if len(source.frame_rate_hz) else 30.0
+        hold = indicator.default_hold_frames(rate_hz)
+    settings = InferenceSettings(
+        indicator=indicator,
+        kind=TraceKind(arguments.kind) if arguments.kind else source.kind or TraceKind.DFF,
+        method=Method(arguments.method),
+        hold_frames=hold,
+        baseline_s=arguments.baseline,
+        false_alarms_per_min=arguments.false_alarms_per_min,
+    )
+    found = infer_traces(source.traces, source.frame_rate_hz, settings, source.neuropil)
+    write_inference(target, found, hold)
+    minutes = float((np.isfinite(source.traces).sum(axis=1) / source.frame_rate_hz).sum() / 60)
+    figures = {
+        "n_rois": len(source.traces),
+        "n_frames": source.traces.shape[1],
+        "hold_frames": hold,
+        "n_events": len(found.events),
+        "events_per_min": len(found.events) / minutes if minutes else 0.0,
+    }
+    RunView().say(
+        f"{figures['n_rois']} rows, {minutes:.1f} min, {figures['n_events']} events; column t of spike_rate speaks of "
+        f"frame t - {hold}: {target}"
+    )
+    return figures
