@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from rt_engine.interfaces.messages import LightHeader, SpikesHeader
 from rt_engine.recording.reader import open_session
 from rt_engine.safety.wal import read_wal
 
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="kills and freezes processes by POSIX signals")
 SERVICES = ("acquisition", "inference", "stimulation", "recording")
 
 
@@ -119,6 +121,7 @@ def test_a_frozen_engine_trips_and_no_light_follows(start: Start, small_calibrat
     )
 
 
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="missing the command prlimit (util-linux)")
 def test_a_disk_that_fills_up_ends_the_run_and_keeps_what_was_written(
     tmp_path: Path, small_calibration: Path, start: Start
 ) -> None:
