@@ -104,7 +104,7 @@ def fit_drive(
         for ratio in DRIVE_RATIOS:
             parameters = _smoother(sigma, prior.tau_rise_s, prior.tau_s * factor, ratio, frame_rate_hz)
             state = empty_drive_state(n_rois, hold_frames + 1, parameters)
-            drive_run(y, flags, hold_frames, parameters, state, drive)
+            drive_run(y, flags, hold_frames, state, drive)
             better = state.evidence > best
             best[better] = state.evidence[better]
             chosen[better] = len(kernel_of)
@@ -171,7 +171,7 @@ def settled_filter(
     y[n_settle, 0] = 1.0
     y[n_settle:, 1] = spike_template(tau_rise_s, tau_s, frame_rate_hz, n_after)
     out = np.zeros_like(y)
-    drive_run(y, np.ones(y.shape, np.uint8), hold_frames, parameters, state, out)
+    drive_run(y, np.ones(y.shape, np.uint8), hold_frames, state, out)
     impulse = out[n_settle:, 0].astype(np.float64)
     variance = float(impulse @ impulse)
     rho = float(impulse[1:] @ impulse[:-1]) / variance

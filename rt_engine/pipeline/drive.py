@@ -54,7 +54,7 @@ class DriveStage:
         """Advance over `n_gap` frames without a sample; allocates nothing."""
         usable, y = self._nothing
         for _ in range(n_gap):
-            drive_step(y, usable, self._model.smoother, self._state)
+            drive_step(y, usable, self._state)
         self._decision.since_event[...] += n_gap
         self._decision.hold_off[...] -= n_gap
 
@@ -71,7 +71,7 @@ class DriveStage:
         events_out: NDArray[np.void],
     ) -> int:
         """Smooth and decide one frame; arguments and result as of `decide_drive`, allocates nothing."""
-        drive_step(dff, usable, self._model.smoother, self._state)
+        drive_step(dff, usable, self._state)
         return int(
             decide_drive(
                 frame,

@@ -5,6 +5,7 @@ import pytest
 from naive.drive import smoothed_drive
 
 from rt_engine.kernels.drive_smoother import (
+    BLOCK,
     FIRST_BASELINE_SPREAD,
     DriveParameters,
     drive_run,
@@ -24,7 +25,7 @@ def parameters_of(models):
 def run(y, usable, model, lag, n_lags=None):
     state = empty_drive_state(y.shape[1], n_lags or lag + 1, model)
     out = np.zeros_like(y)
-    drive_run(y, usable, lag, model, state, out)
+    drive_run(y, usable, lag, state, out)
     return out, state
 
 
@@ -61,10 +62,28 @@ def test_a_recording_is_its_frames_bit_for_bit():
     out, whole = run(y, usable, model, 2)
     state = empty_drive_state(3, 3, model)
     for t in range(len(y)):
-        drive_step(y[t], usable[t], model, state)
+        drive_step(y[t], usable[t], state)
         assert state.drive[2].astype(np.float32).tobytes() == out[t].tobytes()
-    for one, other in zip(state, whole, strict=True):
-        assert one.tobytes() == other.tobytes()
+    assert state.cells.tobytes() == whole.cells.tobytes()
+    assert state.drive.tobytes() == whole.drive.tobytes()
+
+
+@pytest.mark.parametrize("n_rois", [1, 7, 8, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 3])
+def test_cells_do_not_influence_each_other_by_a_bit(n_rois):
+    rng = np.random.default_rng(n_rois)
+    models = MODELS[rng.integers(0, 3, n_rois)] * rng.uniform(0.9, 1.0, (n_rois, 7))
+    y = rng.standard_normal((30, n_rois)).astype(np.float32)
+    usable = (rng.random(y.shape) > 0.2).astype(np.uint8)
+    together, state = run(y, usable, parameters_of(models), 3)
+    order = rng.permutation(n_rois)
+    permuted, other = run(
+        np.ascontiguousarray(y[:, order]), np.ascontiguousarray(usable[:, order]), parameters_of(models[order]), 3
+    )
+    assert permuted.tobytes() == together[:, order].tobytes()
+    assert other.evidence.tobytes() == state.evidence[order].tobytes()
+    for n in {0, n_rois // 2, n_rois - 1}:
+        alone, _ = run(y[:, [n]], usable[:, [n]], parameters_of(models[[n]]), 3)
+        assert alone.tobytes() == together[:, [n]].tobytes()
 
 
 def test_the_lags_kept_do_not_change_the_answer():
