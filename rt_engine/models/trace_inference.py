@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -15,6 +15,7 @@ from rt_engine.models.drive_fit import MIN_FRAMES, fit_drive
 from rt_engine.models.indicators import Indicator
 from rt_engine.models.stage_run import RunSettings, TraceCalibration, calibration_of
 from rt_engine.models.trace_calibration import calibrate_from_priors, calibrate_traces
+from rt_engine.pipeline.deconvolution import SMALLEST_JUMP
 from rt_engine.pipeline.traces import TraceStage
 
 INFERRED_EVENT_DTYPE = np.dtype(
@@ -31,8 +32,14 @@ INFERRED_EVENT_DTYPE = np.dtype(
 
 FIRST_CALIBRATION_S = 0.5
 SCHEDULE_RATIO = 1.5  # each calibration uses so many times the frames of the one before
+USUAL_FALSE_ALARMS_PER_MIN = 0.1
 WARM_UP_S = 20.0  # of the past that a new calibration is run over before it answers
-JUMP_Z = 3.0  # noise standard deviations of a jump of the deconvolution that make an event
+# Of `oasis`, see docs/explanation/inference.md: trains decay more slowly than one spike; jumps in standard errors of
+# what noise makes of one that make an event, and that count for none in the rate; as of the combined rate.
+OASIS_DECAY = 2.5
+JUMP_Z, JUMP_FLOOR_Z = 3.5, 1.2
+JUMP_POWER = 0.6
+JUMP_REFRACTORY_S = 0.1
 
 
 class Method(Enum):
@@ -63,8 +70,9 @@ class InferenceSettings:
         Frames between a spike and the decision.
     baseline_s : float or None
         Seconds at the start that may be used whole for calibration; None: only the past is used.
-    false_alarms_per_min : float
-        Per cell.
+    false_alarms_per_min : float or None
+        Per cell, under noise. None: events of `combined` are told by their probability, those of the other methods at
+        `USUAL_FALSE_ALARMS_PER_MIN`.
     neuropil_coefficient : float
     """
 
@@ -73,7 +81,7 @@ class InferenceSettings:
     method: Method = Method.COMBINED
     hold_frames: int = 3
     baseline_s: float | None = None
-    false_alarms_per_min: float = 0.1
+    false_alarms_per_min: float | None = None
     neuropil_coefficient: float = 0.7
 
 
@@ -154,6 +162,7 @@ class _Group:
         self.rate = np.zeros_like(self._f)
         self.probability = np.zeros_like(self._f)
         self.events: list[NDArray[np.void]] = []
+        self._last_told = np.full(self._f.shape[1], -np.inf)
 
     def run(self) -> None:
         """Calibrate, advance, calibrate again on the longer past."""
@@ -173,8 +182,11 @@ class _Group:
     def _stage(self, n_past: int) -> TraceStage:
         """Stage calibrated on the first `n_past` frames."""
         settings = self._settings
+        asked = settings.false_alarms_per_min
+        false_alarms_per_min = USUAL_FALSE_ALARMS_PER_MIN if asked is None else asked
         combined = settings.method is Method.COMBINED
-        calibrate = calibrate_from_priors if combined else calibrate_traces
+        deconvolves = settings.method is Method.OASIS
+        calibrate = calibrate_traces if settings.method is Method.MATCHED_FILTER else calibrate_from_priors
         found: TraceCalibration = calibrate(
             self._f[:n_past],
             self._np[:n_past],
@@ -182,7 +194,7 @@ class _Group:
             frame_rate_hz=self._rate_hz,
             indicator=settings.indicator,
             hold_frames=settings.hold_frames,
-            false_alarms_per_min=settings.false_alarms_per_min,
+            false_alarms_per_min=false_alarms_per_min,
             neuropil_coefficient=self._coefficient,
         )
         run = RunSettings(
@@ -190,9 +202,10 @@ class _Group:
             settings.indicator,
             settings.hold_frames,
             frames_before(settings.indicator.tau_s, self._rate_hz),
-            settings.false_alarms_per_min,
+            false_alarms_per_min,
         )
-        onset = round(settings.indicator.onset_offset_s * self._rate_hz)
+        if deconvolves:
+            found = replace(found, tau_s=found.tau_s * np.float32(OASIS_DECAY))
         tracks = settings.kind is TraceKind.COUNTS or not combined
         if not tracks:
             found.f0_counts.fill(1.0)
@@ -205,14 +218,14 @@ class _Group:
                 frame_rate_hz=self._rate_hz,
                 prior=settings.indicator,
                 hold_frames=settings.hold_frames,
-                false_alarms_per_min=settings.false_alarms_per_min,
+                false_alarms_per_min=asked,
             )
         self._found = found
         return TraceStage(
             calibration_of(found, run, n_past),
             drive,
             track_baseline=tracks,
-            deconvolution_hold_frames=max(0, settings.hold_frames - onset),
+            smallest_jump=0.0 if deconvolves else SMALLEST_JUMP,
         )
 
     def _warm(self, stage: TraceStage, n_past: int) -> None:
@@ -247,12 +260,13 @@ class _Group:
 
     def _tell_jumps(self, stage: TraceStage, frame: int) -> None:
         """Jumps of the deconvolution as rates and events; their probability is that the jump is no noise, nominally."""
-        found, flags = self._found, EventFlag.PROVISIONAL if stage.provisional else EventFlag(0)
-        size_z = np.nan_to_num(stage.spike) * found.amplitude_dff / found.sigma_dff
-        self.rate[frame] = np.nan_to_num(stage.spike)
-        self.probability[frame] = np.where(size_z > 0, ndtr(size_z - JUMP_Z), 0.0)
-        told = np.flatnonzero(size_z >= JUMP_Z)
+        flags = EventFlag.PROVISIONAL if stage.provisional else EventFlag(0)
+        z = np.nan_to_num(stage.spike / stage.spike_error)
+        self.rate[frame] = (np.maximum(z - JUMP_FLOOR_Z, 0.0) * stage.spike_error) ** JUMP_POWER
+        self.probability[frame] = np.where(z > 0, ndtr(z - JUMP_Z), 0.0)
+        told = np.flatnonzero((z >= JUMP_Z) & (frame - self._last_told > JUMP_REFRACTORY_S * self._rate_hz + 1e-6))
         if len(told):
+            self._last_told[told] = frame
             events = np.zeros(len(told), INFERRED_EVENT_DTYPE)
             events["roi_index"], events["decided_frame"] = told, frame
             events["event_frame"] = frame - self._settings.hold_frames

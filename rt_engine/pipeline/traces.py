@@ -10,8 +10,8 @@ from rt_engine.interfaces.events import EVENT_DTYPE, EventFlag
 from rt_engine.kernels.baseline import BaselineParameters, normalise, track_quantile
 from rt_engine.kernels.decision import DecisionParameters, DecisionState, decide, standardise
 from rt_engine.kernels.matched_filter import apply_filter, empty_ring, push_samples
-from rt_engine.kernels.oasis_ar1 import OasisParameters, empty_state, oasis_step
 from rt_engine.kernels.sample_codes import EXPECTED_MISSING, GOOD
+from rt_engine.pipeline.deconvolution import SMALLEST_JUMP, DeconvolutionStage
 from rt_engine.pipeline.drive import DriveModel, DriveStage
 
 BASELINE_QUANTILE = 0.1
@@ -21,7 +21,6 @@ BASELINE_MEMORY_S = 60.0
 LARGEST_SLOPE_PER_S = 0.01  # of F0
 LONGEST_GAP_S = 2.0  # a longer one leaves nothing in the filter worth trusting
 HOLD_OFF_DECAYS = 3.0  # decay times after an event for which the baseline stands still
-SMALLEST_JUMP = 0.5  # of the amplitude of a spike, for the deconvolution
 
 
 class TraceStage:
@@ -35,8 +34,8 @@ class TraceStage:
         filter, and the spikes those of the deconvolution.
     track_baseline : bool
         False where the traces are dF/F already: F0 stays that of the calibration.
-    deconvolution_hold_frames : int, optional
-        Age of the jumps that `spike` tells without `drive`; by default that of the decision.
+    smallest_jump : float
+        Of the deconvolution, spikes; see `DeconvolutionStage`.
 
     Attributes
     ----------
@@ -63,12 +62,12 @@ class TraceStage:
         drive: DriveModel | None = None,
         *,
         track_baseline: bool = True,
-        deconvolution_hold_frames: int | None = None,
+        smallest_jump: float = SMALLEST_JUMP,
     ) -> None:
         n = calibration.n_rois
         self._drive = None if drive is None else DriveStage(drive, calibration.hold_frames)
         self._tracks_baseline = track_baseline
-        self._oasis_hold = calibration.hold_frames if deconvolution_hold_frames is None else deconvolution_hold_frames
+        self._deconvolution = DeconvolutionStage(calibration, calibration.hold_frames, smallest_jump)
         self.hold_frames = calibration.hold_frames
         self.n_taps = calibration.filter_taps.shape[0]
         self._n_before = self.n_taps - 1 - calibration.hold_frames
@@ -84,18 +83,11 @@ class TraceStage:
         self._mean_before = np.zeros(n, np.float32)
         self._lost = np.full(n, EXPECTED_MISSING, np.uint8)
         self._taps = np.ascontiguousarray(calibration.filter_taps, np.float32)
-        self._inverse_amplitude = (1 / calibration.amplitude_dff).astype(np.float32)
         self._f0_start = calibration.f0_counts.astype(np.float64)
         self._baseline = _baseline_parameters(calibration)
         self._decision = _decision_parameters(calibration)
-        self._oasis = OasisParameters(
-            gamma=self._decision.gamma.astype(np.float64),
-            penalty=np.zeros(n),
-            s_min=SMALLEST_JUMP * calibration.amplitude_dff.astype(np.float64),
-        )
         self._quantile = np.zeros(n)
         self._ring = empty_ring(self.n_taps, n)
-        self._pools = empty_state(n)
         self._decision_state = _empty_decision_state(n)
         self.reset()
 
@@ -112,16 +104,22 @@ class TraceStage:
     @property
     def floor_hits(self) -> NDArray[np.int64]:
         """Merges that the bound on memory made impossible, int64, shape (n_rois,); 0 certifies exactness."""
-        return self._pools.floor_hits
+        return self._deconvolution.floor_hits
+
+    @property
+    def spike_error(self) -> NDArray[np.float32]:
+        """Standard error of a deconvolved spike by noise, float32, shape (n_rois,)."""
+        return self._deconvolution.spike_error
 
     def reset(self) -> None:
         """Forget all frames; the baseline starts again at that of the calibration."""
         np.subtract(self._f0_start, self._baseline.lift_counts, out=self._quantile)
         n = len(self._quantile)
-        fresh = empty_ring(self.n_taps, n), empty_state(n), _empty_decision_state(n)
-        for state, start in zip((self._ring, self._pools, self._decision_state), fresh, strict=True):
+        fresh = empty_ring(self.n_taps, n), _empty_decision_state(n)
+        for state, start in zip((self._ring, self._decision_state), fresh, strict=True):
             for array, value in zip(state, start, strict=True):
                 np.copyto(array, value)
+        self._deconvolution.reset()
         if self._drive is not None:
             self._drive.reset()
         self._row = 0
@@ -172,8 +170,7 @@ class TraceStage:
         push_samples(self.dff, code, self._row, self._ring)
         self._row = (self._row + 1) % self.n_taps
         np.equal(code, GOOD, out=self._learns, casting="unsafe")
-        oasis_step(self.dff, self._learns, n_gap, self._oasis_hold, self._oasis, self._pools, self.calcium, self.spike)
-        np.multiply(self.spike, self._inverse_amplitude, out=self.spike)
+        self._deconvolution.process(self.dff, self._learns, n_gap, self.calcium, self.spike)
         flags = self._flags
         if self._n_since_gap < self.n_taps:
             self._n_since_gap += 1
