@@ -196,3 +196,16 @@ def test_growth_is_a_jump_in_every_frame(hold):
     _, jump, _ = run(y, parameters(0.9), hold=hold)
     kept = hold < 16  # a jump whose pool was dropped is not told
     assert (jump[-1, 0] > 0) == kept
+
+
+def test_a_jump_of_just_the_smallest_size_stands():
+    # Exact in binary: calcium 1, then 1/2, and a sample 1/8 above the 1/4 that follows.
+    y = np.array([[1.0], [0.5], [0.375]])
+    for s_min, jump in ((0.125, 0.125), (0.126, 0.0)):
+        _, told, _ = run(y, parameters(0.5, s_min=s_min))
+        assert told[-1, 0] == jump
+
+
+def test_the_first_sample_has_no_pool_below():
+    _, _, state = run(np.ones((1, 3)), parameters([0.9, 0.8, 0.7]))
+    assert not state.depth.any()

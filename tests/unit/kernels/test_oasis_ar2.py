@@ -179,3 +179,16 @@ def test_other_types_are_refused():
     whole = np.zeros(1, np.int64)
     with pytest.raises(TypeError):
         oasis_ar2_step(whole, np.ones(1, np.uint8), 0, 0, model, state, whole, whole)
+
+
+def test_a_jump_of_just_the_smallest_size_stands():
+    # Exact in binary: d = 1/2, r = 1/4; calcium 1, then 1/2, and a sample 1/8 above the 1/4 that follows.
+    y = np.array([[1.0], [0.5], [0.375]])
+    for s_min, jump in ((0.125, 0.125), (0.126, 0.0)):
+        _, told, _ = run(y, parameters(0.5, 0.25, s_min=s_min))
+        assert told[-1, 0] == jump
+
+
+def test_the_first_sample_has_no_pool_below():
+    _, _, state = run(np.ones((1, 3)), parameters([0.9, 0.8, 0.7], 0.5))
+    assert not state.depth.any()
