@@ -88,27 +88,25 @@ def test_without_a_rise_it_is_ar1():
 
 
 def test_objective_is_at_most_three_percent_above_the_exact_optimum():
-    # Calcium of all frames from the jumps of every hold after the last one.
+    # Over the set: a single trace may be 6 % above. All jumps of the kernel are those of the twin, which has the curve.
     n_frames = 60
     y, slow, fast, *_ = traces(5, n_frames=n_frames, n_rois=40, sigma=0.7)
-    model = parameters(slow, fast)
     jumps = np.zeros_like(y)
-    for hold in range(n_frames - 1):
-        calcium, jump, state = run(y, model, hold=hold)
+    for hold in range(n_frames):
+        calcium, jump, _ = run(y, parameters(slow, fast), hold=hold, n_pools=64)
         jumps[n_frames - 1 - hold] = jump[-1]
-    assert state.floor_hits.sum() == 0
-    ratios = []
+    greedy, exact = np.zeros(len(slow)), np.zeros(len(slow))
     for i, (d, r) in enumerate(zip(slow, fast, strict=True)):
+        c, s = calcium_and_jumps(y[:, i], d, r)
+        assert_allclose(jumps[:, i], s, atol=1e-10)
+        assert calcium[-1, i] == pytest.approx(c[-1], abs=1e-10)
         h = response(d, r, n_frames)[1:]
-        shapes = np.array([np.r_[np.zeros(k), h[: n_frames - k]] for k in range(n_frames)]).T
-        decay = d ** np.arange(n_frames)
-        from_spikes = shapes @ jumps[:, i]
-        c = from_spikes + (calcium[-1, i] - from_spikes[-1]) / decay[-1] * decay
-        assert jumps[:, i].min() >= 0
-        _, residual = nnls(np.column_stack([decay, shapes[:, 1:]]), y[:, i])
-        ratios.append(np.sum((y[:, i] - c) ** 2) / residual**2)
-    assert min(ratios) >= 1 - 1e-9
-    assert np.median(ratios) <= 1.03
+        shapes = np.array([np.r_[np.zeros(k), h[: n_frames - k]] for k in range(1, n_frames)]).T
+        _, residual = nnls(np.column_stack([d ** np.arange(n_frames), shapes]), y[:, i])
+        greedy[i], exact[i] = np.sum((y[:, i] - c) ** 2), residual**2
+    assert (greedy >= exact * (1 - 1e-9)).all()
+    assert greedy.sum() <= 1.03 * exact.sum()
+    assert np.median(greedy / exact) <= 1.013
 
 
 def test_noise_free_spikes_stand_at_their_frame():
