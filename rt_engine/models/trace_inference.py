@@ -34,12 +34,11 @@ FIRST_CALIBRATION_S = 0.5
 SCHEDULE_RATIO = 1.5  # each calibration uses so many times the frames of the one before
 USUAL_FALSE_ALARMS_PER_MIN = 0.1
 WARM_UP_S = 20.0  # of the past that a new calibration is run over before it answers
-# Of `oasis`, see docs/explanation/inference.md: trains decay more slowly than one spike; jumps in standard errors of
-# what noise makes of one that make an event, and that count for none in the rate; as of the combined rate.
-OASIS_DECAY = 2.5
-JUMP_Z, JUMP_FLOOR_Z = 3.5, 1.2
-JUMP_POWER = 0.6
-JUMP_REFRACTORY_S = 0.1
+# Of `oasis`, see docs/explanation/inference.md.
+OASIS_DECAY = 2.5  # of the library's decay of one spike: trains decay more slowly
+JUMP_Z = 3.5  # standard errors of a jump that make an event
+JUMP_FLOOR_Z, JUMP_POWER = 1.2, 0.6  # taken off a jump for the rate, and the power of the rest
+JUMP_REFRACTORY_S = 0.1  # after an event, jumps are of the same one
 
 
 class Method(Enum):
