@@ -19,40 +19,49 @@ LARGEST_BURST = 6
 ONSET_SPAN = 2  # frames after the one decided on among which the spike may stand
 LOG_FIRST, LOG_RATIO, LOG_2 = np.log(FIRST_BURST), np.log(BURST_RATIO), np.log(2.0)
 NO_ODDS = -1e3
+N_KNOTS = 13
+KNOT_FIRST = np.array([-10.0, -3.0, -3.0, -3.0])  # of the tables of odds, z, z after, z before
+KNOT_STEP = np.array([2.0, 1.0, 1.0, 1.0])
 
 
 class DriveDecisionParameters(NamedTuple):
     """Constants of every cell, read.
 
     float64 ndarrays, shape (n_rois,): ``noise_dff`` (standard deviation of the smoothed drive under noise alone),
-    ``threshold`` (of z), ``unit_dff`` (drive that the rate takes for one spike: of the library, lest it change while
-    amplitudes are learned), ``gain`` (mean z of one spike), ``log_prior`` (of an event in a frame). int64:
-    ``refractory_frames``, and ``hold_off_frames`` that the baseline stands still after an event. ``calibration`` :
-    float64, shape (2, n_knots): log odds, ascending, and the probability that they are worth. ``roi_id`` : uint32,
-    shape (n_rois,).
+    ``threshold`` (of z) and ``smallest_probability``: an event needs both; ``unit_dff`` (drive that the rate takes for
+    one spike: of the library, lest it change while amplitudes are learned), ``response`` (drive told for a spike of
+    unit peak), ``gain`` (mean z of one spike), ``log_prior`` (of an event in a frame). int64: ``refractory_frames``,
+    and ``hold_off_frames`` that the baseline stands still after an event. ``tables`` : float64, shape (4, N_KNOTS):
+    what the odds of the frame, z, and z of the frames after and before add to the log odds; ``calibration`` : float64,
+    shape (2, n_knots): log odds, ascending, and the probability that they are worth. ``roi_id`` : uint32, shape
+    (n_rois,).
     """
 
     noise_dff: NDArray[np.float64]
     threshold: NDArray[np.float64]
+    smallest_probability: NDArray[np.float64]
     unit_dff: NDArray[np.float64]
+    response: NDArray[np.float64]
     gain: NDArray[np.float64]
     log_prior: NDArray[np.float64]
     refractory_frames: NDArray[np.int64]
     hold_off_frames: NDArray[np.int64]
+    tables: NDArray[np.float64]
     calibration: NDArray[np.float64]
     roi_id: NDArray[np.uint32]
 
 
 class DriveDecisionState(NamedTuple):
-    """``armed`` : uint8 ndarray, shape (n_rois,), 1 after z has been below the threshold. ``since_event`` : int64,
+    """``armed`` : uint8 ndarray, shape (n_rois,), 1 after there was no reason for an event. ``since_event`` : int64,
     frames since the last event. ``hold_off`` : int64, frames for which the baseline still stands still.
-    ``log_odds_before`` : float64, of a spike in the frame before.
+    ``log_odds_before``, ``z_before`` : float64, of a spike in the frame before, and z then.
     """
 
     armed: NDArray[np.uint8]
     since_event: NDArray[np.int64]
     hold_off: NDArray[np.int64]
     log_odds_before: NDArray[np.float64]
+    z_before: NDArray[np.float64]
 
 
 _F4 = types.Array(types.float32, 1, "C")
@@ -61,8 +70,10 @@ _F8_MATRIX = types.Array(types.float64, 2, "C")
 _U1 = types.Array(types.uint8, 1, "C")
 _I8 = types.Array(types.int64, 1, "C")
 _U4 = types.Array(types.uint32, 1, "C")
-_PARAMETERS = types.NamedTuple((_F8, _F8, _F8, _F8, _F8, _I8, _I8, _F8_MATRIX, _U4), DriveDecisionParameters)
-_STATE = types.NamedTuple((_U1, _I8, _I8, _F8), DriveDecisionState)
+_PARAMETERS = types.NamedTuple(
+    (_F8, _F8, _F8, _F8, _F8, _F8, _F8, _I8, _I8, _F8_MATRIX, _F8_MATRIX, _U4), DriveDecisionParameters
+)
+_STATE = types.NamedTuple((_U1, _I8, _I8, _F8, _F8), DriveDecisionState)
 _EVENTS = types.Array(from_dtype(EVENT_DTYPE), 1, "C")
 EVENT_CENSORED = np.uint32(EventFlag.CENSORED.value)
 
@@ -74,18 +85,68 @@ def empty_decision_state(n_rois: int) -> DriveDecisionState:
         since_event=np.full(n_rois, 1 << 30, np.int64),
         hold_off=np.zeros(n_rois, np.int64),
         log_odds_before=np.full(n_rois, NO_ODDS),
+        z_before=np.zeros(n_rois),
     )
 
 
 @njit(**NO_ALLOCATION)
 def log_evidence(z, gain):
-    """Logarithm of the likelihood ratio against no spike of the best number of spikes, given z."""
-    best = -np.inf
-    log_share = LOG_FIRST
-    for n in range(1, LARGEST_BURST + 1):
-        best = max(best, log_share + n * gain * (z - 0.5 * n * gain))
-        log_share += LOG_RATIO
-    return best
+    """Logarithm of the likelihood ratio against no spike of the best number of spikes, given z.
+
+    A parabola in the number: the best is one of the two next to its crest.
+    """
+    crest = (z + LOG_RATIO / gain) / gain
+    n = np.floor(max(1.0, min(crest, LARGEST_BURST - 1.0)))
+    fewer = n * (LOG_RATIO + gain * (z - 0.5 * n * gain))
+    n += 1.0
+    more = n * (LOG_RATIO + gain * (z - 0.5 * n * gain))
+    return LOG_FIRST - LOG_RATIO + max(fewer, more)
+
+
+@njit(**NO_ALLOCATION)
+def _features(n, hold, drive, parameters, state):
+    """Odds of the frame against its neighbours', z, z after and z before of a cell; remembers what the next needs."""
+    noise, gain, log_prior = parameters.noise_dff[n], parameters.gain[n], parameters.log_prior[n]
+    z = drive[hold, n] / noise
+    here = log_prior + log_evidence(z, gain)
+    z_after, after = z, here - LOG_2
+    if hold > 0:
+        z_after = drive[hold - 1, n] / noise
+        after = log_prior + log_evidence(z_after, gain)
+    odds = here - max(0.0, state.log_odds_before[n], after)
+    z_before = state.z_before[n]
+    state.log_odds_before[n] = here
+    state.z_before[n] = z
+    return odds, z, z_after, z_before
+
+
+@njit(types.void(types.int64, _F8_MATRIX, _PARAMETERS, _STATE, _F8_MATRIX), **NO_ALLOCATION)
+def decision_features(hold, drive, parameters, state, features_out):
+    """What the probability is made of, for its fit.
+
+    Parameters
+    ----------
+    hold : int
+    drive : float64 ndarray, shape (hold + 1, n_rois), dF/F, read
+    parameters : DriveDecisionParameters, read
+    state : DriveDecisionState, overwritten
+    features_out : float64 ndarray, shape (n_rois, 4), overwritten
+        Log odds of the frame against its neighbours, z, z of the frame after, z of the frame before.
+    """
+    for n in range(drive.shape[1]):
+        odds, z, z_after, z_before = _features(n, hold, drive, parameters, state)
+        features_out[n, 0] = odds
+        features_out[n, 1] = z
+        features_out[n, 2] = z_after
+        features_out[n, 3] = z_before
+
+
+@njit(**NO_ALLOCATION)
+def _look_up(x, k, tables):
+    """Value at `x` of table `k`, constant beyond its ends."""
+    at = min(max((x - KNOT_FIRST[k]) / KNOT_STEP[k], 0.0), N_KNOTS - 1.0)
+    left = int(min(at, N_KNOTS - 2.0))
+    return tables[k, left] + (at - left) * (tables[k, left + 1] - tables[k, left])
 
 
 @njit(**NO_ALLOCATION)
@@ -151,27 +212,26 @@ def decide_drive(frame, hold, flags, drive, code, parameters, state, rate_out, z
 
     Notes
     -----
-    An event is an upward crossing of the threshold, and stands where the drive is largest, there or up to two frames
-    later. One spike lights neighbouring frames, so a frame's own likelihood
-    ratio overstates that the spike was in it: the frames before and after compete for it.
+    An event begins where z reaches the threshold and the probability its smallest, having been below one of the two. It
+    stands, and is as large as the drive is, where the drive is largest, there or up to two frames later. One spike
+    lights neighbouring frames, so a frame's own likelihood ratio overstates that the spike was in it: the frames
+    before and after compete for it. The logarithm of the odds is the sum of what four tables say of that ratio and of
+    the three z, recalibrated.
     """
     n_events = 0
     for n in range(drive.shape[1]):
-        z = drive[hold, n] / parameters.noise_dff[n]
+        odds, z, z_after, z_before = _features(n, hold, drive, parameters, state)
         excess = (z - RATE_FLOOR) * parameters.noise_dff[n] / parameters.unit_dff[n]
         rate_out[n] = excess**RATE_POWER if excess > 0.0 else 0.0
         z_out[n] = z
-        here = parameters.log_prior[n] + log_evidence(z, parameters.gain[n])
-        after = here - LOG_2
-        if hold > 0:
-            z_after = drive[hold - 1, n] / parameters.noise_dff[n]
-            after = parameters.log_prior[n] + log_evidence(z_after, parameters.gain[n])
-        probability = interpolate(here - max(0.0, state.log_odds_before[n], after), parameters.calibration)
+        tables = parameters.tables
+        score = parameters.log_prior[n] + _look_up(odds, 0, tables) + _look_up(z, 1, tables)
+        score += _look_up(z_after, 2, tables) + _look_up(z_before, 3, tables)
+        probability = interpolate(score, parameters.calibration)
         probability_out[n] = probability
-        state.log_odds_before[n] = here
         state.since_event[n] += 1
         state.hold_off[n] -= 1
-        if z < parameters.threshold[n]:
+        if z < parameters.threshold[n] or probability < parameters.smallest_probability[n]:
             state.armed[n] = 1
             continue
         sampled = code[n] == GOOD or code[n] == CENSORED
@@ -183,11 +243,12 @@ def decide_drive(frame, hold, flags, drive, code, parameters, state, rate_out, z
         event = events_out[n_events]
         event.roi_id = parameters.roi_id[n]
         event.flags = flags | (EVENT_CENSORED if code[n] == CENSORED else np.uint32(0))
-        event.event_frame = frame - _onset(n, hold, drive)
+        onset = _onset(n, hold, drive)
+        event.event_frame = frame - onset
         event.t_event_ns = 0
-        event.n_spikes = max(1.0, np.round(z / parameters.gain[n]))
+        event.n_spikes = max(1.0, np.round(drive[onset, n] / parameters.noise_dff[n] / parameters.gain[n]))
         event.probability = probability
-        event.amplitude = drive[hold, n]
+        event.amplitude = drive[onset, n] / parameters.response[n]
         event.z = z
         n_events += 1
     return n_events

@@ -13,6 +13,7 @@ from rt_engine.kernels.drive_smoother import DriveParameters, drive_run, empty_d
 from rt_engine.models.detection import event_threshold, spike_template
 from rt_engine.models.indicators import Indicator
 from rt_engine.models.kinetics_fit import CERTAIN_Z, IsolatedEvents, fit_amplitude
+from rt_engine.models.probability_table import probability_tables
 from rt_engine.pipeline.drive import DriveModel
 
 FloatArray = NDArray[np.float64]
@@ -23,14 +24,8 @@ BASELINE_STEP = 0.03  # of the noise: random walk of the baseline per frame at 3
 N_FITTED = 6  # frames of the template that the kernel of two exponentials is fitted to
 REFRACTORY_S = 0.1
 EVENT_RATE_HZ = 0.3
-PROBABILITY_KNOTS = np.array(
-    [
-        [-12, -8, -6, -5, -4, -3, -2, -1, 0, 1, 2, 4, 6, 10, 15, 25, 50],
-        [0.0063, 0.0063, 0.0088, 0.0195, 0.0474, 0.1009, 0.181, 0.2961, 0.3959, 0.4611, 0.5591, 0.6156, 0.6681, 0.7404,
-         0.7804, 0.8349, 0.9337],
-    ]
-)  # fmt: skip
-"""Log odds of the decision and the share of frames with a spike: see `docs/explanation/inference.md`."""
+SMALLEST_PROBABILITY = 0.35  # of an event, where no rate of false ones is asked for
+SIGMA_ERROR = 1.3  # standard error of `step_sigma`, relative, times the root of the number of frames
 HOLD_OFF_DECAYS = 3.0  # decay times of one spike for which the baseline stands still after an event
 MIN_FRAMES = 12
 _MAD_TO_SIGMA = 1.4826022185056018
@@ -68,7 +63,7 @@ def fit_drive(
     frame_rate_hz: float,
     prior: Indicator,
     hold_frames: int,
-    false_alarms_per_min: float,
+    false_alarms_per_min: float | None,
 ) -> DriveModel:
     """Fit every cell by itself.
 
@@ -79,8 +74,8 @@ def fit_drive(
     frame_rate_hz : float
     prior : Indicator
     hold_frames : int
-    false_alarms_per_min : float
-        Per cell.
+    false_alarms_per_min : float or None
+        Per cell; None: events are told by their probability instead.
 
     Returns
     -------
@@ -89,7 +84,8 @@ def fit_drive(
     Notes
     -----
     Decay time and variance of the drive are those of the largest marginal likelihood on a grid; the noise of the
-    smoothed drive is that of white noise through the filter. Spike size as in `kinetics_fit.fit_amplitude`.
+    smoothed drive is that of white noise through the filter. The threshold is raised by what a noise measured on so few
+    frames may be wrong. Spike size as in `kinetics_fit.fit_amplitude`.
     """
     sigma = step_sigma(dff, usable)
     y = np.ascontiguousarray(dff, np.float32)
@@ -109,25 +105,27 @@ def fit_drive(
             best[better] = state.evidence[better]
             chosen[better] = len(kernel_of)
             kept[:, better] = drive[:, better]
-            found = settled_filter(
-                prior.tau_rise_s, prior.tau_s * factor, ratio, frame_rate_hz, hold_frames, false_alarms_per_min
-            )
+            found = settled_filter(prior.tau_rise_s, prior.tau_s * factor, ratio, frame_rate_hz, hold_frames)
             kernel_of.append((parameters, found))
     smoother = DriveParameters(
         *(np.array([getattr(kernel_of[c][0], f)[n] for n, c in enumerate(chosen)]) for f in DriveParameters._fields)
     )
-    noise, gain, threshold = (np.array([getattr(kernel_of[c][1], f) for c in chosen]) for f in SettledFilter._fields)
+    noise, gain, rho = (np.array([getattr(kernel_of[c][1], f) for c in chosen]) for f in SettledFilter._fields)
     noise_dff = noise * sigma
     amplitude = _amplitude(kept, usable, noise_dff, gain, prior)
+    tables, calibration = probability_tables(hold_frames)
     decision = DriveDecisionParameters(
         noise_dff=noise_dff,
-        threshold=threshold,
+        threshold=_thresholds(false_alarms_per_min, frame_rate_hz, rho, usable),
+        smallest_probability=np.full(n_rois, SMALLEST_PROBABILITY if false_alarms_per_min is None else 0.0),
         unit_dff=prior.amplitude_dff * gain,
+        response=gain,
         gain=amplitude * gain / noise_dff,
         log_prior=np.full(n_rois, np.log(EVENT_RATE_HZ / frame_rate_hz)),
         refractory_frames=np.full(n_rois, int(REFRACTORY_S * frame_rate_hz + 1e-6), np.int64),
         hold_off_frames=np.full(n_rois, int(np.ceil(HOLD_OFF_DECAYS * prior.tau_s * frame_rate_hz)), np.int64),
-        calibration=PROBABILITY_KNOTS.copy(),
+        tables=tables,
+        calibration=calibration,
         roi_id=np.arange(n_rois, dtype=np.uint32),
     )
     return DriveModel(smoother, decision)
@@ -151,17 +149,17 @@ def _smoother(
 
 class SettledFilter(NamedTuple):
     """Of the smoother long after its start, for noise of unit variance: standard deviation of the drive under noise
-    alone, mean drive told for a spike of unit peak, and threshold of z.
+    alone, mean drive told for a spike of unit peak, and lag-1 correlation of the drive under noise.
     """
 
     noise: float
     gain: float
-    threshold: float
+    rho: float
 
 
 @lru_cache(maxsize=512)
 def settled_filter(
-    tau_rise_s: float, tau_s: float, ratio: float, frame_rate_hz: float, hold_frames: int, false_alarms_per_min: float
+    tau_rise_s: float, tau_s: float, ratio: float, frame_rate_hz: float, hold_frames: int
 ) -> SettledFilter:
     """Response of the smoother to an impulse and to a spike."""
     parameters = _smoother(np.ones(2), tau_rise_s, tau_s, ratio, frame_rate_hz)
@@ -175,8 +173,20 @@ def settled_filter(
     impulse = out[n_settle:, 0].astype(np.float64)
     variance = float(impulse @ impulse)
     rho = float(impulse[1:] @ impulse[:-1]) / variance
-    threshold = float(event_threshold(false_alarms_per_min, frame_rate_hz, rho)[0])
-    return SettledFilter(np.sqrt(variance), float(out[n_settle + hold_frames, 1]), threshold)
+    return SettledFilter(np.sqrt(variance), float(out[n_settle + hold_frames, 1]), rho)
+
+
+def _thresholds(
+    false_alarms_per_min: float | None, frame_rate_hz: float, rho: FloatArray, usable: NDArray[np.bool_]
+) -> FloatArray:
+    """Of z, of every cell; cells of one filter and about as many frames share one."""
+    if false_alarms_per_min is None:
+        return np.full(len(rho), -np.inf)
+    error = SIGMA_ERROR / np.sqrt(np.maximum(usable.sum(axis=0), MIN_FRAMES))
+    pairs = np.stack([rho, np.round(error, 4)], axis=1)
+    alike, which = np.unique(pairs, axis=0, return_inverse=True)
+    found = event_threshold(false_alarms_per_min, frame_rate_hz, alike[:, 0], relative_error=alike[:, 1])
+    return np.asarray(found[which.ravel()])
 
 
 def _amplitude(
@@ -186,8 +196,11 @@ def _amplitude(
     z = np.where(usable, drive, 0.0) / noise
     crest = np.zeros(z.shape, np.bool_)
     crest[1:-1] = (z[1:-1] >= CERTAIN_Z) & (z[1:-1] > z[:-2]) & (z[1:-1] >= z[2:])
-    frame, roi = np.nonzero(crest)
-    events = IsolatedEvents(roi, np.zeros((len(roi), 1)))
-    size = drive[frame, roi] / gain[roi]
     error = noise / gain
-    return fit_amplitude(events, size, error[roi], CERTAIN_Z * error, prior.amplitude_dff)
+    found = np.empty(len(noise))
+    for n in range(len(noise)):  # one by one: what one cell is told must not depend on the rows beside it
+        size = drive[crest[:, n], n] / gain[n]
+        events = IsolatedEvents(np.zeros(len(size), np.int64), np.zeros((len(size), 1)))
+        alone = error[n : n + 1]
+        found[n] = fit_amplitude(events, size, np.full(len(size), error[n]), CERTAIN_Z * alone, prior.amplitude_dff)[0]
+    return found
