@@ -16,7 +16,6 @@ from rt_engine.kernels.pool_history import (
     count_later,
     note_starts,
     select_flagged,
-    select_started,
     shift_starts,
 )
 
@@ -47,9 +46,10 @@ class OasisState(NamedTuple):
     field: its fit v/w (calcium at its start), weight w, decay gamma^(age of its first frame), calcium that the pool
     below predicts for its start (-inf where there is none), and three fields of scratch. One array, fields at constant
     distances: so the compiler can prove that they do not overlap and work on several cells at once.
-    ``older`` : float64, shape (n_rois, 4 * (n_pools - 1)): the pools below, oldest first, each as fit, weight,
-    gamma^length and prediction of the pool below; the prediction of the oldest one is what is left of dropped pools.
-    ``depth`` : uint32, shape (n_rois,): how many of them there are (unsigned, so that no index needs a check).
+    ``older`` : float64, shape (n_rois, 4 * (n_pools - 1)): the pools below, each as fit, weight, gamma^length and
+    prediction of the pool below; the prediction of the oldest one is what is left of dropped pools. A ring: the next
+    pool after the last slot stands in the first. ``depth``, ``head`` : uint32, shape (n_rois,): how many of them there
+    are, and the slot of the newest of them (unsigned, so that no index needs a check).
     ``starts`` : uint64, shape (n_rois,): bit k is set where a pool begins k frames ago. ``selected`` : uint32, shape
     (BLOCK,): scratch. ``floor_hits`` : int64, shape (n_rois,): how often the prediction of the dropped pools was
     violated; 0 certifies that the answer equals that of unbounded memory.
@@ -58,6 +58,7 @@ class OasisState(NamedTuple):
     newest: NDArray[np.float64]
     older: NDArray[np.float64]
     depth: NDArray[np.uint32]
+    head: NDArray[np.uint32]
     starts: NDArray[np.uint64]
     selected: NDArray[np.uint32]
     floor_hits: NDArray[np.int64]
@@ -73,6 +74,7 @@ def empty_state(n_rois: int, n_pools: int = N_POOLS) -> OasisState:
         newest=newest.reshape(n_blocks, _N_FIELDS * BLOCK),
         older=np.zeros((n_rois, _N_RECORD * (n_pools - 1))),
         depth=np.zeros(n_rois, np.uint32),
+        head=np.zeros(n_rois, np.uint32),
         starts=np.zeros(n_rois, np.uint64),
         selected=np.zeros(BLOCK, np.uint32),
         floor_hits=np.zeros(n_rois, np.int64),
@@ -83,7 +85,15 @@ _MATRIX = types.Array(types.float64, 2, "C")
 _COUNTS = types.Array(types.uint32, 1, "C")
 _VECTOR = types.Array(types.float64, 1, "C")
 _PARAMETERS = (_VECTOR,) * 3
-_STATE = (_MATRIX, _MATRIX, _COUNTS, types.Array(types.uint64, 1, "C"), _COUNTS, types.Array(types.int64, 1, "C"))
+_STATE = (
+    _MATRIX,
+    _MATRIX,
+    _COUNTS,
+    _COUNTS,
+    types.Array(types.uint64, 1, "C"),
+    _COUNTS,
+    types.Array(types.int64, 1, "C"),
+)
 
 
 def _signature(trace: types.Type) -> Signature:
@@ -101,7 +111,11 @@ def _pass_gap(n_gap, gamma, top):
 
 @njit(**NO_ALLOCATION)
 def _forecast(y, usable, gamma, penalty, s_min, top):
-    """What the newest pool predicts for this frame; flag the cells whose sample begins a new pool."""
+    """What the newest pool predicts for this frame; flag the cells whose sample begins a new pool.
+
+    Tells whether any cell has a penalty.
+    """
+    is_penalised = False
     for i in range(y.shape[0]):
         decay = max(top[_DECAY + i] * gamma[i], SMALLEST_DECAY)
         forecast = top[_FIT + i] * decay
@@ -111,29 +125,28 @@ def _forecast(y, usable, gamma, penalty, s_min, top):
         top[_FORECAST + i] = forecast
         top[_SAMPLE + i] = sample
         top[_FLAG + i] = 1.0 if begins else 0.0
+        is_penalised |= penalty[i] != 0.0
+    return is_penalised
 
 
 @njit(**NO_ALLOCATION)
-def _store_newest(n_selected, selected, top, older, depth):
-    """Put the newest pool of the selected cells on their stacks; a full stack drops its oldest."""
-    n_slots = older.shape[1] // _N_RECORD
+def _store_newest(n_selected, selected, top, older, depth, head):
+    """Put the newest pool of the selected cells on their stacks; in a full one it takes the place of the oldest."""
+    n_slots = np.int64(older.shape[1] // _N_RECORD)
     for k in range(n_selected):
         i = np.int64(selected[k])
-        if top[_FORECAST + i] == -np.inf:  # there is none yet
-            continue
+        exists = top[_FORECAST + i] > -np.inf  # before the first sample there is no pool
+        above = np.int64(head[i]) + 1
+        slot = above if above < n_slots else np.int64(0)
         stack = older[i]
-        slot = np.int64(depth[i])
-        if slot == n_slots:
-            slot -= 1
-            for moved in range(slot * _N_RECORD):
-                stack[moved] = stack[moved + _N_RECORD]
         at = np.uint64(slot) * np.uint64(_N_RECORD)  # unsigned: no check for indices from the end
         fit, weight, decay, below = top[_FIT + i], top[_WEIGHT + i], top[_DECAY + i], top[_BELOW + i]
         stack[at] = fit
         stack[at + np.uint64(_R_WEIGHT)] = weight
         stack[at + np.uint64(_R_DECAY)] = decay
         stack[at + np.uint64(_R_BELOW)] = below
-        depth[i] = slot + 1
+        head[i] = slot
+        depth[i] = min(np.int64(depth[i]) + exists, n_slots)
 
 
 @njit(**NO_ALLOCATION)
@@ -159,31 +172,40 @@ def _take_samples(usable, s_min, top):
 
 
 @njit(**NO_ALLOCATION)
-def _merge_down(n_selected, selected, s_min, top, older, depth, starts, floor_hits):
+def _older_slot(head, n_back, n_slots):
+    """Slot of the pool `n_back` before the one in `head`."""
+    slot = head - n_back
+    return slot + n_slots if slot < 0 else slot
+
+
+@njit(**NO_ALLOCATION)
+def _merge_down(n_selected, selected, s_min, top, older, depth, head, starts, floor_hits):
     """Merge the newest pool of the selected cells backwards until no jump is too small.
 
     One merge of every cell listed, then of those still listed: the number of merges of a cell cannot be guessed, and
     cells after one another do not wait for each other.
     """
+    n_slots = np.int64(older.shape[1] // _N_RECORD)
     while n_selected > 0:
-        n_left = 0
+        n_left = np.uint64(0)
         for k in range(n_selected):
             i = np.int64(selected[k])
             if depth[i] == 0:
                 floor_hits[i] += 1
                 top[_BELOW + i] = -np.inf
                 continue
-            slot = np.int64(depth[i]) - 1
+            slot = np.int64(head[i])
             fit, weight, decay, below = _join(older[i], slot, top[_FIT + i], top[_WEIGHT + i], top[_DECAY + i])
             top[_FIT + i] = fit
             top[_WEIGHT + i] = weight
             top[_DECAY + i] = decay
             top[_BELOW + i] = below
-            depth[i] = slot
+            depth[i] -= np.uint32(1)
+            head[i] = _older_slot(slot, 1, n_slots)
             starts[i] &= starts[i] - np.uint64(1)
             selected[n_left] = i
-            n_left += 1 if below + s_min[i] > fit else 0
-        n_selected = n_left
+            n_left += np.uint64(below + s_min[i] > fit)
+        n_selected = np.int64(n_left)
 
 
 @njit(**NO_ALLOCATION)
@@ -204,67 +226,68 @@ def _calcium_at_start(fit, below, s_min):
 
 
 @njit(**NO_ALLOCATION)
-def _jump(fit, below, slot, starts, hold, s_min, stack):
-    """Jump that stands `hold` frames ago, given that a pool starts there and how many lie below the newest."""
+def _jump(fit, below, depth, head, starts, hold, s_min, stack):
+    """Jump that stands `hold` frames ago, given that a pool starts there."""
+    n_slots = stack.shape[0] // _N_RECORD
     n_later = count_later(starts, hold)
-    slot -= n_later
-    if slot < 0:  # dropped
+    if n_later > depth:  # dropped
         return 0.0
-    at = min(slot * _N_RECORD, stack.shape[0] - _N_RECORD)  # read in any case: a choice is cheaper than a guess
-    stored_fit, stored_below = stack[at + _R_FIT], stack[at + _R_BELOW]
-    fit = stored_fit if n_later > 0 else fit
-    below = stored_below if n_later > 0 else below
+    if n_later > 0:
+        at = _older_slot(head, n_later - 1, n_slots) * _N_RECORD
+        fit, below = stack[at + _R_FIT], stack[at + _R_BELOW]
     before = below
-    if s_min > 0.0 and slot > 0:
-        at = (slot - 1) * _N_RECORD
+    if s_min > 0.0 and depth > n_later:
+        at = _older_slot(head, n_later, n_slots) * _N_RECORD
         before = _calcium_at_start(stack[at + _R_FIT], stack[at + _R_BELOW], s_min) * stack[at + _R_DECAY]
     jump = max((fit if fit >= s_min else 0.0) - max(before, 0.0), 0.0)
     return 0.0 if below == -np.inf else jump
 
 
 @njit(**NO_ALLOCATION)
-def _report(hold, s_min, top, older, depth, starts, selected, calcium_out, jump_out):
+def _report(hold, s_min, top, older, depth, head, starts, selected, calcium_out, jump_out):
     """Calcium now, and the jump `hold` frames ago, of the best fit to all samples so far."""
+    begun = np.uint64(1) << np.uint64(hold)
+    recent = begun | (begun - np.uint64(1))
     for i in range(s_min.shape[0]):
-        smallest = 0.0 if top[_BELOW + i] == -np.inf else s_min[i]
-        fit = top[_FIT + i]
-        calcium_out[i] = fit * top[_DECAY + i] if fit >= smallest else 0.0
-    jump_out[:] = 0.0
-    n_selected = select_started(hold, starts, selected)
+        fit, below = top[_FIT + i], top[_BELOW + i]
+        is_first = below == -np.inf
+        calcium = fit if fit >= (0.0 if is_first else s_min[i]) else 0.0
+        calcium_out[i] = calcium * top[_DECAY + i]
+        bits = starts[i] & recent
+        is_newest = (bits == begun) & (not is_first)
+        jump_out[i] = max(calcium - max(below, 0.0), 0.0) if is_newest else 0.0
+        top[_FLAG + i] = 1.0 if (bits >= begun) & ((bits != begun) | (s_min[i] > 0.0)) else 0.0
+    n_selected = select_flagged(s_min.shape[0], top[_FLAG : _FLAG + BLOCK], selected)
     for k in range(n_selected):
         n = np.int64(selected[k])
         slot = np.int64(depth[n])
-        jump_out[n] = _jump(top[_FIT + n], top[_BELOW + n], slot, starts[n], hold, s_min[n], older[n])
+        jump_out[n] = _jump(
+            top[_FIT + n], top[_BELOW + n], slot, np.int64(head[n]), starts[n], hold, s_min[n], older[n]
+        )
 
 
 @njit(**NO_ALLOCATION)
-def _report_penalised(usable, hold, parameters, top, older, depth, starts, calcium_out, jump_out):
+def _report_penalised(usable, hold, parameters, top, older, depth, head, starts, calcium_out, jump_out):
     """The last sample of a fit carries the whole L1 penalty.
 
     The merges that this makes due are done on copies, because the next sample undoes them.
     """
     gamma, penalty, s_min = parameters
+    n_slots = older.shape[1] // _N_RECORD
     for i in range(usable.shape[0]):
         fit, weight, decay, below = top[_FIT + i], top[_WEIGHT + i], top[_DECAY + i], top[_BELOW + i]
         begun = starts[i]
-        slot = np.int64(depth[i])
+        slot, place = np.int64(depth[i]), np.int64(head[i])
         if usable[i] == 1:
             fit -= penalty[i] * gamma[i] * decay / weight
         while below + s_min[i] > fit and slot > 0:
             slot -= 1
-            fit, weight, decay, below = _join(older[i], slot, fit, weight, decay)
+            fit, weight, decay, below = _join(older[i], place, fit, weight, decay)
+            place = _older_slot(place, 1, n_slots)
             begun &= begun - np.uint64(1)
         calcium_out[i] = _calcium_at_start(fit, below, s_min[i]) * decay
         begins = (begun >> np.uint64(hold)) & np.uint64(1)
-        jump_out[i] = _jump(fit, below, slot, begun, hold, s_min[i], older[i]) if begins else 0.0
-
-
-@njit(**NO_ALLOCATION)
-def _is_any(values):
-    found = False
-    for i in range(values.shape[0]):
-        found |= values[i] != 0.0
-    return found
+        jump_out[i] = _jump(fit, below, slot, place, begun, hold, s_min[i], older[i]) if begins else 0.0
 
 
 @njit([_signature(types.float32), _signature(types.float64)], **NO_ALLOCATION)
@@ -279,6 +302,7 @@ def _step(
     newest,
     all_older,
     all_depth,
+    all_head,
     all_starts,
     selected,
     all_floor_hits,
@@ -287,23 +311,29 @@ def _step(
 ):
     for block in range(newest.shape[0]):
         here = slice(block * BLOCK, min((block + 1) * BLOCK, y.shape[0]))
-        top, older, depth, starts = newest[block], all_older[here], all_depth[here], all_starts[here]
+        top, older, depth, head, starts = (
+            newest[block],
+            all_older[here],
+            all_depth[here],
+            all_head[here],
+            all_starts[here],
+        )
         gamma, penalty, s_min = all_gamma[here], all_penalty[here], all_s_min[here]
         flags, count = top[_FLAG : _FLAG + BLOCK], gamma.shape[0]
         if n_gap > 0:
             _pass_gap(n_gap, gamma, top)
             shift_starts(n_gap, starts)
-        _forecast(y[here], usable[here], gamma, penalty, s_min, top)
+        is_penalised = _forecast(y[here], usable[here], gamma, penalty, s_min, top)
         note_starts(flags, starts)
-        _store_newest(select_flagged(count, flags, selected), selected, top, older, depth)
+        _store_newest(select_flagged(count, flags, selected), selected, top, older, depth, head)
         _take_samples(usable[here], s_min, top)
         n_selected = select_flagged(count, flags, selected)
-        _merge_down(n_selected, selected, s_min, top, older, depth, starts, all_floor_hits[here])
+        _merge_down(n_selected, selected, s_min, top, older, depth, head, starts, all_floor_hits[here])
         model, calcium, jump = (gamma, penalty, s_min), calcium_out[here], jump_out[here]
-        if _is_any(penalty):
-            _report_penalised(usable[here], hold, model, top, older, depth, starts, calcium, jump)
+        if is_penalised:
+            _report_penalised(usable[here], hold, model, top, older, depth, head, starts, calcium, jump)
         else:
-            _report(hold, s_min, top, older, depth, starts, selected, calcium, jump)
+            _report(hold, s_min, top, older, depth, head, starts, selected, calcium, jump)
 
 
 def oasis_step(

@@ -34,21 +34,21 @@ def note_starts(flags, starts):
 @njit(**NO_ALLOCATION)
 def select_flagged(count, flags, selected_out):
     """List the cells whose flag is set, without a branch that could be guessed wrongly; how many they are."""
-    n_selected = 0
+    n_selected = np.uint64(0)  # unsigned: no check for indices from the end
     for i in range(count):
         selected_out[n_selected] = i
-        n_selected += int(flags[i])
-    return n_selected
+        n_selected += np.uint64(np.int64(flags[i]))
+    return np.int64(n_selected)
 
 
 @njit(**NO_ALLOCATION)
 def select_started(hold, starts, selected_out):
     """List the cells where a pool began `hold` frames ago; how many they are."""
-    n_selected = 0
+    n_selected = np.uint64(0)
     for i in range(starts.shape[0]):
         selected_out[n_selected] = i
-        n_selected += 1 if (starts[i] >> np.uint64(hold)) & np.uint64(1) else 0
-    return n_selected
+        n_selected += (starts[i] >> np.uint64(hold)) & np.uint64(1)
+    return np.int64(n_selected)
 
 
 @njit(**NO_ALLOCATION)

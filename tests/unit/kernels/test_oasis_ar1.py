@@ -187,7 +187,7 @@ def test_cells_do_not_influence_each_other(n_rois, penalty):
         assert np.array_equal(alone_jump[:, 0], jump[:, i])
 
 
-@pytest.mark.parametrize("hold", [0, 1, 7, 8, 13, 40, 58])
+@pytest.mark.parametrize("hold", [0, 1, 7, 8, 13, 14, 15, 16, 40, 58])
 def test_growth_is_a_jump_in_every_frame(hold):
     y = 1.2 ** np.arange(60)[:, None]
     _, jump, state = run(y, parameters(0.9), hold=hold, n_pools=64)
@@ -209,3 +209,29 @@ def test_a_jump_of_just_the_smallest_size_stands():
 def test_the_first_sample_has_no_pool_below():
     _, _, state = run(np.ones((1, 3)), parameters([0.9, 0.8, 0.7]))
     assert not state.depth.any()
+
+
+@pytest.mark.parametrize("hold", [0, 1, 3])
+@pytest.mark.parametrize("s_min", [0.0, 0.4])
+def test_every_jump_is_the_one_of_the_twin_where_calcium_falls_below_nothing(hold, s_min):
+    y, gamma, _ = traces(12, sigma=0.5)
+    y -= 0.5  # many pools that lie below zero or below the smallest jump
+    y[:3, ::2] = [[-1.0], [0.2], [0.7]]
+    y[:3, 1::2] = [[1.0], [0.2], [0.1]]
+    _, jump, state = run(y, parameters(gamma, 0.0, s_min), hold=hold)
+    assert state.floor_hits.sum() == 0
+    for i, g in enumerate(gamma):
+        for t in range(hold, len(y)):
+            expected = jumps_of(calcium_of(y[: t + 1, i], g, 0.0, s_min), g)[t - hold]
+            assert jump[t, i] == pytest.approx(expected, abs=1e-12)
+
+
+def test_a_penalty_is_the_cells_own():
+    y, gamma, _ = traces(13)
+    penalties = np.array([0.3, 0.0, 0.1, 0.0, 0.0, 0.0])
+    model = parameters(gamma)._replace(penalty=penalties)
+    together, jump, _ = run(y, model, hold=1)
+    for i, penalty in enumerate(penalties):
+        alone, alone_jump, _ = run(y[:, [i]], parameters(gamma[i], penalty), hold=1)
+        assert np.array_equal(alone[:, 0], together[:, i])
+        assert np.array_equal(alone_jump[:, 0], jump[:, i])
