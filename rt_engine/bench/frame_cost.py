@@ -8,18 +8,24 @@ from numpy.typing import NDArray
 
 from rt_engine.bench.deconvolution import AR1, HOLD_FRAMES, RATE_HZ, noisy_traces, online
 from rt_engine.bench.rounds import Contestant
+from rt_engine.interfaces.calibration import Calibration
 from rt_engine.kernels.compile_options import NO_ALLOCATION
+from rt_engine.kernels.drive_smoother import drive_step, empty_drive_state
 from rt_engine.kernels.matched_filter import apply_filter, empty_ring, push_samples
 from rt_engine.models.detection import frames_before
+from rt_engine.models.drive_fit import fit_drive
 from rt_engine.models.indicators import indicator
 from rt_engine.models.stage_run import RunSettings, calibration_of
 from rt_engine.models.trace_calibration import calibrate_from_priors
+from rt_engine.pipeline.drive import DriveModel
 from rt_engine.pipeline.traces import TraceStage
 
 FRAME_SHAPE = (512, 512)
 INDICATOR = "jGCaMP8m"
 _COUNTS = 1000.0
 _N_BASELINE = 300
+N_PASSES = 60
+FALSE_ALARMS_PER_MIN = 0.5
 
 
 @njit(types.uint64(types.Array(types.uint16, 1, "C")), **NO_ALLOCATION)
@@ -41,55 +47,90 @@ def sum_of_pixels(pixels: NDArray[np.uint16]) -> np.uint64:
 
 
 def memory_pass() -> Contestant:
-    """Reading 512 x 512 uint16 pixels once, each time those of another frame."""
+    """Reading 512 x 512 uint16 pixels once, each time those of another frame.
+
+    As long as a round of the stage: where other programs take the processor in turns, a short one would go untouched.
+    """
     frames = np.random.default_rng(0).integers(0, 4096, (16, FRAME_SHAPE[0] * FRAME_SHAPE[1]), np.uint16)
 
     def run() -> None:
-        for _ in range(4):
+        for _ in range(N_PASSES):
             for pixels in frames:
                 sum_of_pixels(pixels)
 
-    return Contestant("memory pass", 4 * len(frames), run)
+    return Contestant("memory pass", N_PASSES * len(frames), run)
 
 
-def _stage(n_rois: int, f_roi: NDArray[np.float32], f_np: NDArray[np.float32]) -> TraceStage:
+def _calibration(n_rois: int, f_roi: NDArray[np.float32], f_np: NDArray[np.float32]) -> Calibration:
     prior = indicator(INDICATOR)
-    settings = RunSettings(RATE_HZ, prior, HOLD_FRAMES, frames_before(prior.tau_s, RATE_HZ), 0.5)
-    calibration = calibrate_from_priors(
-        f_roi[:_N_BASELINE],
-        f_np[:_N_BASELINE],
+    settings = RunSettings(RATE_HZ, prior, HOLD_FRAMES, frames_before(prior.tau_s, RATE_HZ), FALSE_ALARMS_PER_MIN)
+    found = calibrate_from_priors(
+        f_roi,
+        f_np,
         np.ones((_N_BASELINE, n_rois), np.uint8),
         frame_rate_hz=RATE_HZ,
         indicator=prior,
         hold_frames=HOLD_FRAMES,
-        false_alarms_per_min=0.5,
+        false_alarms_per_min=FALSE_ALARMS_PER_MIN,
         neuropil_coefficient=0.7,
     )
-    stage = TraceStage(calibration_of(calibration, settings, _N_BASELINE))
+    return calibration_of(found, settings, _N_BASELINE)
+
+
+def _drive_model(dff: NDArray[np.float32]) -> DriveModel:
+    return fit_drive(
+        dff,
+        np.ones(dff.shape, np.bool_),
+        frame_rate_hz=RATE_HZ,
+        prior=indicator(INDICATOR),
+        hold_frames=HOLD_FRAMES,
+        false_alarms_per_min=FALSE_ALARMS_PER_MIN,
+    )
+
+
+def _stage(name: str, stage: TraceStage, f_roi: NDArray[np.float32], f_np: NDArray[np.float32]) -> Contestant:
+    """Normalise, push, deconvolve, decide and track the baseline, with every call of Python between them."""
+    valid, censored = np.ones(f_roi.shape[1], np.uint8), np.zeros(f_roi.shape[1], np.uint8)
+
+    def run() -> None:
+        for t in range(len(f_roi)):
+            stage.process(t, 0, f_roi[t], f_np[t], valid, censored)
+
     stage.warm_up()
-    return stage
+    run()
+    return Contestant(name, len(f_roi), run)
 
 
 def contestants(n_rois: int, n_frames: int) -> list[Contestant]:
-    """Memory pass, deconvolution, filter bank and the whole stage, per frame of `n_rois` cells."""
+    """Memory pass, deconvolution, smoother, filter bank and the whole stage with each of its decisions, per frame."""
     dff = noisy_traces(AR1, n_frames + _N_BASELINE, n_rois, seed=5)
     f_roi = (_COUNTS * (1 + dff)).astype(np.float32)
     f_np = np.full_like(f_roi, _COUNTS)
-    valid, censored = np.ones(n_rois, np.uint8), np.zeros(n_rois, np.uint8)
-    stage = _stage(n_rois, f_roi, f_np)
-
-    def run_stage() -> None:
-        for t in range(_N_BASELINE, len(dff)):
-            stage.process(t, 0, f_roi[t], f_np[t], valid, censored)
-
-    run_stage()
+    calibration = _calibration(n_rois, f_roi[:_N_BASELINE], f_np[:_N_BASELINE])
+    model = _drive_model(dff[:_N_BASELINE])
+    matched, combined = TraceStage(calibration), TraceStage(calibration, model)
+    samples = f_roi[_N_BASELINE:], f_np[_N_BASELINE:]
     deconvolution = online("deconvolution", AR1, n_rois, n_frames, 0.5, seed=6)
     return [
         memory_pass(),
         deconvolution._replace(n_units=n_frames),
-        _filter_bank(stage, dff[_N_BASELINE:], valid),
-        Contestant("trace stage", n_frames, run_stage),
+        _smoother(model, dff[_N_BASELINE:]),
+        _filter_bank(matched, dff[_N_BASELINE:], np.ones(n_rois, np.uint8)),
+        _stage("trace stage, matched filter", matched, *samples),
+        _stage("trace stage, combined", combined, *samples),
     ]
+
+
+def _smoother(model: DriveModel, dff: NDArray[np.float32]) -> Contestant:
+    state = empty_drive_state(dff.shape[1], HOLD_FRAMES + 1, model.smoother)
+    usable = np.ones(dff.shape[1], np.uint8)
+
+    def run() -> None:
+        for row in dff:
+            drive_step(row, usable, state)
+
+    run()
+    return Contestant("drive smoother", len(dff), run)
 
 
 def _filter_bank(stage: TraceStage, dff: NDArray[np.float32], code: NDArray[np.uint8]) -> Contestant:

@@ -49,7 +49,8 @@ TARGETS: dict[str, tuple[str, float]] = {
     "AR(2) vs oasis-deconv": (">=", 12.0),
     "AR(1) cost of a cell, 10,000 vs 1,000": ("<=", 1.5),
     "AR(1) cost of a cell, 100,000 vs 1,000": ("<=", 4.0),
-    "trace stage vs memory pass": ("<=", 4.0),
+    "trace stage, combined vs memory pass": ("<=", 4.0),
+    "trace stage, matched filter vs memory pass": ("<=", 4.0),
 }
 _PEER_OF = {
     "AR(1)": ("oasis-deconv AR(1)", "suite2p AR(1)"),

@@ -1,5 +1,6 @@
 """The kernel benchmark measures what it says, and says what it could not measure. Nothing here depends on speed."""
 
+import importlib
 import json
 import sys
 
@@ -8,7 +9,7 @@ import pytest
 
 from rt_engine.bench import rounds
 from rt_engine.bench.deconvolution import AR1, AR2, noisy_traces
-from rt_engine.bench.frame_cost import sum_of_pixels
+from rt_engine.bench.frame_cost import contestants, sum_of_pixels
 from rt_engine.bench.kernel_view import figure_path, print_figures, save_figure
 from rt_engine.bench.kernels import TARGETS, Plan, run_kernel_benchmark
 from rt_engine.bench.rounds import Contestant, Spread, measure
@@ -57,11 +58,27 @@ def test_the_memory_pass_reads_every_pixel():
     assert sum_of_pixels(pixels) == int(pixels.sum(dtype=np.uint64))
 
 
+def test_each_stage_runs_with_its_own_decision(monkeypatch):
+    decided = []
+    for kernel, module in (("decide_drive", "drive"), ("decide", "traces")):
+        whole = getattr(importlib.import_module(f"rt_engine.pipeline.{module}"), kernel)
+        monkeypatch.setattr(
+            f"rt_engine.pipeline.{module}.{kernel}", lambda *a, f=whole, k=kernel: decided.append(k) or f(*a)
+        )
+    by_name = {one.name: one for one in contestants(8, 5)}
+    for name, kernel in (("trace stage, combined", "decide_drive"), ("trace stage, matched filter", "decide")):
+        decided.clear()
+        by_name[name].run()
+        assert decided == [kernel] * by_name[name].n_units == [kernel] * 5
+
+
 def test_every_size_and_method_is_there(figures):
     assert list(figures["ns_per_sample"]) == ["10", "1000"]
     for of in figures["ns_per_sample"].values():
         assert {"AR(1)", "AR(1), s_min", "AR(2)", "oasis-deconv AR(1)", "oasis-deconv AR(2)"} <= set(of)
-    assert set(figures["frame_us"]) == {"memory pass", "deconvolution", "filter bank", "trace stage"}
+    stages = {"trace stage, matched filter", "trace stage, combined"}
+    assert set(figures["frame_us"]) == {"memory pass", "deconvolution", "drive smoother", "filter bank"} | stages
+    assert {f"{name} vs memory pass" for name in stages} <= set(figures["targets"])
     assert figures["frame_vs_memory_pass"]["memory pass"] == (1, 1, 1)
 
 
