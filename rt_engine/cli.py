@@ -109,7 +109,7 @@ def _calibrate(commands: Commands) -> None:
     parser.add_argument("--channel", type=int, default=0, metavar="N", help="from 0 (default 0)")
     parser.add_argument("--rois", metavar="FILE", help="label image (TIFF or .npy): 0 background, one number a cell")
     parser.add_argument("--indicator", metavar="NAME", help="calcium indicator (default jGCaMP8m, or the session's)")
-    parser.add_argument("-o", "--output", metavar="CAL", required=True, help="calibration file to write (.h5)")
+    parser.add_argument("-o", "--output", metavar="CAL", required=True, help="file to write (.h5), a .png beside it")
     _json(parser)
 
 
@@ -151,7 +151,7 @@ def _infer(commands: Commands) -> None:
         "Spikes from traces, by the streaming kernels, from the past alone.",
         "spikeloop infer traces.npz -o spikes.npz --indicator GCaMP6f --hold 3",
     )
-    parser.add_argument("source", metavar="IN", help=".npz: traces (n_rois, n_frames), frame_rate_hz, neuropil, kind")
+    parser.add_argument("source", metavar="IN", help=".npz (traces, frame_rate_hz, neuropil, kind) or .nwb")
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help=".npz to write")
     parser.add_argument("--indicator", metavar="NAME", required=True, help="calcium indicator, e.g. jGCaMP8m")
     parser.add_argument("--kind", choices=("dff", "counts"), help="what traces are (default: the file's, else dff)")
@@ -159,7 +159,7 @@ def _infer(commands: Commands) -> None:
     parser.add_argument("--hold", type=_not_negative, metavar="N", help="frames waited (default: the indicator's)")
     parser.add_argument("--baseline", type=_positive, metavar="S", help="first seconds used whole for calibration")
     parser.add_argument(
-        "--false-alarms-per-min", type=_positive, default=0.1, metavar="X", help="per cell, under noise (default 0.1)"
+        "--false-alarms-per-min", type=_positive, metavar="X", help="per cell, under noise (default: by probability)"
     )
     _json(parser)
 

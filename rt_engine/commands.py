@@ -94,12 +94,17 @@ def calibrate(arguments: argparse.Namespace) -> int:
     """A recording becomes a calibration file."""
     from rt_engine.interfaces.rig_config import InferenceConfig
     from rt_engine.models.indicators import indicator
+    from rt_engine.recording.calibration_figure import save_calibration_figure
     from rt_engine.services.calibration_job import CalibrationJob, run_calibration
+    from rt_engine.services.calibration_view import cell_figures, print_calibration
     from rt_engine.services.run_view import RunView
 
     source, target = Path(arguments.source), Path(arguments.output)
+    picture = target.with_suffix(".png")
     if not target.parent.is_dir():
         raise ConfigError("there is no such folder", "make it first", file=str(target.parent))
+    if picture == target:
+        raise ConfigError("is the name of the picture", "end the calibration's name in .h5", file=str(target))
     inference = _rig_of_session(source)[0].inference if source.is_dir() else InferenceConfig()
     view = RunView()
     job = CalibrationJob(
@@ -119,14 +124,15 @@ def calibrate(arguments: argparse.Namespace) -> int:
     )
     calibration = run_calibration(job, view.progress)
     view.end_progress()
-    snr = calibration.amplitude_dff / calibration.sigma_dff
     figures = {
         "n_rois": calibration.n_rois,
         "n_frames": calibration.n_baseline_frames,
         "provisional": calibration.provisional,
-        "median_snr": float(_median(snr)),
+        "median_snr": float(_median(calibration.amplitude_dff / calibration.sigma_dff)),
         "median_expected_detection": float(_median(calibration.expected_detection)),
+        "cells": cell_figures(calibration),
     }
+    print_calibration(calibration, view.console)
     view.say(
         f"{calibration.n_rois} cells from {calibration.n_baseline_frames} frames; single spikes: median A/σ "
         f"{figures['median_snr']:.1f}, expected detection {figures['median_expected_detection']:.0%} at "
@@ -135,7 +141,11 @@ def calibrate(arguments: argparse.Namespace) -> int:
     )
     if calibration.provisional:
         view.say("fewer than 3,000 frames: thresholds are provisional")
-    view.say(f"calibration: {target}")
+    try:
+        save_calibration_figure(picture, calibration)
+    except OSError as error:
+        raise ServiceError(f"{picture}: cannot be written: {error.strerror}") from error
+    view.say(f"calibration: {target}\npicture: {picture}")
     return _write_json(arguments, figures)
 
 

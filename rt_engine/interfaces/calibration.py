@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rt_engine.interfaces.errors import CalibrationError
+from rt_engine.interfaces.trace_uncertainty import TraceUncertainty
 
-FORMAT = "spikeloop/calibration/1"
+FORMAT = "spikeloop/calibration/2"
+READABLE = (FORMAT, "spikeloop/calibration/1")
+"""Version 1 has no `uncertainty` and no `photon_gain_counts`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,6 +73,10 @@ class Calibration:
         Probability that an isolated spike is detected at `threshold`.
     quality : float32 ndarray, shape (n_rois,)
         0 to 1, from the cell finder; 1 for cells given by the user.
+    photon_gain_counts : float
+        Detector counts of one photon, from photon transfer; NaN if unknown.
+    uncertainty : TraceUncertainty or None
+        How well the constants of the cells are known; None in files of version 1.
     """
 
     plane: int = 0
@@ -104,6 +111,8 @@ class Calibration:
     threshold: NDArray[np.float32]
     expected_detection: NDArray[np.float32]
     quality: NDArray[np.float32]
+    photon_gain_counts: float = float("nan")
+    uncertainty: TraceUncertainty | None = None
 
     @property
     def n_rois(self) -> int:
@@ -141,14 +150,18 @@ class Calibration:
 
 
 def save_calibration(path: Path, calibration: Calibration) -> None:
-    """Write one HDF5 file with every field; scalars are attributes."""
+    """Write one HDF5 file with every field; scalars are attributes, the uncertainty is a group."""
     with h5py.File(path, "w") as file:
         file.attrs["format"] = FORMAT
         for field in fields(calibration):
             value = getattr(calibration, field.name)
-            if isinstance(value, np.ndarray):
+            if isinstance(value, TraceUncertainty):
+                group = file.create_group(field.name)
+                for part in fields(value):
+                    group.create_dataset(part.name, data=getattr(value, part.name))
+            elif isinstance(value, np.ndarray):
                 file.create_dataset(field.name, data=value)
-            else:
+            elif value is not None:
                 file.attrs[field.name] = value
 
 
@@ -162,17 +175,28 @@ def load_calibration(path: Path) -> Calibration:
     """
     try:
         with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != FORMAT:
-                raise CalibrationError(f"not a {FORMAT} file", "make it with `spikeloop calibrate`", file=str(path))
+            found = file.attrs.get("format")
+            if found not in READABLE:
+                message = f"not a {FORMAT} file" + (f" but {found}" if isinstance(found, str) else "")
+                raise CalibrationError(message, "make it with this version's `spikeloop calibrate`", file=str(path))
             values: dict[str, Any] = {}
             for field in fields(Calibration):
-                if field.name in file:
+                if isinstance(file.get(field.name), h5py.Group):
+                    values[field.name] = _read_uncertainty(file[field.name], path)
+                elif field.name in file:
                     values[field.name] = np.ascontiguousarray(file[field.name][()])
                 elif field.name in file.attrs:
                     value = file.attrs[field.name]
                     values[field.name] = value.item() if isinstance(value, np.generic) else value
-                else:
+                elif field.default is MISSING:
                     raise CalibrationError(f"{field.name} is missing", "calibrate again", file=str(path))
             return Calibration(**values)
     except OSError as error:
         raise CalibrationError(f"cannot be read: {error}", "calibrate again", file=str(path)) from error
+
+
+def _read_uncertainty(group: h5py.Group, path: Path) -> TraceUncertainty:
+    missing = [field.name for field in fields(TraceUncertainty) if field.name not in group]
+    if missing:
+        raise CalibrationError(f"uncertainty/{missing[0]} is missing", "calibrate again", file=str(path))
+    return TraceUncertainty(**{field.name: group[field.name][()] for field in fields(TraceUncertainty)})

@@ -14,6 +14,9 @@ FloatArray = NDArray[np.float64]
 
 PRIOR_LOG_SD = 0.3  # of the library's constants: log-normal, coefficient of variation 30 %
 CELL_LOG_SD = 0.15  # of the decay time between cells of one population
+EVENT_LOG_SD = 0.15  # of the decay time between events of one cell: bursts, and spikes too small to be told
+N_PRIOR_CELLS = 4.0  # weight of `PRIOR_LOG_SD` in the spread of amplitudes between cells
+N_POPULATION_STEPS = 30
 EVENT_CV = 0.2  # spread of the size of one spike: sampling phase, nonlinearity
 BURST_SIZES = (0.5, 0.2, 0.12, 0.08, 0.06, 0.04)  # prior of 1, 2, ... spikes in an isolated event
 
@@ -27,8 +30,18 @@ class IsolatedEvents(NamedTuple):
     windows: FloatArray
 
 
+class LogPosterior(NamedTuple):
+    """Of a positive constant of every cell, float64 ndarrays, shape (n_rois,): ``median`` (exponential of the mean of
+    its logarithm) and ``log_sd`` (standard deviation of its logarithm: about the relative standard error).
+    """
+
+    median: FloatArray
+    log_sd: FloatArray
+
+
 FIRST_LAG = -4
 BURST_S = 0.07  # the tail of an event is read from here on, when a burst is over
+TAIL_DECAYS = 4.0  # decay times of the tail that are used
 CERTAIN_Z = 6.0  # events of this size are no noise
 
 
@@ -56,42 +69,57 @@ def isolated_events(
     return IsolatedEvents(roi[whole], windows[whole])
 
 
-def fit_decay(events: IsolatedEvents, sigma_dff: FloatArray, tau_prior_s: float, frame_rate_hz: float) -> FloatArray:
+def fit_decay(
+    events: IsolatedEvents, sigma_dff: FloatArray, tau_rise_s: float, tau_prior_s: float, frame_rate_hz: float
+) -> FloatArray:
+    """Decay time of every cell, float64 ndarray, shape (n_rois,), seconds: the median of `decay_posterior`."""
+    return decay_posterior(events, sigma_dff, tau_rise_s, tau_prior_s, frame_rate_hz).median
+
+
+def decay_posterior(
+    events: IsolatedEvents, sigma_dff: FloatArray, tau_rise_s: float, tau_prior_s: float, frame_rate_hz: float
+) -> LogPosterior:
     """Decay time of every cell: library, moved by the population, moved by the cell's own events.
 
     Parameters
     ----------
     events : IsolatedEvents
     sigma_dff : float64 ndarray, shape (n_rois,)
-    tau_prior_s : float
+    tau_rise_s, tau_prior_s : float
     frame_rate_hz : float
 
     Returns
     -------
-    float64 ndarray, shape (n_rois,), seconds
+    LogPosterior
+        Seconds.
 
     Notes
     -----
-    Posterior mean of log tau on a grid: Gaussian likelihood of an exponential plus a constant from when
-    a burst is over. A cell without events gets the population's, a population without events the library's.
+    Posterior of log tau on a grid: Gaussian likelihood of the response plus a constant from when a burst
+    is over. A cell without events gets the population's, a population without events the library's.
     """
     n_rois = len(sigma_dff)
     grid = tau_prior_s * np.exp(np.linspace(-0.9, 0.9, 37))
     log_tau = np.log(grid)
     first = 2 + round(BURST_S * frame_rate_hz)
-    tails = events.windows[:, min(first - FIRST_LAG, events.windows.shape[1] - 4) :]
+    first = min(first, events.windows.shape[1] - 4 + FIRST_LAG)
+    last = first + max(4, round(TAIL_DECAYS * tau_prior_s * frame_rate_hz))
+    tails = events.windows[:, first - FIRST_LAG : last - FIRST_LAG]
     misfit = np.empty((len(grid), len(tails)))
     for i, tau in enumerate(grid):
-        model = np.stack([np.exp(-np.arange(tails.shape[1]) / (tau * frame_rate_hz)), np.ones(tails.shape[1])], axis=1)
-        basis, _ = np.linalg.qr(model)
+        response = spike_template(tau_rise_s, tau, frame_rate_hz, first + tails.shape[1])[first:]
+        basis, _ = np.linalg.qr(np.stack([response, np.ones(tails.shape[1])], axis=1))
         misfit[i] = (tails**2).sum(axis=1) - ((tails @ basis) ** 2).sum(axis=1)
     # Brighter than at rest, the noise is stronger, and the model is never exact: temper the likelihood by its misfit.
     per_event = -0.5 * misfit / (sigma_dff[events.roi] ** 2 * _excess(misfit, tails.shape[1], sigma_dff[events.roi]))
+    # The same for what differs between events: none may say more than `EVENT_LOG_SD` allows.
+    _, variance = _moments(per_event.T, log_tau)
     own = np.zeros((n_rois, len(grid)))
-    np.add.at(own, events.roi, per_event.T)
+    np.add.at(own, events.roi, per_event.T * (variance / (variance + EVENT_LOG_SD**2))[:, None])
     population = own.sum(axis=0) - 0.5 * ((log_tau - np.log(tau_prior_s)) / PRIOR_LOG_SD) ** 2
-    centre = _posterior_mean(population, log_tau)
-    return np.exp(_posterior_mean(own - 0.5 * ((log_tau - centre) / CELL_LOG_SD) ** 2, log_tau))
+    centre, centre_variance = _moments(population, log_tau)
+    mean, variance = _moments(own - 0.5 * (log_tau - centre) ** 2 / (CELL_LOG_SD**2 + centre_variance), log_tau)
+    return LogPosterior(np.exp(mean), np.sqrt(variance))
 
 
 def _excess(misfit: FloatArray, n_lags: int, sigma_dff: FloatArray) -> FloatArray:
@@ -99,15 +127,25 @@ def _excess(misfit: FloatArray, n_lags: int, sigma_dff: FloatArray) -> FloatArra
     return np.asarray(np.maximum(best / (sigma_dff**2 * max(n_lags - 2, 1)), 1.0))
 
 
-def _posterior_mean(log_density: FloatArray, values: FloatArray) -> FloatArray:
+def _moments(log_density: FloatArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean and variance over the last axis."""
     weight = np.exp(log_density - log_density.max(axis=-1, keepdims=True))
-    return np.asarray((weight * values).sum(axis=-1) / weight.sum(axis=-1))
+    weight /= weight.sum(axis=-1, keepdims=True)
+    mean = (weight * values).sum(axis=-1)
+    return mean, (weight * (values - mean[..., None]) ** 2).sum(axis=-1)
 
 
 def fit_amplitude(
     events: IsolatedEvents, size: FloatArray, error: FloatArray, smallest: FloatArray, amplitude_prior: float
 ) -> FloatArray:
-    """Peak dF/F of one spike of every cell, from the sizes of its isolated events.
+    """Peak dF/F of one spike of every cell, float64 ndarray, shape (n_rois,): the median of `amplitude_posterior`."""
+    return amplitude_posterior(events, size, error, smallest, amplitude_prior).median
+
+
+def amplitude_posterior(
+    events: IsolatedEvents, size: FloatArray, error: FloatArray, smallest: FloatArray, amplitude_prior: float
+) -> LogPosterior:
+    """Peak dF/F of one spike of every cell, from the sizes of its isolated events and from the other cells.
 
     Parameters
     ----------
@@ -120,16 +158,34 @@ def fit_amplitude(
 
     Returns
     -------
-    float64 ndarray, shape (n_rois,)
+    LogPosterior
+        dF/F.
 
     Notes
     -----
-    Sizes are a mixture over 1, 2, ... spikes, truncated at `smallest`; posterior mean of log A on a grid under a
-    log-normal prior around the library's value.
+    Sizes are a mixture over 1, 2, ... spikes, truncated at `smallest`. Empirical Bayes: log A of the cells is normal
+    around a population mean, itself normal around the library's value, with a spread learned from the cells (as if
+    `N_PRIOR_CELLS` more had shown that of the library); mean and spread by expectation maximisation, all on a grid.
     """
-    grid = amplitude_prior * np.exp(np.linspace(-1.2, 1.2, 41))
-    log_grid = np.log(grid)
-    own = np.tile(-0.5 * ((log_grid - np.log(amplitude_prior)) / PRIOR_LOG_SD) ** 2, (len(smallest), 1))
+    log_library = float(np.log(amplitude_prior))
+    log_grid = log_library + np.linspace(-1.2, 1.2, 41)
+    own = _size_likelihood(events, size, error, smallest, np.exp(log_grid))
+    informed = np.unique(events.roi)
+    centre, centre_variance, spread = np.float64(log_library), PRIOR_LOG_SD**2, PRIOR_LOG_SD**2
+    for _ in range(N_POPULATION_STEPS if len(informed) else 0):
+        mean, variance = _moments(own[informed] - 0.5 * (log_grid - centre) ** 2 / spread, log_grid)
+        precision = len(informed) / spread + 1 / PRIOR_LOG_SD**2
+        centre = (mean.sum() / spread + log_library / PRIOR_LOG_SD**2) / precision
+        squares = float((variance + (mean - centre) ** 2).sum()) + N_PRIOR_CELLS * PRIOR_LOG_SD**2
+        spread, centre_variance = squares / (len(informed) + N_PRIOR_CELLS), 1 / float(precision)
+    mean, variance = _moments(own - 0.5 * (log_grid - centre) ** 2 / (spread + centre_variance), log_grid)
+    return LogPosterior(np.exp(mean), np.sqrt(variance))
+
+
+def _size_likelihood(
+    events: IsolatedEvents, size: FloatArray, error: FloatArray, smallest: FloatArray, grid: FloatArray
+) -> FloatArray:
+    """Log likelihood of each cell's event sizes for the amplitudes of `grid`, shape (n_rois, n_grid)."""
     likelihood = np.zeros((len(size), len(grid)))
     visible = np.zeros_like(likelihood)
     for n, share in enumerate(BURST_SIZES, start=1):
@@ -137,8 +193,9 @@ def fit_amplitude(
         spread = np.sqrt(error[:, None] ** 2 + (EVENT_CV * grid[None, :]) ** 2 * n)
         likelihood += share * np.exp(-0.5 * ((size[:, None] - mean) / spread) ** 2) / spread
         visible += share * ndtr((mean - smallest[events.roi][:, None]) / spread)
+    own = np.zeros((len(smallest), len(grid)))
     np.add.at(own, events.roi, np.log(likelihood + 1e-12) - np.log(visible + 1e-12))
-    return np.exp(_posterior_mean(own, log_grid))
+    return own
 
 
 def _n_fitted(tau_s: float, frame_rate_hz: float, n_lags: int) -> int:

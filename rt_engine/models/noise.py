@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,8 @@ FloatArray = NDArray[np.float64]
 
 MIN_FRAMES = 100
 DETREND_HZ = 0.02
+DISPUTED = 0.2  # relative difference of the two estimates of the noise
+_GIVE_BACK_STEPS = 6
 _HALF_NORMAL_SKEW = 0.2  # E[x^2 | x < 0]^(1/2) falls by this times the skewness (first Edgeworth term)
 
 _WINSOR_AT = 2.5  # standard deviations beyond which a value counts as one at that distance
@@ -34,8 +37,6 @@ class NoiseEstimate:
         Variance of the drive of an AR(1) calcium; 0 without dynamics.
     sigma_psd : float
         The same noise from the upper half of the spectrum; NaN from fewer frames than a spectrum needs.
-    disputed : bool
-        The two differ by more than 20 %: activity or drift is in one of them.
     """
 
     gamma: float
@@ -45,19 +46,33 @@ class NoiseEstimate:
 
     @property
     def disputed(self) -> bool:
-        """True if spectrum and autocovariance differ by more than 20 %."""
-        return bool(abs(self.sigma_psd / self.sigma - 1) > 0.2)
+        """True if spectrum and autocovariance differ by more than 20 %: activity or drift is in one of them."""
+        return bool(abs(self.sigma_psd - self.sigma) > DISPUTED * self.sigma)
+
+    @property
+    def has_dynamics(self) -> bool:
+        """False if the trace cannot be told from noise without memory."""
+        return bool(np.isfinite(self.gamma))
 
 
 def high_pass(trace: FloatArray, frame_rate_hz: float, cutoff_hz: float = DETREND_HZ) -> FloatArray:
     """Trace without what is slower than `cutoff_hz`; NaN are dropped and the rest joined."""
     kept = trace[np.isfinite(trace)]
-    n = len(kept)
-    frames = np.arange(n) / n - 0.5
-    n_cosines = int(2 * n * cutoff_hz / frame_rate_hz)
-    columns = [np.ones(n), frames] + [np.cos(np.pi * k * (frames + 0.5)) for k in range(1, n_cosines + 1)]
-    basis, _ = np.linalg.qr(np.stack(columns, axis=1))
+    basis = _slow_basis(len(kept), _n_slow(len(kept), frame_rate_hz, cutoff_hz))
     return np.asarray(kept - basis @ (basis.T @ kept))
+
+
+def _n_slow(n: int, frame_rate_hz: float, cutoff_hz: float) -> int:
+    """Number of functions of time slower than the cut-off: constant, line, cosines."""
+    return 2 + int(2 * n * cutoff_hz / frame_rate_hz)
+
+
+@lru_cache(maxsize=2)
+def _slow_basis(n: int, n_slow: int) -> FloatArray:
+    """Orthonormal constant, line and cosines, shape (n, n_slow)."""
+    frames = np.arange(n) / n - 0.5
+    columns = [np.ones(n), frames] + [np.cos(np.pi * k * (frames + 0.5)) for k in range(1, n_slow - 1)]
+    return np.asarray(np.linalg.qr(np.stack(columns, axis=1))[0])
 
 
 def estimate_noise(trace: FloatArray, frame_rate_hz: float, tau_s: float) -> NoiseEstimate | None:
@@ -80,7 +95,8 @@ def estimate_noise(trace: FloatArray, frame_rate_hz: float, tau_s: float) -> Noi
     -----
     gamma = sum R_k R_{k+1} / sum R_k^2 over k = 1 .. L - 1, L = max(3, 2 tau fr); sigma^2 = R_0 - R_1 / gamma;
     V = R_1 (1 - gamma^2) / gamma. The usual estimator subtracts a noise variance from R_0 that activity has inflated.
-    R_1 below 2 R_0 / sqrt(T) is what white noise gives: no calcium dynamics.
+    R_1 below 2 R_0 / sqrt(T) is what white noise gives: no calcium dynamics. The high-pass takes from every R_k what
+    the model has below its cut-off; this is given back, with the model found so, until both agree.
     """
     if np.isfinite(trace).sum() < MIN_FRAMES:
         return None
@@ -89,14 +105,22 @@ def estimate_noise(trace: FloatArray, frame_rate_hz: float, tau_s: float) -> Noi
     n_lags = min(max(3, round(2 * tau_s * frame_rate_hz)), n // 4)
     r = np.array([x[k:] @ x[: n - k] / n for k in range(n_lags + 1)])
     sigma_psd = _spectral_sigma(x)
-    if r[1] < 2 / np.sqrt(n) * r[0]:
-        return NoiseEstimate(gamma=np.nan, sigma=float(np.sqrt(r[0])), innovation_variance=0.0, sigma_psd=sigma_psd)
-    gamma = float(np.clip(r[1:-1] @ r[2:] / (r[1:-1] @ r[1:-1]), 1e-3, 0.9999))
-    variance = max(r[0] - r[1] / gamma, 1e-4 * r[0])
-    drive = r[1] * (1 - gamma**2) / gamma
-    return NoiseEstimate(
-        gamma=gamma, sigma=float(np.sqrt(variance)), innovation_variance=float(drive), sigma_psd=sigma_psd
-    )
+    n_slow = _n_slow(n, frame_rate_hz, DETREND_HZ)
+    if r[1] + n_slow / n * r[0] < 2 / np.sqrt(n) * r[0]:
+        sigma = np.sqrt(r[0] * n / (n - n_slow))
+        return NoiseEstimate(gamma=np.nan, sigma=float(sigma), innovation_variance=0.0, sigma_psd=sigma_psd)
+    frequency = np.arange(n_slow) / (2 * n)
+    cosines = np.cos(2 * np.pi * frequency * np.arange(n_lags + 1)[:, None])
+    taken: FloatArray | float = 0.0
+    gamma = variance = drive = 0.0
+    for _ in range(_GIVE_BACK_STEPS):
+        whole = r + taken
+        gamma = float(np.clip(whole[1:-1] @ whole[2:] / (whole[1:-1] @ whole[1:-1]), 1e-3, 0.9999))
+        variance = float(max(whole[0] - whole[1] / gamma, 1e-4 * whole[0]))
+        drive = float(whole[1] * (1 - gamma**2) / gamma)
+        density = drive / (1 + gamma**2 - 2 * gamma * np.cos(2 * np.pi * frequency)) + variance
+        taken = np.minimum(cosines @ density / n, r[0])
+    return NoiseEstimate(gamma=gamma, sigma=float(np.sqrt(variance)), innovation_variance=drive, sigma_psd=sigma_psd)
 
 
 def _spectral_sigma(x: FloatArray) -> float:

@@ -253,7 +253,7 @@ def _kinetics(events: IsolatedEvents, sigma: FloatArray, settings: RunSettings) 
     size, error = event_sizes(events, sigma, prior.tau_rise_s, prior.tau_s, rate)
     certain = size >= CERTAIN_Z * error
     events = IsolatedEvents(events.roi[certain], events.windows[certain])
-    tau = fit_decay(events, sigma, prior.tau_s, rate)
+    tau = fit_decay(events, sigma, prior.tau_rise_s, prior.tau_s, rate)
     unit_error = event_size_error(prior.tau_rise_s, prior.tau_s, rate, events.windows.shape[1])
     smallest = CERTAIN_Z * unit_error * sigma
     return tau, fit_amplitude(events, size[certain], error[certain], smallest, prior.amplitude_dff)

@@ -10,22 +10,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rt_engine.interfaces.errors import ConfigError, RecordingError
+from rt_engine.models.nwb_traces import read_nwb
 from rt_engine.models.trace_inference import Inference, TraceKind
 
 
 class TraceFile(NamedTuple):
     """``traces`` and ``neuropil`` (or None) : float32 ndarray, shape (n_rois, n_frames); ``frame_rate_hz`` : float64,
-    shape (n_rois,); ``kind`` as the file says, or None.
+    shape (n_rois,); ``kind`` as the file says, or None; ``time_s`` : float64 ndarray, shape (n_frames,), or None.
     """
 
     traces: NDArray[np.float32]
     frame_rate_hz: NDArray[np.float64]
     neuropil: NDArray[np.float32] | None
     kind: TraceKind | None
+    time_s: NDArray[np.float64] | None = None
 
 
-def read_traces(path: Path) -> TraceFile:
+def read_traces(path: Path, wanted: TraceKind | None = None) -> TraceFile:
     """Read a trace file.
+
+    Parameters
+    ----------
+    path : Path
+        `.npz` or `.nwb`.
+    wanted : TraceKind, optional
+        Which traces of an NWB file, and what those of an `.npz` file are whatever it says.
 
     Raises
     ------
@@ -33,9 +42,8 @@ def read_traces(path: Path) -> TraceFile:
         The file is missing, of another format, incomplete, or its shapes do not fit.
     """
     if path.suffix.lower() == ".nwb":
-        raise ConfigError(
-            "NWB files cannot be read yet", "write `traces` and `frame_rate_hz` to an .npz file", file=str(path)
-        )
+        found = read_nwb(path, wanted)
+        return TraceFile(found.traces, found.frame_rate_hz, found.neuropil, found.kind, found.time_s)
     try:
         with np.load(path, allow_pickle=False) as file:
             content = {name: file[name] for name in file.files}
@@ -53,7 +61,7 @@ def read_traces(path: Path) -> TraceFile:
     neuropil = _matrix(content, "neuropil", path) if "neuropil" in content else None
     if neuropil is not None and neuropil.shape != traces.shape:
         raise ConfigError(f"has shape {neuropil.shape}, traces {traces.shape}", file=str(path), key="neuropil")
-    return TraceFile(traces, rates, neuropil, _kind(content, path))
+    return TraceFile(traces, rates, neuropil, wanted or _kind(content, path))
 
 
 def _required(content: dict[str, Any], name: str, path: Path) -> Any:
@@ -78,22 +86,26 @@ def _kind(content: dict[str, Any], path: Path) -> TraceKind | None:
         raise ConfigError(f"is {content['kind']}, not dff or counts", file=str(path), key="kind") from error
 
 
-def write_inference(path: Path, inference: Inference, hold_frames: int) -> None:
-    """Write ``spike_rate``, ``probability``, ``events`` and ``hold_frames`` to exactly `path`.
+def write_inference(
+    path: Path, inference: Inference, hold_frames: int, time_s: NDArray[np.float64] | None = None
+) -> None:
+    """Write ``spike_rate``, ``probability``, ``events``, ``hold_frames`` and, if known, ``time_s`` to exactly `path`.
 
     Raises
     ------
     RecordingError
         The file cannot be written.
     """
+    content: dict[str, Any] = {
+        "spike_rate": inference.spike_rate,
+        "probability": inference.probability,
+        "events": inference.events,
+        "hold_frames": np.int64(hold_frames),
+    }
+    if time_s is not None:
+        content["time_s"] = time_s
     try:
         with path.open("wb") as file:
-            np.savez(
-                file,
-                spike_rate=inference.spike_rate,
-                probability=inference.probability,
-                events=inference.events,
-                hold_frames=np.int64(hold_frames),
-            )
+            np.savez(file, **content)
     except OSError as error:
         raise RecordingError(f"{path}: cannot be written: {error.strerror}") from error

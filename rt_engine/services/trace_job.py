@@ -27,21 +27,21 @@ def run_inference(arguments: argparse.Namespace) -> dict[str, Any]:
     target = Path(arguments.output)
     if not target.parent.is_dir():
         raise ConfigError("there is no such folder", "make it first", file=str(target.parent))
-    source = read_traces(Path(arguments.source))
+    source = read_traces(Path(arguments.source), TraceKind(arguments.kind) if arguments.kind else None)
     hold = arguments.hold
     if hold is None:
         rate_hz = float(np.median(source.frame_rate_hz)) if len(source.frame_rate_hz) else 30.0
         hold = indicator.default_hold_frames(rate_hz)
     settings = InferenceSettings(
         indicator=indicator,
-        kind=TraceKind(arguments.kind) if arguments.kind else source.kind or TraceKind.DFF,
+        kind=source.kind or TraceKind.DFF,
         method=Method(arguments.method),
         hold_frames=hold,
         baseline_s=arguments.baseline,
         false_alarms_per_min=arguments.false_alarms_per_min,
     )
     found = infer_traces(source.traces, source.frame_rate_hz, settings, source.neuropil)
-    write_inference(target, found, hold)
+    write_inference(target, found, hold, source.time_s)
     minutes = float((np.isfinite(source.traces).sum(axis=1) / source.frame_rate_hz).sum() / 60)
     figures = {
         "n_rois": len(source.traces),

@@ -55,6 +55,7 @@ def planted_traces(
 ):
     """Photon-limited traces of `n_rois` cells; arrays broadcast over cells."""
     rng = np.random.default_rng(seed)
+    amplitude_dff, tau_s = (np.broadcast_to(np.asarray(a, float), (n_rois,)) for a in (amplitude_dff, tau_s))
     sigma = np.broadcast_to(amplitude_dff / np.asarray(amplitude_over_sigma, float), (n_rois,)).copy()
     rates = np.broadcast_to(np.asarray(rate_hz, float), (n_rois,))
     photons = 1 / sigma**2
@@ -76,9 +77,9 @@ def planted_traces(
         scan = t + rng.random() / frame_rate_hz
         for s in times:
             first = np.searchsorted(scan, s)
-            last = np.searchsorted(scan, s + 12 * tau_s)
+            last = np.searchsorted(scan, s + 12 * tau_s[n])
             dt = scan[first:last] - s
-            dff[first:last, n] += amplitude_dff * (np.exp(-dt / tau_s) - np.exp(-dt / tau_rise_s)) / peak
+            dff[first:last, n] += amplitude_dff[n] * (np.exp(-dt / tau_s[n]) - np.exp(-dt / tau_rise_s)) / peak[n]
     haze = 0.7 * photons * neuropil * common[:, None]
     mean = np.maximum(photons * (1 + dff) * drift[:, None] + haze, 0.01)
     noisy = mean + np.sqrt(mean) * rng.standard_normal(mean.shape) if gaussian else rng.poisson(mean).astype(float)
