@@ -12,16 +12,16 @@ from rt_engine.interfaces.events import EVENT_DTYPE, EventFlag
 from rt_engine.kernels.compile_options import NO_ALLOCATION
 from rt_engine.kernels.sample_codes import CENSORED, GOOD
 
-RATE_FLOOR = 1.4  # noise standard deviations of drive that are taken for noise
-RATE_POWER = 0.6  # spikes grow so with drive: indicators answer bursts more than linearly
+RATE_FLOOR = 1.2  # noise standard deviations of drive that are taken for noise
 FIRST_BURST, BURST_RATIO = 0.6, 0.4  # prior of one spike in a frame with any, and of each more
 LARGEST_BURST = 6
 ONSET_SPAN = 2  # frames after the one decided on among which the spike may stand
 LOG_FIRST, LOG_RATIO, LOG_2 = np.log(FIRST_BURST), np.log(BURST_RATIO), np.log(2.0)
 NO_ODDS = -1e3
 N_KNOTS = 13
-KNOT_FIRST = np.array([-10.0, -3.0, -3.0, -3.0])  # of the tables of odds, z, z after, z before
-KNOT_STEP = np.array([2.0, 1.0, 1.0, 1.0])
+_FIRST_ODDS, _FIRST_Z, _ODDS_PER_KNOT = -10.0, -3.0, 0.5
+KNOT_FIRST = np.array([_FIRST_ODDS, _FIRST_Z, _FIRST_Z, _FIRST_Z])  # of the tables of odds, z, z after, z before
+KNOT_STEP = np.array([1.0 / _ODDS_PER_KNOT, 1.0, 1.0, 1.0])
 
 
 class DriveDecisionParameters(NamedTuple):
@@ -95,7 +95,8 @@ def log_evidence(z, gain):
 
     A parabola in the number: the best is one of the two next to its crest.
     """
-    crest = (z + LOG_RATIO / gain) / gain
+    per_gain = 1.0 / gain
+    crest = (z + LOG_RATIO * per_gain) * per_gain
     n = np.floor(max(1.0, min(crest, LARGEST_BURST - 1.0)))
     fewer = n * (LOG_RATIO + gain * (z - 0.5 * n * gain))
     n += 1.0
@@ -106,13 +107,16 @@ def log_evidence(z, gain):
 @njit(**NO_ALLOCATION)
 def _features(n, hold, drive, parameters, state):
     """Odds of the frame against its neighbours', z, z after and z before of a cell; remembers what the next needs."""
-    noise, gain, log_prior = parameters.noise_dff[n], parameters.gain[n], parameters.log_prior[n]
-    z = drive[hold, n] / noise
+    gain, log_prior = parameters.gain[n], parameters.log_prior[n]
+    per_noise = 1.0 / parameters.noise_dff[n]
+    z = drive[hold, n] * per_noise
     here = log_prior + log_evidence(z, gain)
     z_after, after = z, here - LOG_2
     if hold > 0:
-        z_after = drive[hold - 1, n] / noise
-        after = log_prior + log_evidence(z_after, gain)
+        z_after = drive[hold - 1, n] * per_noise
+        # No number of spikes has more evidence than z^2 / 2: mostly too little to be worth working out.
+        may_compete = 0.5 * z_after * z_after + log_prior > 0.0
+        after = log_prior + log_evidence(z_after, gain) if may_compete else 0.0
     odds = here - max(0.0, state.log_odds_before[n], after)
     z_before = state.z_before[n]
     state.log_odds_before[n] = here
@@ -142,11 +146,18 @@ def decision_features(hold, drive, parameters, state, features_out):
 
 
 @njit(**NO_ALLOCATION)
-def _look_up(x, k, tables):
-    """Value at `x` of table `k`, constant beyond its ends."""
-    at = min(max((x - KNOT_FIRST[k]) / KNOT_STEP[k], 0.0), N_KNOTS - 1.0)
+def _look_up(at, table):
+    """Value of a table `at` knots from its first, constant beyond its ends."""
+    at = min(max(at, 0.0), N_KNOTS - 1.0)
     left = int(min(at, N_KNOTS - 2.0))
-    return tables[k, left] + (at - left) * (tables[k, left + 1] - tables[k, left])
+    return table[left] + (at - left) * (table[left + 1] - table[left])
+
+
+@njit(**NO_ALLOCATION)
+def _score(odds, z, z_after, z_before, tables):
+    """What the four tables add to the log odds of the prior."""
+    score = _look_up((odds - _FIRST_ODDS) * _ODDS_PER_KNOT, tables[0]) + _look_up(z - _FIRST_Z, tables[1])
+    return score + _look_up(z_after - _FIRST_Z, tables[2]) + _look_up(z_before - _FIRST_Z, tables[3])
 
 
 @njit(**NO_ALLOCATION)
@@ -197,7 +208,8 @@ def decide_drive(frame, hold, flags, drive, code, parameters, state, rate_out, z
     parameters : DriveDecisionParameters, read
     state : DriveDecisionState, overwritten
     rate_out : float32 ndarray, shape (n_rois,), overwritten
-        Spikes in the frame `hold` ago.
+        Spikes in the frame `hold` ago: geometric mean of the probability and of what the drive exceeds noise by, in
+        spikes. The root also because indicators answer bursts more than linearly.
     z_out : float32 ndarray, shape (n_rois,), overwritten
         Drive in noise standard deviations.
     probability_out : float32 ndarray, shape (n_rois,), overwritten
@@ -221,14 +233,12 @@ def decide_drive(frame, hold, flags, drive, code, parameters, state, rate_out, z
     n_events = 0
     for n in range(drive.shape[1]):
         odds, z, z_after, z_before = _features(n, hold, drive, parameters, state)
-        excess = (z - RATE_FLOOR) * parameters.noise_dff[n] / parameters.unit_dff[n]
-        rate_out[n] = excess**RATE_POWER if excess > 0.0 else 0.0
         z_out[n] = z
-        tables = parameters.tables
-        score = parameters.log_prior[n] + _look_up(odds, 0, tables) + _look_up(z, 1, tables)
-        score += _look_up(z_after, 2, tables) + _look_up(z_before, 3, tables)
+        score = parameters.log_prior[n] + _score(odds, z, z_after, z_before, parameters.tables)
         probability = interpolate(score, parameters.calibration)
         probability_out[n] = probability
+        excess = (z - RATE_FLOOR) * parameters.noise_dff[n] / parameters.unit_dff[n]
+        rate_out[n] = np.sqrt(max(0.0, excess) * probability)
         state.since_event[n] += 1
         state.hold_off[n] -= 1
         if z < parameters.threshold[n] or probability < parameters.smallest_probability[n]:

@@ -51,8 +51,8 @@ class BankResult(NamedTuple):
     """Of every cell, overwritten; ``told`` : uint8 ndarray, shape (n_rois,), 1 where the bank was asked and can tell.
 
     Only there: ``n_spikes`` : float32, (n_rois,), expected spikes in all frames of the bank; ``lag`` : int64, frames
-    since the likeliest frame; ``probability`` : float32, of a spike in the frame `hold` ago; ``log_evidence`` : float32,
-    logarithm of the odds of a spike anywhere in the bank.
+    since the likeliest frame; ``probability`` : float32, of a spike in the frame `hold` ago; ``log_evidence`` :
+    float32, logarithm of the odds of a spike anywhere in the bank.
     """
 
     told: NDArray[np.uint8]

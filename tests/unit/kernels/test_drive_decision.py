@@ -12,7 +12,6 @@ from rt_engine.kernels.drive_decision import (
     LARGEST_BURST,
     N_KNOTS,
     RATE_FLOOR,
-    RATE_POWER,
     DriveDecisionParameters,
     decide_drive,
     decision_features,
@@ -78,7 +77,6 @@ def test_rate_and_probability_are_those_of_the_definition(hold):
             here = drive[t, hold, i] / model.noise_dff[i]
             assert z[t, i] == pytest.approx(here, rel=1e-6)
             excess = max(0.0, here - RATE_FLOOR) * model.noise_dff[i] / model.unit_dff[i]
-            assert rate[t, i] == pytest.approx(excess**RATE_POWER if excess else 0.0, rel=1e-5)
             odds = naive_log_odds(here, 3.0)
             z_after = drive[t, hold - 1, i] / model.noise_dff[i] if hold else here
             after = naive_log_odds(z_after, 3.0) if hold else odds - np.log(2)
@@ -86,6 +84,7 @@ def test_rate_and_probability_are_those_of_the_definition(hold):
             np.testing.assert_allclose(features[t, i], expected, rtol=1e-9, atol=1e-9)
             score = np.log(0.02) + sum(np.interp(x, AT[k], TABLES[k]) for k, x in enumerate(expected))
             assert probability[t, i] == pytest.approx(np.interp(score, *KNOTS), rel=1e-5)
+            assert rate[t, i] == pytest.approx(np.sqrt(excess * np.interp(score, *KNOTS)), rel=1e-5)
             before, z_before = odds, here
 
 
