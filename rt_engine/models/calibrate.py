@@ -23,7 +23,7 @@ from rt_engine.models.indicators import indicator as indicator_named
 from rt_engine.models.neuropil_rings import neuropil_rings
 from rt_engine.models.photon_transfer import photon_transfer
 from rt_engine.models.seeds import correlation_image
-from rt_engine.models.trace_calibration import calibrate_traces
+from rt_engine.models.trace_calibration import PhotonCounting, calibrate_traces
 from rt_engine.pipeline.extraction import SATURATED_ADC, PlaneMasks
 
 MIN_FRAMES = 50
@@ -122,7 +122,7 @@ def calibrate(
         open_frames, n_frames, template, bin_frames=bin_frames, max_shift_px=max_shift_px,
         progress=lambda done: progress("register", done),
     )  # fmt: skip
-    template, local_correlation, quality, masks = _describe_plane(
+    template, local_correlation, quality, masks, gain_counts = _describe_plane(
         baseline, labels, um_per_px, offset_counts, adc_max, progress
     )
     del baseline
@@ -135,6 +135,7 @@ def calibrate(
     traces = calibrate_traces(
         f_roi, f_np, valid, frame_rate_hz=frame_rate_hz, indicator=library_entry.name, hold_frames=hold,
         false_alarms_per_min=false_alarms_per_min, neuropil_coefficient=neuropil_coefficient,
+        photons=PhotonCounting(gain_counts, np.diff(masks.roi_start), np.diff(masks.neuropil_start)),
     )  # fmt: skip
     progress("thresholds", 1.0)
     return Calibration(
@@ -187,8 +188,8 @@ def _describe_plane(
     offset_counts: float | None,
     adc_max: int | None,
     progress: Progress,
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], PlaneMasks]:
-    """Template, local correlation, quality of the cells, and all masks."""
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], PlaneMasks, float]:
+    """Template, local correlation, quality of the cells, all masks, and counts per photon (0 if unknown)."""
     n_lines, pixels_per_line = baseline.template.shape
     if labels is None:
         cells = find_cells(baseline.movie, um_per_px=um_per_px, progress=lambda done: progress("cells", done))
@@ -210,11 +211,10 @@ def _describe_plane(
             raise CalibrationError("the label image holds no cell", "label each cell with a number above 0")
         quality, local_correlation = np.ones(len(footprints), np.float32), correlation_image(baseline.movie)
     rings = neuropil_rings(footprints, n_lines, pixels_per_line)
+    darkest = min(float(baseline.template.ravel()[pixels].mean()) for pixels in [*footprints, *rings] if len(pixels))
+    detector = photon_transfer(baseline.mean, baseline.variance, darkest)
     if offset_counts is None:
-        darkest = min(
-            float(baseline.template.ravel()[pixels].mean()) for pixels in [*footprints, *rings] if len(pixels)
-        )
-        offset_counts = photon_transfer(baseline.mean, baseline.variance, darkest).offset_counts
+        offset_counts = detector.offset_counts
     masks = PlaneMasks(
         n_lines=n_lines,
         pixels_per_line=pixels_per_line,
@@ -225,7 +225,7 @@ def _describe_plane(
         neuropil_start=_starts(rings),
         neuropil_pixels=np.concatenate(rings).astype(np.uint32),
     )
-    return baseline.template, local_correlation, quality, masks
+    return baseline.template, local_correlation, quality, masks, detector.gain_counts
 
 
 def _starts(masks: list[NDArray[np.uint32]]) -> NDArray[np.int64]:
