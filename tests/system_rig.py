@@ -23,7 +23,7 @@ PORTS = (
     *("control", "acquisition", "inference", "stimulation", "stimulation_control"),
     *("recording", "telemetry", "supervisor", "recorder_inlet"),
 )
-DEADLINE_S = 300.0
+DEADLINE_S = 900.0
 
 
 def small_rig(**changes: Any) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from rt_engine.models.indicators import indicator as indicator_named
 from rt_engine.models.neuropil_rings import neuropil_rings
 from rt_engine.models.photon_transfer import photon_transfer
 from rt_engine.models.seeds import correlation_image
-from rt_engine.models.trace_calibration import calibrate_traces
+from rt_engine.models.trace_calibration import PhotonCounting, calibrate_traces
 from rt_engine.models.trace_uncertainty import describe_traces
 from rt_engine.pipeline.extraction import SATURATED_ADC, PlaneMasks
 
@@ -136,6 +136,7 @@ def calibrate(
     traces = calibrate_traces(
         f_roi, f_np, valid, frame_rate_hz=frame_rate_hz, indicator=library_entry.name, hold_frames=hold,
         false_alarms_per_min=false_alarms_per_min, neuropil_coefficient=neuropil_coefficient,
+        photons=PhotonCounting(photon_gain_counts, np.diff(masks.roi_start), np.diff(masks.neuropil_start)),
     )  # fmt: skip
     progress("thresholds", 0.7)
     described = describe_traces(
@@ -195,7 +196,7 @@ def _describe_plane(
     adc_max: int | None,
     progress: Progress,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], PlaneMasks, float]:
-    """Template, local correlation, quality of the cells, all masks, and the counts of a photon."""
+    """Template, local correlation, quality of the cells, all masks, and the counts of a photon (NaN if unknown)."""
     n_lines, pixels_per_line = baseline.template.shape
     if labels is None:
         cells = find_cells(baseline.movie, um_per_px=um_per_px, progress=lambda done: progress("cells", done))

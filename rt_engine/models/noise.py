@@ -163,7 +163,10 @@ def lower_half_scale(
 
 
 def innovation_sigma(
-    dff: FloatArray | NDArray[np.float32], quiet: NDArray[np.bool_], gamma: FloatArray, *, shot_noise: bool = True
+    dff: FloatArray | NDArray[np.float32],
+    quiet: NDArray[np.bool_],
+    gamma: FloatArray,
+    skewness: FloatArray | float = 0.0,
 ) -> FloatArray:
     """Noise of each trace from x_t - gamma x_{t-1}, in which calcium that decays is gone.
 
@@ -174,8 +177,8 @@ def innovation_sigma(
     quiet : bool ndarray, shape (n_frames, n_rois)
         Frames away from known events.
     gamma : float64 ndarray, shape (n_rois,)
-    shot_noise : bool
-        Correct for the skewness of photon counts, which is sigma itself for unit photons.
+    skewness : float or float64 ndarray, shape (n_rois,)
+        Of the noise; photon counts are skewed upwards.
 
     Returns
     -------
@@ -194,7 +197,4 @@ def innovation_sigma(
     centred = step - np.where(np.isfinite(middle), middle, 0.0)
     norm = np.sqrt(1 + gamma**2)
     sigma = lower_half_scale(centred, used) / norm
-    if shot_noise:
-        skewness = np.nan_to_num(sigma) * (1 - gamma**3) / norm**3
-        sigma = sigma * (1 + _HALF_NORMAL_SKEW * skewness)
-    return np.asarray(sigma)
+    return np.asarray(sigma * (1 + _HALF_NORMAL_SKEW * skewness * (1 - gamma**3) / norm**3))

@@ -144,7 +144,7 @@ def z_scale(
     run: StageRun,
     good: NDArray[np.bool_],
     rho: FloatArray,
-    cubes: FloatArray,
+    skewness: FloatArray,
     settings: RunSettings,
 ) -> tuple[FloatArray, FloatArray]:
     """Standard deviation of z under noise and its relative standard error, shape (n_rois,).
@@ -158,7 +158,7 @@ def z_scale(
     clear = np.zeros_like(busy)
     clear[n_taps - 1 :] = count[n_taps:] == count[:-n_taps]
     clear &= np.isfinite(run.z)
-    scale = lower_half_scale(run.z, clear, current.sigma_dff * cubes)
+    scale = lower_half_scale(run.z, clear, skewness)
     # Var of the mean square of half of n correlated normal values, correlation falling as rho^k.
     independent = clear.sum(axis=0) / 2 * (1 - rho**2) / (1 + rho**2)
     error = 1 / np.sqrt(2 * np.maximum(independent, 5.0))

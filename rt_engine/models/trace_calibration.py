@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,13 @@ from rt_engine.models.stage_run import (
 
 FloatArray = NDArray[np.float64]
 
-__all__ = ["TraceCalibration", "bounded_neuropil_coefficient", "calibrate_from_priors", "calibrate_traces"]
+__all__ = [
+    "PhotonCounting",
+    "TraceCalibration",
+    "bounded_neuropil_coefficient",
+    "calibrate_from_priors",
+    "calibrate_traces",
+]
 
 N_PASSES = 3
 MASK_Z = 3.0  # what reaches this is taken for activity when noise is measured
@@ -42,6 +49,14 @@ BASELINE_WINDOW_S = 60.0
 LOW_QUANTILE, _LOW_QUANTILE_PHI = 0.25, -0.6744897501960817
 DECAY_STEP = 1.03  # decay times are rounded to this ratio, so that cells share filters
 RATE_PRIOR_EVENTS, RATE_PRIOR_S = 0.5, 2.5
+
+
+class PhotonCounting(NamedTuple):
+    """What turns mean counts into photons: counts per photon, and pixels of every ROI and ring, shape (n_rois,)."""
+
+    gain_counts: float
+    n_roi_px: NDArray[np.int64]
+    n_ring_px: NDArray[np.int64]
 
 
 def calibrate_traces(
@@ -54,6 +69,7 @@ def calibrate_traces(
     hold_frames: int,
     false_alarms_per_min: float,
     neuropil_coefficient: float,
+    photons: PhotonCounting | None = None,
 ) -> TraceCalibration:
     """Calibrate every cell from a recording in which the cells may be active.
 
@@ -71,6 +87,8 @@ def calibrate_traces(
         Per cell.
     neuropil_coefficient : float
         r wanted; lowered for cells that it would make negative.
+    photons : PhotonCounting, optional
+        How skewed the noise is follows from it; without, all noise is taken for that of photons.
 
     Returns
     -------
@@ -97,11 +115,12 @@ def calibrate_traces(
     good = (valid == 1) & np.isfinite(f_roi) & np.isfinite(f_np)
     start = _first_guess(f_roi, f_np, good, settings, neuropil_coefficient)
     current = start
+    light = _light(f_roi, f_np, good, start.neuropil_coefficient, photons)
     for _ in range(N_PASSES):
         run = run_stage(current, f_roi, f_np, good, settings)
-        current = _learn(current, run, f_roi, f_np, good, settings)
+        current = _learn(current, run, f_roi, f_np, good, settings, light)
     run = run_stage(current, f_roi, f_np, good, settings)
-    return _finish(current, run, good, settings)
+    return _finish(current, run, good, settings, light)
 
 
 def calibrate_from_priors(
@@ -167,7 +186,7 @@ def _first_guess(
     median = _percentile(f_np, good, 50)
     f_c = f_roi - r * (f_np - median)
     gamma = np.full(n_rois, np.exp(-1 / (prior.tau_s * settings.frame_rate_hz)))
-    noise_counts = innovation_sigma(np.where(good, f_c, np.nan), good, gamma, shot_noise=False)
+    noise_counts = innovation_sigma(np.where(good, f_c, np.nan), good, gamma)
     n_first = max(MIN_QUIET_FRAMES, round(BASELINE_WINDOW_S * settings.frame_rate_hz))
     low = _percentile(f_c[:n_first].astype(np.float32), good[:n_first], 100 * LOW_QUANTILE)
     noise_counts = np.where(np.isfinite(noise_counts) & (noise_counts > 0), noise_counts, 0.1 * np.abs(low) + 1e-6)
@@ -218,6 +237,7 @@ def _learn(
     f_np: NDArray[np.float32],
     good: NDArray[np.bool_],
     settings: RunSettings,
+    light: _Light,
 ) -> TraceCalibration:
     """Constants from one run: noise and baseline of quiet frames, kernel and size of isolated events."""
     prior, rate = settings.prior, settings.frame_rate_hz
@@ -226,7 +246,8 @@ def _learn(
     quiet = np.where(enough, quiet, good)
     gamma = np.exp(-1 / (current.tau_s.astype(np.float64) * rate))
     at_start = run.f0[0].astype(np.float64)
-    sigma = innovation_sigma(run.dff * np.sqrt(run.f0 / at_start), quiet, gamma)
+    skewness = light.skewness((current.sigma_dff * current.f0_counts).astype(np.float64))
+    sigma = innovation_sigma(run.dff * np.sqrt(run.f0 / at_start), quiet, gamma, skewness)
     sigma = np.where(np.isfinite(sigma) & (sigma > 0), sigma, current.sigma_dff)
     n_first = max(MIN_QUIET_FRAMES, round(BASELINE_WINDOW_S * rate))
     f_c = _corrected(current, f_roi, f_np)
@@ -259,18 +280,53 @@ def _kinetics(events: IsolatedEvents, sigma: FloatArray, settings: RunSettings) 
     return tau, fit_amplitude(events, size[certain], error[certain], smallest, prior.amplitude_dff)
 
 
+class _Light(NamedTuple):
+    """What the skewness of the noise follows from, shape (n_rois,): counts of the ROI at rest, neuropil included, and
+    third central moment of F_roi - r F_np in counts^3, NaN where the counts of a photon are not known.
+    """
+
+    counts: FloatArray
+    third_moment: FloatArray
+
+    def skewness(self, noise_counts: FloatArray) -> FloatArray:
+        """Of noise with this standard deviation; without a gain all of it is taken for that of photons."""
+        of_photons = noise_counts / self.counts
+        return np.where(np.isnan(self.third_moment), of_photons, self.third_moment / noise_counts**3)
+
+
+def _light(
+    f_roi: NDArray[np.float32],
+    f_np: NDArray[np.float32],
+    good: NDArray[np.bool_],
+    neuropil_coefficient: NDArray[np.float32],
+    photons: PhotonCounting | None,
+) -> _Light:
+    """The mean of n pixels with G counts a photon and mean F has variance G F / n and third moment G^2 F / n^2."""
+    counts = np.maximum(_percentile(f_roi, good, 100 * LOW_QUANTILE), 1e-3)
+    if photons is None or not photons.gain_counts > 0:
+        return _Light(counts, np.full(len(counts), np.nan))
+    ring = np.maximum(_percentile(f_np, good, 100 * LOW_QUANTILE), 0.0)
+    of_roi = counts / photons.n_roi_px**2
+    of_ring = neuropil_coefficient.astype(np.float64) ** 3 * ring / np.maximum(photons.n_ring_px, 1) ** 2
+    return _Light(counts, photons.gain_counts**2 * (of_roi - of_ring))
+
+
 def _finish(
-    current: TraceCalibration, run: StageRun, good: NDArray[np.bool_], settings: RunSettings
+    current: TraceCalibration,
+    run: StageRun,
+    good: NDArray[np.bool_],
+    settings: RunSettings,
+    light: _Light,
 ) -> TraceCalibration:
     """Scale of z, thresholds, and the baseline at the end of the recording."""
     n_frames, n_rois = run.z.shape
     rate = settings.frame_rate_hz
     current, rho, cubes = _with_filters(current, settings)
-    scale, relative_error = z_scale(current, run, good, rho, cubes, settings)
+    skewness = cubes * light.skewness((current.sigma_dff * current.f0_counts).astype(np.float64))
+    scale, relative_error = z_scale(current, run, good, rho, skewness, settings)
     f0_end = run.f0[-1].astype(np.float64)
     sigma = current.sigma_dff * np.sqrt(current.f0_counts / f0_end)
     gain = current.filter_gain * (current.sigma_dff / sigma) / scale
-    skewness = sigma * cubes
     threshold = event_threshold(
         settings.false_alarms_per_min, rate, rho, relative_error=relative_error, skewness=skewness
     )

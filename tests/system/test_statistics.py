@@ -13,6 +13,7 @@ SILENT_S = 600.0
 
 
 @pytest.mark.statistics
+@pytest.mark.timeout(3600)
 def test_with_nobody_firing_false_events_are_as_rare_as_promised(start: Start, tmp_path: Path) -> None:
     counted, expected = 0, 0.0
     for seed in SEEDS:
@@ -33,12 +34,28 @@ def test_with_nobody_firing_false_events_are_as_rare_as_promised(start: Start, t
 
 
 @pytest.mark.realtime
+@pytest.mark.timeout(1200)
 def test_the_default_rig_for_a_minute_in_real_time_finds_what_was_planted(tmp_path: Path) -> None:
     session = tmp_path / "session"
     done = spikeloop("run", "virtual_rig", "--duration", "60", "--output", session)
     assert done.returncode == 0, done.stderr
     summary = summary_of(session)
     assert summary["frames"] == 1800
+    assert summary["frames_lost"] == 0
+    assert summary["recall"] >= 0.75
+    assert summary["precision"] >= 0.9
+
+
+@pytest.mark.statistics
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", [2, 3])
+def test_fields_that_nothing_was_chosen_on_are_read_as_well(start: Start, seed: int) -> None:
+    field = {"n_lines": 512, "pixels_per_line": 512, "sample__n_cells": 200, "sample__seed": seed}
+    rig = small_rig(**{f"microscope__{key}": value for key, value in field.items()})
+    run = start(rig, "--baseline", "120", "--duration", "60", "--dry-run", name=f"field-{seed}")
+    assert run.wait() == 0, run.output()
+    summary = summary_of(run.session)
+    print({key: summary[key] for key in ("cells", "recall", "precision", "recall_all", "precision_all")})
     assert summary["frames_lost"] == 0
     assert summary["recall"] >= 0.75
     assert summary["precision"] >= 0.9

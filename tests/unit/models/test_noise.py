@@ -98,5 +98,5 @@ def test_skewness_of_photons_is_corrected():
 def test_innovations_see_the_noise_through_decaying_calcium():
     rng = np.random.default_rng(5)
     trace = np.stack([ar1(rng, 6000, 0.85, rate, 0.2) for rate in (0.0, 0.02)], axis=1)
-    sigma = innovation_sigma(trace, np.ones(trace.shape, bool), np.full(2, 0.85), shot_noise=False)
+    sigma = innovation_sigma(trace, np.ones(trace.shape, bool), np.full(2, 0.85))
     np.testing.assert_allclose(sigma, 0.2, rtol=0.04)

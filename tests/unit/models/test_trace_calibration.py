@@ -10,7 +10,12 @@ from scipy.stats import poisson
 from rt_engine.interfaces.calibration import Calibration
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.models.indicators import indicator
-from rt_engine.models.trace_calibration import TraceCalibration, bounded_neuropil_coefficient, calibrate_traces
+from rt_engine.models.trace_calibration import (
+    PhotonCounting,
+    TraceCalibration,
+    bounded_neuropil_coefficient,
+    calibrate_traces,
+)
 from rt_engine.pipeline.traces import TraceStage
 
 RATE_HZ = 30.0
@@ -219,3 +224,16 @@ def test_noise_that_the_model_does_not_know_is_in_the_scale_of_z():
     events = events_of(calibrate(two[0]), two[1])
     low, high = poisson.interval(0.99, 0.5 * 3 * n)
     assert 0.6 * low <= len(events) <= high  # correlated noise crosses a level less often
+
+
+def test_false_events_are_nominal_where_half_of_the_noise_is_the_detectors():
+    n, gain = 80, 20.0
+    law = {"n_rois": n, "rate_hz": 0.0, "amplitude_over_sigma": 4.6, "neuropil": 0.0, "drift_per_min": 0.0}
+    two = [planted_traces(seed, n_frames=5400, counts_per_photon=gain, **law, **KERNEL) for seed in (30, 31)]
+    rng = np.random.default_rng(32)
+    for planted in two:
+        planted.f_roi += (rng.standard_normal(planted.f_roi.shape) * np.sqrt(gain * planted.f0_counts)).astype("f4")
+    one_px = np.ones(n, np.int64)
+    found = calibrate(two[0], neuropil_coefficient=0.0, photons=PhotonCounting(gain, one_px, one_px))
+    low, high = poisson.interval(0.99, 0.5 * 3 * n)
+    assert low <= len(events_of(found, two[1])) <= high
