@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from naive.planted_traces import planted_traces
 
-from rt_engine.models.drive_fit import DECAY_FACTORS, SIGMA_ERROR, drive_kernel, fit_drive, settled_filter, step_sigma
+from rt_engine.models.drive_fit import (
+    DECAY_FACTORS,
+    SIGMA_ERROR,
+    SMALLEST_PROBABILITY,
+    SMALLEST_PROBABILITY_AT_ONCE,
+    drive_kernel,
+    fit_drive,
+    settled_filter,
+    step_sigma,
+)
 from rt_engine.models.indicators import indicator
 from rt_engine.models.trace_inference import InferenceSettings, infer_traces
 
@@ -117,3 +126,13 @@ def test_probability_is_calibrated_on_traces_it_has_not_seen():
     high = told > 0.7
     assert high.sum() > 300
     assert told[high].mean() == pytest.approx(true[high].mean(), abs=0.1)
+
+
+@pytest.mark.parametrize(("hold", "smallest"), [(0, SMALLEST_PROBABILITY_AT_ONCE), (1, SMALLEST_PROBABILITY)])
+def test_events_are_told_by_probability_unless_a_rate_of_false_ones_is_asked_for(hold, smallest):
+    y = 0.1 * np.random.default_rng(0).standard_normal((600, 2))
+    by_rate, by_probability = fit(y, hold=hold).decision, fit(y, hold=hold, per_min=None).decision
+    assert (by_rate.smallest_probability == 0).all()
+    assert (by_rate.threshold > 2).all()
+    assert (by_probability.smallest_probability == smallest).all()
+    assert (by_probability.threshold == -np.inf).all()
