@@ -24,9 +24,8 @@ BASELINE_STEP = 0.03  # of the noise: random walk of the baseline per frame at 3
 N_FITTED = 6  # frames of the template that the kernel of two exponentials is fitted to
 REFRACTORY_S = 0.1
 EVENT_RATE_HZ = 0.3
-# Of an event where no rate of false ones is asked for: best F1 on synthetic traces. Without a frame to wait for, which
-# frame a spike is in can hardly be told.
-SMALLEST_PROBABILITY, SMALLEST_PROBABILITY_AT_ONCE = 0.35, 0.12
+USUAL_FALSE_ALARMS_PER_MIN = 0.1
+SMALLEST_PROBABILITY = 0.35  # of an event where no rate of false ones is asked for
 SIGMA_ERROR = 1.3  # standard error of `step_sigma`, relative, times the root of the number of frames
 HOLD_OFF_DECAYS = 3.0  # decay times of one spike for which the baseline stands still after an event
 MIN_FRAMES = 12
@@ -77,7 +76,7 @@ def fit_drive(
     prior : Indicator
     hold_frames : int
     false_alarms_per_min : float or None
-        Per cell; None: events are told by their probability instead.
+        Per cell; None: events are told by their probability instead, but with a hold of 0 at the usual rate.
 
     Returns
     -------
@@ -116,11 +115,13 @@ def fit_drive(
     noise_dff = noise * sigma
     amplitude = _amplitude(kept, usable, noise_dff, gain, prior)
     tables, calibration = probability_tables(hold_frames)
-    smallest = SMALLEST_PROBABILITY if hold_frames > 0 else SMALLEST_PROBABILITY_AT_ONCE
+    # Without a frame to wait for, the probability seldom knows which frame a spike is in.
+    if false_alarms_per_min is None and hold_frames == 0:
+        false_alarms_per_min = USUAL_FALSE_ALARMS_PER_MIN
     decision = DriveDecisionParameters(
         noise_dff=noise_dff,
         threshold=_thresholds(false_alarms_per_min, frame_rate_hz, rho, usable),
-        smallest_probability=np.full(n_rois, 0.0 if false_alarms_per_min is not None else smallest),
+        smallest_probability=np.full(n_rois, SMALLEST_PROBABILITY if false_alarms_per_min is None else 0.0),
         unit_dff=prior.amplitude_dff * gain,
         response=gain,
         gain=amplitude * gain / noise_dff,

@@ -11,7 +11,7 @@ from scipy.special import ndtr
 
 from rt_engine.interfaces.events import EventFlag
 from rt_engine.models.detection import frames_before
-from rt_engine.models.drive_fit import MIN_FRAMES, fit_drive
+from rt_engine.models.drive_fit import MIN_FRAMES, USUAL_FALSE_ALARMS_PER_MIN, fit_drive
 from rt_engine.models.indicators import Indicator
 from rt_engine.models.stage_run import RunSettings, TraceCalibration, calibration_of
 from rt_engine.models.trace_calibration import calibrate_from_priors, calibrate_traces
@@ -32,7 +32,6 @@ INFERRED_EVENT_DTYPE = np.dtype(
 
 FIRST_CALIBRATION_S = 0.5
 SCHEDULE_RATIO = 1.5  # each calibration uses so many times the frames of the one before
-USUAL_FALSE_ALARMS_PER_MIN = 0.1
 WARM_UP_S = 20.0  # of the past that a new calibration is run over before it answers
 # Of `oasis`, see docs/explanation/inference.md.
 OASIS_DECAY = 2.5  # of the library's decay of one spike: trains decay more slowly
@@ -70,8 +69,8 @@ class InferenceSettings:
     baseline_s : float or None
         Seconds at the start that may be used whole for calibration; None: only the past is used.
     false_alarms_per_min : float or None
-        Per cell, under noise. None: events of `combined` are told by their probability, those of the other methods at
-        `USUAL_FALSE_ALARMS_PER_MIN`.
+        Per cell, under noise. None: events of `combined` with a hold are told by their probability, others at
+        `drive_fit.USUAL_FALSE_ALARMS_PER_MIN`.
     neuropil_coefficient : float
     """
 

@@ -8,7 +8,7 @@ from rt_engine.models.drive_fit import (
     DECAY_FACTORS,
     SIGMA_ERROR,
     SMALLEST_PROBABILITY,
-    SMALLEST_PROBABILITY_AT_ONCE,
+    USUAL_FALSE_ALARMS_PER_MIN,
     drive_kernel,
     fit_drive,
     settled_filter,
@@ -128,11 +128,17 @@ def test_probability_is_calibrated_on_traces_it_has_not_seen():
     assert told[high].mean() == pytest.approx(true[high].mean(), abs=0.1)
 
 
-@pytest.mark.parametrize(("hold", "smallest"), [(0, SMALLEST_PROBABILITY_AT_ONCE), (1, SMALLEST_PROBABILITY)])
-def test_events_are_told_by_probability_unless_a_rate_of_false_ones_is_asked_for(hold, smallest):
+def test_events_are_told_by_probability_unless_a_rate_of_false_ones_is_asked_for():
     y = 0.1 * np.random.default_rng(0).standard_normal((600, 2))
-    by_rate, by_probability = fit(y, hold=hold).decision, fit(y, hold=hold, per_min=None).decision
+    by_rate, by_probability = fit(y).decision, fit(y, per_min=None).decision
     assert (by_rate.smallest_probability == 0).all()
     assert (by_rate.threshold > 2).all()
-    assert (by_probability.smallest_probability == smallest).all()
+    assert (by_probability.smallest_probability == SMALLEST_PROBABILITY).all()
     assert (by_probability.threshold == -np.inf).all()
+
+
+def test_without_a_hold_events_are_told_at_the_usual_rate():
+    y = 0.1 * np.random.default_rng(0).standard_normal((600, 2))
+    usual = fit(y, hold=0, per_min=USUAL_FALSE_ALARMS_PER_MIN).decision
+    for field, expected in zip(fit(y, hold=0, per_min=None).decision, usual, strict=True):
+        np.testing.assert_array_equal(field, expected)
