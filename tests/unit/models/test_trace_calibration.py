@@ -23,8 +23,15 @@ PRIOR = indicator("jGCaMP8m")
 KERNEL = {"tau_rise_s": PRIOR.tau_rise_s, "tau_s": PRIOR.tau_s, "amplitude_dff": PRIOR.amplitude_dff}
 
 
+def photons(planted, gain_counts):
+    """A ROI's photons are one Poisson number, those of a ring four times as many."""
+    one_px = np.ones(planted.f_roi.shape[1], np.int64)
+    return PhotonCounting(gain_counts, one_px, 4 * one_px)
+
+
 def calibrate(planted, n_frames=None, **changed):
     settings = {
+        "photons": photons(planted, 20.0),
         "frame_rate_hz": RATE_HZ,
         "indicator": PRIOR,
         "hold_frames": 1,
@@ -148,7 +155,7 @@ def test_dead_rows_get_finite_constants():
 
 def test_brightness_in_other_units_changes_nothing_but_the_baseline(population):
     planted, one = population
-    ten = calibrate(replace(planted, f_roi=10 * planted.f_roi, f_np=10 * planted.f_np))
+    ten = calibrate(replace(planted, f_roi=10 * planted.f_roi, f_np=10 * planted.f_np), photons=photons(planted, 200.0))
     np.testing.assert_allclose(ten.f0_counts, 10 * one.f0_counts, rtol=1e-3)
     np.testing.assert_allclose(ten.sigma_dff, one.sigma_dff, rtol=1e-2)
     np.testing.assert_allclose(ten.threshold, one.threshold, rtol=1e-2)
@@ -227,13 +234,12 @@ def test_noise_that_the_model_does_not_know_is_in_the_scale_of_z():
 
 
 def test_false_events_are_nominal_where_half_of_the_noise_is_the_detectors():
-    n, gain = 80, 20.0
+    n, gain = 80, 20.0  # counts per photon, as `calibrate` is told
     law = {"n_rois": n, "rate_hz": 0.0, "amplitude_over_sigma": 4.6, "neuropil": 0.0, "drift_per_min": 0.0}
     two = [planted_traces(seed, n_frames=5400, counts_per_photon=gain, **law, **KERNEL) for seed in (30, 31)]
     rng = np.random.default_rng(32)
     for planted in two:
         planted.f_roi += (rng.standard_normal(planted.f_roi.shape) * np.sqrt(gain * planted.f0_counts)).astype("f4")
-    one_px = np.ones(n, np.int64)
-    found = calibrate(two[0], neuropil_coefficient=0.0, photons=PhotonCounting(gain, one_px, one_px))
+    found = calibrate(two[0], neuropil_coefficient=0.0)
     low, high = poisson.interval(0.99, 0.5 * 3 * n)
     assert low <= len(events_of(found, two[1])) <= high
