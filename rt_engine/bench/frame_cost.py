@@ -47,10 +47,7 @@ def sum_of_pixels(pixels: NDArray[np.uint16]) -> np.uint64:
 
 
 def memory_pass() -> Contestant:
-    """Reading 512 x 512 uint16 pixels once, each time those of another frame.
-
-    As long as a round of the stage: where other programs take the processor in turns, a short one would go untouched.
-    """
+    """Reading 512 x 512 uint16 pixels once, each time those of another frame."""
     frames = np.random.default_rng(0).integers(0, 4096, (16, FRAME_SHAPE[0] * FRAME_SHAPE[1]), np.uint16)
 
     def run() -> None:
