@@ -19,7 +19,7 @@ def run(y, model, hold=0, n_pools=16, gaps=None, dtype=np.float64):
     """Calcium and jump after every frame; NaN means no sample."""
     n_frames, n_rois = y.shape
     state = empty_state(n_rois, n_pools)
-    calcium, jump = np.zeros((n_frames, n_rois), dtype), np.zeros((n_frames, n_rois), dtype)
+    calcium, jump = (np.full((n_frames, n_rois), np.nan, dtype) for _ in range(2))  # overwritten, whatever was there
     for t in range(n_frames):
         usable = np.isfinite(y[t]).astype(np.uint8)
         n_gap = 0 if gaps is None else int(gaps[t])
@@ -187,15 +187,26 @@ def test_cells_do_not_influence_each_other(n_rois, penalty):
         assert np.array_equal(alone_jump[:, 0], jump[:, i])
 
 
-@pytest.mark.parametrize("hold", [0, 1, 7, 8, 13, 14, 15, 16, 40, 58])
-def test_growth_is_a_jump_in_every_frame(hold):
+@pytest.mark.parametrize("s_min", [0.0, 0.1])
+@pytest.mark.parametrize("hold", [0, 1, 7, 8, 13, 15, 16, 40, 58])
+def test_growth_is_a_jump_in_every_frame(hold, s_min):
     y = 1.2 ** np.arange(60)[:, None]
-    _, jump, state = run(y, parameters(0.9), hold=hold, n_pools=64)
+    model = parameters(0.9, s_min=s_min)
+    _, jump, state = run(y, model, hold=hold, n_pools=64)
     assert state.floor_hits.sum() == 0
-    assert jump[-1, 0] == pytest.approx(y[59 - hold, 0] - 0.9 * y[58 - hold, 0], rel=1e-12)
-    _, jump, _ = run(y, parameters(0.9), hold=hold)
-    kept = hold < 16  # a jump whose pool was dropped is not told
-    assert (jump[-1, 0] > 0) == kept
+    jumps = y[1:, 0] - 0.9 * y[:-1, 0]
+    first = np.argmax(jumps >= s_min)  # before it, jumps are too small
+    if 58 - hold > first:
+        assert jump[-1, 0] == pytest.approx(jumps[58 - hold], rel=1e-12)
+    _, jump, _ = run(y, model, hold=hold)
+    assert jump[-1, 0] == pytest.approx(jumps[58 - hold] if hold < 16 else 0.0, rel=1e-12)  # dropped: not told
+
+
+def test_a_violated_floor_is_counted_once():
+    y = np.concatenate([1.3 ** np.arange(40), -1e6 * 0.95 ** np.arange(20)])[:, None]  # falls on: no pool begins
+    calcium, _, state = run(y, parameters(0.9))
+    assert state.floor_hits.tolist() == [1]
+    assert not calcium[40:].any()
 
 
 def test_a_jump_of_just_the_smallest_size_stands():

@@ -20,7 +20,7 @@ def run(y, model, hold=0, n_pools=16, gaps=None, dtype=np.float64):
     """Calcium and jump after every frame; NaN means no sample."""
     n_frames, n_rois = y.shape
     state = empty_state(n_rois, n_pools)
-    calcium, jump = np.zeros((n_frames, n_rois), dtype), np.zeros((n_frames, n_rois), dtype)
+    calcium, jump = (np.full((n_frames, n_rois), np.nan, dtype) for _ in range(2))  # overwritten, whatever was there
     for t in range(n_frames):
         usable = np.isfinite(y[t]).astype(np.uint8)
         n_gap = 0 if gaps is None else int(gaps[t])
@@ -177,6 +177,26 @@ def test_other_types_are_refused():
     whole = np.zeros(1, np.int64)
     with pytest.raises(TypeError):
         oasis_ar2_step(whole, np.ones(1, np.uint8), 0, 0, model, state, whole, whole)
+
+
+@pytest.mark.parametrize("s_min", [0.0, 0.01])
+@pytest.mark.parametrize("hold", [0, 1, 7, 8, 13, 15, 16, 40, 57])
+def test_growth_is_a_jump_in_every_frame(hold, s_min):
+    y = 1.5 ** np.arange(60)[:, None]
+    model = parameters(0.9, 0.4, s_min=s_min)
+    jumps = y[2:, 0] - 1.3 * y[1:-1, 0] + 0.36 * y[:-2, 0]
+    _, jump, state = run(y, model, hold=hold, n_pools=64)
+    assert state.floor_hits.sum() == 0
+    assert jump[-1, 0] == pytest.approx(jumps[57 - hold], rel=1e-9)
+    _, jump, _ = run(y, model, hold=hold)
+    assert jump[-1, 0] == pytest.approx(jumps[57 - hold] if hold < 16 else 0.0, rel=1e-9)  # dropped: not told
+
+
+def test_a_violated_floor_is_counted_once():
+    y = np.concatenate([1.5 ** np.arange(40), -1e9 * 0.95 ** np.arange(20)])[:, None]  # falls on: no pool begins
+    calcium, _, state = run(y, parameters(0.9, 0.4))
+    assert state.floor_hits.tolist() == [1]
+    assert not calcium[40:].any()
 
 
 def test_a_jump_of_just_the_smallest_size_stands():
