@@ -162,7 +162,7 @@ def drive_step(y: NDArray[np.float32], usable: NDArray[np.uint8], state: DriveSt
     x_t = F x_{t-1} + g w_t, w ~ N(0, q); y = u - v + b + noise. Kalman filter with the delayed drives as further,
     never written out, components of the state: their means move by Cov(w_{t-k}, y_t) e / S, and that covariance
     follows x. Anderson and Moore, Optimal Filtering (1979), chapter 7, for the disturbance instead of the state. The
-    covariances are computed anew every frame: side by side, that is no dearer than to look who could do without.
+    covariances are computed anew every frame, so that missing samples need no special case.
     """
     # One by one: a named tuple costs as much at the border of compiled code as a hundred cells.
     _step(y, usable, state.cells, state.drive)
