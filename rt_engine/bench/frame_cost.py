@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numba import njit, types
 from numpy.typing import NDArray
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 from rt_engine.bench.deconvolution import AR1, HOLD_FRAMES, RATE_HZ, noisy_traces, online
 from rt_engine.bench.rounds import Contestant
 from rt_engine.interfaces.calibration import Calibration
+from rt_engine.interfaces.drive_constants import DriveConstants
 from rt_engine.kernels.compile_options import NO_ALLOCATION
 from rt_engine.kernels.drive_smoother import drive_step, empty_drive_state
 from rt_engine.kernels.matched_filter import apply_filter, empty_ring, push_samples
@@ -17,7 +20,7 @@ from rt_engine.models.drive_fit import fit_drive
 from rt_engine.models.indicators import indicator
 from rt_engine.models.stage_run import RunSettings, calibration_of
 from rt_engine.models.trace_calibration import calibrate_from_priors
-from rt_engine.pipeline.drive import DriveModel
+from rt_engine.pipeline.drive import drive_model
 from rt_engine.pipeline.traces import TraceStage
 
 FRAME_SHAPE = (512, 512)
@@ -73,7 +76,7 @@ def _calibration(n_rois: int, f_roi: NDArray[np.float32], f_np: NDArray[np.float
     return calibration_of(found, settings, _N_BASELINE)
 
 
-def _drive_model(dff: NDArray[np.float32]) -> DriveModel:
+def _drive_constants(dff: NDArray[np.float32]) -> DriveConstants:
     return fit_drive(
         dff,
         np.ones(dff.shape, np.bool_),
@@ -81,7 +84,7 @@ def _drive_model(dff: NDArray[np.float32]) -> DriveModel:
         prior=indicator(INDICATOR),
         hold_frames=HOLD_FRAMES,
         false_alarms_per_min=FALSE_ALARMS_PER_MIN,
-    )
+    ).constants
 
 
 def _stage(name: str, stage: TraceStage, f_roi: NDArray[np.float32], f_np: NDArray[np.float32]) -> Contestant:
@@ -103,21 +106,22 @@ def contestants(n_rois: int, n_frames: int) -> list[Contestant]:
     f_roi = (_COUNTS * (1 + dff)).astype(np.float32)
     f_np = np.full_like(f_roi, _COUNTS)
     calibration = _calibration(n_rois, f_roi[:_N_BASELINE], f_np[:_N_BASELINE])
-    model = _drive_model(dff[:_N_BASELINE])
-    matched, combined = TraceStage(calibration), TraceStage(calibration, model)
+    drive = _drive_constants(dff[:_N_BASELINE])
+    matched, combined = TraceStage(calibration), TraceStage(replace(calibration, drive=drive))
     samples = f_roi[_N_BASELINE:], f_np[_N_BASELINE:]
     deconvolution = online("deconvolution", AR1, n_rois, n_frames, 0.5, seed=6)
     return [
         memory_pass(),
         deconvolution._replace(n_units=n_frames),
-        _smoother(model, dff[_N_BASELINE:]),
+        _smoother(drive, dff[_N_BASELINE:]),
         _filter_bank(matched, dff[_N_BASELINE:], np.ones(n_rois, np.uint8)),
         _stage("trace stage, matched filter", matched, *samples),
         _stage("trace stage, combined", combined, *samples),
     ]
 
 
-def _smoother(model: DriveModel, dff: NDArray[np.float32]) -> Contestant:
+def _smoother(drive: DriveConstants, dff: NDArray[np.float32]) -> Contestant:
+    model = drive_model(drive, np.arange(dff.shape[1], dtype=np.uint32))
     state = empty_drive_state(dff.shape[1], HOLD_FRAMES + 1, model.smoother)
     usable = np.ones(dff.shape[1], np.uint8)
 

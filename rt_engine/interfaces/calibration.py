@@ -10,12 +10,14 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from rt_engine.interfaces.drive_constants import DriveConstants
 from rt_engine.interfaces.errors import CalibrationError
 from rt_engine.interfaces.trace_uncertainty import TraceUncertainty
 
 FORMAT = "spikeloop/calibration/2"
 READABLE = (FORMAT, "spikeloop/calibration/1")
-"""Version 1 has no `uncertainty` and no `photon_gain_counts`."""
+"""Version 1 has no `drive`, no `uncertainty` and no `photon_gain_counts`."""
+_GROUPS: dict[str, type[DriveConstants | TraceUncertainty]] = {"drive": DriveConstants, "uncertainty": TraceUncertainty}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,6 +77,9 @@ class Calibration:
         0 to 1, from the cell finder; 1 for cells given by the user.
     photon_gain_counts : float
         Detector counts of one photon, from photon transfer; NaN if unknown.
+    drive : DriveConstants or None
+        Of the combined decision, which `threshold` and `expected_detection` then speak of; None: the matched filter
+        decides, as with files of version 1.
     uncertainty : TraceUncertainty or None
         How well the constants of the cells are known; None in files of version 1.
     """
@@ -112,6 +117,7 @@ class Calibration:
     expected_detection: NDArray[np.float32]
     quality: NDArray[np.float32]
     photon_gain_counts: float = float("nan")
+    drive: DriveConstants | None = None
     uncertainty: TraceUncertainty | None = None
 
     @property
@@ -150,12 +156,12 @@ class Calibration:
 
 
 def save_calibration(path: Path, calibration: Calibration) -> None:
-    """Write one HDF5 file with every field; scalars are attributes, the uncertainty is a group."""
+    """Write one HDF5 file with every field; scalars are attributes, what has fields of its own is a group."""
     with h5py.File(path, "w") as file:
         file.attrs["format"] = FORMAT
         for field in fields(calibration):
             value = getattr(calibration, field.name)
-            if isinstance(value, TraceUncertainty):
+            if isinstance(value, DriveConstants | TraceUncertainty):
                 group = file.create_group(field.name)
                 for part in fields(value):
                     group.create_dataset(part.name, data=getattr(value, part.name))
@@ -182,7 +188,7 @@ def load_calibration(path: Path) -> Calibration:
             values: dict[str, Any] = {}
             for field in fields(Calibration):
                 if isinstance(file.get(field.name), h5py.Group):
-                    values[field.name] = _read_uncertainty(file[field.name], path)
+                    values[field.name] = _read_group(file[field.name], _GROUPS[field.name], path)
                 elif field.name in file:
                     values[field.name] = np.ascontiguousarray(file[field.name][()])
                 elif field.name in file.attrs:
@@ -195,8 +201,10 @@ def load_calibration(path: Path) -> Calibration:
         raise CalibrationError(f"cannot be read: {error}", "calibrate again", file=str(path)) from error
 
 
-def _read_uncertainty(group: h5py.Group, path: Path) -> TraceUncertainty:
-    missing = [field.name for field in fields(TraceUncertainty) if field.name not in group]
+def _read_group(
+    group: h5py.Group, kind: type[DriveConstants | TraceUncertainty], path: Path
+) -> DriveConstants | TraceUncertainty:
+    missing = [field.name for field in fields(kind) if field.name not in group]
     if missing:
-        raise CalibrationError(f"uncertainty/{missing[0]} is missing", "calibrate again", file=str(path))
-    return TraceUncertainty(**{field.name: group[field.name][()] for field in fields(TraceUncertainty)})
+        raise CalibrationError(f"{group.name}/{missing[0]} is missing", "calibrate again", file=str(path))
+    return kind(**{field.name: np.ascontiguousarray(group[field.name][()]) for field in fields(kind)})

@@ -18,6 +18,7 @@ from rt_engine.models.baseline import (
     register_baseline,
 )
 from rt_engine.models.cells import find_cells
+from rt_engine.models.drive_calibration import calibrate_drive
 from rt_engine.models.footprints import rois_from_labels
 from rt_engine.models.indicators import indicator as indicator_named
 from rt_engine.models.neuropil_rings import neuropil_rings
@@ -133,19 +134,27 @@ def calibrate(
     )  # fmt: skip
     progress("thresholds", 0.0)
     hold = library_entry.default_hold_frames(frame_rate_hz) if hold_frames is None else hold_frames
+    photons = PhotonCounting(photon_gain_counts, np.diff(masks.roi_start), np.diff(masks.neuropil_start))
     traces = calibrate_traces(
         f_roi, f_np, valid, frame_rate_hz=frame_rate_hz, indicator=library_entry.name, hold_frames=hold,
-        false_alarms_per_min=false_alarms_per_min, neuropil_coefficient=neuropil_coefficient,
-        photons=PhotonCounting(photon_gain_counts, np.diff(masks.roi_start), np.diff(masks.neuropil_start)),
+        false_alarms_per_min=false_alarms_per_min, neuropil_coefficient=neuropil_coefficient, photons=photons,
+    )  # fmt: skip
+    progress("thresholds", 0.5)
+    drive = calibrate_drive(
+        traces, f_roi, f_np, valid, frame_rate_hz=frame_rate_hz, indicator=library_entry, hold_frames=hold,
+        false_alarms_per_min=false_alarms_per_min, photons=photons,
     )  # fmt: skip
     progress("thresholds", 0.7)
     described = describe_traces(
         traces, f_roi, f_np, valid, frame_rate_hz=frame_rate_hz, indicator=library_entry, hold_frames=hold,
-        false_alarms_per_min=false_alarms_per_min,
+        false_alarms_per_min=false_alarms_per_min, taps=drive.taps, threshold=drive.constants.threshold,
     )  # fmt: skip
     progress("thresholds", 1.0)
     return Calibration(
-        **{name: getattr(traces, name) for name in TRACE_FIELDS} | described._asdict(),
+        **{name: getattr(traces, name) for name in TRACE_FIELDS}
+        | described._asdict()
+        | {"threshold": drive.constants.threshold.astype(np.float32)},
+        drive=drive.constants,
         photon_gain_counts=photon_gain_counts,
         plane=plane,
         channel=channel,

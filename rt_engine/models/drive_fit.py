@@ -8,13 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rt_engine.kernels.drive_decision import DriveDecisionParameters
+from rt_engine.interfaces.drive_constants import DriveConstants
 from rt_engine.kernels.drive_smoother import DriveParameters, drive_run, empty_drive_state
 from rt_engine.models.detection import event_threshold, spike_template
 from rt_engine.models.indicators import Indicator
 from rt_engine.models.kinetics_fit import CERTAIN_Z, IsolatedEvents, fit_amplitude
 from rt_engine.models.probability_table import probability_tables
-from rt_engine.pipeline.drive import DriveModel
 
 FloatArray = NDArray[np.float64]
 
@@ -29,6 +28,7 @@ SMALLEST_PROBABILITY = 0.35  # of an event where no rate of false ones is asked 
 SIGMA_ERROR = 1.3  # standard error of `step_sigma`, relative, times the root of the number of frames
 HOLD_OFF_DECAYS = 3.0  # decay times of one spike for which the baseline stands still after an event
 MIN_FRAMES = 12
+N_TAPS = 100  # samples after which the smoother has forgotten all but the baseline
 _MAD_TO_SIGMA = 1.4826022185056018
 SMALLEST_SIGMA = 1e-4  # dF/F
 
@@ -57,6 +57,17 @@ def step_sigma(dff: NDArray[np.float32], usable: NDArray[np.bool_]) -> FloatArra
     return np.maximum(sigma, SMALLEST_SIGMA)
 
 
+class DriveFit(NamedTuple):
+    """``constants``; ``taps`` : float64 ndarray, shape (N_TAPS, n_rois), newest sample last: what the settled smoother
+    makes of dF/F, in noise standard deviations of its output; ``rho`` : float64 ndarray, shape (n_rois,), lag-1
+    correlation of its output under white noise.
+    """
+
+    constants: DriveConstants
+    taps: FloatArray
+    rho: FloatArray
+
+
 def fit_drive(
     dff: NDArray[np.float32],
     usable: NDArray[np.bool_],
@@ -65,7 +76,8 @@ def fit_drive(
     prior: Indicator,
     hold_frames: int,
     false_alarms_per_min: float | None,
-) -> DriveModel:
+    sigma_dff: FloatArray | None = None,
+) -> DriveFit:
     """Fit every cell by itself.
 
     Parameters
@@ -78,9 +90,12 @@ def fit_drive(
     false_alarms_per_min : float or None
         Per cell; None: events are told by their probability instead, but with a hold of 0 at the usual rate.
 
+    sigma_dff : float64 ndarray, shape (n_rois,), optional
+        Noise of a frame, if known better than first differences tell it.
+
     Returns
     -------
-    DriveModel
+    DriveFit
 
     Notes
     -----
@@ -88,7 +103,7 @@ def fit_drive(
     smoothed drive is that of white noise through the filter. The threshold is raised by what a noise measured on so few
     frames may be wrong. Spike size as in `kinetics_fit.fit_amplitude`.
     """
-    sigma = step_sigma(dff, usable)
+    sigma = step_sigma(dff, usable) if sigma_dff is None else sigma_dff
     y = np.ascontiguousarray(dff, np.float32)
     flags = np.ascontiguousarray(usable, np.uint8)
     n_rois = y.shape[1]
@@ -108,17 +123,18 @@ def fit_drive(
             kept[:, better] = drive[:, better]
             found = settled_filter(prior.tau_rise_s, prior.tau_s * factor, ratio, frame_rate_hz, hold_frames)
             kernel_of.append((parameters, found))
-    smoother = DriveParameters(
-        *(np.array([getattr(kernel_of[c][0], f)[n] for n, c in enumerate(chosen)]) for f in DriveParameters._fields)
-    )
-    noise, gain, rho = (np.array([getattr(kernel_of[c][1], f) for c in chosen]) for f in SettledFilter._fields)
+    smoother = {
+        f: np.array([getattr(kernel_of[c][0], f)[n] for n, c in enumerate(chosen)]) for f in DriveParameters._fields
+    }
+    noise, gain, rho = (np.array([getattr(kernel_of[c][1], f) for c in chosen]) for f in ("noise", "gain", "rho"))
     noise_dff = noise * sigma
     amplitude = _amplitude(kept, usable, noise_dff, gain, prior)
     tables, calibration = probability_tables(hold_frames)
     # Without a frame to wait for, the probability seldom knows which frame a spike is in.
     if false_alarms_per_min is None and hold_frames == 0:
         false_alarms_per_min = USUAL_FALSE_ALARMS_PER_MIN
-    decision = DriveDecisionParameters(
+    constants = DriveConstants(
+        **smoother,
         noise_dff=noise_dff,
         threshold=_thresholds(false_alarms_per_min, frame_rate_hz, rho, usable),
         smallest_probability=np.full(n_rois, SMALLEST_PROBABILITY if false_alarms_per_min is None else 0.0),
@@ -130,9 +146,9 @@ def fit_drive(
         hold_off_frames=np.full(n_rois, int(np.ceil(HOLD_OFF_DECAYS * prior.tau_s * frame_rate_hz)), np.int64),
         tables=tables,
         calibration=calibration,
-        roi_id=np.arange(n_rois, dtype=np.uint32),
     )
-    return DriveModel(smoother, decision)
+    impulse = np.stack([kernel_of[c][1].impulse for c in chosen], axis=1)
+    return DriveFit(constants, np.ascontiguousarray(impulse[::-1] / noise_dff), rho)
 
 
 def _smoother(
@@ -153,12 +169,14 @@ def _smoother(
 
 class SettledFilter(NamedTuple):
     """Of the smoother long after its start, for noise of unit variance: standard deviation of the drive under noise
-    alone, mean drive told for a spike of unit peak, and lag-1 correlation of the drive under noise.
+    alone, mean drive told for a spike of unit peak, lag-1 correlation of the drive under noise; ``impulse`` : float64
+    ndarray, shape (N_TAPS,), drive told after a sample of 1.
     """
 
     noise: float
     gain: float
     rho: float
+    impulse: FloatArray
 
 
 @lru_cache(maxsize=512)
@@ -177,7 +195,7 @@ def settled_filter(
     impulse = out[n_settle:, 0].astype(np.float64)
     variance = float(impulse @ impulse)
     rho = float(impulse[1:] @ impulse[:-1]) / variance
-    return SettledFilter(np.sqrt(variance), float(out[n_settle + hold_frames, 1]), rho)
+    return SettledFilter(np.sqrt(variance), float(out[n_settle + hold_frames, 1]), rho, impulse[:N_TAPS])
 
 
 def _thresholds(

@@ -25,6 +25,7 @@ from rt_engine.kernels.drive_decision import (
 from rt_engine.kernels.drive_smoother import drive_step, empty_drive_state
 from rt_engine.models.drive_fit import fit_drive
 from rt_engine.models.indicators import Indicator, indicator
+from rt_engine.pipeline.drive import drive_model
 
 FloatArray = NDArray[np.float64]
 
@@ -99,10 +100,11 @@ def sample_of(
     """Features and truth of synthetic traces; constants from their first minute, then wrong by the factors given."""
     dff, counts = synthetic_traces(prior, seed)
     n_past = round(PAST_S * FRAME_RATE_HZ)
-    model = fit_drive(
+    constants = fit_drive(
         dff[:n_past], np.ones(dff[:n_past].shape, np.bool_), frame_rate_hz=FRAME_RATE_HZ,
         prior=replace(prior, tau_s=tau * prior.tau_s), hold_frames=hold_frames, false_alarms_per_min=None,
-    )  # fmt: skip
+    ).constants  # fmt: skip
+    model = drive_model(constants, np.arange(dff.shape[1], dtype=np.uint32))
     decision = model.decision._replace(
         noise_dff=model.decision.noise_dff * sigma, gain=model.decision.gain * size / sigma
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rt_engine.interfaces.calibration import Calibration
+from rt_engine.interfaces.drive_constants import DriveConstants
 from rt_engine.models.indicators import Indicator
 from rt_engine.models.noise import lower_half_scale
 from rt_engine.pipeline.traces import TraceStage
@@ -91,6 +92,7 @@ def run_stage(
     f_np: NDArray[np.float32],
     good: NDArray[np.bool_],
     settings: RunSettings,
+    drive: DriveConstants | None = None,
 ) -> StageRun:
     """Run a recording through the stage.
 
@@ -100,8 +102,10 @@ def run_stage(
     f_roi, f_np : float32 ndarray, shape (n_frames, n_rois), counts, offset subtracted, read
     good : bool ndarray, shape (n_frames, n_rois), read
     settings : RunSettings
+    drive : DriveConstants, optional
+        With it the combined decision is run, else the matched filter.
     """
-    stage = TraceStage(calibration_of(current, settings, 0))
+    stage = TraceStage(replace(calibration_of(current, settings, 0), drive=drive))
     n_frames, n_rois = f_roi.shape
     dff, f0, z = (np.empty((n_frames, n_rois), np.float32) for _ in range(3))
     none = np.zeros(n_rois, np.uint8)

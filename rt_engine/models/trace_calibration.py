@@ -88,7 +88,7 @@ def calibrate_traces(
     neuropil_coefficient : float
         r wanted; lowered for cells that it would make negative.
     photons : PhotonCounting, optional
-        How skewed the noise is follows from it; without, all noise is taken for that of photons.
+        How skewed the noise is follows from it; without, it is taken for symmetric.
 
     Returns
     -------
@@ -115,12 +115,12 @@ def calibrate_traces(
     good = (valid == 1) & np.isfinite(f_roi) & np.isfinite(f_np)
     start = _first_guess(f_roi, f_np, good, settings, neuropil_coefficient)
     current = start
-    light = _light(f_roi, f_np, good, start.neuropil_coefficient, photons)
+    skewed = third_moment(f_roi, f_np, good, start.neuropil_coefficient, photons)
     for _ in range(N_PASSES):
         run = run_stage(current, f_roi, f_np, good, settings)
-        current = _learn(current, run, f_roi, f_np, good, settings, light)
+        current = _learn(current, run, f_roi, f_np, good, settings, skewed)
     run = run_stage(current, f_roi, f_np, good, settings)
-    return _finish(current, run, good, settings, light)
+    return _finish(current, run, good, settings, skewed)
 
 
 def calibrate_from_priors(
@@ -237,7 +237,7 @@ def _learn(
     f_np: NDArray[np.float32],
     good: NDArray[np.bool_],
     settings: RunSettings,
-    light: _Light,
+    skewed: FloatArray,
 ) -> TraceCalibration:
     """Constants from one run: noise and baseline of quiet frames, kernel and size of isolated events."""
     prior, rate = settings.prior, settings.frame_rate_hz
@@ -246,7 +246,7 @@ def _learn(
     quiet = np.where(enough, quiet, good)
     gamma = np.exp(-1 / (current.tau_s.astype(np.float64) * rate))
     at_start = run.f0[0].astype(np.float64)
-    skewness = light.skewness((current.sigma_dff * current.f0_counts).astype(np.float64))
+    skewness = skewed / (current.sigma_dff * current.f0_counts).astype(np.float64) ** 3
     sigma = innovation_sigma(run.dff * np.sqrt(run.f0 / at_start), quiet, gamma, skewness)
     sigma = np.where(np.isfinite(sigma) & (sigma > 0), sigma, current.sigma_dff)
     n_first = max(MIN_QUIET_FRAMES, round(BASELINE_WINDOW_S * rate))
@@ -280,35 +280,25 @@ def _kinetics(events: IsolatedEvents, sigma: FloatArray, settings: RunSettings) 
     return tau, fit_amplitude(events, size[certain], error[certain], smallest, prior.amplitude_dff)
 
 
-class _Light(NamedTuple):
-    """What the skewness of the noise follows from, shape (n_rois,): counts of the ROI at rest, neuropil included, and
-    third central moment of F_roi - r F_np in counts^3, NaN where the counts of a photon are not known.
-    """
-
-    counts: FloatArray
-    third_moment: FloatArray
-
-    def skewness(self, noise_counts: FloatArray) -> FloatArray:
-        """Of noise with this standard deviation; without a gain all of it is taken for that of photons."""
-        of_photons = noise_counts / self.counts
-        return np.where(np.isnan(self.third_moment), of_photons, self.third_moment / noise_counts**3)
-
-
-def _light(
+def third_moment(
     f_roi: NDArray[np.float32],
     f_np: NDArray[np.float32],
     good: NDArray[np.bool_],
     neuropil_coefficient: NDArray[np.float32],
     photons: PhotonCounting | None,
-) -> _Light:
-    """The mean of n pixels with G counts a photon and mean F has variance G F / n and third moment G^2 F / n^2."""
-    counts = np.maximum(_percentile(f_roi, good, 100 * LOW_QUANTILE), 1e-3)
+) -> FloatArray:
+    """Third central moment of the noise of F_roi - r F_np at rest, counts^3, shape (n_rois,); 0 without a gain.
+
+    The mean of n pixels with G counts a photon and mean F has variance G F / n and third moment G^2 F / n^2; detector
+    noise has none.
+    """
     if photons is None or not photons.gain_counts > 0:
-        return _Light(counts, np.full(len(counts), np.nan))
+        return np.zeros(f_roi.shape[1])
+    light = np.maximum(_percentile(f_roi, good, 100 * LOW_QUANTILE), 0.0)
     ring = np.maximum(_percentile(f_np, good, 100 * LOW_QUANTILE), 0.0)
-    of_roi = counts / photons.n_roi_px**2
+    of_roi = light / photons.n_roi_px**2
     of_ring = neuropil_coefficient.astype(np.float64) ** 3 * ring / np.maximum(photons.n_ring_px, 1) ** 2
-    return _Light(counts, photons.gain_counts**2 * (of_roi - of_ring))
+    return np.asarray(photons.gain_counts**2 * (of_roi - of_ring))
 
 
 def _finish(
@@ -316,13 +306,13 @@ def _finish(
     run: StageRun,
     good: NDArray[np.bool_],
     settings: RunSettings,
-    light: _Light,
+    skewed: FloatArray,
 ) -> TraceCalibration:
     """Scale of z, thresholds, and the baseline at the end of the recording."""
     n_frames, n_rois = run.z.shape
     rate = settings.frame_rate_hz
     current, rho, cubes = _with_filters(current, settings)
-    skewness = cubes * light.skewness((current.sigma_dff * current.f0_counts).astype(np.float64))
+    skewness = cubes * skewed / (current.sigma_dff * current.f0_counts).astype(np.float64) ** 3
     scale, relative_error = z_scale(current, run, good, rho, skewness, settings)
     f0_end = run.f0[-1].astype(np.float64)
     sigma = current.sigma_dff * np.sqrt(current.f0_counts / f0_end)

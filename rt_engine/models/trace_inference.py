@@ -217,11 +217,10 @@ class _Group:
                 prior=settings.indicator,
                 hold_frames=settings.hold_frames,
                 false_alarms_per_min=asked,
-            )
+            ).constants
         self._found = found
         return TraceStage(
-            calibration_of(found, run, n_past),
-            drive,
+            replace(calibration_of(found, run, n_past), drive=drive),
             track_baseline=tracks,
             smallest_jump=0.0 if deconvolves else SMALLEST_JUMP,
         )

@@ -49,6 +49,8 @@ def describe_traces(
     indicator: Indicator,
     hold_frames: int,
     false_alarms_per_min: float,
+    taps: NDArray[np.float32],
+    threshold: FloatArray,
 ) -> Described:
     """Say how well the constants of every cell are known, from the recording that they were made from.
 
@@ -63,6 +65,10 @@ def describe_traces(
     hold_frames : int
     false_alarms_per_min : float
         Per cell.
+    taps : float32 ndarray, shape (n_taps, n_rois)
+        The decision as a filter of dF/F in noise standard deviations, newest sample last, and
+    threshold : float64 ndarray, shape (n_rois,)
+        what its output must reach.
 
     Returns
     -------
@@ -88,7 +94,7 @@ def describe_traces(
     sigma_error = traces.sigma_dff * np.hypot(noise_error, of_f0)
     amplitude_error = traces.amplitude_dff * np.hypot(amplitude.log_sd, of_f0)
     low, expected, high = (
-        _detection(traces, np.maximum(traces.amplitude_dff + step * amplitude_error, 0), settings)
+        _detection(traces, np.maximum(traces.amplitude_dff + step * amplitude_error, 0), settings, taps, threshold)
         for step in (-1, 0, 1)
     )
     uncertainty = TraceUncertainty(
@@ -116,10 +122,16 @@ def _float32(noise: list[NoiseEstimate | None], name: str) -> NDArray[np.float32
     return np.array([np.nan if one is None else getattr(one, name) for one in noise], np.float32)
 
 
-def _detection(traces: TraceCalibration, amplitude_dff: FloatArray, settings: RunSettings) -> FloatArray:
+def _detection(
+    traces: TraceCalibration,
+    amplitude_dff: FloatArray,
+    settings: RunSettings,
+    taps: NDArray[np.float32],
+    threshold: FloatArray,
+) -> FloatArray:
     return isolated_detection(
-        traces.filter_taps,
-        traces.threshold.astype(np.float64),
+        taps,
+        threshold,
         tau_rise_s=traces.tau_rise_s.astype(np.float64),
         tau_s=traces.tau_s.astype(np.float64),
         amplitude_dff=amplitude_dff,

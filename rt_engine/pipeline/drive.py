@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rt_engine.interfaces.drive_constants import DriveConstants
 from rt_engine.kernels.drive_decision import DriveDecisionParameters, decide_drive, empty_decision_state
 from rt_engine.kernels.drive_smoother import DriveParameters, drive_step, empty_drive_state
 
@@ -18,12 +20,24 @@ class DriveModel(NamedTuple):
     decision: DriveDecisionParameters
 
 
+def drive_model(constants: DriveConstants, roi_id: NDArray[np.uint32]) -> DriveModel:
+    """Constants as the kernels want them."""
+    values = {field.name: getattr(constants, field.name) for field in fields(constants)} | {"roi_id": roi_id}
+    return DriveModel(
+        DriveParameters(*(values[name] for name in DriveParameters._fields)),
+        DriveDecisionParameters(*(values[name] for name in DriveDecisionParameters._fields)),
+    )
+
+
 class DriveStage:
     """Owns the state of the drive of all cells.
 
     Parameters
     ----------
-    model : DriveModel
+    constants : DriveConstants
+    roi_id : uint32 ndarray, shape (n_rois,)
+    f0_counts : float32 ndarray, shape (n_rois,), counts
+        Baseline that the constants were measured at.
     hold_frames : int
         Frames between a spike and the decision.
 
@@ -33,10 +47,14 @@ class DriveStage:
         Above 0 while the calcium of an event decays.
     """
 
-    def __init__(self, model: DriveModel, hold_frames: int) -> None:
-        self._model = model
+    def __init__(
+        self, constants: DriveConstants, roi_id: NDArray[np.uint32], f0_counts: NDArray[np.float32], hold_frames: int
+    ) -> None:
+        self._model = model = drive_model(constants, roi_id)
+        self._per_f0 = 1 / np.asarray(f0_counts, np.float32)
+        self._stable = np.zeros(len(roi_id), np.float32)
         self._hold_frames = hold_frames
-        n_rois = len(model.decision.roi_id)
+        n_rois = len(roi_id)
         self._nothing = np.zeros(n_rois, np.uint8), np.zeros(n_rois, np.float32)
         self._state = empty_drive_state(n_rois, hold_frames + 1, model.smoother)
         self._decision = empty_decision_state(n_rois)
@@ -63,6 +81,7 @@ class DriveStage:
         frame: int,
         flags: int,
         dff: NDArray[np.float32],
+        f0: NDArray[np.float32],
         usable: NDArray[np.uint8],
         code: NDArray[np.uint8],
         rate_out: NDArray[np.float32],
@@ -70,8 +89,25 @@ class DriveStage:
         probability_out: NDArray[np.float32],
         events_out: NDArray[np.void],
     ) -> int:
-        """Smooth and decide one frame; arguments and result as of `decide_drive`, allocates nothing."""
-        drive_step(dff, usable, self._state)
+        """Smooth and decide one frame; allocates nothing.
+
+        Parameters
+        ----------
+        dff, f0 : float32 ndarray, shape (n_rois,), read
+            Photon noise of dF/F grows as 1 / sqrt(F0): it is brought to what it was at the F0 of the constants.
+        frame, flags, usable, code, rate_out, z_out, probability_out, events_out
+            As of `decide_drive`.
+
+        Returns
+        -------
+        int
+            Number of events.
+        """
+        stable = self._stable
+        np.multiply(f0, self._per_f0, out=stable)
+        np.sqrt(stable, out=stable)
+        np.multiply(stable, dff, out=stable)
+        drive_step(stable, usable, self._state)
         return int(
             decide_drive(
                 frame,

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from rt_engine.interfaces.calibration import Calibration
 from rt_engine.interfaces.events import EVENT_DTYPE, EventFlag
 from rt_engine.kernels.baseline import BaselineParameters, normalise, track_quantile
-from rt_engine.kernels.decision import DecisionParameters, DecisionState, decide, standardise
+from rt_engine.kernels.decision import LARGEST_UNEXPLAINED, DecisionParameters, DecisionState, decide, standardise
 from rt_engine.kernels.matched_filter import apply_filter, empty_ring, push_samples
-from rt_engine.kernels.sample_codes import EXPECTED_MISSING, GOOD
+from rt_engine.kernels.sample_codes import EXPECTED_MISSING, GOOD, MISSING
 from rt_engine.pipeline.deconvolution import SMALLEST_JUMP, DeconvolutionStage
-from rt_engine.pipeline.drive import DriveModel, DriveStage
+from rt_engine.pipeline.drive import DriveStage
 
 BASELINE_QUANTILE = 0.1
 _PHI_INVERSE = -1.2815515655446004  # of the quantile
@@ -29,9 +29,8 @@ class TraceStage:
     Parameters
     ----------
     calibration : Calibration
-    drive : DriveModel, optional
-        With it, rates, z, probabilities and events are those of the combined decision; else those of the matched
-        filter, and the spikes those of the deconvolution.
+        If it has `drive`, rates, z, probabilities and events are those of the combined decision; else those of the
+        matched filter, and the spikes those of the deconvolution.
     track_baseline : bool
         False where the traces are dF/F already: F0 stays that of the calibration.
     smallest_jump : float
@@ -59,13 +58,15 @@ class TraceStage:
     def __init__(
         self,
         calibration: Calibration,
-        drive: DriveModel | None = None,
         *,
         track_baseline: bool = True,
         smallest_jump: float = SMALLEST_JUMP,
     ) -> None:
         n = calibration.n_rois
-        self._drive = None if drive is None else DriveStage(drive, calibration.hold_frames)
+        self._drive: DriveStage | None = None
+        if calibration.drive is not None:
+            roi_id = np.ascontiguousarray(calibration.roi_id, np.uint32)
+            self._drive = DriveStage(calibration.drive, roi_id, calibration.f0_counts, calibration.hold_frames)
         self._tracks_baseline = track_baseline
         self._deconvolution = DeconvolutionStage(calibration, calibration.hold_frames, smallest_jump)
         self.hold_frames = calibration.hold_frames
@@ -79,6 +80,9 @@ class TraceStage:
         self.events = np.zeros(n, EVENT_DTYPE)
         self._code = np.zeros(n, np.uint8)
         self._learns = np.zeros(n, np.uint8)
+        self._told = np.zeros(n, np.uint8)
+        self._muted = np.zeros(n, np.bool_)
+        self._most_unexplained = LARGEST_UNEXPLAINED * self.n_taps
         self._energy = np.zeros(n, np.float32)
         self._mean_before = np.zeros(n, np.float32)
         self._lost = np.full(n, EXPECTED_MISSING, np.uint8)
@@ -179,14 +183,30 @@ class TraceStage:
             n_events = self._decide_matched(frame, flags)
             hold_off = self._decision_state.hold_off
         else:
-            n_events = self._drive.process(
-                frame, flags, self.dff, self._learns, code, self.spike, self.z, self.probability, self.events
-            )
+            n_events = self._decide_drive(self._drive, frame, flags)
             hold_off = self._drive.hold_off
         if self._tracks_baseline:
             track_quantile(self.dff, self.f0, code, hold_off, self._baseline, self._quantile)
         self._publish(f_roi, f_np)
         return int(n_events)
+
+    def _decide_drive(self, drive: DriveStage, frame: int, flags: int) -> int:
+        """Combined decision; none where too many samples were lost, or too few have been seen since the start."""
+        muted, told = self._muted, self._told
+        np.greater(self._ring.n_unexplained, self._most_unexplained, out=muted)
+        if self._n_to_warm > 0:
+            self._n_to_warm -= 1
+            muted.fill(True)
+        np.copyto(told, self._code)
+        np.copyto(told, EXPECTED_MISSING, where=muted)
+        n_events = drive.process(
+            frame, flags, self.dff, self.f0, self._learns, told, self.spike, self.z, self.probability, self.events
+        )
+        for missing in (MISSING, EXPECTED_MISSING):
+            np.equal(told, missing, out=muted)
+            np.copyto(self.z, np.nan, where=muted)
+            np.copyto(self.probability, np.nan, where=muted)
+        return n_events
 
     def _decide_matched(self, frame: int, flags: int) -> int:
         """Matched filter, its noise, its decision."""

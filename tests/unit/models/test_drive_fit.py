@@ -1,5 +1,7 @@
 """Constants of the drive: noise gives the rate of false events asked for, planted kernels and sizes are recovered."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from naive.planted_traces import planted_traces
@@ -24,7 +26,7 @@ def fit(dff, name="jGCaMP8m", hold=3, per_min=0.5):
     return fit_drive(
         dff.astype(np.float32), np.isfinite(dff), frame_rate_hz=RATE_HZ, prior=indicator(name), hold_frames=hold,
         false_alarms_per_min=per_min,
-    )  # fmt: skip
+    ).constants  # fmt: skip
 
 
 def planted(seed, name="jGCaMP8m", slower=1.0, larger=1.0, **law):
@@ -57,9 +59,9 @@ def test_error_of_the_noise_is_what_the_threshold_allows_for(n_frames):
 
 def test_short_calibrations_have_higher_thresholds():
     y = 0.1 * np.random.default_rng(0).standard_normal((3000, 4))
-    short, whole = fit(y[:300]).decision.threshold, fit(y).decision.threshold
+    short, whole = fit(y[:300]).threshold, fit(y).threshold
     assert (short > whole + 0.05).all()
-    assert (fit(y, per_min=1 / 60).decision.threshold > whole).all()
+    assert (fit(y, per_min=1 / 60).threshold > whole).all()
 
 
 def test_noise_is_that_of_first_differences_without_the_missing():
@@ -72,7 +74,7 @@ def test_noise_is_that_of_first_differences_without_the_missing():
 def test_slow_cells_get_slow_kernels():
     _, fast = planted(1, n_rois=20, n_frames=4000, amplitude_over_sigma=8)
     _, slow = planted(1, slower=5.0, n_rois=20, n_frames=4000, amplitude_over_sigma=8)
-    assert np.median(fit(slow).smoother.decay) > np.median(fit(fast).smoother.decay)
+    assert np.median(fit(slow).decay) > np.median(fit(fast).decay)
     assert len(DECAY_FACTORS) > 1
 
 
@@ -82,18 +84,20 @@ def test_size_of_a_spike_moves_with_the_data_but_only_if_there_are_any():
     assert 0.2 < unit.gain < 1.2
     _, small = planted(2, larger=0.6, n_rois=20, n_frames=6000, amplitude_over_sigma=10, rate_hz=0.4)
     _, large = planted(2, larger=1.4, n_rois=20, n_frames=6000, amplitude_over_sigma=10, rate_hz=0.4)
-    sizes = [np.median(m.decision.gain * m.decision.noise_dff / m.decision.unit_dff) for m in map(fit, (small, large))]
+    sizes = [np.median(m.gain * m.noise_dff / m.unit_dff) for m in map(fit, (small, large))]
     assert sizes[0] < 0.9 < 1.1 < sizes[1]
     silent = fit(0.1 * np.random.default_rng(3).standard_normal((3000, 10)))
-    ratio = silent.decision.gain * silent.decision.noise_dff / silent.decision.unit_dff
+    ratio = silent.gain * silent.noise_dff / silent.unit_dff
     np.testing.assert_allclose(ratio, 1.0, rtol=0.1)
 
 
 def test_a_cell_does_not_depend_on_its_neighbours():
     _, dff = planted(4, n_rois=6, n_frames=600, amplitude_over_sigma=6)
     whole, one = fit(dff), fit(np.ascontiguousarray(dff[:, 2:3]))
-    for a, b in zip((*whole.smoother, *whole.decision[:9]), (*one.smoother, *one.decision[:9]), strict=True):
-        assert a[2] == b[0]
+    per_cell = [field.name for field in fields(whole) if getattr(whole, field.name).ndim == 1]
+    assert len(per_cell) == 16
+    for name in per_cell:
+        assert getattr(whole, name)[2] == getattr(one, name)[0]
 
 
 def test_dead_rows_get_finite_constants():
@@ -101,8 +105,8 @@ def test_dead_rows_get_finite_constants():
     dff[:, 1] = np.nan
     dff[:, 2] = 5.0
     model = fit(dff)
-    for values in (*model.smoother, *model.decision):
-        assert np.isfinite(values).all()
+    for field in fields(model):
+        assert np.isfinite(getattr(model, field.name)).all()
 
 
 def test_probability_is_calibrated_on_traces_it_has_not_seen():
@@ -130,7 +134,7 @@ def test_probability_is_calibrated_on_traces_it_has_not_seen():
 
 def test_events_are_told_by_probability_unless_a_rate_of_false_ones_is_asked_for():
     y = 0.1 * np.random.default_rng(0).standard_normal((600, 2))
-    by_rate, by_probability = fit(y).decision, fit(y, per_min=None).decision
+    by_rate, by_probability = fit(y), fit(y, per_min=None)
     assert (by_rate.smallest_probability == 0).all()
     assert (by_rate.threshold > 2).all()
     assert (by_probability.smallest_probability == SMALLEST_PROBABILITY).all()
@@ -139,6 +143,6 @@ def test_events_are_told_by_probability_unless_a_rate_of_false_ones_is_asked_for
 
 def test_without_a_hold_events_are_told_at_the_usual_rate():
     y = 0.1 * np.random.default_rng(0).standard_normal((600, 2))
-    usual = fit(y, hold=0, per_min=USUAL_FALSE_ALARMS_PER_MIN).decision
-    for field, expected in zip(fit(y, hold=0, per_min=None).decision, usual, strict=True):
-        np.testing.assert_array_equal(field, expected)
+    usual, found = fit(y, hold=0, per_min=USUAL_FALSE_ALARMS_PER_MIN), fit(y, hold=0, per_min=None)
+    for field in fields(usual):
+        np.testing.assert_array_equal(getattr(found, field.name), getattr(usual, field.name))

@@ -9,16 +9,13 @@ from rt_engine.models.trace_inference import InferenceSettings, Method, infer_tr
 
 RATE_HZ = 30.0
 BASELINE_S = 100.0  # 3000 frames
-
-
-# The matched filter takes noise for photon noise, skewed by sigma: Gaussian noise of 0.3 raises fewer events.
-SIGMA_DFF = {Method.COMBINED: (0.03, 0.3), Method.MATCHED_FILTER: (0.01, 0.1)}
+SIGMA_DFF = (0.03, 0.3)
 
 
 def told_in(minutes, n_cells, per_min, method, hold, seed, name="GCaMP6f"):
     """Cell of every event after the baseline."""
     rng = np.random.default_rng([seed, hold])
-    sigma = np.geomspace(*SIGMA_DFF[method], n_cells)
+    sigma = np.geomspace(*SIGMA_DFF, n_cells)
     n_frames = round((BASELINE_S + 60 * minutes) * RATE_HZ)
     traces = (sigma[:, None] * rng.standard_normal((n_cells, n_frames), np.float32)).astype(np.float32)
     settings = InferenceSettings(

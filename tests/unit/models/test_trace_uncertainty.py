@@ -24,7 +24,9 @@ def describe(planted, prior, rate_hz=30.0):
     }
     traces = planted.f_roi, planted.f_np, planted.valid
     found = calibrate_traces(*traces, neuropil_coefficient=0.7, **common)
-    return found, *describe_traces(found, *traces, **common)
+    return found, *describe_traces(
+        found, *traces, taps=found.filter_taps, threshold=found.threshold.astype(float), **common
+    )
 
 
 def errors(seed, name, rate_hz, activity_hz):

@@ -1,0 +1,97 @@
+"""Constants of the combined decision from a baseline recording, thresholds at the rate of false events asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rt_engine.interfaces.drive_constants import DriveConstants
+from rt_engine.models.detection import event_threshold, frames_before
+from rt_engine.models.drive_fit import DriveFit, fit_drive
+from rt_engine.models.indicators import Indicator
+from rt_engine.models.stage_run import RunSettings, TraceCalibration, run_stage, z_scale
+from rt_engine.models.trace_calibration import MASK_Z, PhotonCounting, third_moment
+
+FloatArray = NDArray[np.float64]
+
+
+class DriveCalibration(NamedTuple):
+    """``constants``, and ``taps`` : float32 ndarray, shape (n_taps, n_rois), newest sample last: the decision as a
+    filter of dF/F, in noise standard deviations.
+    """
+
+    constants: DriveConstants
+    taps: NDArray[np.float32]
+
+
+def calibrate_drive(
+    traces: TraceCalibration,
+    f_roi: NDArray[np.float32],
+    f_np: NDArray[np.float32],
+    valid: NDArray[np.uint8],
+    *,
+    frame_rate_hz: float,
+    indicator: Indicator,
+    hold_frames: int,
+    false_alarms_per_min: float,
+    photons: PhotonCounting | None = None,
+) -> DriveCalibration:
+    """Calibrate smoother and decision of every cell.
+
+    Parameters
+    ----------
+    traces : TraceCalibration
+        From `trace_calibration.calibrate_traces` of the same recording.
+    f_roi, f_np : float32 ndarray, shape (n_frames, n_rois), mean counts, offset subtracted, read
+    valid : uint8 ndarray, shape (n_frames, n_rois), read
+        0 where a sample is missing.
+    frame_rate_hz : float
+    indicator : Indicator
+    hold_frames : int
+    false_alarms_per_min : float
+        Per cell.
+    photons : PhotonCounting, optional
+        How skewed the noise is follows from it.
+
+    Returns
+    -------
+    DriveCalibration
+
+    Notes
+    -----
+    As for the matched filter: the recording is run through the live stage, and the scale of z is measured where nothing
+    happens, so that whatever the model does not know is in the threshold.
+    """
+    settings = RunSettings(
+        frame_rate_hz, indicator, hold_frames, frames_before(indicator.tau_s, frame_rate_hz), false_alarms_per_min
+    )
+    good = (valid == 1) & np.isfinite(f_roi) & np.isfinite(f_np)
+    sigma = traces.sigma_dff.astype(np.float64)
+    run = run_stage(traces, f_roi, f_np, good, settings)
+    stable = (run.dff * np.sqrt(run.f0 / traces.f0_counts)).astype(np.float32)
+    found = fit_drive(
+        stable, good, frame_rate_hz=frame_rate_hz, prior=indicator, hold_frames=hold_frames,
+        false_alarms_per_min=false_alarms_per_min, sigma_dff=sigma,
+    )  # fmt: skip
+    masked = replace(found.constants, threshold=np.full(len(sigma), MASK_Z))
+    run = run_stage(traces, f_roi, f_np, good, settings, masked)
+    cubes = np.sum(found.taps**3, axis=0) / np.sum(found.taps**2, axis=0) ** 1.5
+    noise_counts = sigma * traces.f0_counts
+    skewness = cubes * third_moment(f_roi, f_np, good, traces.neuropil_coefficient, photons) / noise_counts**3
+    scale, relative_error = z_scale(traces, run, good, found.rho, skewness, settings)
+    return _scaled(found, scale, event_threshold(
+        false_alarms_per_min, frame_rate_hz, found.rho, relative_error=relative_error, skewness=skewness
+    ))  # fmt: skip
+
+
+def _scaled(found: DriveFit, scale: FloatArray, threshold: FloatArray) -> DriveCalibration:
+    constants = replace(
+        found.constants,
+        noise_dff=found.constants.noise_dff * scale,
+        gain=found.constants.gain / scale,
+        threshold=threshold,
+    )
+    return DriveCalibration(constants, (found.taps / scale).astype(np.float32))
