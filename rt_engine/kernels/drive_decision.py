@@ -9,24 +9,8 @@ from numba import from_dtype, njit, types
 from numpy.typing import NDArray
 
 from rt_engine.interfaces.events import EVENT_DTYPE, EventFlag
+from rt_engine.kernels import drive_evidence as evidence
 from rt_engine.kernels.compile_options import NO_ALLOCATION
-from rt_engine.kernels.drive_evidence import (
-    BLOCK,
-    HAS_REASON,
-    N_FIELDS,
-    ODDS,
-    PROBABILITY,
-    Z_AFTER,
-    Z_BEFORE,
-    Z,
-    add_tables,
-    calibrate,
-    compete,
-    find_reasons,
-    in_noise,
-    tell,
-    weigh,
-)
 from rt_engine.kernels.pool_history import select_flagged
 from rt_engine.kernels.sample_codes import CENSORED, GOOD
 
@@ -47,8 +31,8 @@ class DriveDecisionParameters(NamedTuple):
     unit peak), ``gain`` (mean z of one spike), ``log_prior`` (of an event in a frame). int64: ``refractory_frames``,
     and ``hold_off_frames`` that the baseline stands still after an event. ``tables`` : float64, shape (4, N_KNOTS):
     what the odds of the frame, z, and z of the frames after and before add to the log odds; ``calibration`` : float64,
-    shape (2, n_knots), two or more: log odds, strictly ascending, and the probability that they are worth. ``roi_id`` : uint32, shape
-    (n_rois,).
+    shape (2, n_knots >= 2): log odds, strictly ascending, and the probability that they are worth. ``roi_id`` :
+    uint32, shape (n_rois,).
     """
 
     noise_dff: NDArray[np.float64]
@@ -103,8 +87,8 @@ def empty_decision_state(n_rois: int) -> DriveDecisionState:
         hold_off=np.zeros(n_rois, np.int64),
         log_odds_before=np.full(n_rois, NO_ODDS),
         z_before=np.zeros(n_rois),
-        cell=np.zeros(N_FIELDS * BLOCK),
-        selected=np.zeros(BLOCK, np.uint32),
+        cell=np.zeros(evidence.N_FIELDS * evidence.BLOCK),
+        selected=np.zeros(evidence.BLOCK, np.uint32),
     )
 
 
@@ -112,9 +96,9 @@ def empty_decision_state(n_rois: int) -> DriveDecisionState:
 def _weigh(hold, here, drive, parameters, state):
     """Features of a block of cells, left in the scratch; remembers what the next frame needs."""
     noise, cell = parameters.noise_dff[here], state.cell
-    in_noise(drive[hold, here], drive[max(hold - 1, 0), here], noise, cell)
-    weigh(hold > 0, parameters.gain[here], parameters.log_prior[here], cell)
-    compete(state.log_odds_before[here], state.z_before[here], cell)
+    evidence.in_noise(drive[hold, here], drive[max(hold - 1, 0), here], noise, cell)
+    evidence.weigh(hold > 0, parameters.gain[here], parameters.log_prior[here], cell)
+    evidence.compete(state.log_odds_before[here], state.z_before[here], cell)
 
 
 @njit(types.void(types.int64, _F8_MATRIX, _PARAMETERS, _STATE, _F8_MATRIX), **NO_ALLOCATION)
@@ -131,15 +115,15 @@ def decision_features(hold, drive, parameters, state, features_out):
         Log odds of the frame against its neighbours, z, z of the frame after, z of the frame before.
     """
     cell = state.cell
-    for first in range(0, drive.shape[1], BLOCK):
-        here = slice(first, min(first + BLOCK, drive.shape[1]))
+    for first in range(0, drive.shape[1], evidence.BLOCK):
+        here = slice(first, min(first + evidence.BLOCK, drive.shape[1]))
         _weigh(hold, here, drive, parameters, state)
         told = features_out[here]
         for n in range(told.shape[0]):
-            told[n, 0] = cell[ODDS + n]
-            told[n, 1] = cell[Z + n]
-            told[n, 2] = cell[Z_AFTER + n]
-            told[n, 3] = cell[Z_BEFORE + n]
+            told[n, 0] = cell[evidence.ODDS + n]
+            told[n, 1] = cell[evidence.Z + n]
+            told[n, 2] = cell[evidence.Z_AFTER + n]
+            told[n, 3] = cell[evidence.Z_BEFORE + n]
 
 
 @njit(**NO_ALLOCATION)
@@ -224,15 +208,16 @@ def decide_drive(frame, hold, flags, drive, code, parameters, state, rate_out, z
     """
     n_events, n_rois = 0, drive.shape[1]
     noise, unit, cell = parameters.noise_dff, parameters.unit_dff, state.cell
+    threshold, smallest = parameters.threshold, parameters.smallest_probability
     _count_frame(state.since_event, state.hold_off)
-    for first in range(0, n_rois, BLOCK):
-        here = slice(first, min(first + BLOCK, n_rois))
+    for first in range(0, n_rois, evidence.BLOCK):
+        here = slice(first, min(first + evidence.BLOCK, n_rois))
         _weigh(hold, here, drive, parameters, state)
-        add_tables(_FIRST_ODDS, _ODDS_PER_KNOT, _FIRST_Z, parameters.tables, cell)
-        calibrate(parameters.log_prior[here], parameters.calibration, cell)
-        tell(noise[here], unit[here], cell, rate_out[here], z_out[here], probability_out[here])
-        find_reasons(parameters.threshold[here], parameters.smallest_probability[here], cell, state.armed[here])
-        for k in range(select_flagged(noise[here].shape[0], cell[HAS_REASON : HAS_REASON + BLOCK], state.selected)):
+        evidence.add_tables(_FIRST_ODDS, _ODDS_PER_KNOT, _FIRST_Z, parameters.tables, cell)
+        evidence.calibrate(parameters.log_prior[here], parameters.calibration, cell)
+        evidence.tell(noise[here], unit[here], cell, rate_out[here], z_out[here], probability_out[here])
+        evidence.find_reasons(threshold[here], smallest[here], cell, state.armed[here])
+        for k in range(select_flagged(noise[here].shape[0], cell[evidence.HAS_REASON :], state.selected)):
             i = np.int64(state.selected[k])
             n = first + i
             sampled = code[n] == GOOD or code[n] == CENSORED
@@ -240,6 +225,6 @@ def decide_drive(frame, hold, flags, drive, code, parameters, state, rate_out, z
                 continue
             event = events_out[n_events]
             _begin_event(n, frame, hold, flags, drive, code, parameters, state, event)
-            event.z, event.probability = cell[Z + i], cell[PROBABILITY + i]
+            event.z, event.probability = cell[evidence.Z + i], cell[evidence.PROBABILITY + i]
             n_events += 1
     return n_events
