@@ -51,9 +51,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def replay(arguments: argparse.Namespace) -> int:
     """Recorded frames through the same engine; every output is virtual."""
+    from drivers.microscopes.movie_file import MovieRequest, is_movie_folder
+
     source = Path(arguments.source)
     calibration, n_frames = arguments.calibration, None
-    if source.is_dir():
+    if source.is_dir() and not is_movie_folder(source):
         rig, protocol = _rig_of_session(source)
         calibration = calibration or str(source / "calibration.h5")
     else:
@@ -62,7 +64,10 @@ def replay(arguments: argparse.Namespace) -> int:
 
         rig = load_rig(find_rig("virtual_rig"))
         protocol = rig.protocol
-        movie = movie_source(source, arguments.frame_rate_hz, arguments.channel)
+        movie = movie_source(
+            source,
+            MovieRequest(arguments.frame_rate_hz, arguments.channel, arguments.plane, arguments.axes, arguments.shape),
+        )
         n_frames = movie.n_frames
         if calibration:
             load_calibration(Path(calibration)).require_fits(movie.n_lines, movie.pixels_per_line, str(source))
@@ -71,6 +76,9 @@ def replay(arguments: argparse.Namespace) -> int:
         path=str(source),
         frame_rate_hz=arguments.frame_rate_hz,
         channel=arguments.channel,
+        plane=arguments.plane,
+        axes=arguments.axes,
+        frame_shape=arguments.shape,
         speed=arguments.speed,
     )
     update: dict[str, Any] = {"name": "replay", "microscope": microscope}
@@ -92,15 +100,17 @@ def replay(arguments: argparse.Namespace) -> int:
 
 def calibrate(arguments: argparse.Namespace) -> int:
     """A recording becomes a calibration file."""
+    from drivers.microscopes.movie_file import is_movie_folder
     from rt_engine.interfaces.rig_config import InferenceConfig
     from rt_engine.models.indicators import indicator
     from rt_engine.services.calibration_job import CalibrationJob, run_calibration
     from rt_engine.services.run_view import RunView
 
     source, target = Path(arguments.source), Path(arguments.output)
+    is_session = source.is_dir() and not is_movie_folder(source)
     if not target.parent.is_dir():
         raise ConfigError("there is no such folder", "make it first", file=str(target.parent))
-    inference = _rig_of_session(source)[0].inference if source.is_dir() else InferenceConfig()
+    inference = _rig_of_session(source)[0].inference if is_session else InferenceConfig()
     view = RunView()
     job = CalibrationJob(
         source=source,
@@ -115,9 +125,12 @@ def calibrate(arguments: argparse.Namespace) -> int:
         false_alarms_per_min=inference.false_alarms_per_min,
         neuropil_coefficient=inference.neuropil_coefficient,
         max_shift_px=inference.max_shift_px,
-        labels=Path(arguments.rois) if arguments.rois else None,
+        rois=Path(arguments.rois) if arguments.rois else None,
+        plane=arguments.plane,
+        axes=arguments.axes,
+        frame_shape=arguments.shape,
     )
-    calibration = run_calibration(job, view.progress)
+    calibration = run_calibration(job, view.progress, view.say)
     view.end_progress()
     snr = calibration.amplitude_dff / calibration.sigma_dff
     figures = {

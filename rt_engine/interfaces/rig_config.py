@@ -31,12 +31,19 @@ class VirtualMicroscope(Strict):
 
 
 class ReplayMicroscope(Strict):
-    """Frames of a movie file or of a recorded session. `speed` 1 is real time; `max` as fast as it is consumed."""
+    """Frames of a movie file or of a recorded session. `speed` 1 is real time; `max` as fast as it is consumed.
+
+    `axes` is the order of a movie's axes where it does not say, slowest first (``TZCYX``); `frame_shape` the lines and
+    pixels of a file of bare numbers.
+    """
 
     driver: Literal["replay"]
     path: str
     frame_rate_hz: float | None = Field(None, gt=0)
     channel: int = Field(0, ge=0)
+    plane: int = Field(0, ge=0)
+    axes: str | None = Field(None, pattern="^[TZCYXtzcyx]{2,5}$")
+    frame_shape: tuple[int, int] | None = None
     um_per_px: float | None = Field(None, gt=0)
     speed: float | Literal["max"] = 1.0
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rt_engine.interfaces.calibration import Calibration
 from rt_engine.interfaces.errors import CalibrationError
+from rt_engine.interfaces.roi_mask import RoiMask
 from rt_engine.models.baseline import (
     MOVIE_BYTES,
     BaselineMovie,
@@ -18,13 +19,13 @@ from rt_engine.models.baseline import (
     register_baseline,
 )
 from rt_engine.models.cells import find_cells
-from rt_engine.models.footprints import rois_from_labels
 from rt_engine.models.indicators import indicator as indicator_named
 from rt_engine.models.neuropil_rings import neuropil_rings
 from rt_engine.models.photon_transfer import photon_transfer
 from rt_engine.models.seeds import correlation_image
 from rt_engine.models.trace_calibration import calibrate_traces
-from rt_engine.pipeline.extraction import SATURATED_ADC, PlaneMasks
+from rt_engine.pipeline.extraction import SATURATED_ADC
+from rt_engine.pipeline.masks import PlaneMasks
 
 MIN_FRAMES = 50
 MAX_BIN_S = 0.3
@@ -65,7 +66,7 @@ def calibrate(
     um_per_px: float | None,
     offset_counts: float | None,
     adc_max: int | None,
-    labels: NDArray[np.integer] | None = None,
+    rois: Sequence[RoiMask] | None = None,
     max_shift_px: float,
     progress: Progress,
     plane: int = 0,
@@ -90,8 +91,8 @@ def calibrate(
         Prior of r.
     um_per_px, offset_counts, adc_max : float, float, int or None
         None where unknown; an unknown offset is estimated by photon transfer.
-    labels : integer ndarray, shape (n_lines, n_pixels), optional
-        Cells given by the user, 0 is background; None looks for active cells.
+    rois : sequence of RoiMask, optional
+        Cells given by the user, within the field; None looks for active cells.
     max_shift_px : float
         Limit of the registration.
     progress : callable
@@ -105,7 +106,7 @@ def calibrate(
     Raises
     ------
     CalibrationError
-        Too few frames, black or saturated frames, labels of another size, or no cells.
+        Too few frames, black or saturated frames, or no cells.
     ConfigError
         Unknown indicator.
     """
@@ -123,7 +124,7 @@ def calibrate(
         progress=lambda done: progress("register", done),
     )  # fmt: skip
     template, local_correlation, quality, masks = _describe_plane(
-        baseline, labels, um_per_px, offset_counts, adc_max, progress
+        baseline, rois, um_per_px, offset_counts, adc_max, progress
     )
     del baseline
     f_roi, f_np, valid = extract_traces(
@@ -182,7 +183,7 @@ def _require_unsaturated(template: NDArray[np.float32], adc_max: int | None) -> 
 
 def _describe_plane(
     baseline: BaselineMovie,
-    labels: NDArray[np.integer] | None,
+    rois: Sequence[RoiMask] | None,
     um_per_px: float | None,
     offset_counts: float | None,
     adc_max: int | None,
@@ -190,7 +191,7 @@ def _describe_plane(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], PlaneMasks]:
     """Template, local correlation, quality of the cells, and all masks."""
     n_lines, pixels_per_line = baseline.template.shape
-    if labels is None:
+    if rois is None:
         cells = find_cells(baseline.movie, um_per_px=um_per_px, progress=lambda done: progress("cells", done))
         footprints, quality, local_correlation = cells.footprints, cells.quality, cells.correlation_image
         if not footprints:
@@ -199,15 +200,7 @@ def _describe_plane(
                 "record longer, with activity, check focus and expression, or give the cells with --rois",
             )
     else:
-        if labels.shape != baseline.template.shape:
-            raise CalibrationError(
-                f"the label image is {' x '.join(map(str, labels.shape))} px, the frames are "
-                f"{n_lines} x {pixels_per_line} px",
-                "give a label image of the frames' size",
-            )
-        footprints = rois_from_labels(labels)
-        if not footprints:
-            raise CalibrationError("the label image holds no cell", "label each cell with a number above 0")
+        footprints = [roi.core_pixels(pixels_per_line) for roi in rois]
         quality, local_correlation = np.ones(len(footprints), np.float32), correlation_image(baseline.movie)
     rings = neuropil_rings(footprints, n_lines, pixels_per_line)
     if offset_counts is None:

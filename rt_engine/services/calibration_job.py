@@ -12,6 +12,7 @@ from rt_engine.interfaces.calibration import Calibration, save_calibration
 from rt_engine.interfaces.errors import CalibrationError, SpikeloopError
 
 Progress = Callable[[str, float], None]
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,33 +31,40 @@ class CalibrationJob:
     false_alarms_per_min: float
     neuropil_coefficient: float
     max_shift_px: float
-    labels: Path | None = None
+    rois: Path | None = None
+    plane: int = 0
+    axes: str | None = None
+    frame_shape: tuple[int, int] | None = None
     last_frame: int | None = None
     n_frames: int | None = None
 
 
-def run_calibration(job: CalibrationJob, progress: Progress) -> Calibration:
-    """Calibrate in this process, and write the file.
+def run_calibration(job: CalibrationJob, progress: Progress, say: Say = lambda text: None) -> Calibration:
+    """Calibrate in this process, and write the file; `say` gets what a person should know of the cells imported.
 
     Raises
     ------
     CalibrationError, MovieError
         The recording cannot be used.
     """
+    from drivers.microscopes.movie_file import MovieRequest, is_movie_folder
     from rt_engine.models.calibrate import calibrate
     from rt_engine.services.frame_sources import movie_source, session_source
-    from rt_engine.services.label_image import read_labels
+    from rt_engine.services.roi_import.read import read_rois
 
-    if job.source.is_dir():
-        source = session_source(job.source, job.channel, until_frame=job.last_frame)
+    if job.source.is_dir() and not is_movie_folder(job.source):
+        source = session_source(job.source, job.channel, plane=job.plane, until_frame=job.last_frame)
     else:
-        source = movie_source(job.source, job.frame_rate_hz, job.channel, job.n_frames)
+        asked = MovieRequest(job.frame_rate_hz, job.channel, job.plane, job.axes, job.frame_shape)
+        source = movie_source(job.source, asked, job.n_frames)
     rate_hz = job.frame_rate_hz or source.frame_rate_hz
     if rate_hz is None:
         raise CalibrationError("the frame rate is unknown", "give it with --frame-rate-hz", file=str(job.source))
-    labels = None
-    if job.labels is not None:
-        labels = read_labels(job.labels, (source.n_lines, source.pixels_per_line))
+    imported = None
+    if job.rois is not None:
+        imported = read_rois(job.rois, (source.n_lines, source.pixels_per_line), job.plane)
+        for remark in imported.remarks:
+            say(remark)
     calibration = calibrate(
         source.open_frames,
         frame_rate_hz=rate_hz,
@@ -68,9 +76,10 @@ def run_calibration(job: CalibrationJob, progress: Progress) -> Calibration:
         um_per_px=job.um_per_px or source.um_per_px,
         offset_counts=job.offset_counts if job.offset_counts is not None else source.offset_counts,
         adc_max=job.adc_max or source.adc_max,
-        labels=labels,
+        rois=imported.masks if imported else None,
         max_shift_px=job.max_shift_px,
         progress=progress,
+        plane=job.plane,
         channel=job.channel,
     )
     try:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
-from drivers.microscopes.movie_file import open_movie
+from drivers.microscopes.movie_file import MovieRequest, open_movie
 from rt_engine.interfaces.errors import ConfigError, MovieError
 from rt_engine.interfaces.messages import FrameHeader
 from rt_engine.recording.reader import open_session
@@ -33,19 +33,20 @@ class FrameSource:
     open_frames: Callable[[], Iterator[NDArray[Any]]]
 
 
-def movie_source(path: Path, frame_rate_hz: float | None, channel: int, n_frames: int | None = None) -> FrameSource:
-    """Frames of a movie file; at most the first `n_frames`.
+def movie_source(path: Path, request: MovieRequest, n_frames: int | None = None) -> FrameSource:
+    """Frames of one plane and channel of a movie file; at most the first `n_frames`.
 
     Raises
     ------
     MovieError
         The file cannot be used.
     """
-    with open_movie(path, frame_rate_hz=frame_rate_hz, channel=channel) as movie:
+    asked = asdict(request)
+    with open_movie(path, **asked) as movie:
         count = movie.n_frames if n_frames is None else min(n_frames, movie.n_frames)
 
         def frames() -> Iterator[NDArray[Any]]:
-            with open_movie(path, frame_rate_hz=frame_rate_hz, channel=channel) as again:
+            with open_movie(path, **asked) as again:
                 for index in range(count):
                     yield again.read(index)
 
@@ -62,26 +63,28 @@ def movie_source(path: Path, frame_rate_hz: float | None, channel: int, n_frames
         )
 
 
-def session_source(folder: Path, channel: int, *, until_frame: int | None = None) -> FrameSource:
+def session_source(folder: Path, channel: int, *, plane: int = 0, until_frame: int | None = None) -> FrameSource:
     """Whole frames of a session's journal, up to and including `until_frame`.
 
     Raises
     ------
     MovieError
-        The session holds no whole frames of this channel.
+        The session holds no whole frames of this plane and channel.
     """
     n_frames, first = 0, None
-    for header in _frame_headers(folder, channel):
+    for header in _frame_headers(folder, plane, channel):
         if until_frame is not None and header.frame > until_frame:
             break
         first = first or header
         n_frames += header.line0 + header.n_lines == header.lines_per_frame
     if first is None or n_frames == 0:
-        raise MovieError(f"holds no frames of channel {channel}", "record with frames: all", file=str(folder))
+        raise MovieError(
+            f"holds no frames of channel {channel}, plane {plane}", "record with frames: all", file=str(folder)
+        )
 
     def frames() -> Iterator[NDArray[Any]]:
         left = n_frames
-        for header, lines in open_session(folder).frames(0, channel):
+        for header, lines in open_session(folder).frames(plane, channel):
             if header.n_lines != header.lines_per_frame:
                 raise ConfigError("was recorded in strips, which cannot be calibrated from yet", file=str(folder))
             yield lines
@@ -102,8 +105,8 @@ def session_source(folder: Path, channel: int, *, until_frame: int | None = None
     )
 
 
-def _frame_headers(folder: Path, channel: int) -> Iterator[FrameHeader]:
-    topic = f"frame.0.{channel}"
+def _frame_headers(folder: Path, plane: int, channel: int) -> Iterator[FrameHeader]:
+    topic = f"frame.{plane}.{channel}"
     for message in open_session(folder).messages(topic):
         header = message.header
         if message.topic == topic and isinstance(header, FrameHeader):

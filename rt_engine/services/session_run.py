@@ -188,7 +188,6 @@ class SessionRun:
             false_alarms_per_min=inference.false_alarms_per_min,
             neuropil_coefficient=inference.neuropil_coefficient,
             max_shift_px=inference.max_shift_px,
-            labels=None,
         )
         self._view.say("calibrating …")
         run_calibration_process(job, self._view.progress, self._turn)

@@ -10,6 +10,7 @@ import pytest
 
 from rt_engine.interfaces.calibration import Calibration, load_calibration, save_calibration
 from rt_engine.interfaces.errors import CalibrationError
+from rt_engine.interfaces.roi_mask import RoiMask
 from rt_engine.models.calibrate import calibrate
 
 SIZE, N_FRAMES, OFFSET = 96, 300, 100
@@ -74,13 +75,18 @@ def test_an_unknown_offset_is_found_by_photon_transfer(moving: list[np.ndarray])
     assert run(moving, offset_counts=None).offset_counts == pytest.approx(OFFSET, abs=15.0)
 
 
-def test_given_labels_are_used_as_they_are(moving: list[np.ndarray]) -> None:
-    labels = np.zeros((SIZE, SIZE), np.uint16)
-    labels[20:30, 20:30] = 3
-    labels[60:70, 60:66] = 9
-    made = run(moving, labels=labels)
-    assert made.n_rois == 2
-    assert np.array_equal(made.roi_pixels[: made.roi_start[1]], np.flatnonzero(labels == 3))
+def box(y0: int, x0: int, height: int, width: int) -> RoiMask:
+    y, x = (part.ravel() for part in np.mgrid[y0 : y0 + height, x0 : x0 + width])
+    return RoiMask(y, x, np.ones(y.size, np.float32), "box")
+
+
+def test_given_cells_are_used_as_they_are_also_where_they_overlap(moving: list[np.ndarray]) -> None:
+    rois = [box(20, 20, 10, 10), box(60, 60, 10, 6), box(25, 25, 8, 8)]
+    made = run(moving, rois=rois)
+    assert made.n_rois == 3
+    for index, roi in enumerate(rois):
+        found = made.roi_pixels[made.roi_start[index] : made.roi_start[index + 1]]
+        assert np.array_equal(found, np.sort(roi.y * SIZE + roi.x))
     assert np.all(made.quality == 1.0)
 
 
@@ -111,10 +117,3 @@ def test_a_recording_without_cells_is_refused() -> None:
     light = rng.uniform(1.0, 4.0, (64, 64))
     with pytest.raises(CalibrationError, match="no active cell"):
         run([(20 * rng.poisson(light) + OFFSET).astype(np.uint16) for _ in range(150)])
-
-
-def test_labels_of_another_size_or_without_cells_are_refused(moving: list[np.ndarray]) -> None:
-    with pytest.raises(CalibrationError, match="label image is 5 x 5"):
-        run(moving, labels=np.ones((5, 5), int))
-    with pytest.raises(CalibrationError, match="no cell"):
-        run(moving, labels=np.zeros((SIZE, SIZE), int))
