@@ -6,12 +6,15 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rt_engine.interfaces.control import Role
 from rt_engine.interfaces.errors import ConfigError, ServiceError
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, VirtualMicroscope, load_rig
 from rt_engine.interfaces.shipped import find_rig
+
+if TYPE_CHECKING:
+    from rt_engine.interfaces.calibration import Calibration
 
 _DEMO_BASELINE_S = 20.0
 _REPLAY_BASELINE_S = 120.0
@@ -70,7 +73,15 @@ def replay(arguments: argparse.Namespace) -> int:
         )
         n_frames = movie.n_frames
         if calibration:
-            load_calibration(Path(calibration)).require_fits(movie.n_lines, movie.pixels_per_line, str(source))
+            load_calibration(Path(calibration)).require_fits(
+                movie.n_lines,
+                movie.pixels_per_line,
+                calibration,
+                um_per_px=movie.um_per_px,
+                indicator=arguments.indicator,
+                plane=arguments.plane,
+                channel=arguments.channel,
+            )
     microscope = ReplayMicroscope(
         driver="replay",
         path=str(source),
@@ -286,9 +297,7 @@ def _run(
         check_against_limits(load_protocol(protocol_path), limits, str(protocol_path))
     calibration_path = Path(calibration) if calibration else None
     if calibration_path is not None:
-        loaded = load_calibration(calibration_path)
-        if isinstance(rig.microscope, VirtualMicroscope):
-            loaded.require_fits(rig.microscope.n_lines, rig.microscope.pixels_per_line, str(calibration_path))
+        _require_fits(rig, load_calibration(calibration_path), calibration_path)
     plan = RunPlan(
         rig=rig,
         kind=kind,
@@ -302,6 +311,29 @@ def _run(
         subject=rig.subject,
     )
     return SessionRun(plan, RunView()).run()
+
+
+def _require_fits(rig: RigConfig, calibration: Calibration, path: Path) -> None:
+    """Refuse a calibration of another size, zoom, indicator, plane or channel, as far as the rig says before it opens.
+
+    Raises
+    ------
+    CalibrationError
+        It does not fit.
+    """
+    microscope = rig.microscope
+    virtual = microscope if isinstance(microscope, VirtualMicroscope) else None
+    replayed = microscope if isinstance(microscope, ReplayMicroscope) else None
+    is_movie = replayed is not None and not (Path(replayed.path) / "config.yaml").is_file()
+    calibration.require_fits(
+        virtual.n_lines if virtual else None,
+        virtual.pixels_per_line if virtual else None,
+        str(path),
+        um_per_px=microscope.um_per_px,
+        indicator=None if is_movie else rig.inference.indicator,
+        plane=replayed.plane if replayed else None,
+        channel=replayed.channel if replayed else None,
+    )
 
 
 def _rig_of_session(folder: Path) -> tuple[RigConfig, str | None]:

@@ -237,7 +237,7 @@ class InferenceService(Service):
         calibration = load_calibration(path)
         size = args.get("size")
         if size is not None:
-            calibration.require_fits(int(size[0]), int(size[1]), str(path))
+            calibration.require_fits(int(size[0]), int(size[1]), str(path), um_per_px=args.get("um_per_px"))
         if calibration.n_rois == 0:
             raise CalibrationError("holds no cells", "calibrate on a recording with active cells", file=str(path))
         self._say_other_rate(calibration, args.get("frame_rate_hz"))

@@ -196,7 +196,12 @@ class SessionRun:
     def _live(self, geometry: dict[str, Any], calibration: Path) -> str:
         size = [geometry["n_lines"], geometry["pixels_per_line"]]
         request = self._supervisor.request
-        facts = {"path": str(calibration), "size": size, "frame_rate_hz": float(geometry["frame_rate_hz"])}
+        facts = {
+            "path": str(calibration),
+            "size": size,
+            "frame_rate_hz": float(geometry["frame_rate_hz"]),
+            "um_per_px": geometry["um_per_px"],
+        }
         loaded = request("inference", "calibrate", facts, timeout_s=120)
         self._keeper.snapshot.n_rois = int(loaded["n_rois"])
         if self._plan.protocol is not None:
