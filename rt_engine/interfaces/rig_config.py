@@ -96,7 +96,7 @@ class InferenceConfig(Strict):
     indicator: str = "jGCaMP8m"
     hold_frames: int | None = Field(None, ge=0, le=30)
     false_alarms_per_min: float = Field(0.5, gt=0, le=60)
-    neuropil_coefficient: float = Field(0.7, ge=0, le=1)
+    neuropil_coefficient: float | None = Field(None, ge=0, le=1, description="null: estimated; 0.7 is customary")
     max_shift_px: float = Field(8.0, gt=0, le=64)
     max_backlog_frames: int = Field(32, ge=1, le=1000)
 

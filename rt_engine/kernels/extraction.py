@@ -1,7 +1,8 @@
-"""Kernels of ROI extraction: row prefix sums and run-length spans read at a shifted position.
+"""Kernels of ROI extraction: sums over run-length masks read at a shifted position.
 
 Bilinear resampling commutes with the sum over a mask, so the masks are shifted instead of the frame: four sums at
-integer shifts, blended, are exactly the sum over the resampled frame.
+integer shifts, blended, are exactly the sum over the resampled frame. The sums are integers, so it does not matter in
+which order they are taken: by row prefix sums or pixel by pixel, the mean is the same to the last bit.
 """
 
 from __future__ import annotations
@@ -12,6 +13,12 @@ import numpy as np
 _U2 = numba.types.Array(numba.uint16, 2, "C", readonly=True)
 _I2 = numba.types.Array(numba.int16, 2, "C", readonly=True)
 _U4 = numba.uint32[:, ::1]
+_SPANS = numba.types.Array(numba.int32, 2, "C", readonly=True)
+_START = numba.types.Array(numba.int64, 1, "C", readonly=True)
+_LINES = numba.types.Array(numba.int32, 1, "C", readonly=True)
+_F4 = numba.float32[::1]
+_I8 = numba.int64[::1]
+_SHIFT = (numba.float64, numba.float64)
 
 
 @numba.njit([numba.int64(_U2, _U4), numba.int64(_I2, _U4)], cache=True, nogil=True)
@@ -45,17 +52,49 @@ def row_prefix_sums(frame, prefix_out):
     return largest
 
 
+@numba.njit([numba.int64(_U2, numba.int32[::1]), numba.int64(_I2, numba.int32[::1])], cache=True, nogil=True)
+def line_maxima(frame, largest_out):
+    """Largest count of every line; returns that of the frame.
+
+    Parameters
+    ----------
+    frame : uint16 or int16 ndarray, shape (n_lines, n_pixels), C order, detector counts, read
+    largest_out : int32 ndarray, shape (n_lines,), counts, overwritten
+
+    Returns
+    -------
+    int
+        Largest count.
+    """
+    largest = np.int32(frame[0, 0])
+    for y in range(frame.shape[0]):
+        line = frame[y]
+        line_largest = np.int32(line[0])
+        for x in range(line.shape[0]):
+            line_largest = max(line_largest, np.int32(line[x]))
+        largest_out[y] = line_largest
+        largest = max(largest, line_largest)
+    return largest
+
+
+@numba.njit(cache=True, nogil=True)
+def _blended(sum_00, sum_01, sum_10, sum_11, part_y, part_x):
+    """Sum at a shift between pixels from those at the four whole-pixel shifts around it."""
+    upper_sum = (1.0 - part_x) * sum_00
+    lower_sum = (1.0 - part_x) * sum_10
+    if part_x > 0.0:
+        upper_sum += part_x * sum_01
+        lower_sum += part_x * sum_11
+    blended = (1.0 - part_y) * upper_sum
+    if part_y > 0.0:
+        blended += part_y * lower_sum
+    return blended
+
+
 @numba.njit(
     [
         numba.void(
-            numba.types.Array(numba.uint32, 2, "C", readonly=True),
-            numba.types.Array(numba.int32, 2, "C", readonly=True),
-            numba.types.Array(numba.int64, 1, "C", readonly=True),
-            numba.float64,
-            numba.float64,
-            numba.float64,
-            numba.float32[::1],
-            numba.int64[::1],
+            numba.types.Array(numba.uint32, 2, "C", readonly=True), _SPANS, _START, *_SHIFT, numba.float64, _F4, _I8
         )
     ],
     cache=True,
@@ -116,51 +155,60 @@ def mean_over_spans(prefix, spans, span_start, shift_y_px, shift_x_px, offset_co
         if n_inside == 0:
             mean_out[mask] = 0.0
             continue
-        upper_sum = (1.0 - part_x) * sum_00
-        lower_sum = (1.0 - part_x) * sum_10
-        if part_x > 0.0:
-            upper_sum += part_x * sum_01
-            lower_sum += part_x * sum_11
-        blended = (1.0 - part_y) * upper_sum
-        if part_y > 0.0:
-            blended += part_y * lower_sum
-        mean_out[mask] = blended / n_inside - offset_counts
+        mean_out[mask] = _blended(sum_00, sum_01, sum_10, sum_11, part_y, part_x) / n_inside - offset_counts
 
 
-_COUNT = (
-    numba.types.Array(numba.int32, 2, "C", readonly=True),
-    numba.types.Array(numba.int64, 1, "C", readonly=True),
-    numba.int64,
-    numba.int64,
-    numba.int64,
-    numba.int64[::1],
-)
+_DIRECT = (_SPANS, _START, *_SHIFT, numba.float64, _F4, _I8)
 
 
-@numba.njit([numba.void(_U2, *_COUNT), numba.void(_I2, *_COUNT)], cache=True, nogil=True)
-def count_saturated(frame, spans, span_start, shift_y_px, shift_x_px, saturation_counts, n_saturated_out):
-    """Pixels of every mask at or above a count, at a whole-pixel shift.
+@numba.njit([numba.void(_U2, *_DIRECT), numba.void(_I2, *_DIRECT)], cache=True, nogil=True)
+def mean_over_pixels(frame, spans, span_start, shift_y_px, shift_x_px, offset_counts, mean_out, n_inside_out):
+    """The same as `mean_over_spans`, bit for bit, from the frame itself: faster where masks are few.
 
     Parameters
     ----------
     frame : uint16 or int16 ndarray, shape (n_lines, n_pixels), C order, detector counts, read
-    spans, span_start
-        As in `mean_over_spans`, read.
-    shift_y_px, shift_x_px : int
-        Whole-pixel shift.
-    saturation_counts : int
-        Smallest count that is saturated.
-    n_saturated_out : int64 ndarray, shape (n_masks,), overwritten
+    spans, span_start, shift_y_px, shift_x_px, offset_counts, mean_out, n_inside_out
+        As in `mean_over_spans`.
     """
-    for mask in range(n_saturated_out.shape[0]):
-        n_saturated = 0
+    whole_y = np.int64(np.floor(shift_y_px))
+    whole_x = np.int64(np.floor(shift_x_px))
+    part_y = shift_y_px - whole_y
+    part_x = shift_x_px - whole_x
+    step_y = 1 if part_y > 0.0 else 0
+    step_x = 1 if part_x > 0.0 else 0
+    last_line = frame.shape[0] - 1 - step_y
+    end_pixel = frame.shape[1] - step_x
+    for mask in range(mean_out.shape[0]):
+        sum_00 = np.int64(0)
+        sum_01 = np.int64(0)
+        sum_10 = np.int64(0)
+        sum_11 = np.int64(0)
+        n_inside = np.int64(0)
         for span in range(span_start[mask], span_start[mask + 1]):
             run = spans[np.uint64(span)]
-            y = run[0] + shift_y_px
-            if y < 0 or y >= frame.shape[0]:
+            y = run[0] + whole_y
+            first = max(run[1] + whole_x, 0)
+            end = min(run[2] + whole_x, end_pixel)
+            if y < 0 or y > last_line or end <= first:
                 continue
-            line = frame[np.uint64(y)]
-            for x in range(max(run[1] + shift_x_px, 0), min(run[2] + shift_x_px, frame.shape[1])):
-                if line[np.uint64(x)] >= saturation_counts:
-                    n_saturated += 1
-        n_saturated_out[mask] = n_saturated
+            upper = frame[np.uint64(y)]
+            lower = frame[np.uint64(y + step_y)]
+            upper_sum = np.int32(0)
+            lower_sum = np.int32(0)
+            for x in range(first, end):
+                upper_sum += np.int32(upper[np.uint64(x)])
+                lower_sum += np.int32(lower[np.uint64(x)])
+            a = np.uint64(first)
+            # The run one pixel further on drops its first pixel and takes the next one.
+            b = np.uint64(end if step_x else first)
+            sum_00 += upper_sum
+            sum_01 += upper_sum - np.int64(upper[a]) + np.int64(upper[b])
+            sum_10 += lower_sum
+            sum_11 += lower_sum - np.int64(lower[a]) + np.int64(lower[b])
+            n_inside += end - first
+        n_inside_out[mask] = n_inside
+        if n_inside == 0:
+            mean_out[mask] = 0.0
+            continue
+        mean_out[mask] = _blended(sum_00, sum_01, sum_10, sum_11, part_y, part_x) / n_inside - offset_counts

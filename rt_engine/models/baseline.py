@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from rt_engine.interfaces.errors import CalibrationError
 from rt_engine.kernels.resample import add_photon_statistics, add_registered
-from rt_engine.pipeline.extraction import PlaneMasks, RoiExtraction
+from rt_engine.pipeline.extraction import RoiExtraction
+from rt_engine.pipeline.masks import PlaneMasks
 from rt_engine.pipeline.registration import RigidRegistration
 
 OpenFrames = Callable[[], Iterator[NDArray[Any]]]

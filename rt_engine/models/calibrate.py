@@ -19,7 +19,9 @@ from rt_engine.models.baseline import (
     register_baseline,
 )
 from rt_engine.models.cells import find_cells
+from rt_engine.models.demixing import demix_baseline, roi_weights, weigh_close_footprints
 from rt_engine.models.indicators import indicator as indicator_named
+from rt_engine.models.neuropil_fit import choose_neuropil
 from rt_engine.models.neuropil_rings import neuropil_rings
 from rt_engine.models.photon_transfer import photon_transfer
 from rt_engine.models.seeds import correlation_image
@@ -62,7 +64,7 @@ def calibrate(
     n_frames: int,
     hold_frames: int | None = None,
     false_alarms_per_min: float,
-    neuropil_coefficient: float,
+    neuropil_coefficient: float | None,
     um_per_px: float | None,
     offset_counts: float | None,
     adc_max: int | None,
@@ -87,8 +89,8 @@ def calibrate(
         Decision lag; None takes the indicator's default at this rate.
     false_alarms_per_min : float
         Nominal rate of false events per cell.
-    neuropil_coefficient : float
-        Prior of r.
+    neuropil_coefficient : float or None
+        r of every cell; None estimates it (`rt_engine.models.neuropil_fit`).
     um_per_px, offset_counts, adc_max : float, float, int or None
         None where unknown; an unknown offset is estimated by photon transfer.
     rois : sequence of RoiMask, optional
@@ -133,9 +135,13 @@ def calibrate(
     )  # fmt: skip
     progress("thresholds", 0.0)
     hold = library_entry.default_hold_frames(frame_rate_hz) if hold_frames is None else hold_frames
+    masks, overlap = demix_baseline(masks, f_roi, f_np, valid)
+    neuropil = choose_neuropil(
+        f_roi, f_np, valid == 1, np.diff(masks.neuropil_start), frame_rate_hz, neuropil_coefficient
+    )
     traces = calibrate_traces(
         f_roi, f_np, valid, frame_rate_hz=frame_rate_hz, indicator=library_entry.name, hold_frames=hold,
-        false_alarms_per_min=false_alarms_per_min, neuropil_coefficient=neuropil_coefficient,
+        false_alarms_per_min=false_alarms_per_min, neuropil_coefficient=neuropil.coefficient,
     )  # fmt: skip
     progress("thresholds", 1.0)
     return Calibration(
@@ -160,6 +166,15 @@ def calibrate(
         neuropil_start=masks.neuropil_start,
         neuropil_pixels=masks.neuropil_pixels,
         quality=quality,
+        roi_weight=masks.roi_weight,
+        background_loading=masks.background_loading,
+        reference_roi_counts=masks.reference_roi_counts,
+        reference_np_counts=masks.reference_np_counts,
+        rest_counts=masks.rest_counts,
+        inseparable_roi_id=np.array(overlap.inseparable(), np.uint32).reshape(-1, 2) + np.uint32(1),
+        condition_number=overlap.condition_number(),
+        neuropil_coefficient_se=neuropil.standard_error.astype(np.float32),
+        neuropil_from_prior=neuropil.from_prior.astype(np.uint8),
     )
 
 
@@ -203,6 +218,10 @@ def _describe_plane(
         footprints = [roi.core_pixels(pixels_per_line) for roi in rois]
         quality, local_correlation = np.ones(len(footprints), np.float32), correlation_image(baseline.movie)
     rings = neuropil_rings(footprints, n_lines, pixels_per_line)
+    if rois is None:
+        footprints, weights = weigh_close_footprints(baseline.movie, footprints, rings)
+    else:
+        weights = [roi_weights(roi, footprint, pixels_per_line) for roi, footprint in zip(rois, footprints, strict=True)]
     if offset_counts is None:
         darkest = min(
             float(baseline.template.ravel()[pixels].mean()) for pixels in [*footprints, *rings] if len(pixels)
@@ -215,6 +234,7 @@ def _describe_plane(
         adc_max_counts=float(adc_max) if adc_max is not None else float("nan"),
         roi_start=_starts(footprints),
         roi_pixels=np.concatenate(footprints).astype(np.uint32),
+        roi_weight=np.concatenate(weights),
         neuropil_start=_starts(rings),
         neuropil_pixels=np.concatenate(rings).astype(np.uint32),
     )

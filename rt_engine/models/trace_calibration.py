@@ -53,7 +53,7 @@ def calibrate_traces(
     indicator: Indicator | str,
     hold_frames: int,
     false_alarms_per_min: float,
-    neuropil_coefficient: float,
+    neuropil_coefficient: float | FloatArray,
 ) -> TraceCalibration:
     """Calibrate every cell from a recording in which the cells may be active.
 
@@ -69,7 +69,7 @@ def calibrate_traces(
         Frames between spike and decision.
     false_alarms_per_min : float
         Per cell.
-    neuropil_coefficient : float
+    neuropil_coefficient : float or float64 ndarray, shape (n_rois,)
         r wanted; lowered for cells that it would make negative.
 
     Returns
@@ -113,7 +113,7 @@ def calibrate_from_priors(
     indicator: Indicator | str,
     hold_frames: int,
     false_alarms_per_min: float,
-    neuropil_coefficient: float,
+    neuropil_coefficient: float | FloatArray,
 ) -> TraceCalibration:
     """Baseline, noise and neuropil of every cell by itself, kernel and amplitude of the library; see
     `calibrate_traces`.
@@ -127,7 +127,7 @@ def calibrate_from_priors(
 
 
 def bounded_neuropil_coefficient(
-    f_roi: NDArray[np.float32], f_np: NDArray[np.float32], good: NDArray[np.bool_], wanted: float
+    f_roi: NDArray[np.float32], f_np: NDArray[np.float32], good: NDArray[np.bool_], wanted: float | FloatArray
 ) -> FloatArray:
     """The coefficient wanted, at most 0.95 P5(F_roi) / P95(F_np) of each cell, at least 0.
 
@@ -158,7 +158,7 @@ def _first_guess(
     f_np: NDArray[np.float32],
     good: NDArray[np.bool_],
     settings: RunSettings,
-    neuropil_coefficient: float,
+    neuropil_coefficient: float | FloatArray,
 ) -> TraceCalibration:
     """Constants from priors, baseline and noise from quantiles that activity hardly moves."""
     n_rois = f_roi.shape[1]

@@ -29,7 +29,7 @@ class CalibrationJob:
     indicator: str
     hold_frames: int | None
     false_alarms_per_min: float
-    neuropil_coefficient: float
+    neuropil_coefficient: float | None
     max_shift_px: float
     rois: Path | None = None
     plane: int = 0

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from naive import pixels as slow
 
-from rt_engine.pipeline.extraction import PlaneMasks, RoiExtraction, spans_of_masks
+from rt_engine.pipeline.extraction import RoiExtraction
+from rt_engine.pipeline.masks import PlaneMasks, spans_of_masks
 
 N_LINES, N_PIXELS = 61, 83
 
