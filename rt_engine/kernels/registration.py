@@ -1,4 +1,7 @@
-"""Kernels of rigid registration: bin and centre a frame, multiply its spectrum, find the correlation peak."""
+"""Kernels of rigid registration: bin and centre a frame, multiply its spectrum, find the correlation peak.
+
+And how strongly each block of the template stands in the frame there.
+"""
 
 from __future__ import annotations
 
@@ -145,3 +148,146 @@ def find_peak(correlation, max_lag_y, max_lag_x, peak_out):
     peak_out[0] = best_y + offset_y
     peak_out[1] = best_x + offset_x
     peak_out[2] = centre + 0.25 * (below - above) * offset_y + 0.25 * (right - left) * offset_x
+
+
+_F4_READ = numba.types.Array(numba.float32, 2, "C", readonly=True)
+_F8_READ = numba.types.Array(numba.float64, 1, "C", readonly=True)
+
+
+@numba.njit(
+    [
+        numba.void(
+            _F4_READ,
+            _F4_READ,
+            numba.types.Array(numba.float64, 3, "C", readonly=True),
+            numba.int64,
+            numba.float64,
+            numba.float64,
+            numba.float64[:, ::1],
+        )
+    ],
+    cache=True,
+    nogil=True,
+    fastmath={"reassoc", "contract"},
+)
+def block_contrast(binned, reference, expected, block_rows, lag_y, lag_x, contrast_out):
+    """Regress every block of a frame, read at its shifted position, on the same block of the template.
+
+    Parameters
+    ----------
+    binned : float32 ndarray, shape (>= n_rows, >= n_columns), C order, counts, read
+        From `bin_and_centre`.
+    reference : float32 ndarray, shape (n_rows, n_columns), C order, read
+        Weights; the sum over each block is 0.
+    expected : float64 ndarray, shape (3, n_block_rows, n_block_columns), C order, read
+        Sums of weights times template, times its second difference along y, and along x.
+    block_rows : int
+        Side of a square block; blocks begin at [0, 0] and pixels that fill none are left out.
+    lag_y, lag_x : float
+        Where the template's content is in `binned`; between pixels the frame is read bilinearly.
+    contrast_out : float64 ndarray, shape (n_block_rows, n_block_columns), overwritten
+        1 where a block looks as in the template, 2 if its light doubled, 0 if its structure is not there.
+
+    Notes
+    -----
+    Reading between pixels blurs: at the fraction f the structure T looks like T + f (1 - f) T'' / 2, and so the
+    expected sum is corrected. Pixels shifted beyond the field count 0. A block whose expected sum is 0 gives 0.
+    """
+    n_rows = reference.shape[0]
+    n_columns = reference.shape[1]
+    whole_y = np.int64(np.floor(lag_y))
+    whole_x = np.int64(np.floor(lag_x))
+    part_y = np.float32(lag_y - whole_y)
+    part_x = np.float32(lag_x - whole_x)
+    one = np.float32(1.0)
+    blur_y = 0.5 * part_y * (one - part_y)
+    blur_x = 0.5 * part_x * (one - part_x)
+    for block_y in range(contrast_out.shape[0]):
+        for block_x in range(contrast_out.shape[1]):
+            total = np.float64(0.0)
+            first = max(block_x * block_rows, -whole_x)
+            end = min((block_x + 1) * block_rows, n_columns - 1 - whole_x)
+            for row in range(block_y * block_rows, (block_y + 1) * block_rows):
+                y = row + whole_y
+                if y < 0 or y >= n_rows - 1:
+                    continue
+                weights = reference[row]
+                upper = binned[y]
+                lower = binned[y + 1]
+                row_sum = np.float32(0.0)
+                for column in range(first, end):
+                    left = np.uint64(column + whole_x)
+                    right = left + np.uint64(1)
+                    above = (one - part_x) * upper[left] + part_x * upper[right]
+                    below = (one - part_x) * lower[left] + part_x * lower[right]
+                    row_sum += weights[np.uint64(column)] * ((one - part_y) * above + part_y * below)
+                total += row_sum
+            wanted = expected[0, block_y, block_x]
+            wanted += blur_y * expected[1, block_y, block_x] + blur_x * expected[2, block_y, block_x]
+            contrast_out[block_y, block_x] = total / wanted if wanted > 0.0 else 0.0
+
+
+_HALVINGS = 40
+
+
+@numba.njit([numba.float64(_F8_READ, _F8_READ)], cache=True, nogil=True)
+def weighted_median(values, weights):
+    """Value below which half of the weight lies, to 1e-12 of the values' range.
+
+    Parameters
+    ----------
+    values : float64 ndarray, shape (n,), read
+        Finite.
+    weights : float64 ndarray, shape (n,), read
+        Not negative; values without weight are ignored.
+
+    Returns
+    -------
+    float
+        0 if there is no weight.
+    """
+    total = 0.0
+    low = np.inf
+    high = -np.inf
+    for i in range(values.shape[0]):
+        if weights[i] > 0.0:
+            total += weights[i]
+            low = min(low, values[i])
+            high = max(high, values[i])
+    if total <= 0.0:
+        return 0.0
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        below = 0.0
+        for i in range(values.shape[0]):
+            if values[i] <= middle:
+                below += weights[i]
+        if 2.0 * below >= total:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+@numba.njit([numba.float64(_F8_READ, _F8_READ, numba.float64)], cache=True, nogil=True)
+def capped_mean(values, weights, cap):
+    """Weighted mean of values, of which none counts for more than a cap.
+
+    Parameters
+    ----------
+    values : float64 ndarray, shape (n,), read
+    weights : float64 ndarray, shape (n,), read
+        Not negative.
+    cap : float
+
+    Returns
+    -------
+    float
+        0 if there is no weight.
+    """
+    total = 0.0
+    weight = 0.0
+    for i in range(values.shape[0]):
+        total += weights[i] * min(values[i], cap)
+        weight += weights[i]
+    return total / weight if weight > 0.0 else 0.0

@@ -9,16 +9,31 @@ import scipy.fft
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from rt_engine.kernels.registration import bin_and_centre, correlate_spectrum, find_peak
+from rt_engine.kernels.registration import (
+    bin_and_centre,
+    block_contrast,
+    capped_mean,
+    correlate_spectrum,
+    find_peak,
+    weighted_median,
+)
 from rt_engine.kernels.running_median import push_running_median
 
 JUMP_PX = 2.0
 HOLD_OFF_FRAMES = 2
-QUALITY_MADS = 5.0
-QUALITY_WINDOW_FRAMES = 256
-QUALITY_MIN_FRAMES = 30
-MIN_RELATIVE_MAD = 0.03
-"""Least MAD, relative to the median: cells that fire together lower the quality by 5 % without any motion."""
+CONTRAST_SPREADS = 6.0
+"""Four standard deviations of a Gaussian; what is capped above has a longer tail below, slow as neuropil is."""
+CONTRAST_WINDOW_FRAMES = 256
+RECENT_FRAMES = 31
+"""Slow changes of neuropil and focus are not told apart; a step within a second is, against the frames just before."""
+CONTRAST_MIN_FRAMES = 30
+MIN_RELATIVE_SPREAD = 0.01
+"""Least spread, relative to the median: nobody's optics hold focus and power better than to 6 %."""
+BLOCK_PX = 32
+"""Side of a block: a few somata, so that one that fires speaks for few blocks; a quarter of a field below 128 px."""
+MAX_BLOCKS_PER_AXIS = 16
+MAX_BLOCK_WEIGHT = 4.0
+"""Relative to the mean weight: what one bright block does is not what the field does."""
 FINE_SIGMA_PX = 1.15
 """Gaussian low-pass of the band-pass, full-resolution pixels."""
 COARSE_SIGMA_PX = 12.0
@@ -27,6 +42,30 @@ WHITENING_FLOOR = 0.1
 """Noise and flicker relative to the largest radial power: between cross-correlation (large) and phase (0)."""
 MIN_BINNED_LINES = 256
 """Fields smaller than this are not binned: they have few pixels and time enough."""
+
+
+class _RunningMedian:
+    """Median of the last values, and how far they scatter below it."""
+
+    def __init__(self, n_window: int) -> None:
+        self.n_seen = 0
+        self._statistics = np.zeros(2)
+        self._ring = np.zeros(n_window)
+        self._ordered = np.zeros(n_window)
+
+    @property
+    def median(self) -> float:
+        return float(self._statistics[0])
+
+    @property
+    def spread(self) -> float:
+        """MAD, or the distance of the lower quartile where that is larger."""
+        n_held = min(self.n_seen, len(self._ring))
+        quartile = float(self._ordered[(n_held - 1) // 4])
+        return max(float(self._statistics[1]), self.median - quartile)
+
+    def push(self, value: float) -> None:
+        self.n_seen = push_running_median(value, self.n_seen, self._ring, self._ordered, self._statistics)
 
 
 class RigidRegistration:
@@ -46,9 +85,12 @@ class RigidRegistration:
         Where the content of the template has moved: ``frame[y + shift_y_px, x + shift_x_px]`` shows `template[y, x]`.
     quality : float
         Correlation coefficient of the band-passed frame and template at that shift.
+    contrast : float
+        How strongly the template's structure stands in the frame: slope of the regression on it, block by block, each
+        capped at the level of late, weighted mean relative to that level. About 1 as usual, 0 if another image is seen.
     jumped : bool
-        The shift moved more than 2 px since the last frame, or the quality fell below its running median minus
-        5 MAD; true for 2 more frames after that.
+        The shift moved more than 2 px since the last frame, or the contrast fell below its median over the last
+        256 or the last 31 frames by 6 times what it scatters around that; true for 2 more frames after that.
 
     Notes
     -----
@@ -56,6 +98,9 @@ class RigidRegistration:
     spectrum follows the template (cells that change their brightness) is weighed down, which is the maximum likelihood
     estimate for a known template in coloured noise. It is zero near the border, wide enough that no shift within the
     limits reads beyond the field or around its edge: the frame needs no taper, and the estimate is not drawn to zero.
+    Cells that fire lower the correlation coefficient without any motion. But they only ever raise slopes, and what is
+    raised above the running median of the blocks' median does not count: activity cannot lower the contrast, loss of
+    focus, which dims structure, must.
     Thread-bound: the buffers are reused by every call.
     """
 
@@ -70,14 +115,15 @@ class RigidRegistration:
         self._max_lag_y = min(wanted, (rows - 3) // 2)
         self._max_lag_x = min(wanted, (columns - 3) // 2)
         self._prepare_template(np.asarray(template, np.float32), rows, columns)
-        self._statistics = np.zeros(2)
-        self._ring = np.zeros(QUALITY_WINDOW_FRAMES)
-        self._ordered = np.zeros(QUALITY_WINDOW_FRAMES)
-        self._n_seen = 0
+        self._level = _RunningMedian(CONTRAST_WINDOW_FRAMES)
+        self._usual = _RunningMedian(CONTRAST_WINDOW_FRAMES)
+        self._recent = _RunningMedian(RECENT_FRAMES)
+        self._departure = _RunningMedian(CONTRAST_WINDOW_FRAMES)
         self._hold_off = 0
         self.shift_y_px = 0.0
         self.shift_x_px = 0.0
         self.quality = 0.0
+        self.contrast = 0.0
         self.jumped = False
 
     def _prepare_template(self, template: NDArray[np.float32], rows: int, columns: int) -> None:
@@ -89,6 +135,7 @@ class RigidRegistration:
         reference = inside * _whiten(_band_pass(_band_pass(binned, fine, coarse), fine, coarse), binned)
         reference -= inside * (reference.sum() / inside.sum())
         self._reference_norm = float(np.sqrt(np.sum(reference**2)))
+        self._prepare_blocks(binned, np.ascontiguousarray(reference, np.float32))
         self._binned[:rows, :columns] = reference
         self._reference = np.ascontiguousarray(np.conj(scipy.fft.rfft2(self._binned, workers=1)))
         self._energy_weight = _energy_weight(self._shape, fine, coarse)
@@ -97,6 +144,52 @@ class RigidRegistration:
         self._correlate()
         self._origin = (self._peak[0], self._peak[1])
         self._binned[:] = 0.0
+
+    def _prepare_blocks(self, binned: NDArray[np.float32], reference: NDArray[np.float32]) -> None:
+        side = min(BLOCK_PX // self._bin_px, max(min(binned.shape) // 4, 1))
+        side = max(side, -(-max(binned.shape) // MAX_BLOCKS_PER_AXIS))
+        self._block_rows = side
+        inside = (reference != 0.0).astype(np.float32)
+        mean = _block_sums(reference, side) / np.maximum(_block_sums(inside, side), 1.0)
+        rows, columns = (side * n for n in mean.shape)
+        self._weights = np.zeros_like(reference)
+        self._weights[:rows, :columns] = reference[:rows, :columns] - inside[:rows, :columns] * np.kron(
+            mean, np.ones((side, side))
+        )
+        curved = np.zeros((2, *binned.shape), np.float32)
+        curved[0, 1:-1] = binned[2:] - 2 * binned[1:-1] + binned[:-2]
+        curved[1, :, 1:-1] = binned[:, 2:] - 2 * binned[:, 1:-1] + binned[:, :-2]
+        images = (binned, curved[0], curved[1])
+        self._expected = np.stack([_block_sums(self._weights * image, side) for image in images])
+        noise = _block_sums(self._weights**2, side)
+        signal = np.maximum(self._expected[0], 0.0)
+        weight = np.divide(signal**2, noise, out=np.zeros_like(signal), where=noise > 0.0).ravel()
+        self._block_weight = np.minimum(weight, MAX_BLOCK_WEIGHT * weight.mean())
+        self._block_contrast = np.zeros(signal.shape)
+
+    def _measure_contrast(self) -> float:
+        lag_y, lag_x = self._peak[0] - self._origin[0], self._peak[1] - self._origin[1]
+        block_contrast(
+            self._binned, self._weights, self._expected, self._block_rows, lag_y, lag_x, self._block_contrast
+        )
+        slopes = self._block_contrast.reshape(-1)
+        self._level.push(float(weighted_median(slopes, self._block_weight)))
+        level = self._level.median
+        return float(capped_mean(slopes, self._block_weight, level) / level) if level > 0.0 else 0.0
+
+    def _is_dim(self) -> bool:
+        """Contrast against that of the last 256 and of the last 31 frames, which this one then joins."""
+        least = MIN_RELATIVE_SPREAD * abs(self._usual.median)
+        departure = self.contrast - self._recent.median if self._recent.n_seen else 0.0
+        dim = False
+        if self._usual.n_seen >= CONTRAST_MIN_FRAMES:
+            from_usual = self.contrast - self._usual.median
+            dim = from_usual < -CONTRAST_SPREADS * max(self._usual.spread, least)
+            dim = dim or departure < -CONTRAST_SPREADS * max(self._departure.spread, least)
+        self._usual.push(self.contrast)
+        self._recent.push(self.contrast)
+        self._departure.push(departure)
+        return dim
 
     def _correlate(self) -> float:
         spectrum = scipy.fft.rfft2(self._binned, workers=1)
@@ -119,16 +212,21 @@ class RigidRegistration:
         self.quality = float(self._peak[2] / norm) if seen else 0.0
         shift_y_px = float((self._peak[0] - self._origin[0]) * self._bin_px) if seen else 0.0
         shift_x_px = float((self._peak[1] - self._origin[1]) * self._bin_px) if seen else 0.0
+        self.contrast = self._measure_contrast() if seen else 0.0
         moved_px = max(abs(shift_y_px - self.shift_y_px), abs(shift_x_px - self.shift_x_px))
-        jumped = self._n_seen > 0 and moved_px > JUMP_PX
-        if self._n_seen >= QUALITY_MIN_FRAMES:
-            median, mad = float(self._statistics[0]), float(self._statistics[1])
-            jumped = jumped or self.quality < median - QUALITY_MADS * max(mad, MIN_RELATIVE_MAD * abs(median))
-        self._n_seen = push_running_median(self.quality, self._n_seen, self._ring, self._ordered, self._statistics)
+        jumped = self._usual.n_seen > 0 and moved_px > JUMP_PX
+        jumped = self._is_dim() or jumped
         self._hold_off = HOLD_OFF_FRAMES + 1 if jumped else max(self._hold_off - 1, 0)
         self.jumped = self._hold_off > 0
         self.shift_y_px = shift_y_px
         self.shift_x_px = shift_x_px
+
+
+def _block_sums(image: NDArray[np.float32], side: int) -> NDArray[np.float64]:
+    """Sums over square blocks that begin at [0, 0]; what fills no block is left out."""
+    rows, columns = image.shape[0] // side, image.shape[1] // side
+    blocks = image[: rows * side, : columns * side].reshape(rows, side, columns, side)
+    return np.asarray(blocks.sum(axis=(1, 3), dtype=np.float64))
 
 
 def _band_pass(image: NDArray[np.float32], fine: float, coarse: float) -> NDArray[np.float32]:

@@ -38,6 +38,33 @@ def find_peak(correlation: NDArray, max_lag_y: int, max_lag_x: int) -> tuple[flo
     return y + part_y, x + part_x, at(y, x) + more_y + more_x
 
 
+def block_contrast(binned: NDArray, reference: NDArray, expected: NDArray, side: int, lag: tuple) -> NDArray:
+    """Sum of weights times the resampled frame over each block, divided by what the template gives when blurred so."""
+    part = [axis - np.floor(axis) for axis in lag]
+    out = np.zeros(expected.shape[1:])
+    for block in np.ndindex(*out.shape):
+        total = 0.0
+        for y in range(block[0] * side, (block[0] + 1) * side):
+            for x in range(block[1] * side, (block[1] + 1) * side):
+                y0, x0 = int(np.floor(y + lag[0])), int(np.floor(x + lag[1]))
+                if not (0 <= y0 < reference.shape[0] - 1 and 0 <= x0 < reference.shape[1] - 1):
+                    continue
+                near = binned[y0 : y0 + 2, x0 : x0 + 2]
+                weights = np.outer([1 - part[0], part[0]], [1 - part[1], part[1]])
+                total += reference[y, x] * (near * weights).sum()
+        blur = [0.5 * fraction * (1 - fraction) for fraction in part]
+        wanted = expected[0][block] + blur[0] * expected[1][block] + blur[1] * expected[2][block]
+        out[block] = total / wanted if wanted > 0 else 0.0
+    return out
+
+
+def weighted_median(values: NDArray, weights: NDArray) -> float:
+    """Smallest value up to which half of the weight lies."""
+    order = np.argsort(values)
+    reached = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(reached, 0.5 * reached[-1])]) if reached[-1] > 0 else 0.0
+
+
 def bilinear(frame: NDArray, y: float, x: float) -> float | None:
     """Value between pixels; None where a neighbour with weight lies outside."""
     y0, x0 = int(np.floor(y)), int(np.floor(x))

@@ -70,6 +70,34 @@ def test_a_flat_correlation_has_its_peak_at_no_shift() -> None:
     np.testing.assert_array_equal(peak, 0.0)
 
 
+@pytest.mark.parametrize("lag", [(0.0, 0.0), (2.0, -3.0), (0.25, 0.75), (-4.5, 6.125), (50.0, 0.0), (0.0, -50.5)])
+def test_block_contrast_is_a_sum_over_resampled_pixels(lag: tuple[float, float]) -> None:
+    rng = np.random.default_rng(7)
+    binned, reference = rng.normal(size=(25, 30)).astype(np.float32), rng.normal(size=(21, 26)).astype(np.float32)
+    expected = rng.normal(size=(3, 3, 4))
+    expected[0] += 2.0
+    out = np.zeros((3, 4))
+    registration.block_contrast(binned, reference, expected, 6, *lag, out)
+    np.testing.assert_allclose(out, slow.block_contrast(binned, reference, expected, 6, lag), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_half_of_the_weight_lies_below_the_weighted_median(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values, weights = rng.normal(size=33), rng.random(33) * (rng.random(33) > 0.3)
+    assert registration.weighted_median(values, weights) == pytest.approx(slow.weighted_median(values, weights))
+    assert registration.weighted_median(np.full(33, 0.5), weights) == 0.5
+    assert registration.weighted_median(values, np.zeros(33)) == 0.0
+
+
+def test_no_value_counts_for_more_than_the_cap() -> None:
+    rng = np.random.default_rng(8)
+    values, weights = rng.normal(size=33), rng.random(33)
+    expected = np.average(np.minimum(values, 0.3), weights=weights)
+    assert registration.capped_mean(values, weights, 0.3) == pytest.approx(expected)
+    assert registration.capped_mean(values, np.zeros(33), 0.3) == 0.0
+
+
 @pytest.mark.parametrize("dtype", [np.uint16, np.int16])
 def test_prefix_sums_give_every_run_modulo_2_to_the_32(dtype: type) -> None:
     for frame in frames(dtype):
