@@ -58,8 +58,8 @@ class DemixingStructure(NamedTuple):
 
 
 class DemixingState(NamedTuple):
-    """``light`` float64 (n,): c minus rest of the last frame, state. Scratch: ``projection`` float64 (n,): A'y minus its
-    reference; ``haze`` float64 (n,): z minus its reference; ``present`` uint8 (n,).
+    """``light`` float64 (n,): c minus rest of the last frame, state. Scratch: ``projection`` float64 (n,): A'y minus
+    its reference; ``haze`` float64 (n,): z minus its reference; ``present`` uint8 (n,).
     """
 
     light: NDArray[np.float64]

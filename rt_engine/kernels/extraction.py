@@ -21,35 +21,24 @@ _I8 = numba.int64[::1]
 _SHIFT = (numba.float64, numba.float64)
 
 
-@numba.njit([numba.int64(_U2, _U4), numba.int64(_I2, _U4)], cache=True, nogil=True)
+@numba.njit([numba.void(_U2, _U4), numba.void(_I2, _U4)], cache=True, nogil=True)
 def row_prefix_sums(frame, prefix_out):
-    """Running sum of every line, modulo 2^32; returns the largest count of the frame.
+    """Running sum of every line, modulo 2^32.
 
     Parameters
     ----------
     frame : uint16 or int16 ndarray, shape (n_lines, n_pixels), C order, detector counts, read
     prefix_out : uint32 ndarray, shape (n_lines + 1, n_pixels + 2), C order
         ``prefix_out[y, x]`` becomes ``frame[y, :x].sum()``; last line and last column are padding and not touched.
-
-    Returns
-    -------
-    int
-        Largest count.
     """
-    largest = np.int32(frame[0, 0])
     for y in range(frame.shape[0]):
         line = frame[y]
         out = prefix_out[y]
         running = np.uint32(0)
-        line_largest = np.int32(line[0])
         out[0] = running
-        for x in range(line.shape[0]):
-            value = np.int32(line[x])
-            line_largest = max(line_largest, value)
-            running = np.uint32(running + np.uint32(value))
-            out[np.uint64(x + 1)] = running
-        largest = max(largest, line_largest)
-    return largest
+        for x in range(np.uint64(line.shape[0])):
+            running = np.uint32(running + np.uint32(np.int32(line[x])))
+            out[x + np.uint64(1)] = running
 
 
 @numba.njit([numba.int64(_U2, numba.int32[::1]), numba.int64(_I2, numba.int32[::1])], cache=True, nogil=True)

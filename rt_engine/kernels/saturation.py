@@ -24,7 +24,7 @@ _MASKS = (
 
 @numba.njit([numba.void(frame, *_MASKS, numba.float64[::1]) for frame in _FRAMES], cache=True, nogil=True)
 def saturated_weight(frame, line_largest, spans, span_start, shift_y_px, shift_x_px, saturation_counts, weight_out):
-    """How many pixels of every mask are saturated, a pixel read between others counting by its parts.
+    """How many of the pixels read are saturated, of those inside the field, one read between others by its parts.
 
     Parameters
     ----------
@@ -43,23 +43,25 @@ def saturated_weight(frame, line_largest, spans, span_start, shift_y_px, shift_x
     whole_x = np.int64(np.floor(shift_x_px))
     part_y = shift_y_px - whole_y
     part_x = shift_x_px - whole_x
+    step_y = 1 if part_y > 0.0 else 0
+    step_x = 1 if part_x > 0.0 else 0
     for mask in range(weight_out.shape[0]):
         weight = 0.0
         for span in range(span_start[mask], span_start[mask + 1]):
             run = spans[np.uint64(span)]
-            for step_y in range(2):
-                y = run[0] + whole_y + step_y
-                of_line = part_y if step_y else 1.0 - part_y
-                if y < 0 or y >= frame.shape[0] or of_line == 0.0 or line_largest[y] < saturation_counts:
+            y = run[0] + whole_y
+            if y < 0 or y + step_y >= frame.shape[0]:
+                continue
+            for further in range(1 + step_y):
+                if line_largest[y + further] < saturation_counts:
                     continue
-                line = frame[np.uint64(y)]
+                line = frame[np.uint64(y + further)]
                 n_left = 0
                 n_right = 0
-                for x in range(max(run[1] + whole_x, 0), min(run[2] + whole_x, frame.shape[1])):
-                    if line[np.uint64(x)] >= saturation_counts:
-                        n_left += 1
-                    if x + 1 < frame.shape[1] and line[np.uint64(x + 1)] >= saturation_counts:
-                        n_right += 1
+                for x in range(max(run[1] + whole_x, 0), min(run[2] + whole_x, frame.shape[1] - step_x)):
+                    n_left += line[np.uint64(x)] >= saturation_counts
+                    n_right += line[np.uint64(x + step_x)] >= saturation_counts
+                of_line = part_y if further else 1.0 - part_y
                 weight += of_line * ((1.0 - part_x) * n_left + part_x * n_right)
         weight_out[mask] = weight
 

@@ -20,20 +20,20 @@ class WeightedMasks(NamedTuple):
     """Masks with weights, read.
 
     ``spans`` int32 (n_spans, 3): line, first pixel, pixel after the last, at most 128 pixels; ``span_start`` int64
-    (n_masks + 1,); ``weight_start`` int64 (n_spans,): where the weights of a span begin in ``weights`` int32;
+    (n_masks + 1,); ``weight_start`` int64 (n_spans,): where the weights of a span begin in ``weights`` uint8;
     ``roi`` int64 (n_masks,): row of the results.
     """
 
     spans: NDArray[np.int32]
     span_start: NDArray[np.int64]
     weight_start: NDArray[np.int64]
-    weights: NDArray[np.int32]
+    weights: NDArray[np.uint8]
     roi: NDArray[np.int64]
 
 
-_I4 = numba.types.Array(numba.int32, 1, "C")
+_U1 = numba.types.Array(numba.uint8, 1, "C")
 _I8 = numba.types.Array(numba.int64, 1, "C")
-_MASKS = numba.types.NamedTuple((numba.types.Array(numba.int32, 2, "C"), _I8, _I8, _I4, _I8), WeightedMasks)
+_MASKS = numba.types.NamedTuple((numba.types.Array(numba.int32, 2, "C"), _I8, _I8, _U1, _I8), WeightedMasks)
 _REST = (_MASKS, numba.float64, numba.float64, numba.float64, numba.float32[::1], _I8)
 
 
@@ -93,7 +93,7 @@ def weighted_mean(frame, masks, shift_y_px, shift_x_px, offset_counts, mean_out,
             part_11 = np.int32(0)
             total = np.int32(0)
             for i in range(np.uint64(n_run)):
-                weight = weights[i]
+                weight = np.int32(weights[i])
                 part_00 += np.int32(weight * np.int32(upper[i]))
                 part_01 += np.int32(weight * np.int32(upper[i + np.uint64(step_x)]))
                 part_10 += np.int32(weight * np.int32(lower[i]))

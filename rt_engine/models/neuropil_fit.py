@@ -21,7 +21,7 @@ STEP_ENOUGH = 2e-4
 BLOCK_S = 2.0
 """Residuals of one block may depend on each other when the error is estimated."""
 MODEL_SD = 0.03
-"""What the estimate is wrong by with perfect data: activity too small to be told from noise, shared with the neuropil."""
+"""What the estimate is wrong by with perfect data: activity too small to be told from noise."""
 SMALLEST_RELIABILITY = 0.2
 """Part of the ring's variance that must be neuropil and not noise; below it r is the prior's."""
 _KEPT_MEAN = float(truncnorm.mean(LOWER_SD, UPPER_SD))

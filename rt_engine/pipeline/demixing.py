@@ -10,8 +10,8 @@ from rt_engine.pipeline.masks import N_BACKGROUND, MaskFields
 from rt_engine.pipeline.overlap import Overlap
 
 SOMA_HAZE = 0.7
-"""Part of the neuropil around a soma that is seen through it; what it is wrong by, the neuropil coefficient takes up."""
-RIDGE = 1e-6
+"""Part of the neuropil around a soma that is seen through it; the neuropil coefficient takes up what is wrong of it."""
+RIDGE = 1e-10
 """Of the background's normal equations, relative: rings that say nothing leave the background at its reference."""
 
 

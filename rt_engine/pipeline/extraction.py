@@ -95,7 +95,10 @@ class RoiExtraction:
     def _prepare_footprints(self, masks: MaskFields) -> None:
         """Spans of the binary footprints, gathers of the weighted ones, and how much of each must be inside."""
         weighted = is_weighted(masks)
-        self._weighted = weighted_masks(masks, np.flatnonzero(weighted))
+        rows = np.flatnonzero(weighted)
+        # From the top of the field to its bottom, so that the lines of a frame pass through the cache once.
+        first_pixel = masks.roi_pixels[masks.roi_start[rows]]
+        self._weighted = weighted_masks(masks, rows[np.argsort(first_pixel, kind="stable")])
         n_spans = np.where(weighted, 0, np.diff(self._support_start))
         self._binary_start = np.concatenate([[0], np.cumsum(n_spans)]).astype(np.int64)
         self._binary = np.ascontiguousarray(self._support[np.repeat(~weighted, np.diff(self._support_start))])
@@ -164,12 +167,12 @@ class RoiExtraction:
         """Means of all masks as they stand; returns the largest count of the frame."""
         y, x, offset = shift_y_px, shift_x_px, self._offset_counts
         roi, ring = (self.f_roi, self._roi_inside), (self.f_np, self._np_inside)
+        largest = line_maxima(frame, self._line_largest)
         if self.reads_prefix_sums:
-            largest = row_prefix_sums(frame, self._prefix)
+            row_prefix_sums(frame, self._prefix)
             mean_over_spans(self._prefix, self._binary, self._binary_start, y, x, offset, *roi)
             mean_over_spans(self._prefix, self._np_spans, self._np_span_start, y, x, offset, *ring)
         else:
-            largest = line_maxima(frame, self._line_largest)
             mean_over_pixels(frame, self._binary, self._binary_start, y, x, offset, *roi)
             mean_over_pixels(frame, self._np_spans, self._np_span_start, y, x, offset, *ring)
         if len(self._weighted.roi):
@@ -184,7 +187,6 @@ class RoiExtraction:
         self.valid[lost] = 0
 
     def _censor(self, frame: NDArray[Any], shift_y_px: float, shift_x_px: float) -> None:
-        line_maxima(frame, self._line_largest)
         saturated_weight(
             frame, self._line_largest, self._support, self._support_start, shift_y_px, shift_x_px,
             self._saturation_counts, self._saturated,

@@ -46,7 +46,6 @@ class MaskFields(Protocol):
     def rest_counts(self) -> NDArray[np.float32]: ...
 
 
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PlaneMasks:
     """Masks of one plane before there is a whole `Calibration`; fields as there."""
@@ -141,7 +140,7 @@ def weighted_masks(masks: MaskFields, roi: NDArray[np.int64]) -> WeightedMasks:
         spans=np.array(spans, np.int32).reshape(-1, 3),
         span_start=np.array(span_start, np.int64),
         weight_start=np.array(weight_start, np.int64),
-        weights=np.concatenate([np.zeros(0, np.int32), *weights]).astype(np.int32),
+        weights=np.concatenate([np.zeros(0, np.uint8), *weights]).astype(np.uint8),
         roi=np.ascontiguousarray(roi, np.int64),
     )
 
