@@ -15,6 +15,8 @@ from rt_engine.interfaces.shipped import find_rig
 
 if TYPE_CHECKING:
     from rt_engine.interfaces.calibration import Calibration
+    from rt_engine.models.carry_over import Heritage
+    from rt_engine.services.run_view import RunView
 
 _DEMO_BASELINE_S = 20.0
 _REPLAY_BASELINE_S = 120.0
@@ -114,14 +116,16 @@ def calibrate(arguments: argparse.Namespace) -> int:
     from drivers.microscopes.movie_file import is_movie_folder
     from rt_engine.interfaces.rig_config import InferenceConfig
     from rt_engine.models.indicators import indicator
-    from rt_engine.services.calibration_job import CalibrationJob, run_calibration
+    from rt_engine.services.calibration_job import CalibrationJob, make_calibration, write_calibration
     from rt_engine.services.run_view import RunView
 
     source, target = Path(arguments.source), Path(arguments.output)
+    heritage = _heritage(arguments)
     is_session = source.is_dir() and not is_movie_folder(source)
     if not target.parent.is_dir():
         raise ConfigError("there is no such folder", "make it first", file=str(target.parent))
     inference = _rig_of_session(source)[0].inference if is_session else InferenceConfig()
+    stated = heritage.old.indicator if heritage is not None and not is_session else None
     view = RunView()
     job = CalibrationJob(
         source=source,
@@ -131,7 +135,7 @@ def calibrate(arguments: argparse.Namespace) -> int:
         um_per_px=None,
         adc_max=None,
         offset_counts=None,
-        indicator=indicator(arguments.indicator or inference.indicator).name,
+        indicator=indicator(arguments.indicator or stated or inference.indicator).name,
         hold_frames=inference.hold_frames,
         false_alarms_per_min=inference.false_alarms_per_min,
         neuropil_coefficient=inference.neuropil_coefficient,
@@ -141,10 +145,15 @@ def calibrate(arguments: argparse.Namespace) -> int:
         axes=arguments.axes,
         frame_shape=arguments.shape,
     )
-    calibration = run_calibration(job, view.progress, view.say)
+    calibration = make_calibration(job, view.progress, view.say, heritage)
     view.end_progress()
+    carried = {} if heritage is None else _consent(arguments, heritage, calibration, target, view)
+    if carried is None:
+        return 1
+    write_calibration(target, calibration)
     snr = calibration.amplitude_dff / calibration.sigma_dff
-    figures = {
+    figures: dict[str, Any] = {
+        **carried,
         "n_rois": calibration.n_rois,
         "n_frames": calibration.n_baseline_frames,
         "provisional": calibration.provisional,
@@ -161,6 +170,43 @@ def calibrate(arguments: argparse.Namespace) -> int:
         view.say("fewer than 3,000 frames: thresholds are provisional")
     view.say(f"calibration: {target}")
     return _write_json(arguments, figures)
+
+
+def _heritage(arguments: argparse.Namespace) -> Heritage | None:
+    """The older calibration whose cells are looked for, if one was named.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be read, cells are given as well, or nobody could give consent.
+    """
+    if not arguments.old:
+        return None
+    from rt_engine.interfaces.calibration import load_calibration
+    from rt_engine.models.carry_over import Heritage
+    from rt_engine.services.carry_over_job import require_someone_to_ask
+
+    path = Path(arguments.old)
+    if arguments.rois:
+        raise ConfigError("finds the cells of an older calibration", "leave out --rois, or --from", key="--from")
+    require_someone_to_ask(arguments.yes, path)
+    return Heritage(load_calibration(path))
+
+
+def _consent(
+    arguments: argparse.Namespace, heritage: Heritage, calibration: Calibration, target: Path, view: RunView
+) -> dict[str, Any] | None:
+    """Show what became of the older cells; the figures, or None where the person does not take them."""
+    from rt_engine.services.carry_over_job import ask, draw, figures_of, tell
+
+    if heritage.result is None:
+        return {}
+    figures = figures_of(heritage.result, heritage.old, calibration)
+    tell(figures, view.say)
+    picture = target.with_name(f"{target.stem}-from.png")
+    draw(heritage.result, heritage.old, calibration, picture)
+    view.say(f"picture: {picture}")
+    return figures if arguments.yes or ask(view.say) else None
 
 
 def infer(arguments: argparse.Namespace) -> int:

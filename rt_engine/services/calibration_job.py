@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rt_engine.interfaces.calibration import Calibration, save_calibration
 from rt_engine.interfaces.errors import CalibrationError, SpikeloopError
+
+if TYPE_CHECKING:
+    from rt_engine.models.carry_over import Heritage
 
 Progress = Callable[[str, float], None]
 Say = Callable[[str], None]
@@ -40,15 +45,46 @@ class CalibrationJob:
 
 
 def run_calibration(job: CalibrationJob, progress: Progress, say: Say = lambda text: None) -> Calibration:
-    """Calibrate in this process, and write the file; `say` gets what a person should know of the cells imported.
+    """Calibrate in this process, and write the file; `say` as in `make_calibration`.
 
     Raises
     ------
     CalibrationError, MovieError
         The recording cannot be used.
     """
+    calibration = make_calibration(job, progress, say)
+    write_calibration(job.target, calibration)
+    return calibration
+
+
+def write_calibration(path: Path, calibration: Calibration) -> None:
+    """Write the file.
+
+    Raises
+    ------
+    CalibrationError
+        It cannot be written.
+    """
+    try:
+        save_calibration(path, calibration)
+    except OSError as error:
+        raise CalibrationError(f"cannot be written: {error}", "give another path", file=str(path)) from error
+
+
+def make_calibration(
+    job: CalibrationJob, progress: Progress, say: Say = lambda text: None, heritage: Heritage | None = None
+) -> Calibration:
+    """Calibrate in this process; `say` gets what a person should know: of the cells imported, of the
+    first masks and where they are meanwhile, of the candidates that were dropped and why.
+
+    Raises
+    ------
+    CalibrationError, MovieError
+        The recording cannot be used, or is of another field, zoom or indicator than `heritage`.
+    """
     from drivers.microscopes.movie_file import MovieRequest, is_movie_folder
     from rt_engine.models.calibrate import calibrate
+    from rt_engine.services.first_rois import FirstRois
     from rt_engine.services.frame_sources import movie_source, session_source
     from rt_engine.services.roi_import.read import read_rois
 
@@ -60,12 +96,24 @@ def run_calibration(job: CalibrationJob, progress: Progress, say: Say = lambda t
     rate_hz = job.frame_rate_hz or source.frame_rate_hz
     if rate_hz is None:
         raise CalibrationError("the frame rate is unknown", "give it with --frame-rate-hz", file=str(job.source))
+    if heritage is not None:
+        heritage.old.require_fits(
+            source.n_lines,
+            source.pixels_per_line,
+            str(job.source),
+            um_per_px=job.um_per_px or source.um_per_px,
+            indicator=job.indicator,
+            plane=job.plane,
+            channel=job.channel,
+        )
     imported = None
     if job.rois is not None:
         imported = read_rois(job.rois, (source.n_lines, source.pixels_per_line), job.plane)
         for remark in imported.remarks:
             say(remark)
-    calibration = calibrate(
+    first = FirstRois(job.target, (source.n_lines, source.pixels_per_line), say)
+    work = functools.partial(
+        calibrate,
         source.open_frames,
         frame_rate_hz=rate_hz,
         indicator=job.indicator,
@@ -77,19 +125,23 @@ def run_calibration(job: CalibrationJob, progress: Progress, say: Say = lambda t
         offset_counts=job.offset_counts if job.offset_counts is not None else source.offset_counts,
         adc_max=job.adc_max or source.adc_max,
         rois=imported.masks if imported else None,
+        heritage=heritage,
         max_shift_px=job.max_shift_px,
         progress=progress,
+        say=say,
+        first_rois=first.write,
         plane=job.plane,
         channel=job.channel,
     )
     try:
-        save_calibration(job.target, calibration)
-    except OSError as error:
-        raise CalibrationError(f"cannot be written: {error}", "give another path", file=str(job.target)) from error
-    return calibration
+        return work()
+    finally:
+        first.remove()
 
 
-def run_calibration_process(job: CalibrationJob, progress: Progress, turn: Callable[[], None]) -> None:
+def run_calibration_process(
+    job: CalibrationJob, progress: Progress, turn: Callable[[], None], say: Say = lambda text: None
+) -> None:
     """Calibrate in a process of its own; `turn` is called all the while, and may raise to end it.
 
     Raises
@@ -112,6 +164,8 @@ def run_calibration_process(job: CalibrationJob, progress: Progress, turn: Calla
                 kind, text, value = message
                 if kind == "progress":
                     progress(text, value)
+                elif kind == "say":
+                    say(text)
                 elif kind == "done":
                     return
                 else:
@@ -140,7 +194,11 @@ def _work(job: CalibrationJob, sending: Connection) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        run_calibration(job, lambda stage, fraction: sending.send(("progress", stage, fraction)))
+        run_calibration(
+            job,
+            lambda stage, fraction: sending.send(("progress", stage, fraction)),
+            lambda text: sending.send(("say", text, 0.0)),
+        )
         sending.send(("done", "", 1.0))
     except SpikeloopError as error:
         sending.send(("failed", str(error), 0.0))

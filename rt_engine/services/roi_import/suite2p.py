@@ -11,13 +11,6 @@ from drivers.microscopes.object_npy import ObjectNpyError, read_object_npy
 from rt_engine.interfaces.errors import CalibrationError
 from rt_engine.interfaces.roi_mask import RoiMask
 
-EXPORT = (
-    "np.savez('rois.npz', ypix=np.concatenate([s['ypix'] for s in stat]), xpix=np.concatenate([s['xpix'] for s in "
-    "stat]), lam=np.concatenate([s['lam'] for s in stat]), npix=[len(s['ypix']) for s in stat])"
-)
-"""What a user of suite2p can run in suite2p's own environment, with ``stat = np.load('stat.npy', allow_pickle=True)``,
-should a future version write what cannot be read here; `read_exported` reads the result."""
-
 
 def read_suite2p(path: Path, remarks: list[str]) -> list[RoiMask]:
     """Weighted masks (``lam``) of the ROIs that are cells by ``iscell.npy``; of all where there is no such file.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,15 @@ def test_a_folder_of_suite2p_will_do_and_its_judgement_is_taken(tmp_path: Path) 
     np.save(tmp_path / "iscell.npy", np.ones((2, 2)))
     with pytest.raises(CalibrationError, match=r"iscell\.npy: does not fit"):
         read_rois(tmp_path, SHAPE)
+
+
+def test_the_export_that_the_page_shows_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Path(__file__).parents[4] / "docs" / "how-to" / "bring-your-own-rois.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    write_suite2p(tmp_path, planted())
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    assert [as_dict(mask) for mask in read_rois(tmp_path / "rois.npz", SHAPE).masks] == planted()
 
 
 def test_components_that_caiman_rejected_stay_out(tmp_path: Path) -> None:
