@@ -97,6 +97,7 @@ class InferenceConfig(Strict):
     hold_frames: int | None = Field(None, ge=0, le=30)
     false_alarms_per_min: float = Field(0.5, gt=0, le=60)
     neuropil_coefficient: float | None = Field(None, ge=0, le=1, description="null: estimated; 0.7 is customary")
+    neuropil_update: bool = Field(False, description="let the coefficient follow the recording, 0.01 a minute at most")
     max_shift_px: float = Field(8.0, gt=0, le=64)
     max_backlog_frames: int = Field(32, ge=1, le=1000)
 
@@ -161,6 +162,11 @@ class RigConfig(Strict):
     ports: Ports = Ports()
     subject: str | None = None
     max_idle_s: float = Field(10.0, gt=0)
+
+    @property
+    def plane(self) -> int:
+        """The plane that inference serves: the one replayed, else 0."""
+        return self.microscope.plane if isinstance(self.microscope, ReplayMicroscope) else 0
 
     @property
     def all_outputs_virtual(self) -> bool:

@@ -180,6 +180,7 @@ class SessionRun:
             last_frame=last_frame,
             frame_rate_hz=float(geometry["frame_rate_hz"]),
             channel=int(geometry["channels"][0]),
+            plane=self._plan.rig.plane,
             um_per_px=geometry["um_per_px"],
             adc_max=geometry["adc_max"],
             offset_counts=geometry["offset"],
@@ -190,7 +191,7 @@ class SessionRun:
             max_shift_px=inference.max_shift_px,
         )
         self._view.say("calibrating …")
-        run_calibration_process(job, self._view.progress, self._turn)
+        run_calibration_process(job, self._view.progress, self._turn, self._view.say)
         self._view.end_progress()
 
     def _live(self, geometry: dict[str, Any], calibration: Path) -> str:
