@@ -40,8 +40,6 @@ N_ROUNDS = 2
 NOISE_BINS = 125
 """Bins from which the noise of a pixel is taken for the masks."""
 WEIGHT_SMOOTHING_PX = 0.8
-WEIGHT_FLOOR = 0.1
-"""Part of the largest weight below which a pixel is left out of a weighted footprint."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -262,6 +260,6 @@ def _weighted_footprint(
 ) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
     smooth = gaussian_filter(cells.footprints[k], WEIGHT_SMOOTHING_PX)
     relative = smooth / float(smooth.max())
-    inside = (relative >= WEIGHT_FLOOR) & ((cells.footprints[k] > 0.0) | mask)
+    inside = (cells.footprints[k] > 0.0) | mask
     weights = np.clip(np.round(255.0 * relative[inside]), 1, 255).astype(np.uint8)
     return _flat(inside, cells.corners[k], pixels_per_line), weights

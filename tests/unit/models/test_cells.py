@@ -66,6 +66,7 @@ def test_weighted_footprints_show_the_dim_nucleus_and_keep_what_cells_share() ->
     for row, pixels, weights in zip(light, found.weighted_pixels, found.weights, strict=True):
         assert weights.dtype == np.uint8
         assert weights.max() == 255
+        assert weights.min() >= 1
         assert np.all(np.diff(pixels.astype(np.int64)) > 0)
         row[pixels] = weights
     for footprint in footprints:

@@ -162,6 +162,24 @@ def test_an_active_cell_does_not_become_background_once_it_is_known() -> None:
     assert left < 0.2 * lost
 
 
+def test_the_weight_of_a_pixel_is_not_that_of_the_cell_in_it() -> None:
+    movie, truth = neuropil((60, 60), 150, 5)
+    region = truth.traces[:, 1, 1]
+    trace = (8.0 * np.maximum(region, 0.0)).astype(np.float32)  # fires with the neuropil around
+    footprint = np.zeros((60, 60), np.float32)
+    footprint[25:37, 25:37] = 1.0
+    movie += (trace - trace.mean())[:, None, None] * footprint
+    background = fitted(movie)
+    background.remove_from(movie)
+    cells = components_from_traces((60, 60), trace[None], np.array([[31, 31]]), 10)
+    y, x = cells.corners[0]
+    cells.footprints[0] = footprint[y : y + 21, x : x + 21]
+    for _ in range(5):
+        update_background(movie, cells, background)
+    inside, outside = background.weight[28:34, 28:34].mean(), background.weight[10:16, 28:34].mean()
+    assert inside == pytest.approx(outside, rel=0.15)
+
+
 def test_weights_neither_fall_below_zero_nor_follow_a_bright_spot() -> None:
     background = RegionalBackground((48, 48), 24.0)
     image = np.ones((48, 48))

@@ -104,6 +104,20 @@ def test_two_halves_that_fire_together_are_one_cell() -> None:
     assert len(merged(cells, halves)) == 1
 
 
+def test_a_cell_and_the_dendrite_that_touches_it_are_one_if_they_fire_together() -> None:
+    lights = [disc(30, 24), disc(30, 37, 16.0, 1.2)]
+    _, cells = planted([3.0 * light for light in lights], [events(12), events(12)], 12)
+    assert len(merged(cells, lights)) == 1
+
+
+def test_neighbours_that_touch_and_share_some_events_stay_two() -> None:
+    lights = [disc(30, 24), disc(30, 34)]
+    shared = events(13)
+    _, cells = planted([3.0 * light for light in lights], [shared + events(14), shared + events(15)], 13)
+    assert 0.4 < np.corrcoef(cells.unclipped)[0, 1] < 0.7
+    assert len(merged(cells, lights)) == 2
+
+
 def test_neighbours_that_overlap_but_fire_apart_stay_two() -> None:
     lights = [disc(30, 26), disc(30, 34)]
     _, cells = planted([3.0 * light for light in lights], [events(6), events(7)], 6)
