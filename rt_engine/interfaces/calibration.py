@@ -39,6 +39,9 @@ class Calibration:
         Largest count the detector can give; NaN if unknown.
     false_alarms_per_min : float
         Nominal rate of false events per cell, per minute.
+    line_phase_px : float
+        Shift of odd lines along x by bidirectional scanning: ``frame[y, x + line_phase_px]`` of odd lines shows what
+        the template shows at x. 0 for scanning in one direction.
     template : float32 ndarray, shape (n_lines, pixels_per_line), counts
         Mean of the registered baseline.
     correlation_image : float32 ndarray, shape (n_lines, pixels_per_line)
@@ -130,6 +133,7 @@ class Calibration:
     rest_counts: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     inseparable_roi_id: NDArray[np.uint32] = field(default_factory=lambda: np.zeros((0, 2), np.uint32))
     condition_number: float = float("nan")
+    line_phase_px: float = 0.0
     neuropil_coefficient_se: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     neuropil_from_prior: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
 

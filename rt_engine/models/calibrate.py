@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +29,11 @@ from rt_engine.models.photon_transfer import photon_transfer
 from rt_engine.models.seeds import correlation_image
 from rt_engine.models.trace_calibration import calibrate_traces
 from rt_engine.pipeline.extraction import SATURATED_ADC
+from rt_engine.pipeline.line_phase import estimate_line_phase, straightened
 from rt_engine.pipeline.masks import PlaneMasks
 
 MIN_FRAMES = 50
+LINE_PHASE_FRAMES = 200
 MAX_BIN_S = 0.3
 """Frames are binned for the search to the indicator's decay, at most this; up to this where memory is short."""
 MIN_BINS = 100
@@ -118,17 +122,20 @@ def calibrate(
             f"the recording has {n_frames} frames, a calibration needs at least {MIN_FRAMES}",
             "record a longer baseline",
         )
-    template = first_template(open_frames, n_frames, max_shift_px, lambda done: progress("template", done))
+    line_phase_px = _line_phase_px(open_frames)
+    straight = straightened(open_frames, line_phase_px)
+    template = first_template(straight, n_frames, max_shift_px, lambda done: progress("template", done))
     _require_unsaturated(template, adc_max)
     bin_frames = _bin_frames(frame_rate_hz, library_entry.tau_s, n_frames, MOVIE_BYTES // template.nbytes)
     baseline = register_baseline(
-        open_frames, n_frames, template, bin_frames=bin_frames, max_shift_px=max_shift_px,
+        straight, n_frames, template, bin_frames=bin_frames, max_shift_px=max_shift_px,
         progress=lambda done: progress("register", done),
     )  # fmt: skip
     template, local_correlation, quality, masks = _describe_plane(
         baseline, rois, um_per_px, offset_counts, adc_max, progress
     )
     del baseline
+    masks = replace(masks, line_phase_px=line_phase_px)
     f_roi, f_np, valid = extract_traces(
         open_frames, n_frames, template, masks, max_shift_px=max_shift_px,
         progress=lambda done: progress("traces", done),
@@ -151,6 +158,7 @@ def calibrate(
         frame_rate_hz=frame_rate_hz,
         n_lines=masks.n_lines,
         pixels_per_line=masks.pixels_per_line,
+        line_phase_px=masks.line_phase_px,
         um_per_px=um_per_px if um_per_px is not None else float("nan"),
         indicator=library_entry.name,
         hold_frames=hold,
@@ -239,6 +247,19 @@ def _describe_plane(
         neuropil_pixels=np.concatenate(rings).astype(np.uint32),
     )
     return baseline.template, local_correlation, quality, masks
+
+
+def _line_phase_px(open_frames: OpenFrames) -> float:
+    """Line phase of the mean of the first frames."""
+    frames = open_frames()
+    mean, n_frames = None, 0
+    for frame in islice(frames, LINE_PHASE_FRAMES):
+        mean = frame.astype(np.float64) if mean is None else mean + frame
+        n_frames += 1
+    close = getattr(frames, "close", None)
+    if close is not None:
+        close()
+    return 0.0 if mean is None else estimate_line_phase(mean / n_frames)[0]
 
 
 def _starts(masks: list[NDArray[np.uint32]]) -> NDArray[np.int64]:

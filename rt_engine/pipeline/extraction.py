@@ -13,10 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rt_engine.kernels.extraction import line_maxima, mean_over_pixels, mean_over_spans, row_prefix_sums
+from rt_engine.kernels.line_phase import mean_over_lines_apart
 from rt_engine.kernels.saturation import leave_out_saturated, saturated_weight
 from rt_engine.kernels.weighted_extraction import weighted_mean
 from rt_engine.pipeline.demixing import Demixing
-from rt_engine.pipeline.masks import MaskFields, is_weighted, line_range, spans_of_masks, weighted_masks, weights_of
+from rt_engine.pipeline.masks import (
+    MaskFields,
+    is_weighted,
+    line_range,
+    rings_as_masks,
+    spans_of_masks,
+    weighted_masks,
+    weights_of,
+)
 from rt_engine.pipeline.overlap import find_overlap
 
 MIN_INSIDE = 0.9
@@ -89,6 +98,11 @@ class RoiExtraction:
         self.blanked = np.zeros(n_rois, np.uint8)
         self.censored = np.zeros(n_rois, np.uint8)
         self._prepare_demixing(masks)
+        self._line_phase_px = float(masks.line_phase_px)
+        if self._line_phase_px != 0.0:
+            every = np.arange(n_rois)
+            self._apart = weighted_masks(masks, every), weighted_masks(rings_as_masks(masks), every)
+            self._apart[0].weights[np.repeat(~is_weighted(masks), np.diff(masks.roi_start))] = 1
         self.reads_prefix_sums = True
         self._choose_path(np.zeros((masks.n_lines, masks.pixels_per_line), np.uint16))
 
@@ -167,6 +181,10 @@ class RoiExtraction:
         """Means of all masks as they stand; returns the largest count of the frame."""
         y, x, offset = shift_y_px, shift_x_px, self._offset_counts
         roi, ring = (self.f_roi, self._roi_inside), (self.f_np, self._np_inside)
+        if self._line_phase_px != 0.0:
+            mean_over_lines_apart(frame, self._apart[0], y, x, self._line_phase_px, offset, *roi)
+            mean_over_lines_apart(frame, self._apart[1], y, x, self._line_phase_px, offset, *ring)
+            return int(line_maxima(frame, self._line_largest))
         largest = line_maxima(frame, self._line_largest)
         if self.reads_prefix_sums:
             row_prefix_sums(frame, self._prefix)

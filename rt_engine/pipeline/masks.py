@@ -27,6 +27,8 @@ class MaskFields(Protocol):
     @property
     def adc_max_counts(self) -> float: ...
     @property
+    def line_phase_px(self) -> float: ...
+    @property
     def roi_start(self) -> NDArray[np.int64]: ...
     @property
     def roi_pixels(self) -> NDArray[np.uint32]: ...
@@ -63,6 +65,7 @@ class PlaneMasks:
     reference_roi_counts: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     reference_np_counts: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     rest_counts: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    line_phase_px: float = 0.0
 
 
 def weights_of(masks: MaskFields) -> NDArray[np.int64]:
@@ -142,6 +145,20 @@ def weighted_masks(masks: MaskFields, roi: NDArray[np.int64]) -> WeightedMasks:
         weight_start=np.array(weight_start, np.int64),
         weights=np.concatenate([np.zeros(0, np.uint8), *weights]).astype(np.uint8),
         roi=np.ascontiguousarray(roi, np.int64),
+    )
+
+
+def rings_as_masks(masks: MaskFields) -> PlaneMasks:
+    """The rings in the place of the footprints."""
+    return PlaneMasks(
+        n_lines=masks.n_lines,
+        pixels_per_line=masks.pixels_per_line,
+        offset_counts=masks.offset_counts,
+        adc_max_counts=masks.adc_max_counts,
+        roi_start=masks.neuropil_start,
+        roi_pixels=masks.neuropil_pixels,
+        neuropil_start=masks.neuropil_start,
+        neuropil_pixels=masks.neuropil_pixels,
     )
 
 

@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from drivers.microscopes.movie_file import MovieRequest, open_movie
-from rt_engine.interfaces.errors import ConfigError, MovieError
+from rt_engine.interfaces.errors import MovieError
+from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.messages import FrameHeader
 from rt_engine.recording.reader import open_session
 
@@ -71,12 +73,12 @@ def session_source(folder: Path, channel: int, *, plane: int = 0, until_frame: i
     MovieError
         The session holds no whole frames of this plane and channel.
     """
-    n_frames, first = 0, None
+    n_frames, first, strips = 0, None, _Strips()
     for header in _frame_headers(folder, plane, channel):
         if until_frame is not None and header.frame > until_frame:
             break
         first = first or header
-        n_frames += header.line0 + header.n_lines == header.lines_per_frame
+        n_frames += strips.complete(header)
     if first is None or n_frames == 0:
         raise MovieError(
             f"holds no frames of channel {channel}, plane {plane}", "record with frames: all", file=str(folder)
@@ -84,10 +86,16 @@ def session_source(folder: Path, channel: int, *, plane: int = 0, until_frame: i
 
     def frames() -> Iterator[NDArray[Any]]:
         left = n_frames
+        strips = _Strips()
+        whole: NDArray[Any] | None = None
         for header, lines in open_session(folder).frames(plane, channel):
             if header.n_lines != header.lines_per_frame:
-                raise ConfigError("was recorded in strips, which cannot be calibrated from yet", file=str(folder))
-            yield lines
+                if whole is None:
+                    whole = np.zeros((header.lines_per_frame, header.pixels_per_line), lines.dtype)
+                whole[header.line0 : header.line0 + header.n_lines] = lines
+            if not strips.complete(header):
+                continue
+            yield lines if whole is None else whole.copy()
             left -= 1
             if left == 0:
                 return
@@ -103,6 +111,24 @@ def session_source(folder: Path, channel: int, *, plane: int = 0, until_frame: i
         offset_counts=first.offset,
         open_frames=frames,
     )
+
+
+class _Strips:
+    """Which messages complete a frame of which no line is missing; flyback frames are left out."""
+
+    def __init__(self) -> None:
+        self._frame = -1
+        self._next_line = 0
+
+    def complete(self, header: FrameHeader) -> bool:
+        """True if all lines of the frame have come with this message, in order."""
+        if header.flags & FrameFlag.DISCARD:
+            return False
+        if header.frame != self._frame:
+            self._frame, self._next_line = header.frame, 0
+        in_order = header.line0 == self._next_line
+        self._next_line = header.line0 + header.n_lines if in_order else -1
+        return self._next_line == header.lines_per_frame
 
 
 def _frame_headers(folder: Path, plane: int, channel: int) -> Iterator[FrameHeader]:
