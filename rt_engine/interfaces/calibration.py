@@ -68,6 +68,8 @@ class Calibration:
     neuropil_coefficient_se : float32 ndarray, shape (n_rois,)
         Its standard error; 0 where it is fixed by the user, that of the prior where the ring says nothing; empty if
         unknown.
+    updates_neuropil : bool
+        r follows the recording while it runs, by at most 0.01 a minute.
     neuropil_from_prior : uint8 ndarray, shape (n_rois,)
         1 where the ring has fewer than 50 pixels and r is the prior's; empty if unknown.
     neuropil_median_counts : float32 ndarray, shape (n_rois,)
@@ -92,6 +94,9 @@ class Calibration:
         Probability that an isolated spike is detected at `threshold`.
     quality : float32 ndarray, shape (n_rois,)
         0 to 1, from the cell finder; 1 for cells given by the user.
+    quality_numbers : float32 ndarray, shape (n_rois, 5)
+        What `quality` is made of, as in `models.component_quality.QUALITY_NUMBERS`: SNR of the events, spatial
+        correlation, area, likeness to a soma, roundness; empty (0, 5) for cells that were given or carried over.
     """
 
     plane: int = 0
@@ -135,7 +140,9 @@ class Calibration:
     condition_number: float = float("nan")
     line_phase_px: float = 0.0
     neuropil_coefficient_se: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    updates_neuropil: bool = False
     neuropil_from_prior: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    quality_numbers: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 5), np.float32))
 
     @property
     def n_rois(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +21,9 @@ from rt_engine.models.baseline import (
     first_template,
     register_baseline,
 )
-from rt_engine.models.cells import find_cells
-from rt_engine.models.demixing import demix_baseline, roi_weights, weigh_close_footprints
+from rt_engine.models.carry_over import Heritage
+from rt_engine.models.cells import FoundCells, find_cells
+from rt_engine.models.demixing import demix_baseline, footprints_to_read, roi_weights
 from rt_engine.models.indicators import indicator as indicator_named
 from rt_engine.models.neuropil_fit import choose_neuropil
 from rt_engine.models.neuropil_rings import neuropil_rings
@@ -30,7 +32,7 @@ from rt_engine.models.seeds import correlation_image
 from rt_engine.models.trace_calibration import calibrate_traces
 from rt_engine.pipeline.extraction import SATURATED_ADC
 from rt_engine.pipeline.line_phase import estimate_line_phase, straightened
-from rt_engine.pipeline.masks import PlaneMasks
+from rt_engine.pipeline.masks import LARGEST_WEIGHT, PlaneMasks
 
 MIN_FRAMES = 50
 LINE_PHASE_FRAMES = 200
@@ -73,8 +75,11 @@ def calibrate(
     offset_counts: float | None,
     adc_max: int | None,
     rois: Sequence[RoiMask] | None = None,
+    heritage: Heritage | None = None,
     max_shift_px: float,
     progress: Progress,
+    say: Callable[[str], None] = lambda text: None,
+    first_rois: Callable[[list[NDArray[np.uint32]]], None] = lambda footprints: None,
     plane: int = 0,
     channel: int = 0,
 ) -> Calibration:
@@ -99,10 +104,17 @@ def calibrate(
         None where unknown; an unknown offset is estimated by photon transfer.
     rois : sequence of RoiMask, optional
         Cells given by the user, within the field; None looks for active cells.
+    heritage : Heritage, optional
+        An older calibration of the field, whose cells keep their identity and are joined to those found.
     max_shift_px : float
         Limit of the registration.
     progress : callable
         Gets a stage's name and the fraction of it done; may raise to cancel.
+    say : callable
+        Gets what became of the candidates: how many are cells, how many were dropped for which reason.
+    first_rois : callable
+        Gets the masks found so far as soon as they can be used: flat pixel indices of each cell, in the coordinates of
+        the template.
     plane, channel : int
 
     Returns
@@ -112,7 +124,7 @@ def calibrate(
     Raises
     ------
     CalibrationError
-        Too few frames, black or saturated frames, or no cells.
+        Too few frames, black or saturated frames, frames that are no counts, or no cells.
     ConfigError
         Unknown indicator.
     """
@@ -122,6 +134,7 @@ def calibrate(
             f"the recording has {n_frames} frames, a calibration needs at least {MIN_FRAMES}",
             "record a longer baseline",
         )
+    _require_counts(next(iter(open_frames())))
     line_phase_px = _line_phase_px(open_frames)
     straight = straightened(open_frames, line_phase_px)
     template = first_template(straight, n_frames, max_shift_px, lambda done: progress("template", done))
@@ -131,8 +144,15 @@ def calibrate(
         straight, n_frames, template, bin_frames=bin_frames, max_shift_px=max_shift_px,
         progress=lambda done: progress("register", done),
     )  # fmt: skip
+    cells = None
+    if rois is None:
+        cells = find_cells(
+            baseline.movie, um_per_px=um_per_px, progress=lambda done: progress("cells", done),
+            first=lambda found: first_rois(found.footprints),
+        )  # fmt: skip
+        say(f"{cells.summary()}; expected diameter {cells.diameter_px:.1f} px")
     template, local_correlation, quality, masks = _describe_plane(
-        baseline, rois, um_per_px, offset_counts, adc_max, progress
+        baseline, cells, rois or (), heritage, offset_counts, adc_max
     )
     del baseline
     masks = replace(masks, line_phase_px=line_phase_px)
@@ -151,6 +171,7 @@ def calibrate(
         false_alarms_per_min=false_alarms_per_min, neuropil_coefficient=neuropil.coefficient,
     )  # fmt: skip
     progress("thresholds", 1.0)
+    roi_id = np.arange(1, len(masks.roi_start), dtype=np.uint32) if heritage is None else heritage.roi_id
     return Calibration(
         **{name: getattr(traces, name) for name in TRACE_FIELDS},
         plane=plane,
@@ -168,7 +189,7 @@ def calibrate(
         false_alarms_per_min=false_alarms_per_min,
         template=template,
         correlation_image=local_correlation,
-        roi_id=np.arange(1, len(masks.roi_start), dtype=np.uint32),
+        roi_id=roi_id,
         roi_start=masks.roi_start,
         roi_pixels=masks.roi_pixels,
         neuropil_start=masks.neuropil_start,
@@ -179,10 +200,11 @@ def calibrate(
         reference_roi_counts=masks.reference_roi_counts,
         reference_np_counts=masks.reference_np_counts,
         rest_counts=masks.rest_counts,
-        inseparable_roi_id=np.array(overlap.inseparable(), np.uint32).reshape(-1, 2) + np.uint32(1),
+        inseparable_roi_id=roi_id[np.array(overlap.inseparable(), np.int64).reshape(-1, 2)],
         condition_number=overlap.condition_number(),
         neuropil_coefficient_se=neuropil.standard_error.astype(np.float32),
         neuropil_from_prior=neuropil.from_prior.astype(np.uint8),
+        quality_numbers=cells.quality_numbers if cells and not heritage else np.zeros((0, 5), np.float32),
     )
 
 
@@ -191,6 +213,18 @@ def _bin_frames(frame_rate_hz: float, tau_s: float, n_frames: int, max_bins: int
     to_fit = min(-(-n_frames // max_bins), round(frame_rate_hz * MAX_BIN_S))
     wanted = max(round(frame_rate_hz * min(tau_s, MAX_BIN_S)), to_fit)
     return max(1, min(wanted, n_frames // MIN_BINS))
+
+
+def _require_counts(frame: NDArray[Any]) -> None:
+    if frame.dtype in (np.uint16, np.int16):
+        return
+    if np.issubdtype(frame.dtype, np.floating) and not np.any(np.isfinite(frame)):
+        raise CalibrationError(
+            "the frames hold no number: every pixel is NaN", "check how the recording was converted, and do it again"
+        )
+    raise CalibrationError(
+        f"the frames are {frame.dtype}, not counts", "convert them to unsigned or signed 16-bit integers"
+    )
 
 
 def _require_unsaturated(template: NDArray[np.float32], adc_max: int | None) -> None:
@@ -206,17 +240,18 @@ def _require_unsaturated(template: NDArray[np.float32], adc_max: int | None) -> 
 
 def _describe_plane(
     baseline: BaselineMovie,
-    rois: Sequence[RoiMask] | None,
-    um_per_px: float | None,
+    cells: FoundCells | None,
+    rois: Sequence[RoiMask],
+    heritage: Heritage | None,
     offset_counts: float | None,
     adc_max: int | None,
-    progress: Progress,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], PlaneMasks]:
     """Template, local correlation, quality of the cells, and all masks."""
     n_lines, pixels_per_line = baseline.template.shape
-    if rois is None:
-        cells = find_cells(baseline.movie, um_per_px=um_per_px, progress=lambda done: progress("cells", done))
+    if cells is not None:
         footprints, quality, local_correlation = cells.footprints, cells.quality, cells.correlation_image
+        if heritage is not None:
+            footprints, quality = heritage.adopt(baseline.template, footprints, quality)
         if not footprints:
             raise CalibrationError(
                 "no active cell was found",
@@ -226,10 +261,16 @@ def _describe_plane(
         footprints = [roi.core_pixels(pixels_per_line) for roi in rois]
         quality, local_correlation = np.ones(len(footprints), np.float32), correlation_image(baseline.movie)
     rings = neuropil_rings(footprints, n_lines, pixels_per_line)
-    if rois is None:
-        footprints, weights = weigh_close_footprints(baseline.movie, footprints, rings)
+    if cells is None:
+        weights = [
+            roi_weights(roi, footprint, pixels_per_line) for roi, footprint in zip(rois, footprints, strict=True)
+        ]
+    elif heritage is not None:  # what came from another day is a mask without weights
+        weights = [np.full(len(footprint), LARGEST_WEIGHT, np.uint8) for footprint in footprints]
     else:
-        weights = [roi_weights(roi, footprint, pixels_per_line) for roi, footprint in zip(rois, footprints, strict=True)]
+        footprints, weights = footprints_to_read(
+            footprints, cells.weighted_pixels, cells.weights, n_lines * pixels_per_line
+        )
     if offset_counts is None:
         darkest = min(
             float(baseline.template.ravel()[pixels].mean()) for pixels in [*footprints, *rings] if len(pixels)

@@ -12,6 +12,7 @@ from rt_engine.interfaces.calibration import Calibration, load_calibration, save
 from rt_engine.interfaces.errors import CalibrationError
 from rt_engine.interfaces.roi_mask import RoiMask
 from rt_engine.models.calibrate import calibrate
+from rt_engine.models.component_quality import QUALITY_NUMBERS
 
 SIZE, N_FRAMES, OFFSET = 96, 300, 100
 CENTRES = [(24.0, 26.0), (30.0, 68.0), (68.0, 40.0)]
@@ -71,6 +72,37 @@ def test_planted_cells_become_a_calibration_that_survives_its_file(moving: list[
     np.testing.assert_array_equal(load_calibration(tmp_path / "c.h5").threshold, made.threshold)
 
 
+def test_what_became_of_the_candidates_is_said_and_first_masks_come_early(moving: list[np.ndarray]) -> None:
+    said: list[str] = []
+    order: list[str] = []
+    first: list[list[np.ndarray]] = []
+
+    def keep(footprints: list[np.ndarray]) -> None:
+        order.append("first")
+        first.append(footprints)
+
+    made = run(moving, say=said.append, first_rois=keep, progress=lambda stage, done: order.append(stage))
+    assert len(said) == 1
+    assert said[0].startswith(f"{made.n_rois} cells")
+    assert order.index("first") < order.index("traces")
+    assert len(first[0]) >= len(CENTRES)
+    assert made.quality_numbers.shape == (made.n_rois, len(QUALITY_NUMBERS))
+
+
+def test_the_same_recording_gives_the_same_calibration_bit_for_bit(moving: list[np.ndarray]) -> None:
+    once, again = run(moving), run(moving)
+    np.testing.assert_array_equal(once.roi_pixels, again.roi_pixels)
+    np.testing.assert_array_equal(once.threshold, again.threshold)
+
+
+def test_fifty_frames_give_a_provisional_calibration(moving: list[np.ndarray]) -> None:
+    made = run(moving[:50])
+    assert made.provisional
+    assert made.n_baseline_frames == 50
+    assert 1 <= made.n_rois <= len(CENTRES) + 1
+    assert np.all(np.isfinite(made.threshold))
+
+
 def test_an_unknown_offset_is_found_by_photon_transfer(moving: list[np.ndarray]) -> None:
     assert run(moving, offset_counts=None).offset_counts == pytest.approx(OFFSET, abs=15.0)
 
@@ -104,6 +136,9 @@ def test_a_progress_that_raises_cancels(moving: list[np.ndarray]) -> None:
         ([np.ones((64, 64), np.uint16)] * 49, "49 frames"),
         ([np.zeros((64, 64), np.uint16)] * 60, "black"),
         ([np.r_[np.full((32, 64), 4095, np.uint16), np.zeros((32, 64), np.uint16)]] * 60, "limit"),
+        ([np.full((64, 64), 4095, np.uint16)] * 60, "4095"),
+        ([np.full((64, 64), np.nan, np.float32)] * 60, "every pixel is NaN"),
+        ([np.ones((64, 64), np.float32)] * 60, "float32"),
     ],
 )
 def test_a_recording_without_information_is_refused(frames: list[np.ndarray], message: str) -> None:
