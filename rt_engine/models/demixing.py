@@ -1,4 +1,4 @@
-"""What demixing must know, from the baseline: footprints with weights where cells are close, background, rest."""
+"""What demixing must know, from the baseline: footprints with weights where cells overlap, background, rest."""
 
 from __future__ import annotations
 
@@ -7,72 +7,56 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse import csr_array
 
 from rt_engine.interfaces.roi_mask import RoiMask
 from rt_engine.pipeline.demixing import SOMA_HAZE, Demixing
 from rt_engine.pipeline.masks import LARGEST_WEIGHT, N_BACKGROUND, PlaneMasks
 from rt_engine.pipeline.overlap import Overlap, find_overlap
 
-REACH_PX = 2
-"""Cells whose masks are nearer than twice this may overlap: the outline of a mask says where a cell is brightest."""
-N_ROUNDS = 4
-N_SWEEPS = 3
-LEAST_WEIGHT = 0.2
-"""Pixels below this part of a footprint's 95th percentile are no part of it."""
-LEAST_Z = 3.0
-"""Nor are those that are not this many times their noise."""
-LEAST_KEPT = 0.6
-"""A footprint must keep this part of its mask's area, or the recording says too little: the mask stays."""
+LEAST_COSINE = 0.02
+"""Footprints that share less than this are read by their masks: the light of one in the other is below its noise."""
 MIN_FRAMES = 20
 
 
-def weigh_close_footprints(
-    movie: NDArray[np.float32], footprints: list[NDArray[np.uint32]], rings: list[NDArray[np.uint32]]
+def footprints_to_read(
+    masks: list[NDArray[np.uint32]],
+    weighted_pixels: list[NDArray[np.uint32]],
+    weights: list[NDArray[np.uint8]],
+    n_pixels: int,
 ) -> tuple[list[NDArray[np.uint32]], list[NDArray[np.uint8]]]:
-    """Footprints with weights for cells that are near each other; the masks of all others stay as they are.
+    """Footprints with weights where cells overlap, binary masks where they do not, which are faster to read.
 
     Parameters
     ----------
-    movie : float32 ndarray, shape (n_bins, n_lines, n_pixels), counts, read
-        Registered baseline, binned in time.
-    footprints, rings : list of uint32 ndarray
-        Flat pixel indices of every cell and its ring, ascending.
+    masks : list of uint32 ndarray
+        Flat pixel indices of every cell's binary mask, ascending.
+    weighted_pixels, weights : list of uint32 and uint8 ndarray
+        The same cells with all their pixels, ascending, and the weight of each, 1 to 255.
+    n_pixels : int
+        Pixels of the field.
 
     Returns
     -------
     footprints : list of uint32 ndarray
-        Ascending; those of near cells may share pixels.
     weights : list of uint8 ndarray
-        1 to 255; all 255 where the mask stays.
-
-    Notes
-    -----
-    In every group of near cells the movie, less the haze of the rings, is factorised into non-negative footprints
-    inside the masks grown by 2 px, and traces (alternating least squares; footprints by HALS).
+        All 255 in a binary mask.
     """
-    n_pixels = movie.shape[1] * movie.shape[2]
-    flat = movie.reshape(len(movie), n_pixels)
-    grown = [_grown(footprint, movie.shape[1], movie.shape[2]) for footprint in footprints]
-    out = list(footprints)
-    weights = [np.full(len(footprint), LARGEST_WEIGHT, np.uint8) for footprint in footprints]
-    for group in _near(grown, n_pixels):
-        support = np.unique(np.concatenate([grown[k] for k in group]))
-        around = np.concatenate([rings[k] for k in group])
-        light = flat[:, support] - flat[:, support].mean(axis=0)
-        if len(around):
-            haze = flat[:, np.unique(around)].mean(axis=1)
-            light -= np.float32(SOMA_HAZE) * (haze - haze.mean())[:, None]
-        inside = np.stack([np.isin(support, grown[k]) for k in group])
-        start = np.stack([np.isin(support, footprints[k]) for k in group])
-        for k, image in zip(group, _factorised(light.astype(np.float64), inside, start), strict=True):
-            kept = image > 0
-            if kept.sum() >= LEAST_KEPT * len(footprints[k]):
-                out[k] = support[kept]
-                scaled = np.rint(LARGEST_WEIGHT * image[kept] / image.max())
-                weights[k] = np.clip(scaled, 1, LARGEST_WEIGHT).astype(np.uint8)
-    return out, weights
+    start = np.concatenate([[0], np.cumsum([len(pixels) for pixels in weighted_pixels])])
+    unit = [weight / np.sqrt(np.sum(weight.astype(np.float64) ** 2)) for weight in weights]
+    table = csr_array(
+        (np.concatenate([np.zeros(0), *unit]), np.concatenate([np.zeros(0, int), *weighted_pixels]), start),
+        shape=(len(masks), n_pixels),
+    )
+    cosine = (table @ table.T).tocoo()
+    near = (cosine.coords[0] != cosine.coords[1]) & (cosine.data > LEAST_COSINE)
+    overlaps = np.zeros(len(masks), bool)
+    overlaps[cosine.coords[0][near]] = True
+    binary = [np.full(len(mask), LARGEST_WEIGHT, np.uint8) for mask in masks]
+    return (
+        [weighted_pixels[k] if overlaps[k] else masks[k] for k in range(len(masks))],
+        [weights[k] if overlaps[k] else binary[k] for k in range(len(masks))],
+    )
 
 
 def roi_weights(roi: RoiMask, footprint: NDArray[np.uint32], pixels_per_line: int) -> NDArray[np.uint8]:
@@ -90,53 +74,6 @@ def roi_weights(roi: RoiMask, footprint: NDArray[np.uint32], pixels_per_line: in
     weight = roi.weight[order][np.searchsorted(flat[order], footprint)]
     scaled = np.rint(LARGEST_WEIGHT * weight / weight.max(initial=1e-30))
     return np.asarray(np.clip(scaled, 1, LARGEST_WEIGHT), np.uint8)
-
-
-def _grown(footprint: NDArray[np.uint32], n_lines: int, pixels_per_line: int) -> NDArray[np.uint32]:
-    """All pixels of the field within `REACH_PX` of a footprint."""
-    y, x = np.divmod(footprint.astype(np.int64), pixels_per_line)
-    steps = range(-REACH_PX, REACH_PX + 1)
-    offsets = np.array([(dy, dx) for dy in steps for dx in steps if dy * dy + dx * dx <= REACH_PX * REACH_PX])
-    y = (y[:, None] + offsets[:, 0]).ravel()
-    x = (x[:, None] + offsets[:, 1]).ravel()
-    inside = (y >= 0) & (y < n_lines) & (x >= 0) & (x < pixels_per_line)
-    return np.unique(y[inside] * pixels_per_line + x[inside]).astype(np.uint32)
-
-
-def _near(grown: list[NDArray[np.uint32]], n_pixels: int) -> list[NDArray[np.int64]]:
-    """Groups of two and more cells whose grown masks share pixels, directly or through others."""
-    if not grown:
-        return []
-    owner = np.repeat(np.arange(len(grown)), [len(pixels) for pixels in grown])
-    cover = coo_array((np.ones(len(owner)), (owner, np.concatenate(grown))), shape=(len(grown), n_pixels)).tocsr()
-    _, part = connected_components(cover @ cover.T, directed=False)
-    return [np.flatnonzero(part == k) for k in np.flatnonzero(np.bincount(part) > 1)]
-
-
-def _factorised(
-    light: NDArray[np.float64], inside: NDArray[np.bool_], start: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """Non-negative footprints within `inside`, shape (n_cells, n_pixels); 0 where a pixel is not clearly part of it."""
-    images = start.astype(np.float64)
-    for _ in range(N_ROUNDS):
-        gram = images @ images.T
-        gram[np.diag_indices(len(gram))] += 1e-6 * np.trace(gram) + 1e-12
-        traces = np.linalg.solve(gram, images @ light.T)
-        covariance, projected = traces @ traces.T, traces @ light
-        for _ in range(N_SWEEPS):
-            for k in range(len(images)):
-                if covariance[k, k] > 0:
-                    rest = projected[k] - covariance[k] @ images
-                    images[k] = np.where(inside[k], np.maximum(images[k] + rest / covariance[k, k], 0.0), 0.0)
-    residual = light - traces.T @ images
-    noise = np.sqrt((residual**2).mean(axis=0))
-    for k in range(len(images)):
-        if not images[k].any():
-            continue
-        error = noise / np.sqrt(max(float(covariance[k, k]), 1e-30))
-        least = np.maximum(LEAST_WEIGHT * np.percentile(images[k][images[k] > 0], 95), LEAST_Z * error)
-        images[k] = np.where(images[k] >= least, images[k], 0.0)
-    return images
 
 
 def demix_baseline(

@@ -22,6 +22,7 @@ from rt_engine.pipeline.masks import (
     is_weighted,
     line_range,
     rings_as_masks,
+    span_masks,
     spans_of_masks,
     weighted_masks,
     weights_of,
@@ -67,7 +68,7 @@ class RoiExtraction:
 
     Notes
     -----
-    Where the row prefix sums pay depends on the number of masks and on the machine, so both ways are timed once. The
+    Where the prefix sums pay depends on the number of masks and on the machine, so both ways are timed once. The
     sums are integers: the choice changes nothing but the time.
     """
 
@@ -79,13 +80,13 @@ class RoiExtraction:
             int(np.ceil(SATURATED_ADC * masks.adc_max_counts)) if masks.adc_max_counts > 0 else NO_SATURATION
         )
         self._prefix = np.zeros((masks.n_lines + 1, masks.pixels_per_line + 2), np.uint32)
+        self._flat_prefix = self._prefix.reshape(-1)
         self._line_largest = np.zeros(masks.n_lines, np.int32)
         self._support, self._support_start = spans_of_masks(masks.roi_start, masks.roi_pixels, self._width)
-        self._np_spans, self._np_span_start = spans_of_masks(masks.neuropil_start, masks.neuropil_pixels, self._width)
         self._np_size = np.diff(masks.neuropil_start)
         self._prepare_footprints(masks)
         first_line, self.line_of_roi = line_range(self._support, self._support_start)
-        ring_first, ring_last = line_range(self._np_spans, self._np_span_start)
+        ring_first, ring_last = line_range(self._rings.spans, self._rings.span_start)
         has_ring = self._np_size > 0
         self._first_line = np.where(has_ring, np.minimum(first_line, ring_first), first_line)
         self._last_line = np.where(has_ring, np.maximum(self.line_of_roi, ring_last), self.line_of_roi)
@@ -113,10 +114,11 @@ class RoiExtraction:
         # From the top of the field to its bottom, so that the lines of a frame pass through the cache once.
         first_pixel = masks.roi_pixels[masks.roi_start[rows]]
         self._weighted = weighted_masks(masks, rows[np.argsort(first_pixel, kind="stable")])
-        n_spans = np.where(weighted, 0, np.diff(self._support_start))
-        self._binary_start = np.concatenate([[0], np.cumsum(n_spans)]).astype(np.int64)
-        self._binary = np.ascontiguousarray(self._support[np.repeat(~weighted, np.diff(self._support_start))])
         n_pixels = np.diff(masks.roi_start)
+        binary_start = np.concatenate([[0], np.cumsum(np.where(weighted, 0, n_pixels))]).astype(np.int64)
+        binary_pixels = masks.roi_pixels[np.repeat(~weighted, n_pixels)]
+        self._binary = span_masks(binary_start, binary_pixels, self._width)
+        self._rings = span_masks(masks.neuropil_start, masks.neuropil_pixels, self._width)
         owner = np.repeat(np.arange(len(n_pixels)), n_pixels)
         total = np.where(weighted, np.bincount(owner, weights_of(masks), len(n_pixels)), n_pixels)
         # An empty footprint needs a pixel that it cannot have.
@@ -188,11 +190,11 @@ class RoiExtraction:
         largest = line_maxima(frame, self._line_largest)
         if self.reads_prefix_sums:
             row_prefix_sums(frame, self._prefix)
-            mean_over_spans(self._prefix, self._binary, self._binary_start, y, x, offset, *roi)
-            mean_over_spans(self._prefix, self._np_spans, self._np_span_start, y, x, offset, *ring)
+            mean_over_spans(self._prefix, self._flat_prefix, self._binary, y, x, offset, *roi)
+            mean_over_spans(self._prefix, self._flat_prefix, self._rings, y, x, offset, *ring)
         else:
-            mean_over_pixels(frame, self._binary, self._binary_start, y, x, offset, *roi)
-            mean_over_pixels(frame, self._np_spans, self._np_span_start, y, x, offset, *ring)
+            mean_over_pixels(frame, self._binary.spans, self._binary.span_start, y, x, offset, *roi)
+            mean_over_pixels(frame, self._rings.spans, self._rings.span_start, y, x, offset, *ring)
         if len(self._weighted.roi):
             weighted_mean(frame, self._weighted, y, x, offset, *roi)
         return int(largest)
@@ -211,6 +213,6 @@ class RoiExtraction:
         )  # fmt: skip
         np.greater(self._saturated, self._roi_saturated, out=self.censored, casting="unsafe")
         leave_out_saturated(
-            frame, self._line_largest, self._np_spans, self._np_span_start, shift_y_px, shift_x_px,
+            frame, self._line_largest, self._rings.spans, self._rings.span_start, shift_y_px, shift_x_px,
             self._saturation_counts, self._offset_counts, self.f_np, self._np_inside,
         )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rt_engine.kernels.extraction import SpanMasks
 from rt_engine.kernels.weighted_extraction import LONGEST_SPAN_PX, WeightedMasks
 
 LARGEST_WEIGHT = 255
@@ -113,6 +114,25 @@ def spans_of_masks(
     last = np.flatnonzero(breaks[1:])
     spans = np.stack([line[first], column[first], column[last] + 1], axis=1).astype(np.int32)
     return np.ascontiguousarray(spans), np.searchsorted(first, start).astype(np.int64)
+
+
+def boxes_of_masks(start: NDArray[np.int64], pixels: NDArray[np.uint32], pixels_per_line: int) -> NDArray[np.int32]:
+    """First and last line, first and last pixel, and number of pixels of every mask, shape (n_masks, 5); 0 if empty."""
+    line, column = np.divmod(pixels.astype(np.int64), pixels_per_line)
+    boxes = np.zeros((len(start) - 1, 5), np.int32)
+    for i in range(len(boxes)):
+        y, x = line[start[i] : start[i + 1]], column[start[i] : start[i + 1]]
+        if len(y):
+            boxes[i] = y.min(), y.max(), x.min(), x.max(), len(y)
+    return boxes
+
+
+def span_masks(start: NDArray[np.int64], pixels: NDArray[np.uint32], pixels_per_line: int) -> SpanMasks:
+    """Binary masks as the span kernel wants them; parameters as in `spans_of_masks`."""
+    spans, span_start = spans_of_masks(start, pixels, pixels_per_line)
+    line, first, end = (spans[:, k].astype(np.int64) for k in range(3))
+    places = np.stack([line * (pixels_per_line + 2) + first, end - first], axis=1).astype(np.int32)
+    return SpanMasks(spans, span_start, boxes_of_masks(start, pixels, pixels_per_line), np.ascontiguousarray(places))
 
 
 def weighted_masks(masks: MaskFields, roi: NDArray[np.int64]) -> WeightedMasks:

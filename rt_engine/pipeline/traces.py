@@ -13,6 +13,7 @@ from rt_engine.kernels.matched_filter import apply_filter, empty_ring, push_samp
 from rt_engine.kernels.oasis_ar1 import OasisParameters, empty_state, oasis_step
 from rt_engine.kernels.sample_codes import EXPECTED_MISSING, GOOD
 from rt_engine.pipeline.drive import DriveModel, DriveStage
+from rt_engine.pipeline.neuropil import NeuropilUpdate
 
 BASELINE_QUANTILE = 0.1
 _PHI_INVERSE = -1.2815515655446004  # of the quantile
@@ -93,6 +94,7 @@ class TraceStage:
             penalty=np.zeros(n),
             s_min=SMALLEST_JUMP * calibration.amplitude_dff.astype(np.float64),
         )
+        self.neuropil_update = NeuropilUpdate(calibration) if calibration.updates_neuropil else None
         self._quantile = np.zeros(n)
         self._ring = empty_ring(self.n_taps, n)
         self._pools = empty_state(n)
@@ -114,6 +116,11 @@ class TraceStage:
         """Merges that the bound on memory made impossible, int64, shape (n_rois,); 0 certifies exactness."""
         return self._pools.floor_hits
 
+    @property
+    def neuropil_coefficient(self) -> NDArray[np.float64]:
+        """r of every cell as it is now, shape (n_rois,); a view that moves on where r is updated."""
+        return self._baseline.neuropil_coefficient
+
     def reset(self) -> None:
         """Forget all frames; the baseline starts again at that of the calibration."""
         np.subtract(self._f0_start, self._baseline.lift_counts, out=self._quantile)
@@ -124,6 +131,8 @@ class TraceStage:
                 np.copyto(array, value)
         if self._drive is not None:
             self._drive.reset()
+        if self.neuropil_update is not None:
+            self.neuropil_update.reset(self._baseline.neuropil_coefficient)
         self._row = 0
         self._n_to_warm = self.n_taps
         self._n_since_gap = self.n_taps
@@ -188,6 +197,8 @@ class TraceStage:
             hold_off = self._drive.hold_off
         if self._tracks_baseline:
             track_quantile(self.dff, self.f0, code, hold_off, self._baseline, self._quantile)
+        if self.neuropil_update is not None:
+            self.neuropil_update.process(f_roi, f_np, code, hold_off, self._baseline.neuropil_coefficient)
         self._publish(f_roi, f_np)
         return int(n_events)
 

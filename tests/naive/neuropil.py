@@ -46,3 +46,46 @@ def planted(
 def least_squares(f_roi: NDArray, f_np: NDArray) -> NDArray:
     """Slope of a plain regression, cell by cell."""
     return np.array([np.polyfit(x, y, 1)[0] for x, y in zip(f_np.T, f_roi.T, strict=True)])
+
+
+class OneCell:
+    """Coefficient of one cell from weighted moments of all frames kept, in the plainest form."""
+
+    def __init__(self, r: float, sigma: float, f0: float, pace: tuple[float, float, float]) -> None:
+        self.r, self.sigma, self.f0, self.pace = r, sigma, f0, pace
+        self.kept: list[tuple[float, float, float]] = []
+        self.mean_x = self.mean_y = None
+        self.variance = self.covariance = self.d1 = self.d2 = 0.0
+        self.ring: list[float] = []
+
+    def step(self, y: float, x: float, learns: bool) -> float:
+        """One frame; the coefficient after it."""
+        if not learns:
+            self.ring = []
+            return self.r
+        n = len(self.kept)
+        share = max(self.pace[0], 1 / (n + 1))
+        if len(self.ring) >= 2:
+            self.d1 += share * ((x - self.ring[-1]) ** 2 - self.d1)
+            self.d2 += share * ((x - self.ring[-2]) ** 2 - self.d2)
+        self.ring.append(x)
+        if n == 0:
+            self.mean_x, self.mean_y = x, self.f0
+        dx, dy = x - self.mean_x, y - self.mean_y
+        residual = dy - self.r * dx
+        if not -2.7132 * self.sigma <= residual <= 1.2868 * self.sigma:
+            if n < 1 / self.pace[0]:
+                self.mean_y += 0.05 * np.clip(residual, -self.sigma, self.sigma)
+            return self.r
+        self.kept.append((x, y, share))
+        self.mean_x += share * dx
+        self.mean_y += share * dy
+        self.variance = (1 - share) * (self.variance + share * dx**2)
+        self.covariance = (1 - share) * (self.covariance + share * dx * dy)
+        own = self.variance - max(self.d1 - self.d2 / 2, 0)
+        if len(self.kept) >= self.pace[1] and own > 0.2 * self.variance:
+            wanted = self.r + np.clip(self.covariance / own - self.r, -self.pace[2], self.pace[2])
+            highest = self.mean_x + 1.645 * np.sqrt(self.variance)
+            limit = 0.95 * (self.f0 - 1.645 * self.sigma) / highest if highest > 0 else wanted
+            self.r = float(max(min(wanted, limit), 0.0))
+        return self.r

@@ -10,7 +10,7 @@ from naive.pixels import mean_over_mask
 from rt_engine.kernels.extraction import line_maxima, mean_over_pixels, mean_over_spans, row_prefix_sums
 from rt_engine.kernels.saturation import leave_out_saturated, saturated_weight
 from rt_engine.kernels.weighted_extraction import weighted_mean
-from rt_engine.pipeline.masks import PlaneMasks, spans_of_masks, weighted_masks
+from rt_engine.pipeline.masks import PlaneMasks, span_masks, spans_of_masks, weighted_masks
 
 SHAPE = (37, 53)
 SHIFTS = [(0.0, 0.0), (2.0, -3.0), (0.25, 0.75), (-4.5, 6.125), (0.0, 0.5), (0.5, 0.0), (30.25, 0.0), (0.0, -50.5)]
@@ -65,7 +65,8 @@ def test_prefix_sums_and_pixels_give_the_same_bits_and_those_of_the_mean(
         row_prefix_sums(frame, prefix)
         means = np.full((2, len(parts)), np.nan, np.float32)
         inside = np.full((2, len(parts)), -1, np.int64)
-        mean_over_spans(prefix, spans, start, *shift, 10.5, means[0], inside[0])
+        whole = span_masks(*packed(parts), SHAPE[1])
+        mean_over_spans(prefix, prefix.reshape(-1), whole, *shift, 10.5, means[0], inside[0])
         mean_over_pixels(frame, spans, start, *shift, 10.5, means[1], inside[1])
         assert means[0].tobytes() == means[1].tobytes()
         np.testing.assert_array_equal(inside[0], inside[1])
@@ -144,3 +145,15 @@ def test_saturated_pixels_are_left_out_of_a_mean(dtype: type, shift: tuple[float
         expected, n_left = slow.mean_unsaturated(frame, part, shift, limit, 7.0)
         assert inside[i] == n_left
         assert mean[i] == pytest.approx(expected, rel=1e-4, abs=0.5)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_mask_larger_than_its_lowest_32_bits_tell_is_read_too(dtype: type) -> None:
+    frame = np.full((300, 300), np.iinfo(dtype).max, dtype)
+    start, pixels = np.array([0, frame.size]), np.arange(frame.size, dtype=np.uint32)
+    prefix = np.zeros((301, 302), np.uint32)
+    row_prefix_sums(frame, prefix)
+    mean, inside = np.zeros(1, np.float32), np.zeros(1, np.int64)
+    whole = span_masks(start, pixels, 300)
+    mean_over_spans(prefix, prefix.reshape(-1), whole, 0.0, 0.0, 0.0, mean, inside)
+    assert (mean[0], inside[0]) == (np.iinfo(dtype).max, frame.size)
