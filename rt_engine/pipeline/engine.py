@@ -225,6 +225,15 @@ class Engine:
                 self.activity[row, group.rows] = getattr(group.traces, field)
         return self.activity
 
+    def neuropil_changes(self) -> list[tuple[int, float]]:
+        """Cells whose neuropil coefficient has moved since they were told last: roi_id and r now."""
+        return [
+            (int(self.calibration.roi_id[group.rows[row]]), float(group.traces.neuropil_coefficient[row]))
+            for group in self._groups
+            if group.traces.neuropil_update is not None
+            for row in group.traces.neuropil_update.take_report(group.traces.neuropil_coefficient)
+        ]
+
     def _stamp_events(self, n_events: int, frame_number: int, t_scan_ns: int) -> None:
         """When each spike was: the end of its frame, less the lines scanned after the cell's own."""
         for event in self.events[:n_events]:

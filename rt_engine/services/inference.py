@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,8 @@ class InferenceService(Service):
             self._receive([part.buffer for part in parts])
         if self._engine is not None and self.clock.now_ns() >= self._rois_due_ns:
             self._publish_rois(self._engine.calibration, with_footprints=False)
+            for roi_id, coefficient in self._engine.neuropil_changes():
+                self.log("info", f"neuropil coefficient of roi {roi_id} is now {coefficient:.3f}")
 
     def finish(self) -> None:
         """Close the socket."""
@@ -310,7 +313,7 @@ class InferenceService(Service):
     def _calibrate(self, args: dict[str, Any]) -> dict[str, Any]:
         """Load a calibration, build the engine, warm it; `go_live` lets it begin."""
         path = Path(args["path"])
-        calibration = load_calibration(path)
+        calibration = replace(load_calibration(path), updates_neuropil=self.rig.inference.neuropil_update)
         size = args.get("size")
         if size is not None:
             calibration.require_fits(int(size[0]), int(size[1]), str(path), um_per_px=args.get("um_per_px"))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gc
 import sys
+from dataclasses import replace
 
 import crosstalk
 import numpy as np
 import pytest
 
 from rt_engine.interfaces.calibration import Calibration
+from rt_engine.interfaces.clock import MonotonicClock
 from rt_engine.models import calibrate as calibrate_module
+from rt_engine.pipeline.engine import Engine
 from rt_engine.pipeline.extraction import RoiExtraction
 from rt_engine.pipeline.overlap import find_overlap
 
@@ -73,6 +76,22 @@ def test_the_estimated_neuropil_coefficients_are_near_the_contamination(calibrat
     assert told.mean() > 0.8
     # What a soma of the virtual rig shows of its neuropil varies with the texture around it; 0.7 is the mean.
     assert calibration.neuropil_coefficient[told].mean() == pytest.approx(0.7, abs=0.06)
+
+
+def test_the_engine_tells_which_coefficients_moved(field: crosstalk.Planted, calibration: Calibration) -> None:
+    engine = Engine(replace(calibration, updates_neuropil=True), 4.0, MonotonicClock())
+    engine.warm_up()
+    assert Engine(calibration, 4.0, MonotonicClock()).neuropil_changes() == []
+    frames = field.frames[:N_BASELINE]
+    period_ns = round(1e9 / crosstalk.RATE_HZ)
+    told: dict[int, float] = {}
+    for index in range(4 * N_BASELINE):
+        engine.process(frames[index % N_BASELINE], index, index * period_ns, 0)
+        if index % 900 == 0:
+            told |= dict(engine.neuropil_changes())
+    before = dict(zip(calibration.roi_id.tolist(), calibration.neuropil_coefficient.tolist(), strict=True))
+    assert told
+    assert all(abs(r - before[roi]) >= 0.019 for roi, r in told.items())
 
 
 def test_demixing_allocates_nothing_while_it_runs(field: crosstalk.Planted, calibration: Calibration) -> None:
