@@ -192,8 +192,13 @@ def _bench(commands: Commands) -> None:
         "The published numbers, measured on this machine.",
         "spikeloop bench kernels --json kernels.json -o kernels.png",
     )
-    parser.add_argument("what", metavar="WHAT", choices=("kernels",), help="kernels: against other deconvolution code")
-    parser.add_argument("-o", "--output", metavar="FIGURE", help="also draw it (.png, .svg or .pdf)")
+    parser.add_argument(
+        "what",
+        metavar="WHAT",
+        choices=("kernels", "pixels"),
+        help="kernels: against other deconvolution code; pixels: registration and traces",
+    )
+    parser.add_argument("-o", "--output", metavar="FIGURE", help="also draw it (.png, .svg or .pdf; kernels)")
     _json(parser)
 
 

@@ -224,8 +224,11 @@ def score(arguments: argparse.Namespace) -> int:
 
 
 def bench(arguments: argparse.Namespace) -> int:
-    """Kernels against the code of others, in one run."""
+    """Kernels, or all from pixels to traces, against the code of others in one run."""
     from rich.console import Console
+
+    if arguments.what == "pixels":
+        return _bench_pixels(arguments)
 
     from rt_engine.bench.kernel_view import figure_path, print_figures, save_figure
     from rt_engine.bench.kernels import Plan, run_kernel_benchmark
@@ -239,6 +242,21 @@ def bench(arguments: argparse.Namespace) -> int:
     if target is not None:
         save_figure(figures, target)
         view.say(f"figure: {target}")
+    return _write_json(arguments, figures)
+
+
+def _bench_pixels(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from rt_engine.bench.pixels import N_ROUNDS, print_rows, run_pixel_benchmark
+    from rt_engine.services.run_view import RunView
+
+    if arguments.output:
+        raise ConfigError("draws `bench kernels` only; use --json here", key="--output")
+    view = RunView()
+    figures = run_pixel_benchmark(N_ROUNDS, view.progress)
+    view.end_progress()
+    print_rows(figures, Console(highlight=False))
     return _write_json(arguments, figures)
 
 

@@ -41,6 +41,8 @@ COARSE_SIGMA_PX = 12.0
 """Gaussian whose result is subtracted: haze and shading do not steer the shift."""
 WHITENING_FLOOR = 0.1
 """Noise and flicker relative to the largest radial power: between cross-correlation (large) and phase (0)."""
+WAVES_HELD = 0.99
+"""Part of the template's energy in the waves along x that are looked at; the shorter ones are noise."""
 PARTS = np.linspace(-0.6, 0.6, 13)
 """Shifts, lags, for which the top of the parabola is tabulated."""
 MIN_BINNED_LINES = 256
@@ -156,8 +158,14 @@ class RigidRegistration:
         self._reference_norm = float(np.sqrt(np.sum(reference**2)))
         self._prepare_blocks(binned, np.ascontiguousarray(reference, np.float32))
         self._binned[:rows, :columns] = reference
-        self._reference = np.ascontiguousarray(np.conj(scipy.fft.rfft2(self._binned, workers=1)))
-        self._energy_weight = _energy_weight(self._shape, fine, coarse)
+        self._n_waves = self._shape[1] // 2 + 1
+        whole = np.conj(self._spectrum())
+        held = np.cumsum(np.sum(np.abs(whole) ** 2, axis=0, dtype=np.float64))
+        self._n_waves = int(np.searchsorted(held, WAVES_HELD * held[-1])) + 1
+        self._lag_rows = np.zeros((2 * self._max_lag_y + 3, self._n_waves), np.complex64)
+        self._reference = np.ascontiguousarray(whole[:, : self._n_waves])
+        weight = _energy_weight(self._shape, fine, coarse)
+        self._energy_weight = np.ascontiguousarray(weight[:, : self._n_waves])
         self._white_energy = rows * columns * float(self._energy_weight.sum())
         self._top_y, self._top_x = (self._tops(template, rows, columns, axis) for axis in (0, 1))
         self._binned[:] = 0.0
@@ -229,10 +237,21 @@ class RigidRegistration:
 
     def _cross_spectrum(self) -> float:
         """Correlate `_binned` with the template; energy of its band-pass."""
-        spectrum = scipy.fft.rfft2(self._binned, workers=1)
+        spectrum = self._spectrum()
         energy = correlate_spectrum(spectrum, self._reference, self._energy_weight)
-        self._correlation = scipy.fft.irfft2(spectrum, s=self._shape, workers=1, overwrite_x=True)
+        rows = scipy.fft.ifft(spectrum, axis=0, workers=1, overwrite_x=True)
+        # Negative lags stand at the end, as in the whole correlation, of which only these rows are looked at.
+        n_after, n_before = self._max_lag_y + 2, self._max_lag_y + 1
+        self._lag_rows[:n_after] = rows[:n_after]
+        self._lag_rows[n_after:] = rows[-n_before:]
+        self._correlation = scipy.fft.irfft(self._lag_rows, self._shape[1], axis=1, workers=1)
         return float(energy)
+
+    def _spectrum(self) -> NDArray[np.complex64]:
+        """Half spectrum of `_binned` up to the last wave along x that the template has."""
+        along_x = scipy.fft.rfft(self._binned, axis=1, workers=1)
+        spectrum: NDArray[np.complex64] = scipy.fft.fft(along_x[:, : self._n_waves], axis=0, workers=1)
+        return spectrum
 
     def _find_lag(self) -> tuple[float, float]:
         find_peak(self._correlation, self._max_lag_y, self._max_lag_x, self._peak)
