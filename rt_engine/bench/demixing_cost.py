@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from rt_engine.bench.crowded_field import FRAME_SHAPE, SHIFT_YX_PX, crowded_field, random_frames
-from rt_engine.bench.extraction_cost import N_CELLS, N_FRAMES, Row
-from rt_engine.bench.rounds import Contestant, Spread, measure
+from rt_engine.bench.extraction_cost import N_CELLS, N_FRAMES
+from rt_engine.bench.rounds import Contestant, Row, Spread, measure
 from rt_engine.kernels.demixing import demix
 from rt_engine.pipeline.demixing import Demixing
 from rt_engine.pipeline.extraction import RoiExtraction

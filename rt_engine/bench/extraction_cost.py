@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import NamedTuple
 
 import numpy as np
 from numba import njit, types
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from rt_engine.bench.crowded_field import FRAME_SHAPE, SHIFT_YX_PX, crowded_field, random_frames
-from rt_engine.bench.rounds import Contestant, Spread, measure
+from rt_engine.bench.rounds import Contestant, Row, Spread, measure
 from rt_engine.kernels.compile_options import NO_ALLOCATION
 from rt_engine.pipeline.extraction import RoiExtraction
 from rt_engine.pipeline.masks import PlaneMasks
@@ -23,23 +22,6 @@ _NAMES = ("binary", "weighted")
 _OPENCV = "OpenCV resampling + CSR"
 _BARE = "bare resampling + CSR"
 """A loop that knows nothing but one shift of less than a pixel and no border: the least that resampling can cost."""
-
-
-class Row(NamedTuple):
-    """One line of the benchmark: a value with its range over the rounds, and its bound.
-
-    Attributes
-    ----------
-    name, unit : str
-    value : Spread
-    bound : tuple of (str, float), optional
-        Sense and limit, as ``(">=", 1.8)``; None where nothing was promised.
-    """
-
-    name: str
-    unit: str
-    value: Spread
-    bound: tuple[str, float] | None = None
 
 
 @njit(
