@@ -14,6 +14,8 @@ from rt_engine.kernels.sample_codes import EXPECTED_MISSING
 from rt_engine.pipeline.extraction import RoiExtraction
 from rt_engine.pipeline.traces import TraceStage
 
+USUAL_SHIFT_LINES = 4
+"""Lines below a cell's last one that are waited for; a larger shift down waits for one strip more."""
 _IMAGES = frozenset({"template", "correlation_image"})
 _PACKED = frozenset({"roi_start", "roi_pixels", "roi_weight", "neuropil_start", "neuropil_pixels"})
 
@@ -92,7 +94,7 @@ class CellGroup:
 
 def groups_of_strips(calibration: Calibration, ends: NDArray[np.int64], max_shift_px: float) -> list[CellGroup]:
     """Groups by the strip that the last line needed lies in; cells that are demixed together stay together."""
-    needed = RoiExtraction(calibration).last_line_needed
+    needed = RoiExtraction(calibration).last_line_needed + USUAL_SHIFT_LINES
     strip = np.minimum(np.searchsorted(ends, needed, side="right"), len(ends) - 1)
     return [CellGroup(calibration, np.flatnonzero(strip == of), max_shift_px) for of in np.unique(strip)]
 

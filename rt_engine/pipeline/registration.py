@@ -35,6 +35,10 @@ BLOCK_PX = 32
 MAX_BLOCKS_PER_AXIS = 16
 MAX_BLOCK_WEIGHT = 4.0
 """Relative to the mean weight: what one bright block does is not what the field does."""
+FIT_FRAMES = 32
+MIN_FIT = 0.5
+"""Least ratio of the median to the mean size of the slopes of all blocks, averaged over 32 frames: 1 where every block
+looks as in the template, near 0 where it is of another field or session."""
 FINE_SIGMA_PX = 1.15
 """Gaussian low-pass of the band-pass, full-resolution pixels."""
 COARSE_SIGMA_PX = 12.0
@@ -100,8 +104,11 @@ class RigidRegistration:
     dim : bool
         The contrast fell below its median over the last 256 or the last 31 frames by 6 times what it scatters around
         that.
+    fits : bool
+        The template is of this field, as told every 32 frames; until the first time true.
     jumped : bool
-        The shift moved more than 2 px since the last frame, or the frame is dim; true for 2 more frames after that.
+        The shift moved more than 2 px since the last frame, or the frame is dim, or the template does not fit; true
+        for 2 more frames after that.
     error_y_px, error_x_px : float
         Standard error of the shift, from the template's structure and the noise in the frame.
 
@@ -141,6 +148,8 @@ class RigidRegistration:
         self.quality = 0.0
         self.contrast = 0.0
         self.dim = False
+        self.fits = True
+        self._slope_sum = np.zeros(self._block_contrast.size)
         self.jumped = False
         self.error_y_px = self.error_x_px = max_shift_px
 
@@ -219,6 +228,11 @@ class RigidRegistration:
         slopes = self._block_contrast.reshape(-1)
         self._level.push(float(weighted_median(slopes, self._block_weight)))
         level = self._level.median
+        self._slope_sum += slopes
+        if self._level.n_seen % FIT_FRAMES == 0:
+            size = float(np.average(np.abs(self._slope_sum), weights=self._block_weight))
+            self.fits = float(weighted_median(self._slope_sum, self._block_weight)) >= MIN_FIT * size
+            self._slope_sum.fill(0.0)
         return float(capped_mean(slopes, self._block_weight, level) / level) if level > 0.0 else 0.0
 
     def _is_dim(self) -> bool:
@@ -289,7 +303,7 @@ class RigidRegistration:
         moved_px = max(abs(shift_y_px - self.shift_y_px), abs(shift_x_px - self.shift_x_px))
         jumped = self._usual.n_seen > 0 and moved_px > JUMP_PX
         self.dim = self._is_dim()
-        jumped = jumped or self.dim
+        jumped = jumped or self.dim or not self.fits
         self._hold_off = HOLD_OFF_FRAMES + 1 if jumped else max(self._hold_off - 1, 0)
         self.jumped = self._hold_off > 0
         self.shift_y_px = shift_y_px

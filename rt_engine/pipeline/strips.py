@@ -40,8 +40,8 @@ class StripRegistration:
     quality, contrast : float
         Of the last strip; see `RigidRegistration`.
     jumped : bool
-        The last strip moved by more than 2 px from what was expected, or it is dim; true for the strips of 2 more
-        frames after that.
+        The last strip moved by more than 2 px from what was expected, or it is dim, or the template does not fit; true
+        for the strips of 2 more frames after that.
     strip_shift_px : float64 ndarray, shape (n_strips, 2)
         (y, x) shift of every strip when it was scanned last.
     strip_quality : float64 ndarray, shape (n_strips,)
@@ -95,7 +95,7 @@ class StripRegistration:
         seen = np.array([window.shift_y_px, window.shift_x_px])
         error = np.array([window.error_y_px, window.error_x_px])
         moved = self._follow(seen, error) if window.quality > 0.0 else False
-        jumped = (self._n_seen > 0 and moved) or window.dim
+        jumped = (self._n_seen > 0 and moved) or window.dim or not window.fits
         self._n_seen += 1
         n_strips = len(self.ends)
         self._hold_off = HOLD_OFF_FRAMES * n_strips + 1 if jumped else max(self._hold_off - 1, 0)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from moving_field import MovingField, breathing_px, jitter_px
 from numpy.typing import NDArray
+from strip_accuracy import errors_px
 
 from drivers.virtual_rig.sample import VirtualSample
 from rt_engine.interfaces.calibration import Calibration
@@ -18,29 +19,10 @@ from rt_engine.models.calibrate import calibrate
 from rt_engine.pipeline.cell_group import CellGroup, groups_of_strips
 from rt_engine.pipeline.engine import Engine
 from rt_engine.pipeline.extraction import RoiExtraction
-from rt_engine.pipeline.registration import RigidRegistration
 from rt_engine.pipeline.strips import StripRegistration
 
 SIZE, STRIP = 256, 32
 PERIOD_NS = 33_333_333
-
-
-def errors_px(sample: MovingField, shifts: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """RMS error over lines of whole-frame and of strip registration, and how many strips were muted."""
-    whole = RigidRegistration(sample.template, 8.0)
-    strips = StripRegistration(sample.template, 8.0, STRIP)
-    of_whole, of_strips, n_muted = [], [], 0
-    for shift in shifts:
-        frame = sample.frame(shift)
-        whole.process(frame)
-        of_whole.append(np.array([whole.shift_y_px, whole.shift_x_px]) - shift)
-        for strip, end in enumerate(strips.ends):
-            strips.process(frame, strip)
-            n_muted += strips.jumped
-            lines = shift[end - STRIP : end]
-            of_strips.append(np.array([strips.shift_y_px, strips.shift_x_px]) - lines)
-    rms = [np.sqrt(np.mean(np.concatenate(errors) ** 2, axis=0)) for errors in (of_whole, of_strips)]
-    return rms[0], rms[1], n_muted
 
 
 def test_motion_within_a_frame_is_followed_by_strips_and_not_by_whole_frames() -> None:
