@@ -105,9 +105,14 @@ def _calibrate(commands: Commands) -> None:
         "spikeloop calibrate movie.tif --frame-rate-hz 15 --indicator GCaMP6s -o calibration.h5",
     )
     parser.add_argument("source", metavar="MOVIE_OR_SESSION")
-    parser.add_argument("--frame-rate-hz", type=_positive, metavar="F", help="where the file does not say")
-    parser.add_argument("--channel", type=int, default=0, metavar="N", help="from 0 (default 0)")
-    parser.add_argument("--rois", metavar="FILE", help="label image (TIFF or .npy): 0 background, one number a cell")
+    _movie_options(parser)
+    parser.add_argument(
+        "--rois",
+        metavar="FILE",
+        help="your cells: label image (TIFF, .npy), ImageJ .roi or .zip, suite2p stat.npy, CaImAn .hdf5, NWB",
+    )
+    parser.add_argument("--from", dest="old", metavar="OLD_CAL", help="find the cells of an older calibration again")
+    parser.add_argument("--yes", action="store_true", help="with --from: take what was found again without asking")
     parser.add_argument("--indicator", metavar="NAME", help="calcium indicator (default jGCaMP8m, or the session's)")
     parser.add_argument("-o", "--output", metavar="CAL", required=True, help="file to write (.h5), a .png beside it")
     _json(parser)
@@ -118,8 +123,7 @@ def _replay(commands: Commands) -> None:
         commands, "replay", "The same engine over recorded frames.", "spikeloop replay movie.tif --speed max"
     )
     parser.add_argument("source", metavar="SESSION_OR_MOVIE")
-    parser.add_argument("--frame-rate-hz", type=_positive, metavar="F", help="where the file does not say")
-    parser.add_argument("--channel", type=int, default=0, metavar="N", help="from 0 (default 0)")
+    _movie_options(parser)
     parser.add_argument("--calibration", metavar="C", help="default: the session's own; for a movie, its first half")
     parser.add_argument("--indicator", metavar="NAME", help="for a movie without calibration (default jGCaMP8m)")
     parser.add_argument("--protocol", metavar="P", help="protocol file or name (default: the session's)")
@@ -188,8 +192,13 @@ def _bench(commands: Commands) -> None:
         "The published numbers, measured on this machine.",
         "spikeloop bench kernels --json kernels.json -o kernels.png",
     )
-    parser.add_argument("what", metavar="WHAT", choices=("kernels",), help="kernels: against other deconvolution code")
-    parser.add_argument("-o", "--output", metavar="FIGURE", help="also draw it (.png, .svg or .pdf)")
+    parser.add_argument(
+        "what",
+        metavar="WHAT",
+        choices=("kernels", "pixels"),
+        help="kernels: against other deconvolution code; pixels: registration and traces",
+    )
+    parser.add_argument("-o", "--output", metavar="FIGURE", help="also draw it (.png, .svg or .pdf; kernels)")
     _json(parser)
 
 
@@ -205,6 +214,14 @@ def _recover(commands: Commands) -> None:
         commands, "recover", "Make a crashed session whole.", "spikeloop recover sessions/20260101T120000-rig"
     )
     parser.add_argument("session", metavar="SESSION")
+
+
+def _movie_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--frame-rate-hz", type=_positive, metavar="F", help="where the file does not say")
+    parser.add_argument("--channel", type=_not_negative, default=0, metavar="N", help="from 0 (default 0)")
+    parser.add_argument("--plane", type=_not_negative, default=0, metavar="N", help="of a volume, from 0 (default 0)")
+    parser.add_argument("--axes", metavar="AXES", help="order as stored where the file does not say, e.g. TZYX")
+    parser.add_argument("--shape", type=_shape, metavar="LINESxPIXELS", help="of a .bin file without ops.npy")
 
 
 def _json(parser: argparse.ArgumentParser) -> None:
@@ -223,6 +240,13 @@ def _not_negative(text: str) -> int:
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is below 0")
     return value
+
+
+def _shape(text: str) -> tuple[int, int]:
+    lines, _, pixels = text.lower().partition("x")
+    if not (lines.isdecimal() and pixels.isdecimal() and int(lines) and int(pixels)):
+        raise argparse.ArgumentTypeError(f"{text} is no size, say for example 512x512")
+    return int(lines), int(pixels)
 
 
 def _speed(text: str) -> float | str:

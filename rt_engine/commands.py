@@ -6,12 +6,17 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rt_engine.interfaces.control import Role
 from rt_engine.interfaces.errors import ConfigError, ServiceError
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, VirtualMicroscope, load_rig
 from rt_engine.interfaces.shipped import find_rig
+
+if TYPE_CHECKING:
+    from rt_engine.interfaces.calibration import Calibration
+    from rt_engine.models.carry_over import Heritage
+    from rt_engine.services.run_view import RunView
 
 _DEMO_BASELINE_S = 20.0
 _REPLAY_BASELINE_S = 120.0
@@ -51,9 +56,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def replay(arguments: argparse.Namespace) -> int:
     """Recorded frames through the same engine; every output is virtual."""
+    from drivers.microscopes.movie_file import MovieRequest, is_movie_folder
+
     source = Path(arguments.source)
     calibration, n_frames = arguments.calibration, None
-    if source.is_dir():
+    if source.is_dir() and not is_movie_folder(source):
         rig, protocol = _rig_of_session(source)
         calibration = calibration or str(source / "calibration.h5")
     else:
@@ -62,15 +69,29 @@ def replay(arguments: argparse.Namespace) -> int:
 
         rig = load_rig(find_rig("virtual_rig"))
         protocol = rig.protocol
-        movie = movie_source(source, arguments.frame_rate_hz, arguments.channel)
+        movie = movie_source(
+            source,
+            MovieRequest(arguments.frame_rate_hz, arguments.channel, arguments.plane, arguments.axes, arguments.shape),
+        )
         n_frames = movie.n_frames
         if calibration:
-            load_calibration(Path(calibration)).require_fits(movie.n_lines, movie.pixels_per_line, str(source))
+            load_calibration(Path(calibration)).require_fits(
+                movie.n_lines,
+                movie.pixels_per_line,
+                calibration,
+                um_per_px=movie.um_per_px,
+                indicator=arguments.indicator,
+                plane=arguments.plane,
+                channel=arguments.channel,
+            )
     microscope = ReplayMicroscope(
         driver="replay",
         path=str(source),
         frame_rate_hz=arguments.frame_rate_hz,
         channel=arguments.channel,
+        plane=arguments.plane,
+        axes=arguments.axes,
+        frame_shape=arguments.shape,
         speed=arguments.speed,
     )
     update: dict[str, Any] = {"name": "replay", "microscope": microscope}
@@ -92,20 +113,24 @@ def replay(arguments: argparse.Namespace) -> int:
 
 def calibrate(arguments: argparse.Namespace) -> int:
     """A recording becomes a calibration file."""
+    from drivers.microscopes.movie_file import is_movie_folder
     from rt_engine.interfaces.rig_config import InferenceConfig
     from rt_engine.models.indicators import indicator
     from rt_engine.recording.calibration_figure import save_calibration_figure
-    from rt_engine.services.calibration_job import CalibrationJob, run_calibration
+    from rt_engine.services.calibration_job import CalibrationJob, make_calibration, write_calibration
     from rt_engine.services.calibration_view import cell_figures, print_calibration
     from rt_engine.services.run_view import RunView
 
     source, target = Path(arguments.source), Path(arguments.output)
+    heritage = _heritage(arguments)
+    is_session = source.is_dir() and not is_movie_folder(source)
     picture = target.with_suffix(".png")
     if not target.parent.is_dir():
         raise ConfigError("there is no such folder", "make it first", file=str(target.parent))
     if picture == target:
         raise ConfigError("is the name of the picture", "end the calibration's name in .h5", file=str(target))
-    inference = _rig_of_session(source)[0].inference if source.is_dir() else InferenceConfig()
+    inference = _rig_of_session(source)[0].inference if is_session else InferenceConfig()
+    stated = heritage.old.indicator if heritage is not None and not is_session else None
     view = RunView()
     job = CalibrationJob(
         source=source,
@@ -115,16 +140,24 @@ def calibrate(arguments: argparse.Namespace) -> int:
         um_per_px=None,
         adc_max=None,
         offset_counts=None,
-        indicator=indicator(arguments.indicator or inference.indicator).name,
+        indicator=indicator(arguments.indicator or stated or inference.indicator).name,
         hold_frames=inference.hold_frames,
         false_alarms_per_min=inference.false_alarms_per_min,
         neuropil_coefficient=inference.neuropil_coefficient,
         max_shift_px=inference.max_shift_px,
-        labels=Path(arguments.rois) if arguments.rois else None,
+        rois=Path(arguments.rois) if arguments.rois else None,
+        plane=arguments.plane,
+        axes=arguments.axes,
+        frame_shape=arguments.shape,
     )
-    calibration = run_calibration(job, view.progress)
+    calibration = make_calibration(job, view.progress, view.say, heritage)
     view.end_progress()
-    figures = {
+    carried = {} if heritage is None else _consent(arguments, heritage, calibration, target, view)
+    if carried is None:
+        return 1
+    write_calibration(target, calibration)
+    figures: dict[str, Any] = {
+        **carried,
         "n_rois": calibration.n_rois,
         "n_frames": calibration.n_baseline_frames,
         "provisional": calibration.provisional,
@@ -149,6 +182,43 @@ def calibrate(arguments: argparse.Namespace) -> int:
     return _write_json(arguments, figures)
 
 
+def _heritage(arguments: argparse.Namespace) -> Heritage | None:
+    """The older calibration whose cells are looked for, if one was named.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be read, cells are given as well, or nobody could give consent.
+    """
+    if not arguments.old:
+        return None
+    from rt_engine.interfaces.calibration import load_calibration
+    from rt_engine.models.carry_over import Heritage
+    from rt_engine.services.carry_over_job import require_someone_to_ask
+
+    path = Path(arguments.old)
+    if arguments.rois:
+        raise ConfigError("finds the cells of an older calibration", "leave out --rois, or --from", key="--from")
+    require_someone_to_ask(arguments.yes, path)
+    return Heritage(load_calibration(path))
+
+
+def _consent(
+    arguments: argparse.Namespace, heritage: Heritage, calibration: Calibration, target: Path, view: RunView
+) -> dict[str, Any] | None:
+    """Show what became of the older cells; the figures, or None where the person does not take them."""
+    from rt_engine.services.carry_over_job import ask, draw, figures_of, tell
+
+    if heritage.result is None:
+        return {}
+    figures = figures_of(heritage.result, heritage.old, calibration)
+    tell(figures, view.say)
+    picture = target.with_name(f"{target.stem}-from.png")
+    draw(heritage.result, heritage.old, calibration, picture)
+    view.say(f"picture: {picture}")
+    return figures if arguments.yes or ask(view.say) else None
+
+
 def infer(arguments: argparse.Namespace) -> int:
     """Traces become spikes, as the live engine would have told them."""
     from rt_engine.services.trace_job import run_inference
@@ -164,8 +234,11 @@ def score(arguments: argparse.Namespace) -> int:
 
 
 def bench(arguments: argparse.Namespace) -> int:
-    """Kernels against the code of others, in one run."""
+    """Kernels, or all from pixels to traces, against the code of others in one run."""
     from rich.console import Console
+
+    if arguments.what == "pixels":
+        return _bench_pixels(arguments)
 
     from rt_engine.bench.kernel_view import figure_path, print_figures, save_figure
     from rt_engine.bench.kernels import Plan, run_kernel_benchmark
@@ -179,6 +252,21 @@ def bench(arguments: argparse.Namespace) -> int:
     if target is not None:
         save_figure(figures, target)
         view.say(f"figure: {target}")
+    return _write_json(arguments, figures)
+
+
+def _bench_pixels(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from rt_engine.bench.pixels import N_ROUNDS, print_rows, run_pixel_benchmark
+    from rt_engine.services.run_view import RunView
+
+    if arguments.output:
+        raise ConfigError("draws `bench kernels` only; use --json here", key="--output")
+    view = RunView()
+    figures = run_pixel_benchmark(N_ROUNDS, view.progress)
+    view.end_progress()
+    print_rows(figures, Console(highlight=False))
     return _write_json(arguments, figures)
 
 
@@ -283,9 +371,7 @@ def _run(
         check_against_limits(load_protocol(protocol_path), limits, str(protocol_path))
     calibration_path = Path(calibration) if calibration else None
     if calibration_path is not None:
-        loaded = load_calibration(calibration_path)
-        if isinstance(rig.microscope, VirtualMicroscope):
-            loaded.require_fits(rig.microscope.n_lines, rig.microscope.pixels_per_line, str(calibration_path))
+        _require_fits(rig, load_calibration(calibration_path), calibration_path)
     plan = RunPlan(
         rig=rig,
         kind=kind,
@@ -299,6 +385,29 @@ def _run(
         subject=rig.subject,
     )
     return SessionRun(plan, RunView()).run()
+
+
+def _require_fits(rig: RigConfig, calibration: Calibration, path: Path) -> None:
+    """Refuse a calibration of another size, zoom, indicator, plane or channel, as far as the rig says before it opens.
+
+    Raises
+    ------
+    CalibrationError
+        It does not fit.
+    """
+    microscope = rig.microscope
+    virtual = microscope if isinstance(microscope, VirtualMicroscope) else None
+    replayed = microscope if isinstance(microscope, ReplayMicroscope) else None
+    is_movie = replayed is not None and not (Path(replayed.path) / "config.yaml").is_file()
+    calibration.require_fits(
+        virtual.n_lines if virtual else None,
+        virtual.pixels_per_line if virtual else None,
+        str(path),
+        um_per_px=microscope.um_per_px,
+        indicator=None if is_movie else rig.inference.indicator,
+        plane=replayed.plane if replayed else None,
+        channel=replayed.channel if replayed else None,
+    )
 
 
 def _rig_of_session(folder: Path) -> tuple[RigConfig, str | None]:

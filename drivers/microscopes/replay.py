@@ -130,6 +130,7 @@ class ReplayMicroscope:
         return FrameInfo(
             frame=frame,
             t_scan_ns=self._pacer.due_ns(recorded_ns),
+            plane=self._config.plane,
             channel=self._config.channel,
             n_lines=self._movie.n_lines,
         )

@@ -131,6 +131,6 @@ class SessionReplay:
         raise MovieError("never went live", "calibrate from it, or replay a session that did", file=self._config.path)
 
     def _from(self, first_frame: int) -> Iterator[Lines]:
-        for header, lines in open_session(Path(self._config.path)).frames(0, self._config.channel):
+        for header, lines in open_session(Path(self._config.path)).frames(self._config.plane, self._config.channel):
             if header.frame >= first_frame:
                 yield header, lines

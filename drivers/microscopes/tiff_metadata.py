@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
 from xml.etree import ElementTree
 
 import tifffile
+
+from drivers.microscopes.movie_frames import MovieMetadata, positive
 
 _TIME_UNIT_S = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "min": 60.0}
 _LENGTH_UNIT_UM = {
@@ -22,21 +24,7 @@ _LENGTH_UNIT_UM = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class TiffMetadata:
-    """What is known; None where the file does not say.
-
-    `n_interleaved` is the number of channels in a file whose pages carry no axes (ScanImage), else 1.
-    """
-
-    frame_rate_hz: float | None = None
-    um_per_px: float | None = None
-    adc_max: int | None = None
-    n_interleaved: int = 1
-    n_planes: int = 1
-
-
-def read_tiff_metadata(tiff: tifffile.TiffFile) -> TiffMetadata:
+def read_tiff_metadata(tiff: tifffile.TiffFile) -> MovieMetadata:
     """Metadata of an open TIFF by its writer: ScanImage, OME, ImageJ, or JSON in the description."""
     page = tiff.pages.first
     software = _text(page, "Software")
@@ -47,24 +35,13 @@ def read_tiff_metadata(tiff: tifffile.TiffFile) -> TiffMetadata:
         return _ome(description)
     if tiff.is_imagej:
         metadata = dict(tiff.imagej_metadata or {})
-        return TiffMetadata(_rate_of(metadata), _imagej_um_per_px(page, metadata))
-    return TiffMetadata(_rate_of(_json(description)))
+        return MovieMetadata(_rate_of(metadata), _imagej_um_per_px(page, metadata))
+    return MovieMetadata(_rate_of(_json(description)))
 
 
 def _text(page: tifffile.TiffPage | tifffile.TiffFrame, tag: str) -> str:
     found = page.tags.get(tag) if isinstance(page, tifffile.TiffPage) else None
     return found.value if found is not None and isinstance(found.value, str) else ""
-
-
-def _positive(value: object) -> float | None:
-    """A positive finite number, or None."""
-    if not isinstance(value, int | float | str):
-        return None
-    try:
-        number = float(value)
-    except ValueError:
-        return None
-    return number if 0.0 < number < float("inf") else None
 
 
 def _inverse(value: float | None) -> float | None:
@@ -81,7 +58,7 @@ def _json(text: str) -> dict[str, object]:
 
 def _rate_of(metadata: dict[str, object]) -> float | None:
     """Frames per second from the keys that ImageJ and tifffile use: `fps`, or `finterval` in seconds."""
-    return _positive(metadata.get("fps")) or _inverse(_positive(metadata.get("finterval")))
+    return positive(metadata.get("fps")) or _inverse(positive(metadata.get("finterval")))
 
 
 def _imagej_um_per_px(page: tifffile.TiffPage, metadata: dict[str, object]) -> float | None:
@@ -92,49 +69,65 @@ def _imagej_um_per_px(page: tifffile.TiffPage, metadata: dict[str, object]) -> f
     return unit * float(resolution.value[1]) / float(resolution.value[0])
 
 
-def _ome(description: str) -> TiffMetadata:
+def _ome(description: str) -> MovieMetadata:
     try:
         pixels = ElementTree.fromstring(description).find(".//{*}Pixels")
     except ElementTree.ParseError:
-        return TiffMetadata()
+        return MovieMetadata()
     if pixels is None:
-        return TiffMetadata()
-    size = _positive(pixels.get("PhysicalSizeX"))
+        return MovieMetadata()
+    size = positive(pixels.get("PhysicalSizeX"))
     unit_um = _LENGTH_UNIT_UM.get(pixels.get("PhysicalSizeXUnit", "µm"))
-    step = _positive(pixels.get("TimeIncrement"))
+    step = positive(pixels.get("TimeIncrement"))
     interval_s = step * _TIME_UNIT_S.get(pixels.get("TimeIncrementUnit", "s"), 1.0) if step else None
     if interval_s is None:
         stamps = {
-            int(plane.get("TheT", "0")): _positive(plane.get("DeltaT")) or 0.0 for plane in pixels.iter("{*}Plane")
+            int(plane.get("TheT", "0")): positive(plane.get("DeltaT")) or 0.0 for plane in pixels.iter("{*}Plane")
         }
         last = max(stamps, default=0)
         interval_s = (stamps[last] - stamps.get(0, 0.0)) / last if last else None
-    bits = _positive(pixels.get("SignificantBits"))
-    return TiffMetadata(
+    bits = positive(pixels.get("SignificantBits"))
+    return MovieMetadata(
         _inverse(interval_s if interval_s and interval_s > 0 else None),
         size * unit_um if size and unit_um else None,
         2 ** int(bits) - 1 if bits else None,
     )
 
 
-def _scanimage(tiff: tifffile.TiffFile, header: str) -> TiffMetadata:
+def _scanimage(tiff: tifffile.TiffFile, header: str) -> MovieMetadata:
     def value(key: str) -> str:
         found = re.search(rf"\.{key} *= *(.*?) *$", header, re.MULTILINE)
         return found.group(1).strip() if found else ""
 
-    pixels = _positive(value("hRoiManager.pixelsPerLine"))
+    pixels = positive(value("hRoiManager.pixelsPerLine"))
     fov = re.findall(r"-?[\d.]+", value("hRoiManager.imagingFovUm"))
     xs = [float(number) for number in fov[0::2]]
     bits = re.search(r"\d+", value("hChannels.channelAdcResolution"))
-    per_volume = _positive(value("hStackManager.numFramesPerVolume")) or 1
-    volumes = value("hFastZ.enable") == "true"
-    return TiffMetadata(
-        frame_rate_hz=_positive(value(r"(?:hRoiManager\.)?scanFrameRate")),
+    frames_per_volume, n_planes = _volume(value)
+    rate_hz = positive(value(r"(?:hRoiManager\.)?scanFrameRate"))
+    return MovieMetadata(
+        frame_rate_hz=rate_hz / frames_per_volume if rate_hz else None,
         um_per_px=(max(xs) - min(xs)) / pixels if xs and pixels and max(xs) > min(xs) else None,
         adc_max=2 ** (int(bits.group()) - 1) - 1 if bits else None,
         n_interleaved=_interleaved_channels(tiff, value("hChannels.channelSave") or value("channelsSave")),
-        n_planes=int(per_volume) if volumes else 1,
+        frames_per_volume=frames_per_volume,
+        n_planes=n_planes,
     )
+
+
+def _volume(value: Callable[[str], str]) -> tuple[int, int]:
+    """Images of one volume, flyback included, and planes in it; (1, 1) where the focus stands still."""
+    if value("hFastZ.enable").lower() not in ("true", "1"):
+        return 1, 1
+    planes = positive(value("hStackManager.numSlices")) or positive(value("hStackManager.numFramesPerVolume"))
+    per_volume = (
+        positive(value("hStackManager.numFramesPerVolumeWithFlyback"))
+        or positive(value("hFastZ.numFramesPerVolume"))
+        or positive(value("hStackManager.numFramesPerVolume"))
+        or planes
+    )
+    images = int(per_volume or 1)
+    return images, min(int(planes or images), images)
 
 
 def _interleaved_channels(tiff: tifffile.TiffFile, channel_save: str) -> int:

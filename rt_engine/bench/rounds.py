@@ -56,3 +56,28 @@ def measure(contestants: Sequence[Contestant], n_rounds: int) -> dict[str, NDArr
             one.run()
             times_ns[one.name][k] = (time.thread_time_ns() - t_start_ns) / one.n_units
     return {name: values[1:] for name, values in times_ns.items()}
+
+
+class Row(NamedTuple):
+    """One line of a table: a value with its range over the rounds, and its bound.
+
+    Attributes
+    ----------
+    name, unit : str
+    value : Spread
+    bound : tuple of (str, float), optional
+        Sense and limit, as ``(">=", 8.0)``; None where nothing was promised.
+    """
+
+    name: str
+    unit: str
+    value: Spread
+    bound: tuple[str, float] | None = None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the median keeps the bound; None without one."""
+        if self.bound is None:
+            return None
+        sense, limit = self.bound
+        return self.value.median >= limit if sense == ">=" else self.value.median <= limit

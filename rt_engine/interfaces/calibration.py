@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ FORMAT = "spikeloop/calibration/2"
 READABLE = (FORMAT, "spikeloop/calibration/1")
 """Version 1 has no `drive`, no `uncertainty` and no `photon_gain_counts`."""
 _GROUPS: dict[str, type[DriveConstants | TraceUncertainty]] = {"drive": DriveConstants, "uncertainty": TraceUncertainty}
+ZOOM_TOLERANCE = 0.02
+"""Relative difference of pixel size that is still the same zoom: 5 px over half a field of 512."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -42,6 +44,9 @@ class Calibration:
         Largest count the detector can give; NaN if unknown.
     false_alarms_per_min : float
         Nominal rate of false events per cell, per minute.
+    line_phase_px : float
+        Shift of odd lines along x by bidirectional scanning: ``frame[y, x + line_phase_px]`` of odd lines shows what
+        the template shows at x. 0 for scanning in one direction.
     template : float32 ndarray, shape (n_lines, pixels_per_line), counts
         Mean of the registered baseline.
     correlation_image : float32 ndarray, shape (n_lines, pixels_per_line)
@@ -49,10 +54,29 @@ class Calibration:
     roi_start : int64 ndarray, shape (n_rois + 1,)
     roi_pixels : uint32 ndarray
         Flat indices ``y * pixels_per_line + x`` of cell i: ``roi_pixels[roi_start[i]:roi_start[i + 1]]``, ascending.
+    roi_weight : uint8 ndarray
+        Weight of each entry of `roi_pixels`, 1 to 255; empty if all footprints are binary.
     neuropil_start, neuropil_pixels
         The same for the rings.
+    background_loading : float32 ndarray, shape (n_rois, 2)
+        How the two background components of its group of overlapping cells weigh in a cell's ring; empty (0, 2) if
+        overlapping cells are not to be taken apart.
+    reference_roi_counts, reference_np_counts, rest_counts : float32 ndarray, shape (n_rois,)
+        Median over the baseline of the footprint's mean before demixing, of the ring's mean, and the light of the cell
+        alone at that time; offset subtracted; empty with `background_loading`.
+    inseparable_roi_id : uint32 ndarray, shape (n_pairs, 2)
+        Cells whose footprints cannot be told apart: the second takes the values of the first.
+    condition_number : float
+        Largest ratio of eigenvalues of the overlap matrix of a group of cells; NaN if not demixed.
     neuropil_coefficient : float32 ndarray, shape (n_rois,)
         r of F_c = F_roi - r (F_np - median F_np).
+    neuropil_coefficient_se : float32 ndarray, shape (n_rois,)
+        Its standard error; 0 where it is fixed by the user, that of the prior where the ring says nothing; empty if
+        unknown.
+    updates_neuropil : bool
+        r follows the recording while it runs, by at most 0.01 a minute.
+    neuropil_from_prior : uint8 ndarray, shape (n_rois,)
+        1 where the ring has fewer than 50 pixels and r is the prior's; empty if unknown.
     neuropil_median_counts : float32 ndarray, shape (n_rois,)
         Median of F_np over the baseline, offset subtracted.
     f0_counts : float32 ndarray, shape (n_rois,)
@@ -75,6 +99,9 @@ class Calibration:
         Probability that an isolated spike is detected at `threshold`.
     quality : float32 ndarray, shape (n_rois,)
         0 to 1, from the cell finder; 1 for cells given by the user.
+    quality_numbers : float32 ndarray, shape (n_rois, 5)
+        What `quality` is made of, as in `models.component_quality.QUALITY_NUMBERS`: SNR of the events, spatial
+        correlation, area, likeness to a soma, roundness; empty (0, 5) for cells that were given or carried over.
     photon_gain_counts : float
         Detector counts of one photon, from photon transfer; NaN if unknown.
     drive : DriveConstants or None
@@ -116,6 +143,18 @@ class Calibration:
     threshold: NDArray[np.float32]
     expected_detection: NDArray[np.float32]
     quality: NDArray[np.float32]
+    roi_weight: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    background_loading: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+    reference_roi_counts: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    reference_np_counts: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    rest_counts: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    inseparable_roi_id: NDArray[np.uint32] = field(default_factory=lambda: np.zeros((0, 2), np.uint32))
+    condition_number: float = float("nan")
+    line_phase_px: float = 0.0
+    neuropil_coefficient_se: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    updates_neuropil: bool = False
+    neuropil_from_prior: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    quality_numbers: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 5), np.float32))
     photon_gain_counts: float = float("nan")
     drive: DriveConstants | None = None
     uncertainty: TraceUncertainty | None = None
@@ -138,37 +177,67 @@ class Calibration:
             out[i] = (flat // self.pixels_per_line).mean(), (flat % self.pixels_per_line).mean()
         return out
 
-    def require_fits(self, n_lines: int, pixels_per_line: int, where: str) -> None:
-        """Refuse frames of another size.
+    def require_fits(
+        self,
+        n_lines: int | None,
+        pixels_per_line: int | None,
+        where: str,
+        *,
+        um_per_px: float | None = None,
+        indicator: str | None = None,
+        plane: int | None = None,
+        channel: int | None = None,
+    ) -> None:
+        """Refuse frames of another size, zoom, indicator, plane or channel; what is None is not compared.
 
         Raises
         ------
         CalibrationError
-            The size differs.
+            One of them differs.
         """
-        if (n_lines, pixels_per_line) != (self.n_lines, self.pixels_per_line):
-            raise CalibrationError(
+
+        def refuse(what: str, remedy: str) -> None:
+            raise CalibrationError(what, remedy, file=where)
+
+        if n_lines is not None and (n_lines, pixels_per_line) != (self.n_lines, self.pixels_per_line):
+            refuse(
                 f"frames are {n_lines} x {pixels_per_line} px, the calibration was made for "
                 f"{self.n_lines} x {self.pixels_per_line} px",
                 "calibrate again at this zoom and size",
-                file=where,
             )
+        known = um_per_px is not None and self.um_per_px == self.um_per_px
+        if known and abs(float(um_per_px or 0.0) / self.um_per_px - 1.0) > ZOOM_TOLERANCE:
+            refuse(
+                f"frames are of {um_per_px:.4g} µm per pixel, the calibration was made at {self.um_per_px:.4g}",
+                "set the zoom back, or calibrate again at this one",
+            )
+        if indicator is not None and indicator.casefold() != self.indicator.casefold():
+            refuse(
+                f"the indicator is {indicator}, the calibration was made for {self.indicator}",
+                f"calibrate again with --indicator {indicator}, or name the right one",
+            )
+        for name, asked, made in (("plane", plane, self.plane), ("channel", channel, self.channel)):
+            if asked is not None and asked != made:
+                refuse(
+                    f"frames are of {name} {asked}, the calibration was made for {name} {made}",
+                    f"give --{name} {made}, or calibrate again",
+                )
 
 
 def save_calibration(path: Path, calibration: Calibration) -> None:
     """Write one HDF5 file with every field; scalars are attributes, what has fields of its own is a group."""
     with h5py.File(path, "w") as file:
         file.attrs["format"] = FORMAT
-        for field in fields(calibration):
-            value = getattr(calibration, field.name)
+        for item in fields(calibration):
+            value = getattr(calibration, item.name)
             if isinstance(value, DriveConstants | TraceUncertainty):
-                group = file.create_group(field.name)
+                group = file.create_group(item.name)
                 for part in fields(value):
                     group.create_dataset(part.name, data=getattr(value, part.name))
             elif isinstance(value, np.ndarray):
-                file.create_dataset(field.name, data=value)
+                file.create_dataset(item.name, data=value)
             elif value is not None:
-                file.attrs[field.name] = value
+                file.attrs[item.name] = value
 
 
 def load_calibration(path: Path) -> Calibration:
@@ -186,16 +255,16 @@ def load_calibration(path: Path) -> Calibration:
                 message = f"not a {FORMAT} file" + (f" but {found}" if isinstance(found, str) else "")
                 raise CalibrationError(message, "make it with this version's `spikeloop calibrate`", file=str(path))
             values: dict[str, Any] = {}
-            for field in fields(Calibration):
-                if isinstance(file.get(field.name), h5py.Group):
-                    values[field.name] = _read_group(file[field.name], _GROUPS[field.name], path)
-                elif field.name in file:
-                    values[field.name] = np.ascontiguousarray(file[field.name][()])
-                elif field.name in file.attrs:
-                    value = file.attrs[field.name]
-                    values[field.name] = value.item() if isinstance(value, np.generic) else value
-                elif field.default is MISSING:
-                    raise CalibrationError(f"{field.name} is missing", "calibrate again", file=str(path))
+            for item in fields(Calibration):
+                if isinstance(file.get(item.name), h5py.Group):
+                    values[item.name] = _read_group(file[item.name], _GROUPS[item.name], path)
+                elif item.name in file:
+                    values[item.name] = np.ascontiguousarray(file[item.name][()])
+                elif item.name in file.attrs:
+                    value = file.attrs[item.name]
+                    values[item.name] = value.item() if isinstance(value, np.generic) else value
+                elif item.default is MISSING and item.default_factory is MISSING:
+                    raise CalibrationError(f"{item.name} is missing", "calibrate again", file=str(path))
             return Calibration(**values)
     except OSError as error:
         raise CalibrationError(f"cannot be read: {error}", "calibrate again", file=str(path)) from error

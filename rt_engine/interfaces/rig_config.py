@@ -31,12 +31,19 @@ class VirtualMicroscope(Strict):
 
 
 class ReplayMicroscope(Strict):
-    """Frames of a movie file or of a recorded session. `speed` 1 is real time; `max` as fast as it is consumed."""
+    """Frames of a movie file or of a recorded session. `speed` 1 is real time; `max` as fast as it is consumed.
+
+    `axes` is the order of a movie's axes where it does not say, slowest first (``TZCYX``); `frame_shape` the lines and
+    pixels of a file of bare numbers.
+    """
 
     driver: Literal["replay"]
     path: str
     frame_rate_hz: float | None = Field(None, gt=0)
     channel: int = Field(0, ge=0)
+    plane: int = Field(0, ge=0)
+    axes: str | None = Field(None, pattern="^[TZCYXtzcyx]{2,5}$")
+    frame_shape: tuple[int, int] | None = None
     um_per_px: float | None = Field(None, gt=0)
     speed: float | Literal["max"] = 1.0
 
@@ -89,7 +96,8 @@ class InferenceConfig(Strict):
     indicator: str = "jGCaMP8m"
     hold_frames: int | None = Field(None, ge=0, le=30)
     false_alarms_per_min: float = Field(0.5, gt=0, le=60)
-    neuropil_coefficient: float = Field(0.7, ge=0, le=1)
+    neuropil_coefficient: float | None = Field(None, ge=0, le=1, description="null: estimated; 0.7 is customary")
+    neuropil_update: bool = Field(False, description="let the coefficient follow the recording, 0.01 a minute at most")
     max_shift_px: float = Field(8.0, gt=0, le=64)
     max_backlog_frames: int = Field(32, ge=1, le=1000)
 
@@ -154,6 +162,11 @@ class RigConfig(Strict):
     ports: Ports = Ports()
     subject: str | None = None
     max_idle_s: float = Field(10.0, gt=0)
+
+    @property
+    def plane(self) -> int:
+        """The plane that inference serves: the one replayed, else 0."""
+        return self.microscope.plane if isinstance(self.microscope, ReplayMicroscope) else 0
 
     @property
     def all_outputs_virtual(self) -> bool:

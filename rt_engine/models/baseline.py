@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from rt_engine.interfaces.errors import CalibrationError
 from rt_engine.kernels.resample import add_photon_statistics, add_registered
-from rt_engine.pipeline.extraction import PlaneMasks, RoiExtraction
+from rt_engine.pipeline.extraction import RoiExtraction
+from rt_engine.pipeline.masks import PlaneMasks
 from rt_engine.pipeline.registration import RigidRegistration
 
 OpenFrames = Callable[[], Iterator[NDArray[Any]]]
@@ -188,7 +189,7 @@ def extract_traces(
     valid : uint8 ndarray, shape (n_frames, n_rois)
         0 also for censored values, which calibration must not learn from.
     """
-    registration = RigidRegistration(template, max_shift_px)
+    registration = RigidRegistration(template, max_shift_px, masks.line_phase_px)
     extraction = RoiExtraction(masks)
     n_rois = len(masks.roi_start) - 1
     f_roi = np.zeros((n_frames, n_rois), np.float32)

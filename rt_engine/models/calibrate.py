@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import islice, pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rt_engine.interfaces.calibration import Calibration
 from rt_engine.interfaces.errors import CalibrationError
+from rt_engine.interfaces.roi_mask import RoiMask
 from rt_engine.models.baseline import (
     MOVIE_BYTES,
     BaselineMovie,
@@ -17,18 +21,23 @@ from rt_engine.models.baseline import (
     first_template,
     register_baseline,
 )
-from rt_engine.models.cells import find_cells
+from rt_engine.models.carry_over import Heritage
+from rt_engine.models.cells import FoundCells, find_cells
+from rt_engine.models.demixing import demix_baseline, footprints_to_read, roi_weights
 from rt_engine.models.drive_calibration import calibrate_drive
-from rt_engine.models.footprints import rois_from_labels
 from rt_engine.models.indicators import indicator as indicator_named
+from rt_engine.models.neuropil_fit import choose_neuropil
 from rt_engine.models.neuropil_rings import neuropil_rings
 from rt_engine.models.photon_transfer import photon_transfer
 from rt_engine.models.seeds import correlation_image
 from rt_engine.models.trace_calibration import PhotonCounting, calibrate_traces
 from rt_engine.models.trace_uncertainty import describe_traces
-from rt_engine.pipeline.extraction import SATURATED_ADC, PlaneMasks
+from rt_engine.pipeline.extraction import SATURATED_ADC
+from rt_engine.pipeline.line_phase import estimate_line_phase, straightened
+from rt_engine.pipeline.masks import LARGEST_WEIGHT, PlaneMasks
 
 MIN_FRAMES = 50
+LINE_PHASE_FRAMES = 200
 MAX_BIN_S = 0.3
 """Frames are binned for the search to the indicator's decay, at most this; up to this where memory is short."""
 MIN_BINS = 100
@@ -63,13 +72,16 @@ def calibrate(
     n_frames: int,
     hold_frames: int | None = None,
     false_alarms_per_min: float,
-    neuropil_coefficient: float,
+    neuropil_coefficient: float | None,
     um_per_px: float | None,
     offset_counts: float | None,
     adc_max: int | None,
-    labels: NDArray[np.integer] | None = None,
+    rois: Sequence[RoiMask] | None = None,
+    heritage: Heritage | None = None,
     max_shift_px: float,
     progress: Progress,
+    say: Callable[[str], None] = lambda text: None,
+    first_rois: Callable[[list[NDArray[np.uint32]]], None] = lambda footprints: None,
     plane: int = 0,
     channel: int = 0,
 ) -> Calibration:
@@ -88,16 +100,23 @@ def calibrate(
         Decision lag; None takes the indicator's default at this rate.
     false_alarms_per_min : float
         Nominal rate of false events per cell.
-    neuropil_coefficient : float
-        Prior of r.
+    neuropil_coefficient : float or None
+        r of every cell; None estimates it (`rt_engine.models.neuropil_fit`).
     um_per_px, offset_counts, adc_max : float, float, int or None
         None where unknown; an unknown offset is estimated by photon transfer.
-    labels : integer ndarray, shape (n_lines, n_pixels), optional
-        Cells given by the user, 0 is background; None looks for active cells.
+    rois : sequence of RoiMask, optional
+        Cells given by the user, within the field; None looks for active cells.
+    heritage : Heritage, optional
+        An older calibration of the field, whose cells keep their identity and are joined to those found.
     max_shift_px : float
         Limit of the registration.
     progress : callable
         Gets a stage's name and the fraction of it done; may raise to cancel.
+    say : callable
+        Gets what became of the candidates: how many are cells, how many were dropped for which reason.
+    first_rois : callable
+        Gets the masks found so far as soon as they can be used: flat pixel indices of each cell, in the coordinates of
+        the template.
     plane, channel : int
 
     Returns
@@ -107,7 +126,7 @@ def calibrate(
     Raises
     ------
     CalibrationError
-        Too few frames, black or saturated frames, labels of another size, or no cells.
+        Too few frames, black or saturated frames, frames that are no counts, or no cells.
     ConfigError
         Unknown indicator.
     """
@@ -117,27 +136,42 @@ def calibrate(
             f"the recording has {n_frames} frames, a calibration needs at least {MIN_FRAMES}",
             "record a longer baseline",
         )
-    template = first_template(open_frames, n_frames, max_shift_px, lambda done: progress("template", done))
+    _require_counts(next(iter(open_frames())))
+    line_phase_px = _line_phase_px(open_frames)
+    straight = straightened(open_frames, line_phase_px)
+    template = first_template(straight, n_frames, max_shift_px, lambda done: progress("template", done))
     _require_unsaturated(template, adc_max)
     bin_frames = _bin_frames(frame_rate_hz, library_entry.tau_s, n_frames, MOVIE_BYTES // template.nbytes)
     baseline = register_baseline(
-        open_frames, n_frames, template, bin_frames=bin_frames, max_shift_px=max_shift_px,
+        straight, n_frames, template, bin_frames=bin_frames, max_shift_px=max_shift_px,
         progress=lambda done: progress("register", done),
     )  # fmt: skip
+    cells = None
+    if rois is None:
+        cells = find_cells(
+            baseline.movie, um_per_px=um_per_px, progress=lambda done: progress("cells", done),
+            first=lambda found: first_rois(found.footprints),
+        )  # fmt: skip
+        say(f"{cells.summary()}; expected diameter {cells.diameter_px:.1f} px")
     template, local_correlation, quality, masks, photon_gain_counts = _describe_plane(
-        baseline, labels, um_per_px, offset_counts, adc_max, progress
+        baseline, cells, rois or (), heritage, offset_counts, adc_max
     )
     del baseline
+    masks = replace(masks, line_phase_px=line_phase_px)
     f_roi, f_np, valid = extract_traces(
         open_frames, n_frames, template, masks, max_shift_px=max_shift_px,
         progress=lambda done: progress("traces", done),
     )  # fmt: skip
     progress("thresholds", 0.0)
     hold = library_entry.default_hold_frames(frame_rate_hz) if hold_frames is None else hold_frames
-    photons = PhotonCounting(photon_gain_counts, np.diff(masks.roi_start), np.diff(masks.neuropil_start))
+    masks, overlap = demix_baseline(masks, f_roi, f_np, valid)
+    neuropil = choose_neuropil(
+        f_roi, f_np, valid == 1, np.diff(masks.neuropil_start), frame_rate_hz, neuropil_coefficient
+    )
+    photons = PhotonCounting(photon_gain_counts, _effective_pixels(masks), np.diff(masks.neuropil_start))
     traces = calibrate_traces(
         f_roi, f_np, valid, frame_rate_hz=frame_rate_hz, indicator=library_entry.name, hold_frames=hold,
-        false_alarms_per_min=false_alarms_per_min, neuropil_coefficient=neuropil_coefficient, photons=photons,
+        false_alarms_per_min=false_alarms_per_min, neuropil_coefficient=neuropil.coefficient, photons=photons,
     )  # fmt: skip
     progress("thresholds", 0.5)
     drive = calibrate_drive(
@@ -148,8 +182,10 @@ def calibrate(
     described = describe_traces(
         traces, f_roi, f_np, valid, frame_rate_hz=frame_rate_hz, indicator=library_entry, hold_frames=hold,
         false_alarms_per_min=false_alarms_per_min, taps=drive.taps, threshold=drive.constants.threshold,
+        neuropil=neuropil,
     )  # fmt: skip
     progress("thresholds", 1.0)
+    roi_id = np.arange(1, len(masks.roi_start), dtype=np.uint32) if heritage is None else heritage.roi_id
     return Calibration(
         **{name: getattr(traces, name) for name in TRACE_FIELDS}
         | described._asdict()
@@ -161,6 +197,7 @@ def calibrate(
         frame_rate_hz=frame_rate_hz,
         n_lines=masks.n_lines,
         pixels_per_line=masks.pixels_per_line,
+        line_phase_px=masks.line_phase_px,
         um_per_px=um_per_px if um_per_px is not None else float("nan"),
         indicator=library_entry.name,
         hold_frames=hold,
@@ -170,13 +207,33 @@ def calibrate(
         false_alarms_per_min=false_alarms_per_min,
         template=template,
         correlation_image=local_correlation,
-        roi_id=np.arange(1, len(masks.roi_start), dtype=np.uint32),
+        roi_id=roi_id,
         roi_start=masks.roi_start,
         roi_pixels=masks.roi_pixels,
         neuropil_start=masks.neuropil_start,
         neuropil_pixels=masks.neuropil_pixels,
         quality=quality,
+        roi_weight=masks.roi_weight,
+        background_loading=masks.background_loading,
+        reference_roi_counts=masks.reference_roi_counts,
+        reference_np_counts=masks.reference_np_counts,
+        rest_counts=masks.rest_counts,
+        inseparable_roi_id=roi_id[np.array(overlap.inseparable(), np.int64).reshape(-1, 2)],
+        condition_number=overlap.condition_number(),
+        neuropil_coefficient_se=neuropil.standard_error.astype(np.float32),
+        neuropil_from_prior=neuropil.from_prior.astype(np.uint8),
+        quality_numbers=cells.quality_numbers if cells and not heritage else np.zeros((0, 5), np.float32),
     )
+
+
+def _effective_pixels(masks: PlaneMasks) -> NDArray[np.float64]:
+    """Pixels of a plain mean whose photon noise is as skewed as that of the weighted one, shape (n_rois,)."""
+    found = np.diff(masks.roi_start).astype(np.float64)
+    if len(masks.roi_weight):
+        for n, (first, last) in enumerate(pairwise(masks.roi_start)):
+            weight = masks.roi_weight[first:last].astype(np.float64)
+            found[n] = np.sqrt(weight.sum() ** 3 / np.sum(weight**3)) if len(weight) else 0.0
+    return np.maximum(found, 1.0)
 
 
 def _bin_frames(frame_rate_hz: float, tau_s: float, n_frames: int, max_bins: int) -> int:
@@ -184,6 +241,18 @@ def _bin_frames(frame_rate_hz: float, tau_s: float, n_frames: int, max_bins: int
     to_fit = min(-(-n_frames // max_bins), round(frame_rate_hz * MAX_BIN_S))
     wanted = max(round(frame_rate_hz * min(tau_s, MAX_BIN_S)), to_fit)
     return max(1, min(wanted, n_frames // MIN_BINS))
+
+
+def _require_counts(frame: NDArray[Any]) -> None:
+    if frame.dtype in (np.uint16, np.int16):
+        return
+    if np.issubdtype(frame.dtype, np.floating) and not np.any(np.isfinite(frame)):
+        raise CalibrationError(
+            "the frames hold no number: every pixel is NaN", "check how the recording was converted, and do it again"
+        )
+    raise CalibrationError(
+        f"the frames are {frame.dtype}, not counts", "convert them to unsigned or signed 16-bit integers"
+    )
 
 
 def _require_unsaturated(template: NDArray[np.float32], adc_max: int | None) -> None:
@@ -199,34 +268,37 @@ def _require_unsaturated(template: NDArray[np.float32], adc_max: int | None) -> 
 
 def _describe_plane(
     baseline: BaselineMovie,
-    labels: NDArray[np.integer] | None,
-    um_per_px: float | None,
+    cells: FoundCells | None,
+    rois: Sequence[RoiMask],
+    heritage: Heritage | None,
     offset_counts: float | None,
     adc_max: int | None,
-    progress: Progress,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], PlaneMasks, float]:
     """Template, local correlation, quality of the cells, all masks, and the counts of a photon (NaN if unknown)."""
     n_lines, pixels_per_line = baseline.template.shape
-    if labels is None:
-        cells = find_cells(baseline.movie, um_per_px=um_per_px, progress=lambda done: progress("cells", done))
+    if cells is not None:
         footprints, quality, local_correlation = cells.footprints, cells.quality, cells.correlation_image
+        if heritage is not None:
+            footprints, quality = heritage.adopt(baseline.template, footprints, quality)
         if not footprints:
             raise CalibrationError(
                 "no active cell was found",
                 "record longer, with activity, check focus and expression, or give the cells with --rois",
             )
     else:
-        if labels.shape != baseline.template.shape:
-            raise CalibrationError(
-                f"the label image is {' x '.join(map(str, labels.shape))} px, the frames are "
-                f"{n_lines} x {pixels_per_line} px",
-                "give a label image of the frames' size",
-            )
-        footprints = rois_from_labels(labels)
-        if not footprints:
-            raise CalibrationError("the label image holds no cell", "label each cell with a number above 0")
+        footprints = [roi.core_pixels(pixels_per_line) for roi in rois]
         quality, local_correlation = np.ones(len(footprints), np.float32), correlation_image(baseline.movie)
     rings = neuropil_rings(footprints, n_lines, pixels_per_line)
+    if cells is None:
+        weights = [
+            roi_weights(roi, footprint, pixels_per_line) for roi, footprint in zip(rois, footprints, strict=True)
+        ]
+    elif heritage is not None:  # what came from another day is a mask without weights
+        weights = [np.full(len(footprint), LARGEST_WEIGHT, np.uint8) for footprint in footprints]
+    else:
+        footprints, weights = footprints_to_read(
+            footprints, cells.weighted_pixels, cells.weights, n_lines * pixels_per_line
+        )
     darkest = min(float(baseline.template.ravel()[pixels].mean()) for pixels in [*footprints, *rings] if len(pixels))
     transfer = photon_transfer(baseline.mean, baseline.variance, darkest)
     if offset_counts is None:
@@ -238,11 +310,25 @@ def _describe_plane(
         adc_max_counts=float(adc_max) if adc_max is not None else float("nan"),
         roi_start=_starts(footprints),
         roi_pixels=np.concatenate(footprints).astype(np.uint32),
+        roi_weight=np.concatenate(weights),
         neuropil_start=_starts(rings),
         neuropil_pixels=np.concatenate(rings).astype(np.uint32),
     )
     gain_counts = transfer.gain_counts if transfer.gain_counts > 0 else float("nan")
     return baseline.template, local_correlation, quality, masks, gain_counts
+
+
+def _line_phase_px(open_frames: OpenFrames) -> float:
+    """Line phase of the mean of the first frames."""
+    frames = open_frames()
+    mean, n_frames = None, 0
+    for frame in islice(frames, LINE_PHASE_FRAMES):
+        mean = frame.astype(np.float64) if mean is None else mean + frame
+        n_frames += 1
+    close = getattr(frames, "close", None)
+    if close is not None:
+        close()
+    return 0.0 if mean is None else estimate_line_phase(mean / n_frames)[0]
 
 
 def _starts(masks: list[NDArray[np.uint32]]) -> NDArray[np.int64]:

@@ -1,16 +1,27 @@
-"""Find active cells in a registered, time-binned movie."""
+"""Find active cells in a registered, time-binned movie: constrained non-negative factorisation."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_fill_holes, gaussian_filter, uniform_filter
+from scipy.ndimage import gaussian_filter
 
-from rt_engine.models.footprints import best_binary_mask, refine_footprints, separate
+from rt_engine.models.cnmf import (
+    Components,
+    components_from_traces,
+    update_background,
+    update_footprints,
+    update_traces,
+)
+from rt_engine.models.component_quality import NOTHING, QUALITY_NUMBERS, ComponentQuality, Dropped, component_quality
+from rt_engine.models.footprints import best_binary_mask, separate
 from rt_engine.models.local_nmf import Candidate, discover
+from rt_engine.models.merging import merge_components
+from rt_engine.models.regional_background import RegionalBackground
 from rt_engine.models.seeds import best_diameter_px, correlation_image, noise_sd
 
 SOMA_UM = 12.0
@@ -19,20 +30,16 @@ CANDIDATE_DIAMETERS_PX = (6.0, 8.5, 12.0, 17.0)
 """Diameters tried when it is not."""
 POOLING_DIAMETER_PX = 10.0
 """From this diameter on the search runs on pixels pooled two by two."""
+REGION_DIAMETERS = 4.0
+"""Spacing of the background's regions, in cell diameters: wider than a cell, narrower than neuropil is correlated."""
 MAX_CELLS = 2000
-MIN_AREA, MAX_AREA = 0.35, 3.0
-"""Limits of a cell's area, relative to a disc of the expected diameter."""
-MIN_QUALITY = 0.38
-MIN_SHAPE_BRIGHT = 0.3
-SHAPE_PER_SCORE, SCORE_WITHOUT_SHAPE = 0.03, 5.0
-"""A component must look like a soma the more clearly the more it stands out of the noise, which blurs dim ones: its
-shape (see `_shape`) must reach 0.03 for every unit of score above 5, up to 0.3."""
-_BOX_SD = 2 * (2.0 / 12.0) ** 0.5
-"""Half width of two boxes in a row, in standard deviations of the bell they make: width = SD sqrt(12 / 2)."""
-MERGE_OVERLAP, MERGE_CORRELATION = 0.4, 0.7
-"""Masks that share this part of the smaller one and whose traces correlate so are one cell ..."""
-DUPLICATE_OVERLAP = 0.75
-"""... and those that share this part are, whatever their traces."""
+MAX_RADIUS = 0.9
+"""Pixels farther from the centre than this many diameters belong to another cell."""
+N_ROUNDS = 2
+"""Rounds of footprints, traces, background and merging; more change next to nothing."""
+NOISE_BINS = 125
+"""Bins from which the noise of a pixel is taken for the masks."""
+WEIGHT_SMOOTHING_PX = 0.8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,18 +49,44 @@ class FoundCells:
     Attributes
     ----------
     footprints : list of uint32 ndarray
-        Flat pixel indices of each cell, ascending; best cell first.
+        Flat pixel indices of each cell's binary mask, ascending, pixels that two cells share given up; best cell first.
+    weighted_pixels : list of uint32 ndarray
+        The same cells, shared pixels kept: flat indices, ascending.
+    weights : list of uint8 ndarray
+        Relative light of the cell in each of these pixels, 1 to 255.
     quality : float32 ndarray, shape (n_cells,)
         0 to 1.
+    quality_numbers : float32 ndarray, shape (n_cells, 5)
+        Columns as `QUALITY_NUMBERS`.
     correlation_image : float32 ndarray, shape (n_lines, n_pixels)
     diameter_px : float
         Expected diameter that was used.
+    n_candidates : int
+        Components that were judged or merged.
+    n_merged : int
+        Components that went into another one.
+    dropped : dict
+        How many were dropped for which reason.
     """
 
     footprints: list[NDArray[np.uint32]]
+    weighted_pixels: list[NDArray[np.uint32]]
+    weights: list[NDArray[np.uint8]]
     quality: NDArray[np.float32]
+    quality_numbers: NDArray[np.float32]
     correlation_image: NDArray[np.float32]
     diameter_px: float
+    n_candidates: int = 0
+    n_merged: int = 0
+    dropped: dict[Dropped, int] = field(default_factory=dict)
+
+    def summary(self) -> str:
+        """One line for people: how many cells, and what became of the other candidates."""
+        parts = [f"{count} {reason}" for reason, count in sorted(self.dropped.items(), key=lambda item: -item[1])]
+        if self.n_merged:
+            parts.insert(0, f"{self.n_merged} merged into another")
+        rest = f" (of {self.n_candidates} candidates: {'; '.join(parts)})" if parts else ""
+        return f"{len(self.footprints)} cells{rest}"
 
 
 def find_cells(
@@ -61,6 +94,7 @@ def find_cells(
     *,
     um_per_px: float | None,
     progress: Callable[[float], None],
+    first: Callable[[FoundCells], None] = lambda cells: None,
     max_cells: int = MAX_CELLS,
 ) -> FoundCells:
     """Cells that were active.
@@ -68,45 +102,75 @@ def find_cells(
     Parameters
     ----------
     movie : float32 ndarray, shape (n_bins, n_lines, n_pixels), C order, counts
-        Registered and binned in time to about the decay of the indicator; overwritten (high-passed).
+        Registered and binned in time to about the decay of the indicator; overwritten (mean and background taken out).
     um_per_px : float or None
         Pixel size; None lets the data choose the cell size.
     progress : callable
         Gets the fraction done.
+    first : callable
+        Gets the cells as they are after one round, judged as the final ones are: masks that can already be used.
     max_cells : int
 
     Notes
     -----
-    Greedy rank-one non-negative factorisation in local windows (Pnevmatikakis et al. 2016, Neuron, Methods, greedy
-    initialisation), seeded where the movie, filtered to the size of a cell and in units of its noise, has most energy
-    in bins above 3 standard deviations; footprints are then refined together at full resolution (HALS). We differ in
-    the seed score, which lets rare strong and frequent weak events compete, and in ending with binary masks.
+    Model ``Y = A C + B f + noise``, footprints A, traces C and background weights B non-negative (Pnevmatikakis et al.
+    2016, Neuron 89:285). Start: greedy rank-one fits in local windows, seeded where the movie, filtered to the size of
+    a cell and in units of its noise, has most energy in bins above 3 standard deviations. Then spatial and temporal
+    HALS and the background in turn, merging, and limits on the numbers of `ComponentQuality`. We differ in the
+    background (weights per pixel times blended regions), in the seed score, which lets rare strong and frequent weak
+    events compete, and in the traces, which are silent but for bins above 2 noise SD.
     """
-    _remove_haze(movie, _haze_px(um_per_px))
-    progress(0.2)
+    shape = (movie.shape[1], movie.shape[2])
+    mean = movie.mean(axis=0)
+    movie -= mean
+    background = _first_background(movie, mean, um_per_px)
+    progress(0.15)
     local_correlation = correlation_image(movie)
-    progress(0.3)
+    progress(0.2)
     diameter_px = _diameter_px(movie, um_per_px)
-    progress(0.35)
+    progress(0.25)
     pool = 2 if diameter_px >= POOLING_DIAMETER_PX else 1
-    small = _pooled(movie, pool)
-    candidates = discover(small, diameter_px / pool, max_cells, lambda done: progress(0.35 + 0.5 * done))
-    masks, quality = _masks(movie, candidates, diameter_px, pool)
+    found = discover(_pooled(movie, pool), diameter_px / pool, max_cells, lambda done: progress(0.25 + 0.45 * done))
+    if not found:
+        return FoundCells([], [], [], *_no_numbers(), local_correlation, diameter_px)
+    centres = np.array([_centre_yx_px(candidate, pool) for candidate in found], np.int64)
+    traces = np.stack([candidate.trace for candidate in found])
+    cells = components_from_traces(shape, traces, centres, int(np.ceil(MAX_RADIUS * diameter_px)) + 1)
+    del found
+    noise = gaussian_filter(noise_sd(movie[:: max(1, len(movie) // NOISE_BINS)]), 0.5 * diameter_px)
+    n_candidates = len(cells)
+    for done in range(N_ROUNDS):
+        update_footprints(movie, cells, centres)
+        update_traces(movie, cells)
+        if done == 0:
+            first(_judged(movie, cells, noise, diameter_px, local_correlation, n_candidates))
+        cells, centres = merge_components(cells, centres, diameter_px)
+        update_background(movie, cells, background)
+        progress(0.7 + 0.2 * (done + 1) / N_ROUNDS)
+    update_footprints(movie, cells, centres)
+    update_traces(movie, cells)
+    out = _judged(movie, cells, noise, diameter_px, local_correlation, n_candidates)
     progress(1.0)
-    return FoundCells(masks, quality, local_correlation, diameter_px)
+    return out
 
 
-def _haze_px(um_per_px: float | None) -> float:
-    """Scale of the local mean that is subtracted: wider than a cell, narrower than neuropil correlations."""
-    return (1.5 * SOMA_UM / um_per_px) if um_per_px else 1.5 * CANDIDATE_DIAMETERS_PX[-1]
+def _no_numbers() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    return np.zeros(0, np.float32), np.zeros((0, len(QUALITY_NUMBERS)), np.float32)
 
 
-def _remove_haze(movie: NDArray[np.float32], scale_px: float) -> None:
-    """Subtract the mean over time and a wide local mean of every image, in place."""
-    movie -= movie.mean(axis=0)
-    width = 2 * round(scale_px / _BOX_SD) + 1
-    for image in movie:
-        image -= uniform_filter(uniform_filter(image, width), width)
+def _first_background(
+    movie: NDArray[np.float32], mean: NDArray[np.float32], um_per_px: float | None
+) -> RegionalBackground:
+    """Fit the background before any cell is known, and take it out of the movie."""
+    diameter_px = SOMA_UM / um_per_px if um_per_px else CANDIDATE_DIAMETERS_PX[0]
+    background = RegionalBackground((mean.shape[0], mean.shape[1]), REGION_DIAMETERS * diameter_px)
+    dark = mean - np.percentile(mean, 0.1)
+    background.set_weight(dark / max(float(dark.mean()), 1e-12))
+    for _ in range(2):
+        background.fit_traces(movie)
+        background.fit_weight(movie)
+    background.remove_from(movie)
+    return background
 
 
 def _pooled(movie: NDArray[np.float32], pool: int) -> NDArray[np.float32]:
@@ -126,37 +190,6 @@ def _diameter_px(movie: NDArray[np.float32], um_per_px: float | None) -> float:
     return best_diameter_px(few, tuple(d for d in CANDIDATE_DIAMETERS_PX if d < min(movie.shape[1:]) / 4))
 
 
-def _masks(
-    movie: NDArray[np.float32], candidates: list[Candidate], diameter_px: float, pool: int
-) -> tuple[list[NDArray[np.uint32]], NDArray[np.float32]]:
-    """Binary masks and qualities of the candidates that look like cells, best first."""
-    if not candidates:
-        return [], np.zeros(0, np.float32)
-    traces = np.stack([candidate.trace for candidate in candidates])
-    centres = np.array([_centre_yx_px(candidate, pool) for candidate in candidates], np.int64)
-    half = int(np.ceil(0.9 * diameter_px)) + 1
-    footprints, corners = refine_footprints(movie, traces, centres, half)
-    noise = noise_sd(movie)
-    disc = np.pi / 4.0 * diameter_px**2
-    kept: list[tuple[NDArray[np.uint32], float, int]] = []
-    for k, (y, x) in enumerate(corners):
-        local_noise = noise[y : y + footprints.shape[1], x : x + footprints.shape[2]]
-        centre = (float(centres[k, 0] - y), float(centres[k, 1] - x))
-        mask = best_binary_mask(footprints[k], local_noise, centre, 0.9 * diameter_px)
-        if not MIN_AREA * disc <= mask.sum() <= MAX_AREA * disc:
-            continue
-        rows, columns = np.nonzero(mask)
-        flat = ((rows + y) * movie.shape[2] + columns + x).astype(np.uint32)
-        shape = _shape(footprints[k], mask)
-        least = SHAPE_PER_SCORE * (candidates[k].score - SCORE_WITHOUT_SHAPE)
-        quality = float(np.sqrt(shape * (1.0 - np.exp(-candidates[k].peak_z / 8.0))))
-        if quality >= MIN_QUALITY and shape >= min(least, MIN_SHAPE_BRIGHT):
-            kept.append((flat, quality, k))
-    kept = _without_duplicates(sorted(kept, key=lambda item: -item[1]), traces)
-    masks = separate([item[0] for item in kept], movie.shape[1] * movie.shape[2])
-    return masks, np.array([item[1] for item in kept], np.float32)
-
-
 def _centre_yx_px(candidate: Candidate, pool: int) -> tuple[int, int]:
     """Centre of mass of a footprint at full resolution; the seed of a ring may lie on its rim."""
     y, x = np.indices(candidate.footprint.shape)
@@ -167,45 +200,66 @@ def _centre_yx_px(candidate: Candidate, pool: int) -> tuple[int, int]:
     )
 
 
-def _shape(footprint: NDArray[np.float32], mask: NDArray[np.bool_]) -> float:
-    """How much a footprint is like a soma, 0 to 1: round, compact, and standing out of its window.
+def _judged(
+    movie: NDArray[np.float32],
+    cells: Components,
+    noise: NDArray[np.float32],
+    diameter_px: float,
+    local_correlation: NDArray[np.float32],
+    n_candidates: int,
+) -> FoundCells:
+    """Components that are cells, best first, as binary masks and as weighted footprints."""
+    dropped: Counter[Dropped] = Counter()
+    kept: list[tuple[float, int, NDArray[np.bool_], ComponentQuality]] = []
+    for k in range(len(cells)):
+        mask = _binary_mask(cells, k, noise, diameter_px)
+        numbers = component_quality(movie, cells, k, mask, diameter_px) if mask.any() else NOTHING
+        reason = numbers.dropped(len(movie))
+        if reason is not None:
+            dropped[reason] += 1
+        else:
+            kept.append((numbers.overall(len(movie)), k, mask, numbers))
+    kept.sort(key=lambda item: (-item[0], item[1]))
+    n_pixels = movie.shape[2]
+    binary = [_flat(mask, cells.corners[k], n_pixels) for _, k, mask, _ in kept]
+    weighted = [_weighted_footprint(cells, k, mask, n_pixels) for _, k, mask, _ in kept]
+    numbers_of_all = [[getattr(numbers, name) for name in QUALITY_NUMBERS] for *_, numbers in kept]
+    return FoundCells(
+        footprints=separate(binary, movie.shape[1] * n_pixels),
+        weighted_pixels=[pixels for pixels, _ in weighted],
+        weights=[weights for _, weights in weighted],
+        quality=np.array([item[0] for item in kept], np.float32),
+        quality_numbers=np.array(numbers_of_all, np.float32).reshape(-1, len(QUALITY_NUMBERS)),
+        correlation_image=local_correlation,
+        diameter_px=diameter_px,
+        n_candidates=n_candidates,
+        n_merged=n_candidates - len(cells),
+        dropped=dict(dropped),
+    )
 
-    Roundness is the area over that of the disc with the same second moment (1 for a disc, holes filled).
-    """
-    smooth = gaussian_filter(footprint, 0.8)
-    y, x = np.nonzero(binary_fill_holes(mask))
-    roundness = min(1.0, len(y) / (2.0 * np.pi * (y.var() + x.var() + 1.0 / 6.0)))
-    outside = float(smooth[~mask].mean()) if not mask.all() else 0.0
-    contrast = max(0.0, 1.0 - outside / float(smooth[mask].mean()))
-    compact = float(footprint[mask].sum()) / float(footprint.sum())
-    return float(roundness**2 * contrast * compact)
+
+def _binary_mask(cells: Components, k: int, noise: NDArray[np.float32], diameter_px: float) -> NDArray[np.bool_]:
+    footprint = cells.footprints[k]
+    light = float(footprint.sum())
+    if light <= 0.0:
+        return np.zeros(footprint.shape, bool)
+    (y, x), (rows, columns) = cells.corners[k], np.indices(footprint.shape)
+    centre = float((footprint * rows).sum()) / light, float((footprint * columns).sum()) / light
+    local_noise = noise[y : y + footprint.shape[0], x : x + footprint.shape[1]]
+    return best_binary_mask(footprint, local_noise, centre, MAX_RADIUS * diameter_px)
 
 
-def _without_duplicates(
-    kept: list[tuple[NDArray[np.uint32], float, int]], traces: NDArray[np.float32]
-) -> list[tuple[NDArray[np.uint32], float, int]]:
-    """Of two masks that cover each other, nearly whole or firing together, only the better (first) stays."""
-    out: list[tuple[NDArray[np.uint32], float, int]] = []
-    owners: dict[int, list[int]] = {}
-    for flat, quality, k in kept:
-        shared = np.zeros(len(out), np.int64)
-        for pixel in flat.tolist():
-            for owner in owners.get(pixel, ()):
-                shared[owner] += 1
-        if any(_same_cell(flat, k, *out[j][::2], int(shared[j]), traces) for j in np.flatnonzero(shared)):
-            continue
-        for pixel in flat.tolist():
-            owners.setdefault(pixel, []).append(len(out))
-        out.append((flat, quality, k))
-    return out
+def _flat(mask: NDArray[np.bool_], corner: NDArray[np.int64], pixels_per_line: int) -> NDArray[np.uint32]:
+    rows, columns = np.nonzero(mask)
+    flat: NDArray[np.uint32] = ((rows + corner[0]) * pixels_per_line + columns + corner[1]).astype(np.uint32)
+    return flat
 
 
-def _same_cell(
-    mine: NDArray[np.uint32], my_trace: int, theirs: NDArray[np.uint32], their_trace: int, shared: int,
-    traces: NDArray[np.float32],
-) -> bool:  # fmt: skip
-    overlap = shared / min(len(mine), len(theirs))
-    if overlap > DUPLICATE_OVERLAP:
-        return True
-    together = float(np.corrcoef(traces[my_trace], traces[their_trace])[0, 1])
-    return overlap > MERGE_OVERLAP and together > MERGE_CORRELATION
+def _weighted_footprint(
+    cells: Components, k: int, mask: NDArray[np.bool_], pixels_per_line: int
+) -> tuple[NDArray[np.uint32], NDArray[np.uint8]]:
+    smooth = gaussian_filter(cells.footprints[k], WEIGHT_SMOOTHING_PX)
+    relative = smooth / float(smooth.max())
+    inside = (cells.footprints[k] > 0.0) | mask
+    weights = np.clip(np.round(255.0 * relative[inside]), 1, 255).astype(np.uint8)
+    return _flat(inside, cells.corners[k], pixels_per_line), weights

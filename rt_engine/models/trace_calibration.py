@@ -55,7 +55,7 @@ class PhotonCounting(NamedTuple):
     """What turns mean counts into photons: counts per photon, and pixels of every ROI and ring, shape (n_rois,)."""
 
     gain_counts: float
-    n_roi_px: NDArray[np.int64]
+    n_roi_px: NDArray[np.float64]
     n_ring_px: NDArray[np.int64]
 
 
@@ -68,7 +68,7 @@ def calibrate_traces(
     indicator: Indicator | str,
     hold_frames: int,
     false_alarms_per_min: float,
-    neuropil_coefficient: float,
+    neuropil_coefficient: float | FloatArray,
     photons: PhotonCounting | None = None,
 ) -> TraceCalibration:
     """Calibrate every cell from a recording in which the cells may be active.
@@ -85,7 +85,7 @@ def calibrate_traces(
         Frames between spike and decision.
     false_alarms_per_min : float
         Per cell.
-    neuropil_coefficient : float
+    neuropil_coefficient : float or float64 ndarray, shape (n_rois,)
         r wanted; lowered for cells that it would make negative.
     photons : PhotonCounting, optional
         How skewed the noise is follows from it; without, it is taken for symmetric.
@@ -132,7 +132,7 @@ def calibrate_from_priors(
     indicator: Indicator | str,
     hold_frames: int,
     false_alarms_per_min: float,
-    neuropil_coefficient: float,
+    neuropil_coefficient: float | FloatArray,
 ) -> TraceCalibration:
     """Baseline, noise and neuropil of every cell by itself, kernel and amplitude of the library; see
     `calibrate_traces`.
@@ -146,7 +146,7 @@ def calibrate_from_priors(
 
 
 def bounded_neuropil_coefficient(
-    f_roi: NDArray[np.float32], f_np: NDArray[np.float32], good: NDArray[np.bool_], wanted: float
+    f_roi: NDArray[np.float32], f_np: NDArray[np.float32], good: NDArray[np.bool_], wanted: float | FloatArray
 ) -> FloatArray:
     """The coefficient wanted, at most 0.95 P5(F_roi) / P95(F_np) of each cell, at least 0.
 
@@ -177,7 +177,7 @@ def _first_guess(
     f_np: NDArray[np.float32],
     good: NDArray[np.bool_],
     settings: RunSettings,
-    neuropil_coefficient: float,
+    neuropil_coefficient: float | FloatArray,
 ) -> TraceCalibration:
     """Constants from priors, baseline and noise from quantiles that activity hardly moves."""
     n_rois = f_roi.shape[1]

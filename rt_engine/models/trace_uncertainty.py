@@ -23,7 +23,7 @@ from rt_engine.models.kinetics_fit import (
     event_sizes,
     isolated_events,
 )
-from rt_engine.models.neuropil_fit import fit_neuropil
+from rt_engine.models.neuropil_fit import NeuropilFit
 from rt_engine.models.noise import NoiseEstimate, estimate_noise
 from rt_engine.models.stage_run import QUIET_DECAYS, RunSettings, StageRun, TraceCalibration, quiet_frames, run_stage
 
@@ -51,6 +51,7 @@ def describe_traces(
     false_alarms_per_min: float,
     taps: NDArray[np.float32],
     threshold: FloatArray,
+    neuropil: NeuropilFit,
 ) -> Described:
     """Say how well the constants of every cell are known, from the recording that they were made from.
 
@@ -69,6 +70,7 @@ def describe_traces(
         The decision as a filter of dF/F in noise standard deviations, newest sample last, and
     threshold : float64 ndarray, shape (n_rois,)
         what its output must reach.
+    neuropil : NeuropilFit
 
     Returns
     -------
@@ -88,7 +90,6 @@ def describe_traces(
     tau, amplitude, n_events = _kinetics(traces, run, settings)
     noise = [estimate_noise(run.dff[:, n].astype(np.float64), frame_rate_hz, float(traces.tau_s[n])) for n in
              range(f_roi.shape[1])]  # fmt: skip
-    fit = fit_neuropil(f_roi, f_np, good, frame_rate_hz)
     # Sizes are in units of F0, so what is wrong with F0 is wrong with them.
     of_f0 = f0_se / traces.f0_counts
     sigma_error = traces.sigma_dff * np.hypot(noise_error, of_f0)
@@ -102,8 +103,8 @@ def describe_traces(
         tau_se_s=(traces.tau_s * tau.log_sd).astype(np.float32),
         amplitude_se_dff=amplitude_error.astype(np.float32),
         f0_se_counts=f0_se.astype(np.float32),
-        neuropil_fit=fit.coefficient.astype(np.float32),
-        neuropil_fit_se=fit.standard_error.astype(np.float32),
+        neuropil_fit=neuropil.coefficient.astype(np.float32),
+        neuropil_fit_se=neuropil.standard_error.astype(np.float32),
         has_dynamics=np.array([one is not None and one.has_dynamics for one in noise], bool),
         noise_disputed=np.array([one is not None and one.disputed for one in noise], bool),
         sigma_spectrum_dff=_float32(noise, "sigma_psd"),

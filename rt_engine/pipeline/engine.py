@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from rt_engine.interfaces.calibration import Calibration
 from rt_engine.interfaces.clock import NS_PER_S, Clock
-from rt_engine.kernels.sample_codes import EXPECTED_MISSING
-from rt_engine.pipeline.extraction import RoiExtraction
+from rt_engine.interfaces.events import EVENT_DTYPE
+from rt_engine.pipeline.cell_group import CellGroup, groups_of_strips
 from rt_engine.pipeline.registration import RigidRegistration
-from rt_engine.pipeline.traces import TraceStage
+from rt_engine.pipeline.strips import StripRegistration
 
 ACTIVITY_FIELDS = ("fluorescence", "neuropil", "dff", "calcium", "spike", "z", "probability", "valid")
 """Fields of topic `activity`, in the order of the payload."""
@@ -30,30 +30,54 @@ class Engine:
         Largest displacement looked for.
     clock : Clock
         For `stage_ns`.
+    strip_lines : int, optional
+        Lines of the strips that frames come in. With it every cell is decided when the lines that it needs are there;
+        without it, when the frame is.
 
     Attributes
     ----------
     activity : float32 ndarray, shape (len(ACTIVITY_FIELDS), n_rois)
         The last frame's values, overwritten by `fill_activity`.
+    events : EVENT_DTYPE ndarray, shape (n_rois,)
+        The first `n` of them are of the lines processed last, `n` being what `process` returned.
     stage_ns : dict of str to int
         Time spent in each stage of the last frame.
     """
 
-    def __init__(self, calibration: Calibration, max_shift_px: float, clock: Clock) -> None:
+    def __init__(
+        self, calibration: Calibration, max_shift_px: float, clock: Clock, strip_lines: int | None = None
+    ) -> None:
         self.calibration = calibration
         self._clock = clock
-        self._registration = RigidRegistration(calibration.template, max_shift_px)
-        self._extraction = RoiExtraction(calibration)
-        self._traces = TraceStage(calibration)
+        self._max_shift_px = max_shift_px
+        self._strip_lines = strip_lines
+        self._registration = self._make_registration()
+        self._ends = np.array([calibration.n_lines])
+        self._groups = [CellGroup(calibration, np.arange(calibration.n_rois), max_shift_px)]
+        if isinstance(self._registration, StripRegistration):
+            self._ends = self._registration.ends
+            self._groups = groups_of_strips(calibration, self._ends, max_shift_px)
+        self._strip = 0
+        self._n_decided = 0
+        self._begun: int | None = None
         self.activity = np.full((len(ACTIVITY_FIELDS), calibration.n_rois), np.nan, np.float32)
+        self.events = np.zeros(calibration.n_rois, EVENT_DTYPE)
         self.stage_ns = {"register": 0, "extract": 0, "infer": 0}
         self._period_ns = round(NS_PER_S / calibration.frame_rate_hz)
+        self._line_ns = self._period_ns / calibration.n_lines
         self._t_scan_ns = np.zeros(_T_RING, np.int64)
         self._frame_of = np.full(_T_RING, -1, np.int64)
-        line_ns = self._period_ns / calibration.n_lines
-        lines_after = calibration.n_lines - 1 - np.asarray(self._extraction.line_of_roi, np.int64)
-        self._before_end_ns = np.rint(lines_after * line_ns).astype(np.int64)
+        lines_after = np.zeros(calibration.n_rois)
+        for group in self._groups:
+            lines_after[group.rows] = calibration.n_lines - 1 - (group.line0 + group.extraction.line_of_roi)
+        self._before_end_ns = np.rint(lines_after * self._line_ns).astype(np.int64)
         self._row_of = {int(roi): row for row, roi in enumerate(calibration.roi_id)}
+
+    def _make_registration(self) -> RigidRegistration | StripRegistration:
+        template, line_phase_px = self.calibration.template, self.calibration.line_phase_px
+        if self._strip_lines is None:
+            return RigidRegistration(template, self._max_shift_px, line_phase_px)
+        return StripRegistration(template, self._max_shift_px, self._strip_lines, line_phase_px)
 
     @property
     def shift_yx_px(self) -> tuple[float, float]:
@@ -65,19 +89,15 @@ class Engine:
         """Registration quality of the last frame."""
         return self._registration.quality
 
-    @property
-    def events(self) -> NDArray[Any]:
-        """Event records; the first `n` of them are of the last frame, `n` being what `process` returned."""
-        return self._traces.events
-
     def warm_up(self) -> None:
         """Run every kernel once, so that no live frame waits for a compiler or a cache."""
         blank = np.zeros((self.calibration.n_lines, self.calibration.pixels_per_line), np.uint16)
         for frame in (blank, blank.view(np.int16)):
-            self._registration.process(frame)
-            self._extraction.process(frame, 0.25, -0.25)
-        self._traces.warm_up()
-        self._registration = RigidRegistration(self.calibration.template, self._registration.max_shift_px)
+            for strip in range(len(self._ends)):
+                self._register(frame, strip)
+            for group in self._groups:
+                group.warm_up(frame)
+        self._registration = self._make_registration()
 
     def process(
         self,
@@ -101,45 +121,122 @@ class Engine:
         blanked : sequence of (line0, n_lines)
             Lines scanned under stimulation light.
         """
+        self.begin(frame_number, n_gap)
+        return self.process_lines(frame, frame_number, self.calibration.n_lines, t_scan_ns, blanked)
+
+    def begin(self, frame_number: int, n_gap: int) -> None:
+        """A new frame is being scanned; cells that the one before it left undecided have no sample of that.
+
+        Parameters
+        ----------
+        frame_number : int
+            The source's counter.
+        n_gap : int
+            Frames missing just before this one.
+        """
+        undecided = 1 if self._begun is not None else 0
+        for position, group in enumerate(self._groups):
+            group.n_missing += n_gap + (undecided if position >= self._n_decided else 0)
+        self._begun = frame_number
+        self._strip = self._n_decided = 0
+        for stage in self.stage_ns:
+            self.stage_ns[stage] = 0
+
+    def process_lines(
+        self,
+        frame: NDArray[Any],
+        frame_number: int,
+        end_line: int,
+        t_scan_ns: int,
+        blanked: Sequence[Sequence[int]] = (),
+    ) -> int:
+        """Number of events that the lines scanned so far decide, beyond those decided before.
+
+        Parameters
+        ----------
+        frame : uint16 or int16 ndarray, shape (n_lines, pixels_per_line), C order, counts, read
+            Lines up to `end_line` are of this frame.
+        frame_number : int
+            As given to `begin`.
+        end_line : int
+            First line that has not been scanned.
+        t_scan_ns : int
+            When the line before it had been scanned.
+        blanked : sequence of (line0, n_lines)
+            Lines of the frame scanned under stimulation light so far.
+        """
         t0_ns = self._clock.now_ns()
-        registration, extraction = self._registration, self._extraction
-        if not blanked:
-            # Light of our own would look like motion: such a frame is read where the one before it was.
-            registration.process(frame)
-        t1_ns = self._clock.now_ns()
-        extraction.process(frame, registration.shift_y_px, registration.shift_x_px, blanked)
-        np.copyto(extraction.valid, EXPECTED_MISSING, where=extraction.blanked.view(np.bool_))
-        if registration.jumped:
-            extraction.valid[:] = 0
-        t2_ns = self._clock.now_ns()
-        n_events = self._traces.process(
-            frame_number,
-            n_gap,
-            extraction.f_roi,
-            extraction.f_np,
-            extraction.valid,
-            extraction.censored,
-        )
+        while self._strip < len(self._ends) and self._ends[self._strip] <= end_line:
+            if not self._is_lit(self._strip, blanked):
+                # Light of our own would look like motion: such lines are read where those before them were.
+                self._register(frame, self._strip)
+            self._strip += 1
+        self.stage_ns["register"] += self._clock.now_ns() - t0_ns
+        whole = end_line >= self.calibration.n_lines
+        end_of_frame_ns = t_scan_ns + round((self.calibration.n_lines - end_line) * self._line_ns)
         slot = frame_number % _T_RING
-        self._t_scan_ns[slot] = t_scan_ns
+        self._t_scan_ns[slot] = end_of_frame_ns
         self._frame_of[slot] = frame_number
+        n_events = 0
+        below = int(np.ceil(max(self._registration.shift_y_px, 0.0))) + 1
+        while self._n_decided < len(self._groups):
+            group = self._groups[self._n_decided]
+            if not whole and group.last_line_needed + below >= end_line:
+                break
+            n_events += self._decide(group, frame, frame_number, blanked, n_events)
+            self._n_decided += 1
+        if whole:
+            self._begun = None
         if n_events:
-            self._stamp_events(n_events, frame_number, t_scan_ns)
-        t3_ns = self._clock.now_ns()
-        self.stage_ns["register"] = t1_ns - t0_ns
-        self.stage_ns["extract"] = t2_ns - t1_ns
-        self.stage_ns["infer"] = t3_ns - t2_ns
+            self._stamp_events(n_events, frame_number, end_of_frame_ns)
+        return n_events
+
+    def _is_lit(self, strip: int, blanked: Sequence[Sequence[int]]) -> bool:
+        """True if light of our own fell on lines that the strip is registered by."""
+        if not isinstance(self._registration, StripRegistration):
+            return bool(blanked)
+        first, end = self._registration.starts[strip], self._registration.ends[strip]
+        return any(line0 < end and line0 + n_lines > first for line0, n_lines in blanked)
+
+    def _register(self, frame: NDArray[Any], strip: int) -> None:
+        if isinstance(self._registration, StripRegistration):
+            self._registration.process(frame, strip)
+        else:
+            self._registration.process(frame)
+
+    def _decide(
+        self, group: CellGroup, frame: NDArray[Any], frame_number: int, blanked: Sequence[Sequence[int]], n_before: int
+    ) -> int:
+        t0_ns = self._clock.now_ns()
+        registration = self._registration
+        group.read(frame, registration.shift_y_px, registration.shift_x_px, blanked)
+        t1_ns = self._clock.now_ns()
+        n_events = group.decide(frame_number, registration.jumped)
+        self.events[n_before : n_before + n_events] = group.traces.events[:n_events]
+        t2_ns = self._clock.now_ns()
+        self.stage_ns["extract"] += t1_ns - t0_ns
+        self.stage_ns["infer"] += t2_ns - t1_ns
         return n_events
 
     def fill_activity(self) -> NDArray[np.float32]:
         """Copy the last frame's traces into `activity`, off the path to a decision."""
-        for row, field in enumerate(ACTIVITY_FIELDS):
-            self.activity[row] = getattr(self._traces, field)
+        for group in self._groups:
+            for row, field in enumerate(ACTIVITY_FIELDS):
+                self.activity[row, group.rows] = getattr(group.traces, field)
         return self.activity
+
+    def neuropil_changes(self) -> list[tuple[int, float]]:
+        """Cells whose neuropil coefficient has moved since they were told last: roi_id and r now."""
+        return [
+            (int(self.calibration.roi_id[group.rows[row]]), float(group.traces.neuropil_coefficient[row]))
+            for group in self._groups
+            if group.traces.neuropil_update is not None
+            for row in group.traces.neuropil_update.take_report(group.traces.neuropil_coefficient)
+        ]
 
     def _stamp_events(self, n_events: int, frame_number: int, t_scan_ns: int) -> None:
         """When each spike was: the end of its frame, less the lines scanned after the cell's own."""
-        for event in self._traces.events[:n_events]:
+        for event in self.events[:n_events]:
             of_event = int(event["event_frame"])
             slot = of_event % _T_RING
             if self._frame_of[slot] == of_event:

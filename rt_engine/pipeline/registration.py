@@ -9,6 +9,7 @@ import scipy.fft
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from rt_engine.kernels.line_phase import bin_lines_apart
 from rt_engine.kernels.registration import (
     bin_and_centre,
     block_contrast,
@@ -34,12 +35,20 @@ BLOCK_PX = 32
 MAX_BLOCKS_PER_AXIS = 16
 MAX_BLOCK_WEIGHT = 4.0
 """Relative to the mean weight: what one bright block does is not what the field does."""
+FIT_FRAMES = 32
+MIN_FIT = 0.5
+"""Least ratio of the median to the mean size of the slopes of all blocks, averaged over 32 frames: 1 where every block
+looks as in the template, near 0 where it is of another field or session."""
 FINE_SIGMA_PX = 1.15
 """Gaussian low-pass of the band-pass, full-resolution pixels."""
 COARSE_SIGMA_PX = 12.0
 """Gaussian whose result is subtracted: haze and shading do not steer the shift."""
 WHITENING_FLOOR = 0.1
 """Noise and flicker relative to the largest radial power: between cross-correlation (large) and phase (0)."""
+WAVES_HELD = 0.99
+"""Part of the template's energy in the waves along x that are looked at; the shorter ones are noise."""
+PARTS = np.linspace(-0.6, 0.6, 13)
+"""Shifts, lags, for which the top of the parabola is tabulated."""
 MIN_BINNED_LINES = 256
 """Fields smaller than this are not binned: they have few pixels and time enough."""
 
@@ -77,6 +86,10 @@ class RigidRegistration:
         Mean of registered frames; read once.
     max_shift_px : float
         Limit of the search on each axis, pixels.
+    line_phase_px : float
+        Shift of odd lines along x by bidirectional scanning; the template is free of it.
+    bin_px : int, optional
+        Pixels summed along each axis, 1 or 2; by default 2 for fields of 256 lines and pixels or more.
 
     Attributes
     ----------
@@ -88,9 +101,16 @@ class RigidRegistration:
     contrast : float
         How strongly the template's structure stands in the frame: slope of the regression on it, block by block, each
         capped at the level of late, weighted mean relative to that level. About 1 as usual, 0 if another image is seen.
+    dim : bool
+        The contrast fell below its median over the last 256 or the last 31 frames by 6 times what it scatters around
+        that.
+    fits : bool
+        The template is of this field, as told every 32 frames; until the first time true.
     jumped : bool
-        The shift moved more than 2 px since the last frame, or the contrast fell below its median over the last
-        256 or the last 31 frames by 6 times what it scatters around that; true for 2 more frames after that.
+        The shift moved more than 2 px since the last frame, or the frame is dim, or the template does not fit; true
+        for 2 more frames after that.
+    error_y_px, error_x_px : float
+        Standard error of the shift, from the template's structure and the noise in the frame.
 
     Notes
     -----
@@ -104,9 +124,12 @@ class RigidRegistration:
     Thread-bound: the buffers are reused by every call.
     """
 
-    def __init__(self, template: NDArray[np.float32], max_shift_px: float) -> None:
+    def __init__(
+        self, template: NDArray[np.float32], max_shift_px: float, line_phase_px: float = 0.0, bin_px: int | None = None
+    ) -> None:
         self.max_shift_px = float(max_shift_px)
-        self._bin_px = 2 if min(template.shape) >= MIN_BINNED_LINES else 1
+        self._line_phase_px = float(line_phase_px)
+        self._bin_px = bin_px or (2 if min(template.shape) >= MIN_BINNED_LINES else 1)
         rows, columns = template.shape[0] // self._bin_px, template.shape[1] // self._bin_px
         self._shape = (scipy.fft.next_fast_len(rows, real=True), scipy.fft.next_fast_len(columns, real=True))
         self._binned = np.zeros(self._shape, np.float32)
@@ -124,26 +147,57 @@ class RigidRegistration:
         self.shift_x_px = 0.0
         self.quality = 0.0
         self.contrast = 0.0
+        self.dim = False
+        self.fits = True
+        self._slope_sum = np.zeros(self._block_contrast.size)
         self.jumped = False
+        self.error_y_px = self.error_x_px = max_shift_px
 
     def _prepare_template(self, template: NDArray[np.float32], rows: int, columns: int) -> None:
         b = self._bin_px
-        binned = template[: rows * b, : columns * b].reshape(rows, b, columns, b).sum(axis=(1, 3), dtype=np.float32)
-        binned -= binned.mean()
+        binned = _binned(template, b)
         fine, coarse = FINE_SIGMA_PX / b, COARSE_SIGMA_PX / b
         inside = _interior(rows, self._max_lag_y)[:, None] * _interior(columns, self._max_lag_x)[None, :]
         reference = inside * _whiten(_band_pass(_band_pass(binned, fine, coarse), fine, coarse), binned)
         reference -= inside * (reference.sum() / inside.sum())
+        slopes = [(np.gradient(reference, axis=axis), np.gradient(binned, axis=axis)) for axis in (0, 1)]
+        self._error_of_noise = [
+            float(np.sqrt(np.sum(ours**2)) / max(abs(np.sum(ours * theirs)), 1e-30)) * b for ours, theirs in slopes
+        ]
         self._reference_norm = float(np.sqrt(np.sum(reference**2)))
         self._prepare_blocks(binned, np.ascontiguousarray(reference, np.float32))
         self._binned[:rows, :columns] = reference
-        self._reference = np.ascontiguousarray(np.conj(scipy.fft.rfft2(self._binned, workers=1)))
-        self._energy_weight = _energy_weight(self._shape, fine, coarse)
-        self._origin = (0.0, 0.0)
-        self._binned[:rows, :columns] = binned
-        self._correlate()
-        self._origin = (self._peak[0], self._peak[1])
+        self._n_waves = self._shape[1] // 2 + 1
+        whole = np.conj(self._spectrum())
+        held = np.cumsum(np.sum(np.abs(whole) ** 2, axis=0, dtype=np.float64))
+        self._n_waves = int(np.searchsorted(held, WAVES_HELD * held[-1])) + 1
+        self._lag_rows = np.zeros((2 * self._max_lag_y + 3, self._n_waves), np.complex64)
+        self._reference = np.ascontiguousarray(whole[:, : self._n_waves])
+        weight = _energy_weight(self._shape, fine, coarse)
+        self._energy_weight = np.ascontiguousarray(weight[:, : self._n_waves])
+        self._white_energy = rows * columns * float(self._energy_weight.sum())
+        self._top_y, self._top_x = (self._tops(template, rows, columns, axis) for axis in (0, 1))
         self._binned[:] = 0.0
+
+    def _tops(self, template: NDArray[np.float32], rows: int, columns: int, axis: int) -> NDArray[np.float64]:
+        """Where the parabola's top lies if the template is moved by each of `PARTS` lags along one axis.
+
+        A parabola is not the shape of the peak, and binning aliases: tops are drawn to whole lags by 0.1 px.
+        """
+        b = self._bin_px
+        spectrum = scipy.fft.fft(template, axis=axis, workers=1)
+        turn = -2j * np.pi * scipy.fft.fftfreq(template.shape[axis])
+        turn = turn[:, None] if axis == 0 else turn[None, :]
+        tops = np.zeros(len(PARTS))
+        for i, part in enumerate(PARTS):
+            moved = scipy.fft.ifft(spectrum * np.exp(turn * (part * b)), axis=axis, workers=1).real
+            self._binned[:rows, :columns] = _binned(moved, b)
+            self._cross_spectrum()
+            correlation = self._correlation
+            before, here, after = (float(correlation[(k, 0) if axis == 0 else (0, k)]) for k in (-1, 0, 1))
+            curvature = 2.0 * here - before - after
+            tops[i] = 0.5 * (after - before) / curvature if curvature > 0.0 else part
+        return np.asarray(np.maximum.accumulate(tops + 1e-9 * np.arange(len(tops))))
 
     def _prepare_blocks(self, binned: NDArray[np.float32], reference: NDArray[np.float32]) -> None:
         side = min(BLOCK_PX // self._bin_px, max(min(binned.shape) // 4, 1))
@@ -167,14 +221,18 @@ class RigidRegistration:
         self._block_weight = np.minimum(weight, MAX_BLOCK_WEIGHT * weight.mean())
         self._block_contrast = np.zeros(signal.shape)
 
-    def _measure_contrast(self) -> float:
-        lag_y, lag_x = self._peak[0] - self._origin[0], self._peak[1] - self._origin[1]
+    def _measure_contrast(self, lag_y: float, lag_x: float) -> float:
         block_contrast(
             self._binned, self._weights, self._expected, self._block_rows, lag_y, lag_x, self._block_contrast
         )
         slopes = self._block_contrast.reshape(-1)
         self._level.push(float(weighted_median(slopes, self._block_weight)))
         level = self._level.median
+        self._slope_sum += slopes
+        if self._level.n_seen % FIT_FRAMES == 0:
+            size = float(np.average(np.abs(self._slope_sum), weights=self._block_weight))
+            self.fits = float(weighted_median(self._slope_sum, self._block_weight)) >= MIN_FIT * size
+            self._slope_sum.fill(0.0)
         return float(capped_mean(slopes, self._block_weight, level) / level) if level > 0.0 else 0.0
 
     def _is_dim(self) -> bool:
@@ -191,12 +249,31 @@ class RigidRegistration:
         self._departure.push(departure)
         return dim
 
-    def _correlate(self) -> float:
-        spectrum = scipy.fft.rfft2(self._binned, workers=1)
+    def _cross_spectrum(self) -> float:
+        """Correlate `_binned` with the template; energy of its band-pass."""
+        spectrum = self._spectrum()
         energy = correlate_spectrum(spectrum, self._reference, self._energy_weight)
-        correlation = scipy.fft.irfft2(spectrum, s=self._shape, workers=1, overwrite_x=True)
-        find_peak(correlation, self._max_lag_y, self._max_lag_x, self._peak)
+        rows = scipy.fft.ifft(spectrum, axis=0, workers=1, overwrite_x=True)
+        # Negative lags stand at the end, as in the whole correlation, of which only these rows are looked at.
+        n_after, n_before = self._max_lag_y + 2, self._max_lag_y + 1
+        self._lag_rows[:n_after] = rows[:n_after]
+        self._lag_rows[n_after:] = rows[-n_before:]
+        self._correlation = scipy.fft.irfft(self._lag_rows, self._shape[1], axis=1, workers=1)
         return float(energy)
+
+    def _spectrum(self) -> NDArray[np.complex64]:
+        """Half spectrum of `_binned` up to the last wave along x that the template has."""
+        along_x = scipy.fft.rfft(self._binned, axis=1, workers=1)
+        spectrum: NDArray[np.complex64] = scipy.fft.fft(along_x[:, : self._n_waves], axis=0, workers=1)
+        return spectrum
+
+    def _find_lag(self) -> tuple[float, float]:
+        find_peak(self._correlation, self._max_lag_y, self._max_lag_x, self._peak)
+        lag = [0.0, 0.0]
+        for axis, tops in enumerate((self._top_y, self._top_x)):
+            whole = float(np.rint(self._peak[axis]))
+            lag[axis] = whole + float(np.interp(self._peak[axis] - whole, tops, PARTS))
+        return lag[0], lag[1]
 
     def process(self, frame: NDArray[Any]) -> None:
         """Estimate shift and quality of one frame.
@@ -205,21 +282,41 @@ class RigidRegistration:
         ----------
         frame : uint16 or int16 ndarray, shape (n_lines, n_pixels), C order, detector counts, read
         """
-        bin_and_centre(frame, self._bin_px, self._binned)
-        energy = self._correlate()
+        if self._line_phase_px == 0.0:
+            bin_and_centre(frame, self._bin_px, self._binned)
+        else:
+            bin_lines_apart(frame, self._bin_px, self._line_phase_px, self._binned)
+        energy = self._cross_spectrum()
+        lag_y, lag_x = self._find_lag()
         norm = self._reference_norm * np.sqrt(energy / (self._shape[0] * self._shape[1]))
         seen = norm > 0.0
         self.quality = float(self._peak[2] / norm) if seen else 0.0
-        shift_y_px = float((self._peak[0] - self._origin[0]) * self._bin_px) if seen else 0.0
-        shift_x_px = float((self._peak[1] - self._origin[1]) * self._bin_px) if seen else 0.0
-        self.contrast = self._measure_contrast() if seen else 0.0
+        shift_y_px = lag_y * self._bin_px if seen else 0.0
+        shift_x_px = lag_x * self._bin_px if seen else 0.0
+        self.contrast = self._measure_contrast(lag_y, lag_x) if seen else 0.0
+        noise = np.sqrt(max(1.0 - self.quality**2, 0.0) * energy / self._white_energy)
+        known = seen and self._level.median > 0.0
+        self.error_y_px, self.error_x_px = (
+            min(noise * error / self._level.median, self.max_shift_px) if known else self.max_shift_px
+            for error in self._error_of_noise
+        )
         moved_px = max(abs(shift_y_px - self.shift_y_px), abs(shift_x_px - self.shift_x_px))
         jumped = self._usual.n_seen > 0 and moved_px > JUMP_PX
-        jumped = self._is_dim() or jumped
+        self.dim = self._is_dim()
+        jumped = jumped or self.dim or not self.fits
         self._hold_off = HOLD_OFF_FRAMES + 1 if jumped else max(self._hold_off - 1, 0)
         self.jumped = self._hold_off > 0
         self.shift_y_px = shift_y_px
         self.shift_x_px = shift_x_px
+
+
+def _binned(image: NDArray[Any], bin_px: int) -> NDArray[np.float32]:
+    """Sums of blocks of pixels, less their mean."""
+    rows, columns = image.shape[0] // bin_px, image.shape[1] // bin_px
+    blocks = image[: rows * bin_px, : columns * bin_px].reshape(rows, bin_px, columns, bin_px)
+    sums: NDArray[np.float32] = blocks.sum(axis=(1, 3), dtype=np.float32)
+    sums -= sums.mean()
+    return sums
 
 
 def _block_sums(image: NDArray[np.float32], side: int) -> NDArray[np.float64]:

@@ -10,9 +10,11 @@ from rt_engine.interfaces.events import EVENT_DTYPE, EventFlag
 from rt_engine.kernels.baseline import BaselineParameters, normalise, track_quantile
 from rt_engine.kernels.decision import LARGEST_UNEXPLAINED, DecisionParameters, DecisionState, decide, standardise
 from rt_engine.kernels.matched_filter import apply_filter, empty_ring, push_samples
-from rt_engine.kernels.sample_codes import EXPECTED_MISSING, GOOD, MISSING
+from rt_engine.kernels.sample_codes import EXPECTED_MISSING, GOOD
+from rt_engine.kernels.trace_output import TraceOutput, publish_traces
 from rt_engine.pipeline.deconvolution import SMALLEST_JUMP, DeconvolutionStage
 from rt_engine.pipeline.drive import DriveStage
+from rt_engine.pipeline.neuropil import NeuropilUpdate
 
 BASELINE_QUANTILE = 0.1
 _PHI_INVERSE = -1.2815515655446004  # of the quantile
@@ -77,11 +79,12 @@ class TraceStage:
         self._flags = int(EventFlag.PROVISIONAL) if self.provisional else 0
         for name in ("fluorescence", "neuropil", "dff", "calcium", "spike", "z", "probability", "valid", "f0"):
             setattr(self, name, np.full(n, np.nan, np.float32))
+        self._output = TraceOutput(*(getattr(self, name) for name in TraceOutput._fields))
         self.events = np.zeros(n, EVENT_DTYPE)
         self._code = np.zeros(n, np.uint8)
         self._learns = np.zeros(n, np.uint8)
         self._told = np.zeros(n, np.uint8)
-        self._muted = np.zeros(n, np.bool_)
+        self._muted = np.zeros(n, np.uint8)
         self._most_unexplained = LARGEST_UNEXPLAINED * self.n_taps
         self._energy = np.zeros(n, np.float32)
         self._mean_before = np.zeros(n, np.float32)
@@ -90,6 +93,7 @@ class TraceStage:
         self._f0_start = calibration.f0_counts.astype(np.float64)
         self._baseline = _baseline_parameters(calibration)
         self._decision = _decision_parameters(calibration)
+        self.neuropil_update = NeuropilUpdate(calibration) if calibration.updates_neuropil else None
         self._quantile = np.zeros(n)
         self._ring = empty_ring(self.n_taps, n)
         self._decision_state = _empty_decision_state(n)
@@ -115,6 +119,11 @@ class TraceStage:
         """Standard error of a deconvolved spike by noise, float32, shape (n_rois,)."""
         return self._deconvolution.spike_error
 
+    @property
+    def neuropil_coefficient(self) -> NDArray[np.float64]:
+        """r of every cell as it is now, shape (n_rois,); a view that moves on where r is updated."""
+        return self._baseline.neuropil_coefficient
+
     def reset(self) -> None:
         """Forget all frames; the baseline starts again at that of the calibration."""
         np.subtract(self._f0_start, self._baseline.lift_counts, out=self._quantile)
@@ -126,6 +135,8 @@ class TraceStage:
         self._deconvolution.reset()
         if self._drive is not None:
             self._drive.reset()
+        if self.neuropil_update is not None:
+            self.neuropil_update.reset(self._baseline.neuropil_coefficient)
         self._row = 0
         self._n_to_warm = self.n_taps
         self._n_since_gap = self.n_taps
@@ -187,26 +198,23 @@ class TraceStage:
             hold_off = self._drive.hold_off
         if self._tracks_baseline:
             track_quantile(self.dff, self.f0, code, hold_off, self._baseline, self._quantile)
-        self._publish(f_roi, f_np)
+        if self.neuropil_update is not None:
+            self.neuropil_update.process(f_roi, f_np, code, hold_off, self._baseline.neuropil_coefficient)
+        publish_traces(self._drive is not None, f_roi, f_np, self.dff, code, self._muted, self._output)
         return int(n_events)
 
     def _decide_drive(self, drive: DriveStage, frame: int, flags: int) -> int:
         """Combined decision; none where too many samples were lost, or too few have been seen since the start."""
-        muted, told = self._muted, self._told
-        np.greater(self._ring.n_unexplained, self._most_unexplained, out=muted)
+        told = self._told
+        np.greater(self._ring.n_unexplained, self._most_unexplained, out=self._muted, casting="unsafe")
         if self._n_to_warm > 0:
             self._n_to_warm -= 1
-            muted.fill(True)
+            self._muted.fill(1)
         np.copyto(told, self._code)
-        np.copyto(told, EXPECTED_MISSING, where=muted)
-        n_events = drive.process(
+        np.copyto(told, EXPECTED_MISSING, where=self._muted.view(np.bool_))
+        return drive.process(
             frame, flags, self.dff, self.f0, self._learns, told, self.spike, self.z, self.probability, self.events
         )
-        for missing in (MISSING, EXPECTED_MISSING):
-            np.equal(told, missing, out=muted)
-            np.copyto(self.z, np.nan, where=muted)
-            np.copyto(self.probability, np.nan, where=muted)
-        return n_events
 
     def _decide_matched(self, frame: int, flags: int) -> int:
         """Matched filter, its noise, its decision."""
@@ -259,19 +267,6 @@ class TraceStage:
         self._n_since_gap = 0
         if n_gap > self._longest_gap:
             self._n_to_warm = self.n_taps
-
-    def _publish(self, f_roi: NDArray[np.float32], f_np: NDArray[np.float32]) -> None:
-        """Copy what goes out as it came in, with NaN where there is no sample."""
-        np.isfinite(self.dff, out=self._learns, casting="unsafe")
-        np.copyto(self.valid, self._learns)
-        self.fluorescence.fill(np.nan)
-        self.neuropil.fill(np.nan)
-        sampled = self._learns.view(np.bool_)
-        np.copyto(self.fluorescence, f_roi, where=sampled)
-        np.copyto(self.neuropil, f_np, where=sampled)
-        np.logical_not(sampled, out=sampled)
-        np.copyto(self.calcium, np.nan, where=sampled)
-        np.copyto(self.spike, np.nan, where=sampled)
 
 
 def _empty_decision_state(n_rois: int) -> DecisionState:

@@ -45,14 +45,15 @@ def make_microscope(rig: RigConfig, clock: Clock) -> Microscope:
     if isinstance(config, StreamConfig):
         return StreamMicroscope(config)
     if isinstance(config, ReplayMicroscope):
-        if Path(config.path).is_dir():
+        from drivers.microscopes.movie_file import is_movie_folder, open_movie
+        from drivers.microscopes.replay import ReplayMicroscope as MovieReplay
+
+        if Path(config.path).is_dir() and not is_movie_folder(config.path):
             from drivers.microscopes.session_replay import SessionReplay
 
             return SessionReplay(config, clock)
-        from drivers.microscopes.movie_file import open_movie
-        from drivers.microscopes.replay import ReplayMicroscope as MovieReplay
-
-        return MovieReplay(config, clock, lambda path: open_movie(path, channel=config.channel))
+        asked = config.model_dump(include={"frame_rate_hz", "channel", "plane", "axes", "frame_shape"})
+        return MovieReplay(config, clock, lambda path: open_movie(path, **asked))
     from drivers.microscopes.virtual import VirtualMicroscope
 
     return VirtualMicroscope(config, clock)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from drivers.microscopes.movie_file import open_movie
-from rt_engine.interfaces.errors import ConfigError, MovieError
+from drivers.microscopes.movie_file import MovieRequest, open_movie
+from rt_engine.interfaces.errors import MovieError
+from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.messages import FrameHeader
 from rt_engine.recording.reader import open_session
 
@@ -33,19 +35,20 @@ class FrameSource:
     open_frames: Callable[[], Iterator[NDArray[Any]]]
 
 
-def movie_source(path: Path, frame_rate_hz: float | None, channel: int, n_frames: int | None = None) -> FrameSource:
-    """Frames of a movie file; at most the first `n_frames`.
+def movie_source(path: Path, request: MovieRequest, n_frames: int | None = None) -> FrameSource:
+    """Frames of one plane and channel of a movie file; at most the first `n_frames`.
 
     Raises
     ------
     MovieError
         The file cannot be used.
     """
-    with open_movie(path, frame_rate_hz=frame_rate_hz, channel=channel) as movie:
+    asked = asdict(request)
+    with open_movie(path, **asked) as movie:
         count = movie.n_frames if n_frames is None else min(n_frames, movie.n_frames)
 
         def frames() -> Iterator[NDArray[Any]]:
-            with open_movie(path, frame_rate_hz=frame_rate_hz, channel=channel) as again:
+            with open_movie(path, **asked) as again:
                 for index in range(count):
                     yield again.read(index)
 
@@ -62,29 +65,37 @@ def movie_source(path: Path, frame_rate_hz: float | None, channel: int, n_frames
         )
 
 
-def session_source(folder: Path, channel: int, *, until_frame: int | None = None) -> FrameSource:
+def session_source(folder: Path, channel: int, *, plane: int = 0, until_frame: int | None = None) -> FrameSource:
     """Whole frames of a session's journal, up to and including `until_frame`.
 
     Raises
     ------
     MovieError
-        The session holds no whole frames of this channel.
+        The session holds no whole frames of this plane and channel.
     """
-    n_frames, first = 0, None
-    for header in _frame_headers(folder, channel):
+    n_frames, first, strips = 0, None, _Strips()
+    for header in _frame_headers(folder, plane, channel):
         if until_frame is not None and header.frame > until_frame:
             break
         first = first or header
-        n_frames += header.line0 + header.n_lines == header.lines_per_frame
+        n_frames += strips.complete(header)
     if first is None or n_frames == 0:
-        raise MovieError(f"holds no frames of channel {channel}", "record with frames: all", file=str(folder))
+        raise MovieError(
+            f"holds no frames of channel {channel}, plane {plane}", "record with frames: all", file=str(folder)
+        )
 
     def frames() -> Iterator[NDArray[Any]]:
         left = n_frames
-        for header, lines in open_session(folder).frames(0, channel):
+        strips = _Strips()
+        whole: NDArray[Any] | None = None
+        for header, lines in open_session(folder).frames(plane, channel):
             if header.n_lines != header.lines_per_frame:
-                raise ConfigError("was recorded in strips, which cannot be calibrated from yet", file=str(folder))
-            yield lines
+                if whole is None:
+                    whole = np.zeros((header.lines_per_frame, header.pixels_per_line), lines.dtype)
+                whole[header.line0 : header.line0 + header.n_lines] = lines
+            if not strips.complete(header):
+                continue
+            yield lines if whole is None else whole.copy()
             left -= 1
             if left == 0:
                 return
@@ -102,8 +113,26 @@ def session_source(folder: Path, channel: int, *, until_frame: int | None = None
     )
 
 
-def _frame_headers(folder: Path, channel: int) -> Iterator[FrameHeader]:
-    topic = f"frame.0.{channel}"
+class _Strips:
+    """Which messages complete a frame of which no line is missing; flyback frames are left out."""
+
+    def __init__(self) -> None:
+        self._frame = -1
+        self._next_line = 0
+
+    def complete(self, header: FrameHeader) -> bool:
+        """True if all lines of the frame have come with this message, in order."""
+        if header.flags & FrameFlag.DISCARD:
+            return False
+        if header.frame != self._frame:
+            self._frame, self._next_line = header.frame, 0
+        in_order = header.line0 == self._next_line
+        self._next_line = header.line0 + header.n_lines if in_order else -1
+        return self._next_line == header.lines_per_frame
+
+
+def _frame_headers(folder: Path, plane: int, channel: int) -> Iterator[FrameHeader]:
+    topic = f"frame.{plane}.{channel}"
     for message in open_session(folder).messages(topic):
         header = message.header
         if message.topic == topic and isinstance(header, FrameHeader):

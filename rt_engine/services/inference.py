@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ class InferenceService(Service):
 
     def open(self) -> None:
         """Subscribe to the frames of this plane."""
+        self.plane = self.rig.plane
         self._frames = connect(self.context, zmq.SUB, self.rig.ports.endpoint("acquisition"), queue_length(512 * 1024))
         self._frames.subscribe(f"frame.{self.plane}.".encode())
         self._frames.subscribe(b"health")
@@ -60,6 +62,10 @@ class InferenceService(Service):
         self._live_from: int | None = None
         self._engine: Engine | None = None
         self._assembly: NDArray[Any] = np.zeros((0, 0), np.uint16)
+        self._strip_lines: int | None = None
+        self._strip_frame: int | None = None
+        self._next_line = 0
+        self._strip_blanked: list[list[int]] = []
         self._channel = 0
         self._rois_rev = 0
         self._rois_due_ns = 0
@@ -87,6 +93,8 @@ class InferenceService(Service):
             self._receive([part.buffer for part in parts])
         if self._engine is not None and self.clock.now_ns() >= self._rois_due_ns:
             self._publish_rois(self._engine.calibration, with_footprints=False)
+            for roi_id, coefficient in self._engine.neuropil_changes():
+                self.log("info", f"neuropil coefficient of roi {roi_id} is now {coefficient:.3f}")
 
     def finish(self) -> None:
         """Close the socket."""
@@ -114,19 +122,78 @@ class InferenceService(Service):
         self._take_lines(header, parts[2], t_received_ns)
 
     def _take_lines(self, header: FrameHeader, payload: memoryview, t_received_ns: int) -> None:
-        """Whole frames go on as they are; strips are gathered until the frame is complete."""
+        """Whole frames go on as they are; strips are gathered, and decided as far as they have come."""
         lines = np.frombuffer(payload, _DTYPES[header.dtype]).reshape(header.n_lines, header.pixels_per_line)
         if header.n_lines == header.lines_per_frame:
             self._take_frame(header, lines, t_received_ns)
             return
         shape = (header.lines_per_frame, header.pixels_per_line)
+        end_line = header.line0 + header.n_lines
+        if end_line > header.lines_per_frame:
+            self._refuse(f"frame {header.frame}: lines up to {end_line} of {header.lines_per_frame}")
+            return
         if self._assembly.shape != shape or self._assembly.dtype != lines.dtype:
             self._assembly = np.zeros(shape, lines.dtype)
-        self._assembly[header.line0 : header.line0 + header.n_lines] = lines
-        if header.line0 + header.n_lines < header.lines_per_frame:
+        self._strip_lines = max(self._strip_lines or 0, header.n_lines)
+        if self._mode is Mode.LIVE or self._live_from is not None:
+            self._take_strip(header, lines, t_received_ns)
+            return
+        self._assembly[header.line0 : end_line] = lines
+        if end_line == header.lines_per_frame:
+            self._take_frame(header, self._assembly, t_received_ns)
+        else:
+            self._publish_spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
+
+    def _take_strip(self, header: FrameHeader, lines: NDArray[Any], t_received_ns: int) -> None:
+        """Decide what the lines so far can decide. After lines that are missing, the frame is given up."""
+        engine = self._engine
+        if header.frame != self._strip_frame and not self._begin_strips(header, t_received_ns):
+            return
+        if engine is None or self._mode is not Mode.LIVE or header.flags & FrameFlag.DISCARD:
             self._publish_spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
             return
-        self._take_frame(header, self._assembly, t_received_ns)
+        if header.line0 != self._next_line:
+            if header.line0 > self._next_line:
+                self._refuse(f"frame {header.frame}: lines {self._next_line} to {header.line0 - 1} are missing")
+                self._next_line = header.lines_per_frame + 1
+            return
+        self._next_line = end_line = header.line0 + header.n_lines
+        self._assembly[header.line0 : end_line] = lines
+        own = [[header.line0, header.n_lines]] if header.flags & FrameFlag.ARTEFACT else []
+        self._strip_blanked += header.blanked or own
+        n_events = engine.process_lines(self._assembly, header.frame, end_line, header.t_scan_ns, self._strip_blanked)
+        self._publish_decision(header, engine, n_events, t_received_ns, whole=end_line == header.lines_per_frame)
+
+    def _begin_strips(self, header: FrameHeader, t_received_ns: int) -> bool:
+        """Note the first strip of a frame; false if the frame is to be left out."""
+        order, missing = self._order.see(header.frame)
+        self.gaps = self._order.lost
+        if order is not FrameOrder.NEW:
+            self.late += 1
+            return False
+        if self._live_from is not None and header.frame >= self._live_from:
+            self._begin_live(header.frame)
+            missing = 0
+        engine = self._engine
+        self._strip_frame, self._next_line = header.frame, 0
+        self._strip_blanked.clear()
+        if self._mode is not Mode.LIVE or engine is None:
+            return True
+        if header.flags & FrameFlag.DISCARD:
+            self._skipped += missing + 1
+            return True
+        if self._assembly.shape != engine.calibration.template.shape:
+            self._refuse(f"frame {header.frame}: {self._assembly.shape} px do not fit the calibration")
+            self._next_line = header.lines_per_frame + 1
+            return True
+        if self._overloaded(header, t_received_ns):
+            self._skipped += missing + 1
+            self.dropped += 1
+            self._next_line = header.lines_per_frame + 1
+            return True
+        engine.begin(header.frame, missing + self._skipped)
+        self._skipped = 0
+        return True
 
     def _take_frame(self, header: FrameHeader, frame: NDArray[Any], t_received_ns: int) -> None:
         order, missing = self._order.see(header.frame)
@@ -138,11 +205,16 @@ class InferenceService(Service):
             self._begin_live(header.frame)
             missing = 0
         engine = self._engine
-        if self._mode is not Mode.LIVE or engine is None or header.flags & FrameFlag.DISCARD:
+        if self._mode is not Mode.LIVE or engine is None:
+            self._publish_spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
+            return
+        if header.flags & FrameFlag.DISCARD:
+            # The time of a flyback frame passes for the cells, without a sample.
+            self._skipped += missing + 1
             self._publish_spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
             return
         if self._overloaded(header, t_received_ns):
-            self._skipped += 1
+            self._skipped += missing + 1
             self.dropped += 1
             return
         if frame.shape != engine.calibration.template.shape:
@@ -154,12 +226,19 @@ class InferenceService(Service):
         if header.flags & FrameFlag.ARTEFACT and not blanked:
             blanked = [[0, header.lines_per_frame]]
         n_events = engine.process(frame, header.frame, header.t_scan_ns, missing, blanked)
+        self._publish_decision(header, engine, n_events, t_received_ns, whole=True)
+
+    def _publish_decision(
+        self, header: FrameHeader, engine: Engine, n_events: int, t_received_ns: int, *, whole: bool
+    ) -> None:
+        """Spikes of the lines decided; after the last of them the activity of the frame."""
         events = engine.events[:n_events]
         if n_events and engine.calibration.provisional:
             events["flags"] |= np.uint32(EventFlag.PROVISIONAL)
         t_decided_ns = self.clock.now_ns()
         self._publish_spikes(header, t_received_ns, t_decided_ns, events)
-        self._publish_activity(header, engine)
+        if whole:
+            self._publish_activity(header, engine)
         self._intervals["scan_to_receive"].record(t_received_ns - header.t_scan_ns)
         self._intervals["receive_to_decision"].record(t_decided_ns - t_received_ns)
 
@@ -234,14 +313,14 @@ class InferenceService(Service):
     def _calibrate(self, args: dict[str, Any]) -> dict[str, Any]:
         """Load a calibration, build the engine, warm it; `go_live` lets it begin."""
         path = Path(args["path"])
-        calibration = load_calibration(path)
+        calibration = replace(load_calibration(path), updates_neuropil=self.rig.inference.neuropil_update)
         size = args.get("size")
         if size is not None:
-            calibration.require_fits(int(size[0]), int(size[1]), str(path))
+            calibration.require_fits(int(size[0]), int(size[1]), str(path), um_per_px=args.get("um_per_px"))
         if calibration.n_rois == 0:
             raise CalibrationError("holds no cells", "calibrate on a recording with active cells", file=str(path))
         self._say_other_rate(calibration, args.get("frame_rate_hz"))
-        engine = Engine(calibration, self.rig.inference.max_shift_px, self.clock)
+        engine = Engine(calibration, self.rig.inference.max_shift_px, self.clock, self._strip_lines)
         engine.warm_up()
         self._engine = engine
         self._channel = calibration.channel

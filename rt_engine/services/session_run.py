@@ -180,6 +180,7 @@ class SessionRun:
             last_frame=last_frame,
             frame_rate_hz=float(geometry["frame_rate_hz"]),
             channel=int(geometry["channels"][0]),
+            plane=self._plan.rig.plane,
             um_per_px=geometry["um_per_px"],
             adc_max=geometry["adc_max"],
             offset_counts=geometry["offset"],
@@ -188,16 +189,20 @@ class SessionRun:
             false_alarms_per_min=inference.false_alarms_per_min,
             neuropil_coefficient=inference.neuropil_coefficient,
             max_shift_px=inference.max_shift_px,
-            labels=None,
         )
         self._view.say("calibrating …")
-        run_calibration_process(job, self._view.progress, self._turn)
+        run_calibration_process(job, self._view.progress, self._turn, self._view.say)
         self._view.end_progress()
 
     def _live(self, geometry: dict[str, Any], calibration: Path) -> str:
         size = [geometry["n_lines"], geometry["pixels_per_line"]]
         request = self._supervisor.request
-        facts = {"path": str(calibration), "size": size, "frame_rate_hz": float(geometry["frame_rate_hz"])}
+        facts = {
+            "path": str(calibration),
+            "size": size,
+            "frame_rate_hz": float(geometry["frame_rate_hz"]),
+            "um_per_px": geometry["um_per_px"],
+        }
         loaded = request("inference", "calibrate", facts, timeout_s=120)
         self._keeper.snapshot.n_rois = int(loaded["n_rois"])
         if self._plan.protocol is not None:

@@ -77,20 +77,29 @@ class _Source:
         body = pixels.tobytes() if payload is None else payload
         self.socket.send_multipart([b"frame.0.0", msgpack.packb(header), body])
         self.seq += 1
-        time.sleep(0.01)
+        time.sleep(0.01 * header["n_lines"] / header["lines_per_frame"])
+
+    def send_strips(self, frame: int, n_strips: int = 4) -> None:
+        """One frame, strip by strip."""
+        bright = 1 + 3 * (self.random.random((16, 16)) > 0.97)
+        pixels = self.random.poisson(self.cells * np.kron(bright, np.ones((8, 8)))).astype("<u2")
+        n_lines = 128 // n_strips
+        for line0 in range(0, 128, n_lines):
+            self.send(frame, pixels[line0 : line0 + n_lines].tobytes(), line0=line0, n_lines=n_lines)
 
     def close(self) -> None:
         self.socket.close()
         self.context.destroy(linger=0)
 
 
-def _live(run: RunningRig, source: _Source) -> int:
+def _live(run: RunningRig, source: _Source, *, strips: bool = False) -> int:
     """Feed frames until the run is live; the next frame number."""
+    send = source.send_strips if strips else source.send
     run.wait_for("the services", lambda status: status["phase"] == "waiting")
     frame, deadline_s = 0, time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline_s:
         for _ in range(100):
-            source.send(frame)
+            send(frame)
             frame += 1
         status = run.ctl("status")
         if status["phase"] == "live" and status["frames"] > 50:
@@ -133,3 +142,32 @@ def test_bad_frames_on_the_wire_are_counted_and_the_run_goes_on(start: Start) ->
     live = [header.frame for header in headers if isinstance(header, SpikesHeader) and header.mode == "live"]
     assert live == sorted(set(live))
     assert first + 59 in live
+
+
+def test_a_source_that_sends_strips_is_decided_while_it_scans(start: Start) -> None:
+    port = free_ports(1)[0]
+    run = start(_stream_rig(port), "--baseline", "3")
+    source = _Source(port)
+    try:
+        first = _live(run, source, strips=True)
+        before = run.ctl("status")["frames"]
+        for frame in range(first, first + 60):
+            if frame == first + 20:
+                source.send(frame, source.random.bytes(32 * 128 * 2), line0=0, n_lines=32)
+                continue
+            source.send_strips(frame)
+        run.wait_for("the last frame", lambda status: status["frames"] >= before + 55)
+        assert run.ctl("stop")["state"] == "stopping"
+        assert run.wait() == 0, run.output()
+    finally:
+        source.close()
+    assert summary_of(run.session)["frames_lost"] == 0
+    session = open_session(run.session)
+    spikes = [message.header for message in session.messages("spikes")]
+    live = [header for header in spikes if isinstance(header, SpikesHeader) and header.mode == "live"]
+    assert {header.n_lines for header in live} == {32}
+    early = sum(header.n_events for header in live if header.line0 + header.n_lines < 128)
+    assert early > 0
+    whole = [header.frame for header in live if header.line0 == 96]
+    assert first + 20 not in whole
+    assert set(range(first, first + 60)) - set(whole) == {first + 20}

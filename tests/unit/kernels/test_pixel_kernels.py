@@ -102,7 +102,7 @@ def test_no_value_counts_for_more_than_the_cap() -> None:
 def test_prefix_sums_give_every_run_modulo_2_to_the_32(dtype: type) -> None:
     for frame in frames(dtype):
         prefix = np.zeros((frame.shape[0] + 1, frame.shape[1] + 2), np.uint32)
-        assert extraction.row_prefix_sums(frame, prefix) == frame.max()
+        extraction.row_prefix_sums(frame, prefix)
         whole = np.cumsum(frame.astype(np.int64), axis=1)
         np.testing.assert_array_equal(prefix[:-1, 1:-1], whole.astype(np.uint32))
         assert not prefix[:-1, 0].any()

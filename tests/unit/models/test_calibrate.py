@@ -10,7 +10,9 @@ import pytest
 
 from rt_engine.interfaces.calibration import Calibration, load_calibration, save_calibration
 from rt_engine.interfaces.errors import CalibrationError
+from rt_engine.interfaces.roi_mask import RoiMask
 from rt_engine.models.calibrate import calibrate
+from rt_engine.models.component_quality import QUALITY_NUMBERS
 
 SIZE, N_FRAMES, OFFSET = 96, 300, 100
 CENTRES = [(24.0, 26.0), (30.0, 68.0), (68.0, 40.0)]
@@ -70,17 +72,53 @@ def test_planted_cells_become_a_calibration_that_survives_its_file(moving: list[
     np.testing.assert_array_equal(load_calibration(tmp_path / "c.h5").threshold, made.threshold)
 
 
+def test_what_became_of_the_candidates_is_said_and_first_masks_come_early(moving: list[np.ndarray]) -> None:
+    said: list[str] = []
+    order: list[str] = []
+    first: list[list[np.ndarray]] = []
+
+    def keep(footprints: list[np.ndarray]) -> None:
+        order.append("first")
+        first.append(footprints)
+
+    made = run(moving, say=said.append, first_rois=keep, progress=lambda stage, done: order.append(stage))
+    assert len(said) == 1
+    assert said[0].startswith(f"{made.n_rois} cells")
+    assert order.index("first") < order.index("traces")
+    assert len(first[0]) >= len(CENTRES)
+    assert made.quality_numbers.shape == (made.n_rois, len(QUALITY_NUMBERS))
+
+
+def test_the_same_recording_gives_the_same_calibration_bit_for_bit(moving: list[np.ndarray]) -> None:
+    once, again = run(moving), run(moving)
+    np.testing.assert_array_equal(once.roi_pixels, again.roi_pixels)
+    np.testing.assert_array_equal(once.threshold, again.threshold)
+
+
+def test_fifty_frames_give_a_provisional_calibration(moving: list[np.ndarray]) -> None:
+    made = run(moving[:50])
+    assert made.provisional
+    assert made.n_baseline_frames == 50
+    assert 1 <= made.n_rois <= len(CENTRES) + 1
+    assert np.all(np.isfinite(made.threshold))
+
+
 def test_an_unknown_offset_is_found_by_photon_transfer(moving: list[np.ndarray]) -> None:
     assert run(moving, offset_counts=None).offset_counts == pytest.approx(OFFSET, abs=15.0)
 
 
-def test_given_labels_are_used_as_they_are(moving: list[np.ndarray]) -> None:
-    labels = np.zeros((SIZE, SIZE), np.uint16)
-    labels[20:30, 20:30] = 3
-    labels[60:70, 60:66] = 9
-    made = run(moving, labels=labels)
-    assert made.n_rois == 2
-    assert np.array_equal(made.roi_pixels[: made.roi_start[1]], np.flatnonzero(labels == 3))
+def box(y0: int, x0: int, height: int, width: int) -> RoiMask:
+    y, x = (part.ravel() for part in np.mgrid[y0 : y0 + height, x0 : x0 + width])
+    return RoiMask(y, x, np.ones(y.size, np.float32), "box")
+
+
+def test_given_cells_are_used_as_they_are_also_where_they_overlap(moving: list[np.ndarray]) -> None:
+    rois = [box(20, 20, 10, 10), box(60, 60, 10, 6), box(25, 25, 8, 8)]
+    made = run(moving, rois=rois)
+    assert made.n_rois == 3
+    for index, roi in enumerate(rois):
+        found = made.roi_pixels[made.roi_start[index] : made.roi_start[index + 1]]
+        assert np.array_equal(found, np.sort(roi.y * SIZE + roi.x))
     assert np.all(made.quality == 1.0)
 
 
@@ -98,6 +136,9 @@ def test_a_progress_that_raises_cancels(moving: list[np.ndarray]) -> None:
         ([np.ones((64, 64), np.uint16)] * 49, "49 frames"),
         ([np.zeros((64, 64), np.uint16)] * 60, "black"),
         ([np.r_[np.full((32, 64), 4095, np.uint16), np.zeros((32, 64), np.uint16)]] * 60, "limit"),
+        ([np.full((64, 64), 4095, np.uint16)] * 60, "4095"),
+        ([np.full((64, 64), np.nan, np.float32)] * 60, "every pixel is NaN"),
+        ([np.ones((64, 64), np.float32)] * 60, "float32"),
     ],
 )
 def test_a_recording_without_information_is_refused(frames: list[np.ndarray], message: str) -> None:
@@ -111,10 +152,3 @@ def test_a_recording_without_cells_is_refused() -> None:
     light = rng.uniform(1.0, 4.0, (64, 64))
     with pytest.raises(CalibrationError, match="no active cell"):
         run([(20 * rng.poisson(light) + OFFSET).astype(np.uint16) for _ in range(150)])
-
-
-def test_labels_of_another_size_or_without_cells_are_refused(moving: list[np.ndarray]) -> None:
-    with pytest.raises(CalibrationError, match="label image is 5 x 5"):
-        run(moving, labels=np.ones((5, 5), int))
-    with pytest.raises(CalibrationError, match="no cell"):
-        run(moving, labels=np.zeros((SIZE, SIZE), int))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rt_engine.models.cells import find_cells
-from rt_engine.models.footprints import best_binary_mask, refine_footprints, rois_from_labels, separate
+from rt_engine.models.cells import FoundCells, find_cells
+from rt_engine.models.component_quality import QUALITY_NUMBERS
+from rt_engine.models.footprints import best_binary_mask, separate
 from rt_engine.models.neuropil_rings import GAP_PX, MIN_RING_PIXELS, neuropil_rings
 from rt_engine.models.photon_transfer import photon_transfer
 from rt_engine.models.seeds import min_score, noise_sd, score_image, z_movie
@@ -55,6 +56,57 @@ def test_planted_cells_are_found_also_where_they_touch(seed: int) -> None:
     assert len(found.footprints) <= len(CENTRES) + 1
     assert found.quality.shape == (len(found.footprints),)
     assert np.all((found.quality > 0.0) & (found.quality <= 1.0))
+    assert found.quality_numbers.shape == (len(found.footprints), len(QUALITY_NUMBERS))
+
+
+def test_weighted_footprints_show_the_dim_nucleus_and_keep_what_cells_share() -> None:
+    movie, footprints = planted(CENTRES, 150, 1.5, 7)
+    found = find_cells(movie, um_per_px=0.8, progress=silent)
+    light = np.zeros((len(found.weights), SIZE * SIZE))
+    for row, pixels, weights in zip(light, found.weighted_pixels, found.weights, strict=True):
+        assert weights.dtype == np.uint8
+        assert weights.max() == 255
+        assert weights.min() >= 1
+        assert np.all(np.diff(pixels.astype(np.int64)) > 0)
+        row[pixels] = weights
+    for footprint in footprints:
+        assert max(np.corrcoef(row, footprint.ravel())[0, 1] for row in light) >= 0.9
+
+
+def test_the_same_movie_gives_the_same_cells_bit_for_bit() -> None:
+    once, again = (find_cells(planted(CENTRES, 120, 1.2, 8)[0], um_per_px=0.8, progress=silent) for _ in range(2))
+    assert [pixels.tolist() for pixels in once.footprints] == [pixels.tolist() for pixels in again.footprints]
+    assert [weights.tolist() for weights in once.weights] == [weights.tolist() for weights in again.weights]
+    np.testing.assert_array_equal(once.quality_numbers, again.quality_numbers)
+
+
+def test_every_candidate_is_a_cell_or_merged_or_dropped_for_a_reason() -> None:
+    rng = np.random.default_rng(9)
+    movie, _ = planted(CENTRES, 150, 1.5, 9)
+    movie[:, 88:90, 4:92] += rng.exponential(2.0, 150).astype(np.float32)[:, None, None]  # a dendrite
+    movie[:, 44:46, 92:94] += 6.0 * (rng.random(150) < 0.1).astype(np.float32)[:, None, None]  # a punctum
+    found = find_cells(movie, um_per_px=0.8, progress=silent)
+    assert found.dropped
+    assert found.n_candidates == len(found.footprints) + found.n_merged + sum(found.dropped.values())
+    assert str(found.n_candidates) in found.summary()
+    cells = np.concatenate(found.footprints)
+    assert not np.isin(np.arange(88 * SIZE, 90 * SIZE), cells).any()
+    assert not np.isin([44 * SIZE + 92, 45 * SIZE + 93], cells).any()
+
+
+def test_first_masks_come_before_the_end_and_fit_the_cells() -> None:
+    done: list[float] = []
+    first: list[tuple[float, FoundCells]] = []
+    movie, footprints = planted(CENTRES, 150, 1.5, 10)
+    find_cells(movie, um_per_px=0.8, progress=done.append, first=lambda found: first.append((done[-1], found)))
+    ((at, early),) = first
+    assert at < 0.75
+    assert min(max(correlation(mask, truth) for mask in early.footprints) for truth in footprints) >= 0.7
+
+
+@pytest.mark.parametrize("value", [0.0, 4095.0])
+def test_a_movie_without_contrast_holds_no_cells(value: float) -> None:
+    assert find_cells(np.full((60, 64, 64), value, np.float32), um_per_px=None, progress=silent).footprints == []
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -88,18 +140,6 @@ def test_z_is_in_units_of_its_noise() -> None:
     assert z[:, 12:-12, 12:-12].std() == pytest.approx(1.0, abs=0.08)
 
 
-def test_footprints_that_overlap_are_told_apart_by_their_traces() -> None:
-    rng = np.random.default_rng(6)
-    truth = np.zeros((2, 20, 20))
-    truth[0, 4:14, 4:12] = 1.0
-    truth[1, 6:16, 8:16] = 2.0
-    traces = rng.exponential(size=(2, 80)).astype(np.float32)
-    movie = np.einsum("kt,kyx->tyx", traces, truth).astype(np.float32)
-    found, corners = refine_footprints(movie, traces, np.array([[10, 10], [10, 10]]), 10)
-    assert corners.tolist() == [[0, 0], [0, 0]]
-    np.testing.assert_allclose(found, truth, atol=0.05)
-
-
 def test_the_best_mask_is_the_one_of_best_signal_to_noise() -> None:
     footprint = ring((48.0, 48.0)).astype(np.float32)
     mask = best_binary_mask(footprint, np.ones_like(footprint), (48.0, 48.0), 20.0)
@@ -117,15 +157,6 @@ def test_shared_pixels_are_given_up_unless_too_little_would_be_left() -> None:
     ]  # fmt: skip
 
 
-def test_labels_become_cells_in_the_order_of_their_values() -> None:
-    labels = np.zeros((4, 5), int)
-    labels[1, 1:3] = 7
-    labels[3, 4] = 2
-    labels[0, 0] = 7
-    assert [cell.tolist() for cell in rois_from_labels(labels)] == [[19], [0, 6, 7]]
-    assert rois_from_labels(np.zeros((4, 5), int)) == []
-
-
 def test_rings_leave_a_gap_and_every_cell_out() -> None:
     footprints = [np.flatnonzero(ring(centre)).astype(np.uint32) for centre in CENTRES]
     cells = np.concatenate(footprints)
@@ -140,7 +171,7 @@ def test_rings_leave_a_gap_and_every_cell_out() -> None:
 
 
 def test_a_field_full_of_cells_leaves_an_empty_ring() -> None:
-    footprints = rois_from_labels(np.arange(1, 17).reshape(4, 4))
+    footprints = [np.array([pixel], np.uint32) for pixel in range(16)]
     assert all(len(pixels) == 0 for pixels in neuropil_rings(footprints, 4, 4))
 
 

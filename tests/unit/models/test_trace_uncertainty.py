@@ -9,6 +9,7 @@ from scipy.stats import binom
 
 from rt_engine.interfaces.trace_uncertainty import TraceUncertainty
 from rt_engine.models.indicators import indicator
+from rt_engine.models.neuropil_fit import fit_neuropil
 from rt_engine.models.trace_calibration import calibrate_traces
 from rt_engine.models.trace_uncertainty import describe_traces
 
@@ -24,9 +25,10 @@ def describe(planted, prior, rate_hz=30.0):
     }
     traces = planted.f_roi, planted.f_np, planted.valid
     found = calibrate_traces(*traces, neuropil_coefficient=0.7, **common)
-    return found, *describe_traces(
-        found, *traces, taps=found.filter_taps, threshold=found.threshold.astype(float), **common
-    )
+    ring_pixels = np.full(planted.f_roi.shape[1], 400)
+    neuropil = fit_neuropil(planted.f_roi, planted.f_np, planted.valid == 1, ring_pixels, rate_hz)
+    decision = {"taps": found.filter_taps, "threshold": found.threshold.astype(float)}
+    return found, *describe_traces(found, *traces, **decision, neuropil=neuropil, **common)
 
 
 def errors(seed, name, rate_hz, activity_hz):

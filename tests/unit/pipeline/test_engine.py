@@ -51,7 +51,6 @@ def calibration(frames: NDArray[np.uint16]) -> Calibration:
         um_per_px=0.8,
         offset_counts=None,
         adc_max=None,
-        labels=None,
         max_shift_px=8.0,
         progress=lambda stage, fraction: None,
     )

@@ -128,3 +128,53 @@ def test_another_plane_is_told_from_noise_by_its_quality() -> None:
     jumped = run(RigidRegistration(template_of(image), 8.0), [*frames, detected(2.0 * mixed, rng), *frames[:6]])
     assert sum(jumped[:120]) <= 3
     assert jumped[120:] == [True] * 3 + [False] * 4
+
+
+def settled(image: np.ndarray, rng: np.random.Generator, n_frames: int = 70) -> RigidRegistration:
+    registration = RigidRegistration(template_of(image), 8.0)
+    for _ in range(n_frames):
+        registration.process(detected(2.0 * moved(image, 0.0, 0.0), rng))
+    assert registration.fits
+    assert not registration.jumped
+    return registration
+
+
+@pytest.mark.parametrize("counts", [0, 65535])
+def test_a_black_or_saturated_frame_is_muted_and_does_not_move_the_masks(counts: int) -> None:
+    registration = settled(field(128, 128), np.random.default_rng(8))
+    registration.process(np.full((128, 128), counts, np.uint16))
+    assert registration.jumped
+    assert (registration.quality, registration.shift_y_px, registration.shift_x_px) == (0.0, 0.0, 0.0)
+
+
+def test_a_missing_line_changes_neither_shift_nor_gate() -> None:
+    image, rng = field(128, 128), np.random.default_rng(9)
+    registration = settled(image, rng)
+    frame = detected(2.0 * moved(image, 1.0, -1.0), rng)
+    frame[50] = 0
+    registration.process(frame)
+    assert (registration.shift_y_px, registration.shift_x_px) == pytest.approx((1.0, -1.0), abs=0.2)
+    assert not registration.jumped
+
+
+def test_a_field_that_drifted_half_way_out_is_muted() -> None:
+    image, other, rng = field(128, 128), field(128, 128, seed=9), np.random.default_rng(10)
+    registration = settled(image, rng)
+    far = moved(other, 0.0, 0.0)
+    far[:64] = moved(image, 0.0, 0.0)[64:]
+    for _ in range(5):
+        registration.process(detected(2.0 * far, rng))
+        assert registration.jumped
+        assert max(abs(registration.shift_y_px), abs(registration.shift_x_px)) <= 8.6
+
+
+@pytest.mark.parametrize("shape", [(128, 128), (256, 256)])
+def test_the_template_of_another_session_is_told_and_mutes_every_frame(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(11)
+    for seed in range(3):
+        image, other = field(*shape, seed=seed), field(*shape, seed=seed + 50)
+        registration = RigidRegistration(template_of(other), 8.0)
+        for _ in range(40):
+            registration.process(detected(2.0 * moved(image, 0.0, 0.0), rng))
+        assert not registration.fits
+        assert registration.jumped

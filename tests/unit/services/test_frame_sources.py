@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from synthetic_session import SessionMaker
 
+from drivers.microscopes.movie_file import MovieRequest
 from rt_engine.interfaces.errors import ConfigError, MovieError
 from rt_engine.interfaces.messages import FrameHeader
 from rt_engine.services.frame_sources import FrameSource, movie_source, session_source
@@ -48,7 +49,7 @@ def record(folder: Path, frames: Any = range(N_FRAMES), **changes: Any) -> Path:
 
 
 def test_a_movie_is_read_whole_and_again(movie: Path) -> None:
-    source = movie_source(movie, 15.0, 0)
+    source = movie_source(movie, MovieRequest(15.0))
     assert (source.n_frames, source.n_lines, source.pixels_per_line) == (6, 4, 5)
     assert (source.path, source.frame_rate_hz, source.offset_counts) == (movie, 15.0, None)
     assert numbers(source) == [0, 1, 2, 3, 4, 5]
@@ -57,14 +58,14 @@ def test_a_movie_is_read_whole_and_again(movie: Path) -> None:
 
 @pytest.mark.parametrize(("asked", "given"), [(2, [0, 1]), (6, [0, 1, 2, 3, 4, 5]), (99, [0, 1, 2, 3, 4, 5])])
 def test_of_a_movie_no_more_frames_come_than_asked_for_or_there(movie: Path, asked: int, given: list[int]) -> None:
-    source = movie_source(movie, 15.0, 0, asked)
+    source = movie_source(movie, MovieRequest(15.0), asked)
     assert source.n_frames == len(given)
     assert numbers(source) == given
 
 
 def test_a_movie_whose_rate_nobody_knows_is_refused(movie: Path) -> None:
     with pytest.raises(MovieError, match="rate"):
-        movie_source(movie, None, 0)
+        movie_source(movie, MovieRequest())
 
 
 def test_a_session_is_read_whole_and_again(tmp_path: Path) -> None:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from numpy.typing import NDArray
 
 from rt_engine.interfaces.errors import CalibrationError
+from rt_engine.interfaces.roi_mask import RoiMask
 
 
-def read_labels(path: Path, shape: tuple[int, int]) -> NDArray[np.int64]:
-    """Label image of the field: 0 background, one number for each cell; shape (n_lines, pixels_per_line).
+def read_labels(path: Path, shape: tuple[int, int]) -> list[RoiMask]:
+    """Masks of a label image of the field: 0 background, one number for each cell; in order of the numbers.
 
     Raises
     ------
@@ -27,6 +27,13 @@ def read_labels(path: Path, shape: tuple[int, int]) -> NDArray[np.int64]:
         raise CalibrationError(f"holds {labels.dtype}", "labels are whole numbers, 0 is background", file=str(path))
     if labels.shape != shape:
         raise CalibrationError(f"is {labels.shape}, the movie is {shape}", "give labels of this field", file=str(path))
-    if not labels.any():
+    y, x = np.nonzero(labels)
+    if not len(y):
         raise CalibrationError("holds no cell", "every pixel is 0", file=str(path))
-    return labels.astype(np.int64)
+    numbers = labels[y, x].astype(np.int64)
+    order = np.argsort(numbers, kind="stable")
+    found, first = np.unique(numbers[order], return_index=True)
+    return [
+        RoiMask(y[at], x[at], np.ones(len(at), np.float32), str(number))
+        for number, at in zip(found, np.split(order, first[1:]), strict=True)
+    ]

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 from rt_engine.interfaces.errors import CalibrationError
-from rt_engine.services.label_image import read_labels
+from rt_engine.services.roi_import.label_image import read_labels
 
 SHAPE = (3, 4)
 LABELS = np.array([[0, 0, 7, 7], [0, 2, 2, 0], [60_000, 0, 0, 0]])
@@ -27,9 +27,13 @@ def write(path: Path, labels: np.ndarray[Any, Any]) -> Path:
 @pytest.mark.parametrize("name", ["rois.npy", "rois.tif"])
 @pytest.mark.parametrize("dtype", ["uint16", "int32"])
 def test_every_kind_of_file_gives_the_labels_as_drawn(tmp_path: Path, name: str, dtype: str) -> None:
-    labels = read_labels(write(tmp_path / name, LABELS.astype(dtype)), SHAPE)
-    assert labels.dtype == np.int64
-    assert np.array_equal(labels, LABELS)
+    masks = read_labels(write(tmp_path / name, LABELS.astype(dtype)), SHAPE)
+    drawn = np.zeros(SHAPE, np.int64)
+    for mask in masks:
+        drawn[mask.y, mask.x] = int(mask.name)
+        assert np.all(mask.weight == 1.0)
+    assert np.array_equal(drawn, LABELS)
+    assert [mask.name for mask in masks] == ["2", "7", "60000"]
 
 
 @pytest.mark.parametrize("name", ["rois.npy", "rois.tif"])

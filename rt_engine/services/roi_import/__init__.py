@@ -1,0 +1,1 @@
+"""Cells that the user brings, one module a file format."""
