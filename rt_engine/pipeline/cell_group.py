@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rt_engine.interfaces.calibration import Calibration
+from rt_engine.interfaces.drive_constants import DriveConstants
 from rt_engine.kernels.sample_codes import EXPECTED_MISSING
 from rt_engine.pipeline.extraction import RoiExtraction
 from rt_engine.pipeline.traces import TraceStage
@@ -115,6 +116,8 @@ def cells_of(calibration: Calibration, rows: NDArray[np.int64], line0: int, end_
         value = getattr(calibration, field.name)
         if field.name in _IMAGES:
             changes[field.name] = value[line0:end_line]
+        elif isinstance(value, DriveConstants):
+            changes[field.name] = _drive_of(value, rows)
         elif field.name in _PACKED or not isinstance(value, np.ndarray) or value.size == 0:
             continue
         elif field.name == "filter_taps":
@@ -134,6 +137,12 @@ def cells_of(calibration: Calibration, rows: NDArray[np.int64], line0: int, end_
         if kind == "roi" and calibration.roi_weight.size:
             changes["roi_weight"] = calibration.roi_weight[entries]
     return replace(calibration, **changes)
+
+
+def _drive_of(drive: DriveConstants, rows: NDArray[np.int64]) -> DriveConstants:
+    """Constants of some cells; tables have two axes and are shared."""
+    values = {field.name: getattr(drive, field.name) for field in fields(drive)}
+    return replace(drive, **{name: value[rows] for name, value in values.items() if value.ndim == 1})
 
 
 def _lines_of(calibration: Calibration, rows: NDArray[np.int64]) -> NDArray[np.int64]:

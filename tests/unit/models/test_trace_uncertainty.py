@@ -73,7 +73,10 @@ def many():
 
 @pytest.mark.parametrize("name", ["sigma", "tau", "amplitude", "f0", "neuropil"])
 def test_a_standard_error_covers_two_thirds_of_the_cells(many, name):
-    assert 0.60 <= np.mean(np.abs(many[name]) <= 1) <= 0.76
+    covered = np.mean(np.abs(many[name]) <= 1)
+    assert covered >= 0.60
+    # That of r holds 0.03 for activity too small to be told from noise, and there is hardly any in these traces.
+    assert covered <= (0.90 if name == "neuropil" else 0.76)
     assert np.mean(np.abs(many[name]) <= 2.5) >= 0.93
 
 

@@ -10,7 +10,7 @@ import pytest
 from synthetic_session import SessionMaker
 
 from drivers.microscopes.movie_file import MovieRequest
-from rt_engine.interfaces.errors import ConfigError, MovieError
+from rt_engine.interfaces.errors import MovieError
 from rt_engine.interfaces.messages import FrameHeader
 from rt_engine.services.frame_sources import FrameSource, movie_source, session_source
 
@@ -107,7 +107,6 @@ def test_a_session_with_no_frame_before_the_last_asked_for_is_refused(tmp_path: 
         session_source(record(tmp_path, (10, 11)), 0, until_frame=9)
 
 
-def test_strips_are_refused_where_whole_frames_are_needed(tmp_path: Path) -> None:
-    source = session_source(record(tmp_path, (1,), line0=2, n_lines=2), 0)
-    with pytest.raises(ConfigError, match="strips"):
-        next(source.open_frames())
+def test_strips_that_never_make_a_whole_frame_are_no_frames(tmp_path: Path) -> None:
+    with pytest.raises(MovieError, match="no frames"):
+        session_source(record(tmp_path, (1,), line0=2, n_lines=2), 0)
