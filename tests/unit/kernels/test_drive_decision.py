@@ -203,6 +203,17 @@ def test_a_drive_that_is_no_number_has_no_probability_and_no_event(hold):
     assert len(events) == 1
 
 
+def test_frames_are_counted_down_and_up_after_an_event():
+    model = parameters(66)
+    drive = np.zeros((8, 1, 66))
+    drive[2, 0, [0, 65]] = 1.0
+    state = run(drive, 0, model)[4]
+    assert state.hold_off[[0, 65]].tolist() == [9 - 5] * 2
+    assert state.since_event[[0, 65]].tolist() == [5] * 2
+    assert (state.hold_off[1:65] == -8).all()
+    assert (state.since_event[1:65] == (1 << 30) + 8).all()
+
+
 def test_without_cells_there_are_no_events():
     model = of_cells(parameters(1), np.zeros(0, int))
     assert len(run(np.zeros((3, 2, 0)), 1, model)[3]) == 0
