@@ -107,6 +107,7 @@ def calibrate(log_prior, knots, cell):
     x, y, last = knots[0], knots[1], np.uint64(knots.shape[1] - 1)
     for n in range(log_prior.shape[0]):
         cell[_SCORE + n] = max(min(cell[_SCORE + n] + log_prior[n], x[last]), x[0])
+    for n in range(BLOCK):  # those beyond the last cell too: from here on it is an index
         cell[_AFTER + n] = 0.0
     for k in range(1, knots.shape[1] - 1):
         knot = x[k]

@@ -177,6 +177,18 @@ def test_a_cell_does_not_depend_on_how_many_there_are(n):
     assert_same_cells(some, whole, cells)
 
 
+def test_the_scratch_beyond_the_last_cell_does_not_grow():
+    n = 3
+    model, state = parameters(n), empty_decision_state(n)
+    drive, code = np.zeros((2, n)), np.ones(n, np.uint8)
+    outputs = [np.zeros(n, np.float32) for _ in range(3)]
+    seen = []
+    for frame in range(200):
+        decide_drive(frame, 1, 0, drive, code, model, state, *outputs, np.zeros(n, EVENT_DTYPE))
+        seen.append(state.cell.copy())
+    np.testing.assert_array_equal(seen[10], seen[-1])  # some of it are indices of tables
+
+
 def test_the_scratch_remembers_nothing():
     n = 70
     model, drive = random_model(n), random_drive("random", 1, n)
