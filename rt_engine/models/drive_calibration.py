@@ -12,7 +12,7 @@ from rt_engine.interfaces.drive_constants import DriveConstants
 from rt_engine.models.detection import event_threshold, frames_before
 from rt_engine.models.drive_fit import DriveFit, fit_drive
 from rt_engine.models.indicators import Indicator
-from rt_engine.models.stage_run import RunSettings, TraceCalibration, run_stage, z_scale
+from rt_engine.models.stage_run import RunSettings, TraceCalibration, quiet_frames, run_stage, z_scale
 from rt_engine.models.trace_calibration import MASK_Z, PhotonCounting, third_moment
 
 FloatArray = NDArray[np.float64]
@@ -76,15 +76,27 @@ def calibrate_drive(
         stable, good, frame_rate_hz=frame_rate_hz, prior=indicator, hold_frames=hold_frames,
         false_alarms_per_min=false_alarms_per_min, sigma_dff=sigma,
     )  # fmt: skip
-    masked = replace(found.constants, threshold=np.full(len(sigma), MASK_Z))
-    run = run_stage(traces, f_roi, f_np, good, settings, masked)
+    run = run_stage(traces, f_roi, f_np, good, settings, found.constants)
     cubes = np.sum(found.taps**3, axis=0) / np.sum(found.taps**2, axis=0) ** 1.5
     noise_counts = sigma * traces.f0_counts
     skewness = cubes * third_moment(f_roi, f_np, good, traces.neuropil_coefficient, photons) / noise_counts**3
-    scale, relative_error = z_scale(traces, run, good, found.rho, skewness, settings)
+    # What a spike leaves in the smoother lasts as long as the decay it was given.
+    decay_s = -1 / (frame_rate_hz * np.log(found.constants.decay))
+    lasting = replace(traces, tau_s=np.maximum(traces.tau_s, decay_s).astype(np.float32))
+    frame, roi = np.nonzero(run.z >= MASK_Z)  # every frame above: an event is its first one only
+    active = run._replace(event_frame=np.maximum(frame - hold_frames, 0), event_roi=roi)
+    # Activity lifts the baseline that the smoother follows: its noise lies about a centre below 0.
+    quiet = quiet_frames(active, good & np.isfinite(run.z), lasting.tau_s, settings)
+    centred = active._replace(z=run.z - _medians(run.z, quiet))
+    scale, relative_error = z_scale(lasting, centred, good, found.rho, skewness, settings)
     return _scaled(found, scale, event_threshold(
         false_alarms_per_min, frame_rate_hz, found.rho, relative_error=relative_error, skewness=skewness
     ))  # fmt: skip
+
+
+def _medians(z: NDArray[np.float32], quiet: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Median of every cell's quiet frames, shape (n_rois,); 0 without any."""
+    return np.array([np.median(z[q, n]) if q.any() else 0.0 for n, q in enumerate(quiet.T)], np.float32)
 
 
 def _scaled(found: DriveFit, scale: FloatArray, threshold: FloatArray) -> DriveCalibration:
