@@ -79,15 +79,16 @@ def calibrate_drive(
     run = run_stage(traces, f_roi, f_np, good, settings, found.constants)
     cubes = np.sum(found.taps**3, axis=0) / np.sum(found.taps**2, axis=0) ** 1.5
     noise_counts = sigma * traces.f0_counts
-    skewness = cubes * third_moment(f_roi, f_np, good, traces.neuropil_coefficient, photons) / noise_counts**3
+    skewness = cubes * third_moment(traces, photons) / noise_counts**3
     # What a spike leaves in the smoother lasts as long as the decay it was given.
     decay_s = -1 / (frame_rate_hz * np.log(found.constants.decay))
     lasting = replace(traces, tau_s=np.maximum(traces.tau_s, decay_s).astype(np.float32))
     frame, roi = np.nonzero(run.z >= MASK_Z)  # every frame above: an event is its first one only
     active = run._replace(event_frame=np.maximum(frame - hold_frames, 0), event_roi=roi)
-    # Activity lifts the baseline that the smoother follows: its noise lies about a centre below 0.
+    # Activity lifts the baseline that the smoother follows: its noise lies about a mean below 0. The median of a skewed
+    # law is a sixth of its skewness below its mean.
     quiet = quiet_frames(active, good & np.isfinite(run.z), lasting.tau_s, settings)
-    centred = active._replace(z=run.z - _medians(run.z, quiet))
+    centred = active._replace(z=run.z - (_medians(run.z, quiet) + skewness / 6).astype(np.float32))
     scale, relative_error = z_scale(lasting, centred, good, found.rho, skewness, settings)
     return _scaled(found, scale, event_threshold(
         false_alarms_per_min, frame_rate_hz, found.rho, relative_error=relative_error, skewness=skewness

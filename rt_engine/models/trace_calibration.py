@@ -115,12 +115,11 @@ def calibrate_traces(
     good = (valid == 1) & np.isfinite(f_roi) & np.isfinite(f_np)
     start = _first_guess(f_roi, f_np, good, settings, neuropil_coefficient)
     current = start
-    skewed = third_moment(f_roi, f_np, good, start.neuropil_coefficient, photons)
     for _ in range(N_PASSES):
         run = run_stage(current, f_roi, f_np, good, settings)
-        current = _learn(current, run, f_roi, f_np, good, settings, skewed)
+        current = _learn(current, run, f_roi, f_np, good, settings, photons)
     run = run_stage(current, f_roi, f_np, good, settings)
-    return _finish(current, run, good, settings, skewed)
+    return _finish(current, run, good, settings, photons)
 
 
 def calibrate_from_priors(
@@ -237,7 +236,7 @@ def _learn(
     f_np: NDArray[np.float32],
     good: NDArray[np.bool_],
     settings: RunSettings,
-    skewed: FloatArray,
+    photons: PhotonCounting | None,
 ) -> TraceCalibration:
     """Constants from one run: noise and baseline of quiet frames, kernel and size of isolated events."""
     prior, rate = settings.prior, settings.frame_rate_hz
@@ -246,7 +245,7 @@ def _learn(
     quiet = np.where(enough, quiet, good)
     gamma = np.exp(-1 / (current.tau_s.astype(np.float64) * rate))
     at_start = run.f0[0].astype(np.float64)
-    skewness = skewed / (current.sigma_dff * current.f0_counts).astype(np.float64) ** 3
+    skewness = third_moment(current, photons) / (current.sigma_dff * current.f0_counts).astype(np.float64) ** 3
     sigma = innovation_sigma(run.dff * np.sqrt(run.f0 / at_start), quiet, gamma, skewness)
     sigma = np.where(np.isfinite(sigma) & (sigma > 0), sigma, current.sigma_dff)
     n_first = max(MIN_QUIET_FRAMES, round(BASELINE_WINDOW_S * rate))
@@ -280,24 +279,17 @@ def _kinetics(events: IsolatedEvents, sigma: FloatArray, settings: RunSettings) 
     return tau, fit_amplitude(events, size[certain], error[certain], smallest, prior.amplitude_dff)
 
 
-def third_moment(
-    f_roi: NDArray[np.float32],
-    f_np: NDArray[np.float32],
-    good: NDArray[np.bool_],
-    neuropil_coefficient: NDArray[np.float32],
-    photons: PhotonCounting | None,
-) -> FloatArray:
+def third_moment(current: TraceCalibration, photons: PhotonCounting | None) -> FloatArray:
     """Third central moment of the noise of F_roi - r F_np at rest, counts^3, shape (n_rois,); 0 without a gain.
 
     The mean of n pixels with G counts a photon and mean F has variance G F / n and third moment G^2 F / n^2; detector
-    noise has none.
+    noise has none. At rest F_roi is F0, which the median of the neuropil is part of.
     """
     if photons is None or not photons.gain_counts > 0:
-        return np.zeros(f_roi.shape[1])
-    light = np.maximum(_percentile(f_roi, good, 100 * LOW_QUANTILE), 0.0)
-    ring = np.maximum(_percentile(f_np, good, 100 * LOW_QUANTILE), 0.0)
-    of_roi = light / photons.n_roi_px**2
-    of_ring = neuropil_coefficient.astype(np.float64) ** 3 * ring / np.maximum(photons.n_ring_px, 1) ** 2
+        return np.zeros(len(current.f0_counts))
+    of_roi = current.f0_counts.astype(np.float64) / photons.n_roi_px**2
+    ring = np.maximum(current.neuropil_median_counts.astype(np.float64), 0.0)
+    of_ring = current.neuropil_coefficient.astype(np.float64) ** 3 * ring / np.maximum(photons.n_ring_px, 1) ** 2
     return np.asarray(photons.gain_counts**2 * (of_roi - of_ring))
 
 
@@ -306,13 +298,13 @@ def _finish(
     run: StageRun,
     good: NDArray[np.bool_],
     settings: RunSettings,
-    skewed: FloatArray,
+    photons: PhotonCounting | None,
 ) -> TraceCalibration:
     """Scale of z, thresholds, and the baseline at the end of the recording."""
     n_frames, n_rois = run.z.shape
     rate = settings.frame_rate_hz
     current, rho, cubes = _with_filters(current, settings)
-    skewness = cubes * skewed / (current.sigma_dff * current.f0_counts).astype(np.float64) ** 3
+    skewness = cubes * third_moment(current, photons) / (current.sigma_dff * current.f0_counts).astype(np.float64) ** 3
     scale, relative_error = z_scale(current, run, good, rho, skewness, settings)
     f0_end = run.f0[-1].astype(np.float64)
     sigma = current.sigma_dff * np.sqrt(current.f0_counts / f0_end)
