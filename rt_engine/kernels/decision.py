@@ -10,19 +10,21 @@ from numpy.typing import NDArray
 
 from rt_engine.interfaces.events import EVENT_DTYPE, EventFlag
 from rt_engine.kernels.compile_options import NO_ALLOCATION
+from rt_engine.kernels.filter_bank import BANK_TYPE as _BANK
+from rt_engine.kernels.filter_bank import ask_bank
 from rt_engine.kernels.matched_filter import RING_TYPE as _RING
 from rt_engine.kernels.sample_codes import CENSORED, GOOD
 
 SMALLEST_ENERGY = 0.5  # share of the template that lost samples must leave
 SMALLEST_ENERGY_OPEN = 0.2  # the same while the window is still short after an event
-ONSET_SHARE = np.float32(0.3)  # of the largest step up, from which a frame may be the one of the spike
+BURST_SHARES = (0.6, 0.25, 0.15)  # of events, that are one, two, three spikes
 LARGEST_UNEXPLAINED = 0.1  # share of unannounced losses in the window above which a cell is muted
 
 
 class DecisionParameters(NamedTuple):
     """Constants of every cell, float32 ndarrays, shape (n_rois,), read.
 
-    ``sigma_dff`` at ``f0_counts``, ``amplitude_dff``, ``gain`` (mean z of one spike), ``threshold``, ``prior``
+    ``sigma_dff`` at ``f0_counts``, ``gain`` (mean z of one spike), ``threshold``, ``prior``
     (expected spikes a frame), ``gamma``; ``hold_off_frames`` (int64): frames that the baseline stands still after an
     event;
     ``roi_id`` (uint32).
@@ -30,7 +32,6 @@ class DecisionParameters(NamedTuple):
 
     sigma_dff: NDArray[np.float32]
     f0_counts: NDArray[np.float32]
-    amplitude_dff: NDArray[np.float32]
     gain: NDArray[np.float32]
     threshold: NDArray[np.float32]
     prior: NDArray[np.float32]
@@ -55,7 +56,7 @@ _U1_MATRIX = types.Array(types.uint8, 2, "C")
 _I8 = types.Array(types.int64, 1, "C")
 _I4 = types.Array(types.int32, 1, "C")
 _PARAMETERS = types.NamedTuple(
-    (_F4, _F4, _F4, _F4, _F4, _F4, _F4, _I8, types.Array(types.uint32, 1, "C")), DecisionParameters
+    (_F4, _F4, _F4, _F4, _F4, _F4, _I8, types.Array(types.uint32, 1, "C")), DecisionParameters
 )
 _STATE = types.NamedTuple((_I8, _F4), DecisionState)
 _EVENTS = types.Array(from_dtype(EVENT_DTYPE), 1, "C")
@@ -99,46 +100,44 @@ def standardise(n_before, energy, mean_before, f0, code, ring, parameters, z):
 
 
 @njit(**NO_ALLOCATION)
-def _onset(n, row, hold, gamma, samples, codes):
-    """How many frames ago the spike was, and whether a sample since is a lower bound.
-
-    The earliest frame, at most one before the hold, that steps up by a good part of the largest step: a spike late in
-    its frame shows most of its rise in the next.
-    """
-    n_taps = samples.shape[0]
-    largest = np.float32(0.0)
+def _is_censored(n, row, lag, codes):
+    """Whether a sample of the last `lag` + 1 is a lower bound."""
+    n_taps = codes.shape[0]
     censored = False
-    for k in range(hold + 1):
-        at = (row + n_taps - 1 - k) % n_taps
-        largest = max(largest, samples[at, n] - gamma * samples[(at + n_taps - 1) % n_taps, n])
-        censored = censored or codes[at, n] == CENSORED
-    for k in range(hold + 1, 0, -1):
-        at = (row + n_taps - 1 - k) % n_taps
-        step = samples[at, n] - gamma * samples[(at + n_taps - 1) % n_taps, n]
-        if step >= ONSET_SHARE * largest:
-            return k, censored
-    return 0, censored
+    for k in range(lag + 1):
+        censored = censored or codes[(row + n_taps - 1 - k) % n_taps, n] == CENSORED
+    return censored
 
 
 @njit(**NO_ALLOCATION)
 def _evidence(z, gain):
-    """Likelihood ratio of one, two or three spikes against none, given z; burst sizes 0.6, 0.25, 0.15."""
+    """Likelihood ratio of one, two or three spikes against none, given z; see `BURST_SHARES`."""
     x = gain * z
     half = 0.5 * gain * gain
     return (
-        0.6 * np.exp(min(x - half, 60.0))
-        + 0.25 * np.exp(min(2.0 * x - 4.0 * half, 60.0))
-        + 0.15 * np.exp(min(3.0 * x - 9.0 * half, 60.0))
+        BURST_SHARES[0] * np.exp(min(x - half, 60.0))
+        + BURST_SHARES[1] * np.exp(min(2.0 * x - 4.0 * half, 60.0))
+        + BURST_SHARES[2] * np.exp(min(3.0 * x - 9.0 * half, 60.0))
     )
 
 
+@njit(**NO_ALLOCATION)
+def _tell_event(n, frame, row, flags, z, ring, bank, parameters, event):
+    """Write all fields of the event of one cell but the time, and open its window anew."""
+    event.n_spikes, lag, event.probability, event.amplitude = ask_bank(n, row, np.float64(z[n]), ring, bank)
+    event.event_frame = frame - np.int64(lag)
+    event.roi_id = parameters.roi_id[n]
+    event.flags = flags | (EVENT_CENSORED if _is_censored(n, row, np.int64(lag), ring.code) else np.uint32(0))
+    event.t_event_ns = 0
+    event.z = z[n]
+    ring.age[n] = 0
+
+
 @njit(
-    types.int64(
-        types.int64, types.int64, types.int64, types.uint32, _F4, _F4, _RING, _PARAMETERS, _STATE, _F4, _EVENTS
-    ),
+    types.int64(types.int64, types.int64, types.uint32, _F4, _F4, _RING, _BANK, _PARAMETERS, _STATE, _F4, _EVENTS),
     **NO_ALLOCATION,
 )
-def decide(frame, row, hold, flags, z, energy, ring, parameters, state, probability_out, events_out):
+def decide(frame, row, flags, z, energy, ring, bank, parameters, state, probability_out, events_out):
     """Events and spike probabilities of a frame.
 
     Parameters
@@ -147,8 +146,6 @@ def decide(frame, row, hold, flags, z, energy, ring, parameters, state, probabil
         Number of this frame.
     row : int
         Row of the oldest sample of the ring.
-    hold : int
-        Frames between a spike and the decision.
     flags : int
         `EventFlag` bits that every event of this frame carries.
     z, energy : float32 ndarray, shape (n_rois,), read
@@ -156,6 +153,8 @@ def decide(frame, row, hold, flags, z, energy, ring, parameters, state, probabil
     ring : SampleRing
         Read, but for ``age``: 0 where z reaches the threshold, because what an event has lit is no evidence for the
         next one.
+    bank : TemplateBank, read
+        Asked for size, frame and probability of the event where z reaches the threshold.
     parameters : DecisionParameters, read
     state : DecisionState, overwritten
     probability_out : float32 ndarray, shape (n_rois,), overwritten
@@ -190,17 +189,6 @@ def decide(frame, row, hold, flags, z, energy, ring, parameters, state, probabil
         if z[n] < parameters.threshold[n]:
             continue
         state.hold_off[n] = parameters.hold_off_frames[n]
-        lag, censored = _onset(n, row, hold, parameters.gamma[n], ring.dff, ring.code)
-        ring.age[n] = 0
-        event = events_out[n_events]
-        amplitude = z[n] / gain * parameters.amplitude_dff[n]
-        event.roi_id = parameters.roi_id[n]
-        event.flags = flags | (EVENT_CENSORED if censored else np.uint32(0))
-        event.event_frame = frame - lag
-        event.t_event_ns = 0
-        event.n_spikes = max(1.0, np.round(z[n] / gain))
-        event.probability = 3.0 * odds / (1.0 + 3.0 * odds)
-        event.amplitude = amplitude
-        event.z = z[n]
+        _tell_event(n, frame, row, flags, z, ring, bank, parameters, events_out[n_events])
         n_events += 1
     return n_events

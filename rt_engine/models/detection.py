@@ -1,4 +1,4 @@
-"""What a spike looks like in the trace, the filter that finds it best, the threshold that errs as rarely as asked."""
+"""The filter that finds a spike best, the threshold that errs as rarely as asked."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
+
+from rt_engine.pipeline.template_bank import spike_template
 
 FloatArray = NDArray[np.float64]
 
@@ -23,40 +25,6 @@ class MatchedFilter(NamedTuple):
     gain: float
     rho: float
     cubes: float
-
-
-def _mean_decay(frames: FloatArray, rate: float) -> FloatArray:
-    """Mean of exp(-rate x) over x = frames + u - p, x >= 0, with u and p uniform in a frame."""
-    start = 1 / rate - (1 - np.exp(-rate)) / rate**2
-    later = np.exp(-rate * np.maximum(frames, 1)) * np.expm1(rate) * -np.expm1(-rate) / rate**2
-    return np.where(frames >= 1, later, np.where(frames == 0, start, 0.0))
-
-
-def spike_template(tau_rise_s: float, tau_s: float, frame_rate_hz: float, n_frames: int) -> FloatArray:
-    """Mean dF/F of one spike of unit peak, from the frame of the spike on.
-
-    Parameters
-    ----------
-    tau_rise_s, tau_s : float
-        Of k(t) = (exp(-t / tau_s) - exp(-t / tau_rise_s)) / peak.
-    frame_rate_hz : float
-    n_frames : int
-
-    Returns
-    -------
-    float64 ndarray, shape (n_frames,)
-
-    Notes
-    -----
-    Neither when in its frame the spike came nor when the cell was scanned is known: both are averaged over the frame,
-    in closed form.
-    """
-    frames = np.arange(n_frames, dtype=np.float64)
-    t_peak = np.log(tau_s / tau_rise_s) * tau_rise_s * tau_s / (tau_s - tau_rise_s)
-    peak = np.exp(-t_peak / tau_s) - np.exp(-t_peak / tau_rise_s)
-    decay = _mean_decay(frames, 1 / (tau_s * frame_rate_hz))
-    rise = _mean_decay(frames, 1 / (tau_rise_s * frame_rate_hz))
-    return np.asarray((decay - rise) / peak)
 
 
 def frames_before(tau_s: float, frame_rate_hz: float) -> int:

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from rt_engine.interfaces.drive_constants import DriveConstants
 from rt_engine.kernels.drive_smoother import DriveParameters, drive_run, empty_drive_state
-from rt_engine.models.detection import event_threshold, spike_template
+from rt_engine.models.detection import event_threshold
 from rt_engine.models.indicators import Indicator
 from rt_engine.models.kinetics_fit import CERTAIN_Z, IsolatedEvents, fit_amplitude
 from rt_engine.models.probability_table import probability_tables
+from rt_engine.pipeline.template_bank import spike_template
 
 FloatArray = NDArray[np.float64]
 

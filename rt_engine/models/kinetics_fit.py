@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from rt_engine.models.detection import spike_template
+from rt_engine.pipeline.template_bank import spike_template
 
 FloatArray = NDArray[np.float64]
 

@@ -218,7 +218,6 @@ class _Group:
                 hold_frames=settings.hold_frames,
                 false_alarms_per_min=asked,
             ).constants
-        self._found = found
         return TraceStage(
             replace(calibration_of(found, run, n_past), drive=drive),
             track_baseline=tracks,
@@ -249,11 +248,11 @@ class _Group:
         np.nan_to_num(self.probability[first:last], copy=False)
 
     def _place_events(self, events: NDArray[np.void], frame: int) -> None:
-        """Rate of the matched filter: the size of each event, in the column that speaks of its frame."""
+        """Rate of the matched filter: the spikes of each event, in the column that speaks of its frame."""
         for event in events:
             column = max(frame, int(event["event_frame"]) + self._settings.hold_frames)
             if column < len(self.rate):
-                self.rate[column, event["roi_id"]] += event["amplitude"] / self._found.amplitude_dff[event["roi_id"]]
+                self.rate[column, event["roi_id"]] += event["n_spikes"]
 
     def _tell_jumps(self, stage: TraceStage, frame: int) -> None:
         """Jumps of the deconvolution as rates and events; their probability is that the jump is no noise, nominally."""

@@ -15,6 +15,7 @@ from rt_engine.kernels.trace_output import TraceOutput, publish_traces
 from rt_engine.pipeline.deconvolution import SMALLEST_JUMP, DeconvolutionStage
 from rt_engine.pipeline.drive import DriveStage
 from rt_engine.pipeline.neuropil import NeuropilUpdate
+from rt_engine.pipeline.template_bank import template_bank
 
 BASELINE_QUANTILE = 0.1
 _PHI_INVERSE = -1.2815515655446004  # of the quantile
@@ -92,6 +93,7 @@ class TraceStage:
         self._taps = np.ascontiguousarray(calibration.filter_taps, np.float32)
         self._f0_start = calibration.f0_counts.astype(np.float64)
         self._baseline = _baseline_parameters(calibration)
+        self._bank = template_bank(calibration)
         self._decision = _decision_parameters(calibration)
         self.neuropil_update = NeuropilUpdate(calibration) if calibration.updates_neuropil else None
         self._quantile = np.zeros(n)
@@ -245,11 +247,11 @@ class TraceStage:
             decide(
                 frame,
                 self._row,
-                self.hold_frames,
                 flags,
                 self.z,
                 self._energy,
                 self._ring,
+                self._bank,
                 self._decision,
                 self._decision_state,
                 self.probability,
@@ -295,7 +297,6 @@ def _decision_parameters(calibration: Calibration) -> DecisionParameters:
     return DecisionParameters(
         sigma_dff=calibration.sigma_dff,
         f0_counts=calibration.f0_counts,
-        amplitude_dff=calibration.amplitude_dff,
         gain=calibration.filter_gain,
         threshold=calibration.threshold,
         prior=(calibration.rate_hz / np.float32(calibration.frame_rate_hz)).astype(np.float32),

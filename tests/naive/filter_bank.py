@@ -3,42 +3,25 @@
 import numpy as np
 
 
-def blind_inverse(noise_covariance, nuisance):
-    """M = C^-1 - C^-1 N (N'C^-1 N)^-1 N'C^-1."""
-    inverse = np.linalg.inv(noise_covariance)
-    seen = inverse @ nuisance
-    return inverse - seen @ np.linalg.solve(nuisance.T @ seen, seen.T)
+def blind_projection(nuisance):
+    """M = 1 - N (N'N)^-1 N'."""
+    return np.eye(len(nuisance)) - nuisance @ np.linalg.solve(nuisance.T @ nuisance, nuisance.T)
 
 
-def ar1_covariance(n_frames, phi):
-    """C_ij = phi^|i - j|."""
-    frames = np.arange(n_frames)
-    return float(phi) ** np.abs(frames[:, None] - frames[None, :])
+def bank_posterior(x, present, templates, nuisance, amplitude, log_prior):
+    """(spikes if there is one, lag, probability of any, height at the lag) of a window in units of the noise.
 
-
-def bank_posterior(x, present, templates, nuisance, covariance, amplitude, log_prior, hold):
-    """(count, lag, probability at `hold`, log evidence) of a window in units of the noise, or None.
-
-    `templates` : (n_lags, n_taps); `nuisance` : (n_taps, 2); hypotheses with less than half of s'M s left are none.
+    `templates` : (n_lags, n_taps); `nuisance` : (n_taps, 2).
     """
     rows = np.flatnonzero(present)
-    if len(rows) < 3:
-        return None
-    m = blind_inverse(covariance[np.ix_(rows, rows)], nuisance[rows])
-    full = blind_inverse(covariance, nuisance)
-    n_lags, n_counts = len(templates), len(log_prior)
-    odds = np.zeros((n_lags, n_counts))
-    for j, s in enumerate(templates):
-        energy = s[rows] @ m @ s[rows]
-        if energy < 0.5 * (s @ full @ s):
-            if j == hold:
-                return None
-            continue
-        for n in range(1, n_counts + 1):
-            size = n * amplitude
-            odds[j, n - 1] = np.exp(log_prior[n - 1] + size * (s[rows] @ m @ x[rows]) - size**2 * energy / 2)
-    none = 1 - n_lags * np.exp(log_prior).sum()
-    total = none + odds.sum()
-    counts = np.arange(1, n_counts + 1)
-    of_lag = odds.sum(axis=1)
-    return (odds @ counts).sum() / total, int(np.argmax(of_lag)), of_lag[hold] / total, np.log(odds.sum() / none)
+    m = blind_projection(nuisance[rows])
+    counts = np.arange(1, len(log_prior) + 1)
+    seen = templates[:, rows] @ m @ x[rows]
+    energy = np.einsum("jk,kl,jl->j", templates[:, rows], m, templates[:, rows])
+    seen, energy = np.where(energy > 1e-9, [seen, energy], 0.0)
+    size = amplitude * counts
+    odds = np.exp(log_prior + size * seen[:, None] - size**2 * energy[:, None] / 2)
+    none = 1 - len(templates) * np.exp(log_prior).sum()
+    lag = int(np.argmax(odds.sum(axis=1)))
+    height = seen[lag] / energy[lag] if energy[lag] else 0.0
+    return (odds @ counts).sum() / odds.sum(), lag, odds.sum() / (none + odds.sum()), height

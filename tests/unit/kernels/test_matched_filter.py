@@ -5,7 +5,8 @@ import pytest
 from naive.trace_kernels import CENSORED, EXPECTED, GOOD, MISSING, projected_filter
 
 from rt_engine.kernels.matched_filter import apply_filter, empty_ring, push_samples
-from rt_engine.models.detection import matched_filter, spike_template
+from rt_engine.models.detection import matched_filter
+from rt_engine.pipeline.template_bank import spike_template
 
 RATE_HZ, TAU_RISE_S, TAU_S, N_BEFORE, HOLD = 30.0, 0.02, 0.15, 9, 2
 N_TAPS = N_BEFORE + 1 + HOLD

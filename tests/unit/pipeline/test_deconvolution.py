@@ -10,10 +10,10 @@ from oasis.oasis_methods import oasisAR1, oasisAR2
 from scipy.signal import lfilter
 
 from rt_engine.interfaces.calibration import Calibration
-from rt_engine.models.detection import spike_template
 from rt_engine.models.indicators import indicator
 from rt_engine.pipeline.deconvolution import DeconvolutionStage
 from rt_engine.pipeline.spike_model import jump_error, spike_model
+from rt_engine.pipeline.template_bank import spike_template
 
 RATE_HZ = 30.0
 RISE_S = np.array([0.005, 0.09, 0.008, 0.026, 0.3, 0.0111])  # the third and the last on both sides of r = 0.05

@@ -119,6 +119,41 @@ def test_planted_spikes_are_found_in_time(active, reference):
                 assert np.abs(frames + 0.5 - s * RATE_HZ).min() < 3
 
 
+def test_counts_and_frames_of_single_events_are_those_planted():
+    # One to three spikes within 16 ms, A / sigma 6, hold 3.
+    rng = np.random.default_rng(7)
+    n, n_frames, start = 400, 60, 40
+    silent = planted_traces(7, n_rois=n, n_frames=n_frames, rate_hz=0, amplitude_over_sigma=6, neuropil=0)
+    found = matched_filter(TAU_RISE_S, TAU_S, RATE_HZ, 3, frames_before(TAU_S, RATE_HZ))
+    sigma, count = silent.sigma_dff, rng.integers(1, 4, n)
+    calibration = replace(
+        known_calibration(silent),
+        hold_frames=3,
+        filter_taps=np.repeat(found.taps[:, None], n, 1).astype(np.float32),
+        filter_gain=(found.gain * AMPLITUDE / sigma).astype(np.float32),
+        threshold=np.full(n, event_threshold(0.1, RATE_HZ, found.rho), np.float32),
+    )
+    rise = TAU_RISE_S * TAU_S / (TAU_S - TAU_RISE_S) * np.log(TAU_S / TAU_RISE_S)
+    peak = np.exp(-rise / TAU_S) - np.exp(-rise / TAU_RISE_S)
+    phase, scan = rng.random((2, n))
+    dff = np.zeros((n_frames, n))
+    for k in range(3):
+        after = np.maximum((np.arange(n_frames)[:, None] + scan - start - phase) / RATE_HZ - 0.008 * k, 0.0)
+        dff += (count > k) * AMPLITUDE * (np.exp(-after / TAU_S) - np.exp(-after / TAU_RISE_S)) / peak
+    silent.f_roi[...] += (silent.f0_counts * dff).astype(np.float32)
+    events, _ = run(TraceStage(calibration), silent)
+    events = events[events["event_frame"] >= start - 3]
+    roi, first = np.unique(events["roi_id"] - 1000, return_index=True)
+    told = events[first]
+    assert len(roi) > 0.97 * n
+    assert np.mean(np.round(told["n_spikes"]) == count[roi]) > 0.85
+    late = told["event_frame"] - start
+    assert np.mean(late == 0) > 0.6
+    assert np.mean(np.abs(late) <= 1) > 0.98
+    assert np.median(told["amplitude"] / AMPLITUDE / count[roi]) == pytest.approx(1.0, abs=0.1)
+    assert np.median(told["probability"]) > 0.99
+
+
 def test_bursts_are_told_once(reference):
     events, _ = reference
     for roi in np.unique(events["roi_id"]):
