@@ -20,7 +20,7 @@ FloatArray = NDArray[np.float64]
 
 class DriveCalibration(NamedTuple):
     """``constants``, and ``taps`` : float32 ndarray, shape (n_taps, n_rois), newest sample last: the decision as a
-    filter of dF/F, in noise standard deviations.
+    filter of dF/F in noise standard deviations.
     """
 
     constants: DriveConstants

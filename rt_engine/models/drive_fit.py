@@ -60,8 +60,8 @@ def step_sigma(dff: NDArray[np.float32], usable: NDArray[np.bool_]) -> FloatArra
 
 class DriveFit(NamedTuple):
     """``constants``; ``taps`` : float64 ndarray, shape (N_TAPS, n_rois), newest sample last: what the settled smoother
-    makes of dF/F, in noise standard deviations of its output; ``rho`` : float64 ndarray, shape (n_rois,), lag-1
-    correlation of its output under white noise.
+    makes of dF/F in noise standard deviations, in those of its output (unit norm); ``rho`` : float64 ndarray, shape
+    (n_rois,), lag-1 correlation of its output under white noise.
     """
 
     constants: DriveConstants
@@ -149,7 +149,7 @@ def fit_drive(
         calibration=calibration,
     )
     impulse = np.stack([kernel_of[c][1].impulse for c in chosen], axis=1)
-    return DriveFit(constants, np.ascontiguousarray(impulse[::-1] / noise_dff), rho)
+    return DriveFit(constants, np.ascontiguousarray(impulse[::-1] / noise), rho)
 
 
 def _smoother(
