@@ -22,7 +22,7 @@ Lines = tuple[FrameHeader, NDArray[Any]]
 
 
 class SessionReplay:
-    """Fulfils `interfaces.devices.Microscope` with the frames of a session from the first live one on.
+    """Fulfils `interfaces.devices.Microscope` with the frames of a session that were decided live, and between those.
 
     Parameters
     ----------
@@ -34,7 +34,8 @@ class SessionReplay:
 
     Notes
     -----
-    At real time a frame is there as long after the first as it was scanned after it, so gaps keep their length.
+    At real time a frame is there as long after the first as it was scanned after it, so gaps keep their length. Frames
+    keep the times that they were recorded with.
     """
 
     def __init__(self, config: ReplayConfig, clock: Clock, wait: Callable[[float], None] = time.sleep) -> None:
@@ -54,8 +55,7 @@ class SessionReplay:
         RecordingError
             There is no journal.
         """
-        first_live = self._first_live_frame()
-        self._lines = self._from(first_live)
+        self._lines = self._within(*self._live_frames())
         self._next = next(self._lines, None)
         if self._next is None:
             raise MovieError("holds no live frames", "record with frames: all", file=self._config.path)
@@ -102,7 +102,7 @@ class SessionReplay:
         self._next = next(self._lines, None)
         return FrameInfo(
             frame=header.frame,
-            t_scan_ns=self._pacer.due_ns(header.t_scan_ns),
+            t_scan_ns=header.t_scan_ns,
             plane=header.plane,
             channel=header.channel,
             volume=header.volume,
@@ -123,14 +123,20 @@ class SessionReplay:
         self._running = False
         self._lines, self._next = iter(()), None
 
-    def _first_live_frame(self) -> int:
-        for message in open_session(Path(self._config.path)).messages("spikes"):
+    def _live_frames(self) -> tuple[int, int]:
+        first: int | None = None
+        for message in open_session(Path(self._config.path)).messages(f"spikes.{self._config.plane}"):
             header = message.header
             if isinstance(header, SpikesHeader) and header.mode is Mode.LIVE:
-                return header.frame
-        raise MovieError("never went live", "calibrate from it, or replay a session that did", file=self._config.path)
+                first = header.frame if first is None else first
+                last = header.frame
+        if first is None:
+            raise MovieError(
+                "never went live", "calibrate from it, or replay a session that did", file=self._config.path
+            )
+        return first, last
 
-    def _from(self, first_frame: int) -> Iterator[Lines]:
+    def _within(self, first_frame: int, last_frame: int) -> Iterator[Lines]:
         for header, lines in open_session(Path(self._config.path)).frames(self._config.plane, self._config.channel):
-            if header.frame >= first_frame:
+            if first_frame <= header.frame <= last_frame:
                 yield header, lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rt_engine.interfaces.calibration import Calibration, load_calibration
 from rt_engine.interfaces.errors import ConfigError
@@ -14,6 +14,9 @@ from rt_engine.interfaces.rig_config import (
     config_error,
     read_yaml,
 )
+
+if TYPE_CHECKING:
+    from rt_engine.services.replay_plan import ReplayOf
 
 
 def run_rig(
@@ -27,6 +30,7 @@ def run_rig(
     calibration: str | None = None,
     baseline_frames: int | None = None,
     dry_run: bool = False,
+    replay: ReplayOf | None = None,
 ) -> dict[str, Any]:
     """Check everything that can be checked before a device is touched, then run; the summary.
 
@@ -60,6 +64,7 @@ def run_rig(
         duration_s=duration_s,
         dry_run=dry_run,
         subject=rig.subject,
+        replay=replay,
     )
     return SessionRun(plan, RunView()).run()
 

@@ -244,7 +244,8 @@ class AcquisitionService(Service):
             elif isinstance(header, SpikesHeader):
                 self._acked["inference"] = max(self._acked["inference"], header.frame)
             elif isinstance(header, AckHeader):
-                self._acked["recording"] = max(self._acked["recording"], header.frame)
+                name = header.source.partition(".")[0]
+                self._acked[name] = max(self._acked[name], header.frame)
 
     def _say_rejected(self) -> None:
         if not isinstance(self._microscope, StreamMicroscope):

@@ -30,13 +30,15 @@ from rt_engine.interfaces.messages import (
     StimHeader,
     decode,
 )
+from rt_engine.interfaces.rig_config import ReplayMicroscope
 from rt_engine.interfaces.stimulation import Decision, PulseRequest
 from rt_engine.pipeline.histogram import LatencyHistogram
 from rt_engine.safety.interlock import Interlock, InterlockState, Precondition
 from rt_engine.safety.ledger import DoseLedger
 from rt_engine.safety.wal import WriteAheadLog, next_wal_path
-from rt_engine.safety.watchdog import HeartbeatMonitor, live_silence_ns
+from rt_engine.safety.watchdog import HeartbeatMonitor
 from rt_engine.services.base import Service
+from rt_engine.services.replay_interlock import interlock_clock, make_interlock, silence_bounds_ns
 from rt_engine.transport.control import ControlServer
 from rt_engine.transport.sockets import connect
 
@@ -132,22 +134,20 @@ class StimulationService(Service):
             self._sub.close()
 
     def _make_interlock(self) -> Interlock:
-        rig, now_ns = self.rig, self.clock.now_ns()
+        rig, clock = self.rig, interlock_clock(self.rig, self.clock)
+        now_ns = clock.now_ns()
         limits = {name: output.limits for name, output in rig.outputs.items()}
-        self._outputs: dict[str, Output] = {name: VirtualOutput(name, self.clock, self._emit) for name in rig.outputs}
+        self._outputs: dict[str, Output] = {name: VirtualOutput(name, clock, self._emit) for name in rig.outputs}
         um_per_px = getattr(rig.microscope, "um_per_px", None)
         self._ledger = DoseLedger(limits, now_ns, self._dose_folder(), grid_px=5.0 / um_per_px if um_per_px else 6.0)
         path = next_wal_path(self.setup.path())
         restarted = path.name != "stim_000.wal"
         self._wal = WriteAheadLog(path)
-        rate_hz = getattr(rig.microscope, "frame_rate_hz", None) or 1.0
-        idle_ns = round(rig.max_idle_s * NS_PER_S)
-        live_ns = idle_ns if self.setup.lossless else live_silence_ns(round(NS_PER_S / rate_hz))
-        heartbeat = HeartbeatMonitor(live_ns, idle_ns)
-        return Interlock(
+        heartbeat = HeartbeatMonitor(*silence_bounds_ns(rig, lossless=self.setup.lossless))
+        return make_interlock(rig, clock, self.log)(
             limits,
             self._outputs,
-            self.clock,
+            clock,
             self._ledger,
             self._wal,
             heartbeat,
@@ -159,7 +159,7 @@ class StimulationService(Service):
 
     def _dose_folder(self) -> Path | None:
         """Where this subject's dose is kept across sessions; in the session folder without a subject."""
-        if self.setup.dry_run:
+        if self.setup.dry_run or isinstance(self.rig.microscope, ReplayMicroscope):
             return None
         subject = self.rig.subject
         if subject is None:
@@ -246,6 +246,7 @@ class StimulationService(Service):
             pattern_id=None,
             t_scan_ns=request.t_scan_ns,
             t_decided_ns=request.t_decided_ns,
+            t_judged_ns=decision.t_judged_ns,
             t_command_ns=decision.t_command_ns,
             t_output_ns=None,
             output=decision.output,
