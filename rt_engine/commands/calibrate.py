@@ -1,0 +1,153 @@
+"""`spikeloop calibrate`: a recording becomes a calibration file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rt_engine.commands.figures import write_json
+from rt_engine.commands.parsers import Commands, add_json, add_movie_options, new_command
+from rt_engine.interfaces.errors import ConfigError, ServiceError
+
+if TYPE_CHECKING:
+    from rt_engine.interfaces.calibration import Calibration
+    from rt_engine.models.carry_over import Heritage
+    from rt_engine.services.run_view import RunView
+
+
+def add_parser(commands: Commands) -> None:
+    """The command line of `spikeloop calibrate`."""
+    parser = new_command(
+        commands,
+        "calibrate",
+        "Baseline recording to template, cells, noise, kernels and thresholds.",
+        "spikeloop calibrate movie.tif --frame-rate-hz 15 --indicator GCaMP6s -o calibration.h5",
+    )
+    parser.add_argument("source", metavar="MOVIE_OR_SESSION")
+    add_movie_options(parser)
+    parser.add_argument(
+        "--rois",
+        metavar="FILE",
+        help="your cells: label image (TIFF, .npy), ImageJ .roi or .zip, suite2p stat.npy, CaImAn .hdf5, NWB",
+    )
+    parser.add_argument("--from", dest="old", metavar="OLD_CAL", help="find the cells of an older calibration again")
+    parser.add_argument("--yes", action="store_true", help="with --from: take what was found again without asking")
+    parser.add_argument("--indicator", metavar="NAME", help="calcium indicator (default jGCaMP8m, or the session's)")
+    parser.add_argument("-o", "--output", metavar="CAL", required=True, help="file to write (.h5), a .png beside it")
+    add_json(parser)
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """A recording becomes a calibration file."""
+    from drivers.microscopes.movie_file import is_movie_folder
+    from rt_engine.commands.start_run import rig_of_session
+    from rt_engine.interfaces.rig_config import InferenceConfig
+    from rt_engine.models.indicators import indicator
+    from rt_engine.recording.calibration_figure import save_calibration_figure
+    from rt_engine.services.calibration_job import CalibrationJob, make_calibration, write_calibration
+    from rt_engine.services.calibration_view import cell_figures, print_calibration
+    from rt_engine.services.run_view import RunView
+
+    source, target = Path(arguments.source), Path(arguments.output)
+    heritage = _heritage(arguments)
+    is_session = source.is_dir() and not is_movie_folder(source)
+    picture = target.with_suffix(".png")
+    if not target.parent.is_dir():
+        raise ConfigError("there is no such folder", "make it first", file=str(target.parent))
+    if picture == target:
+        raise ConfigError("is the name of the picture", "end the calibration's name in .h5", file=str(target))
+    inference = rig_of_session(source)[0].inference if is_session else InferenceConfig()
+    stated = heritage.old.indicator if heritage is not None and not is_session else None
+    view = RunView()
+    job = CalibrationJob(
+        source=source,
+        target=target,
+        frame_rate_hz=arguments.frame_rate_hz,
+        channel=arguments.channel,
+        um_per_px=None,
+        adc_max=None,
+        offset_counts=None,
+        indicator=indicator(arguments.indicator or stated or inference.indicator).name,
+        hold_frames=inference.hold_frames,
+        false_alarms_per_min=inference.false_alarms_per_min,
+        neuropil_coefficient=inference.neuropil_coefficient,
+        max_shift_px=inference.max_shift_px,
+        rois=Path(arguments.rois) if arguments.rois else None,
+        plane=arguments.plane,
+        axes=arguments.axes,
+        frame_shape=arguments.shape,
+    )
+    calibration = make_calibration(job, view.progress, view.say, heritage)
+    view.end_progress()
+    carried = {} if heritage is None else _consent(arguments, heritage, calibration, target, view)
+    if carried is None:
+        return 1
+    write_calibration(target, calibration)
+    figures: dict[str, Any] = {
+        **carried,
+        "n_rois": calibration.n_rois,
+        "n_frames": calibration.n_baseline_frames,
+        "provisional": calibration.provisional,
+        "median_snr": float(_median(calibration.amplitude_dff / calibration.sigma_dff)),
+        "median_expected_detection": float(_median(calibration.expected_detection)),
+        "cells": cell_figures(calibration),
+    }
+    print_calibration(calibration, view.console)
+    view.say(
+        f"{calibration.n_rois} cells from {calibration.n_baseline_frames} frames; single spikes: median A/σ "
+        f"{figures['median_snr']:.1f}, expected detection {figures['median_expected_detection']:.0%} at "
+        f"{calibration.false_alarms_per_min:g} false events per minute and cell, "
+        f"hold {calibration.hold_frames} frame(s)"
+    )
+    if calibration.provisional:
+        view.say("fewer than 3,000 frames: thresholds are provisional")
+    try:
+        save_calibration_figure(picture, calibration)
+    except OSError as error:
+        raise ServiceError(f"{picture}: cannot be written: {error.strerror}") from error
+    view.say(f"calibration: {target}\npicture: {picture}")
+    return write_json(arguments, figures)
+
+
+def _heritage(arguments: argparse.Namespace) -> Heritage | None:
+    """The older calibration whose cells are looked for, if one was named.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be read, cells are given as well, or nobody could give consent.
+    """
+    if not arguments.old:
+        return None
+    from rt_engine.interfaces.calibration import load_calibration
+    from rt_engine.models.carry_over import Heritage
+    from rt_engine.services.carry_over_job import require_someone_to_ask
+
+    path = Path(arguments.old)
+    if arguments.rois:
+        raise ConfigError("finds the cells of an older calibration", "leave out --rois, or --from", key="--from")
+    require_someone_to_ask(arguments.yes, path)
+    return Heritage(load_calibration(path))
+
+
+def _consent(
+    arguments: argparse.Namespace, heritage: Heritage, calibration: Calibration, target: Path, view: RunView
+) -> dict[str, Any] | None:
+    """Show what became of the older cells; the figures, or None where the person does not take them."""
+    from rt_engine.services.carry_over_job import ask, draw, figures_of, tell
+
+    if heritage.result is None:
+        return {}
+    figures = figures_of(heritage.result, heritage.old, calibration)
+    tell(figures, view.say)
+    picture = target.with_name(f"{target.stem}-from.png")
+    draw(heritage.result, heritage.old, calibration, picture)
+    view.say(f"picture: {picture}")
+    return figures if arguments.yes or ask(view.say) else None
+
+
+def _median(values: Any) -> float:
+    import numpy as np
+
+    return float(np.median(values)) if len(values) else float("nan")

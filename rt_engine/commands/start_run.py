@@ -1,0 +1,107 @@
+"""A run of a rig, as `run`, `demo` and `replay` start it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rt_engine.interfaces.calibration import Calibration, load_calibration
+from rt_engine.interfaces.errors import ConfigError
+from rt_engine.interfaces.rig_config import (
+    ReplayMicroscope,
+    RigConfig,
+    VirtualMicroscope,
+    config_error,
+    read_yaml,
+)
+
+
+def run_rig(
+    rig: RigConfig,
+    *,
+    kind: str,
+    output: str | None,
+    protocol: str | None,
+    baseline_s: float,
+    duration_s: float | None,
+    calibration: str | None = None,
+    baseline_frames: int | None = None,
+    dry_run: bool = False,
+) -> dict[str, Any]:
+    """Check everything that can be checked before a device is touched, then run; the summary.
+
+    Raises
+    ------
+    SpikeloopError
+        Protocol, calibration or folder cannot be used, or the run failed.
+    """
+    from protocols.load import check_against_limits, find_protocol, load_protocol
+    from rt_engine.models.indicators import indicator
+    from rt_engine.services.run_view import RunView
+    from rt_engine.services.session_folder import make_session_folder
+    from rt_engine.services.session_run import RunPlan, SessionRun
+
+    indicator(rig.inference.indicator)
+    protocol_path = find_protocol(protocol) if protocol else None
+    if protocol_path is not None:
+        limits = {name: one.limits for name, one in rig.outputs.items()}
+        check_against_limits(load_protocol(protocol_path), limits, str(protocol_path))
+    calibration_path = Path(calibration) if calibration else None
+    if calibration_path is not None:
+        _require_fits(rig, load_calibration(calibration_path), calibration_path)
+    plan = RunPlan(
+        rig=rig,
+        kind=kind,
+        folder=make_session_folder(output, rig.name, rig.recording.min_free_mb),
+        protocol=protocol_path,
+        calibration=calibration_path,
+        baseline_s=baseline_s,
+        baseline_frames=baseline_frames,
+        duration_s=duration_s,
+        dry_run=dry_run,
+        subject=rig.subject,
+    )
+    return SessionRun(plan, RunView()).run()
+
+
+def _require_fits(rig: RigConfig, calibration: Calibration, path: Path) -> None:
+    """Refuse a calibration of another size, zoom, indicator, plane or channel, as far as the rig says before it opens.
+
+    Raises
+    ------
+    CalibrationError
+        It does not fit.
+    """
+    microscope = rig.microscope
+    virtual = microscope if isinstance(microscope, VirtualMicroscope) else None
+    replayed = microscope if isinstance(microscope, ReplayMicroscope) else None
+    is_movie = replayed is not None and not (Path(replayed.path) / "config.yaml").is_file()
+    calibration.require_fits(
+        virtual.n_lines if virtual else None,
+        virtual.pixels_per_line if virtual else None,
+        str(path),
+        um_per_px=microscope.um_per_px,
+        indicator=None if is_movie else rig.inference.indicator,
+        plane=replayed.plane if replayed else None,
+        channel=replayed.channel if replayed else None,
+    )
+
+
+def rig_of_session(folder: Path) -> tuple[RigConfig, str | None]:
+    """Rig and protocol that a session was recorded with.
+
+    Raises
+    ------
+    ConfigError
+        The folder holds no session.
+    """
+    from pydantic import ValidationError
+
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise ConfigError("is no session folder", "it holds no config.yaml", file=str(folder))
+    config = read_yaml(path)
+    try:
+        return RigConfig.model_validate(config.get("rig")), config.get("protocol")
+    except ValidationError as error:
+        raise config_error(str(path), error) from error
