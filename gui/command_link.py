@@ -11,11 +11,10 @@ from typing import Any
 
 import zmq
 
+from gui.endpoints import Endpoints
 from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S, Clock
 from rt_engine.interfaces.control import Request, Role, decode_reply, encode_control
 from rt_engine.interfaces.errors import MessageError
-
-from gui.endpoints import Endpoints
 
 _POLL_MS = 15
 _NOT_CONNECTED = "no rig is connected"

@@ -6,14 +6,13 @@ from typing import Any
 
 from pyqtgraph.Qt import QtCore
 
-from rt_engine.interfaces.clock import NS_PER_S, Clock
-
 from gui.command_link import Answer, CommandLink, OnAnswer
 from gui.endpoints import Endpoints
 from gui.model.live import LiveModel
 from gui.palette import Tone
 from gui.settings import Settings
 from gui.theme import Theme
+from rt_engine.interfaces.clock import NS_PER_S, Clock
 
 MAX_SELECTED = 20
 

@@ -36,7 +36,7 @@ KEYS = (
     Key("Ctrl+Z", "undo the last edit of cells", "undo"),
     Key("Ctrl+Q", "close the window (the run goes on)", "close"),
 )
-_TYPING = (QtWidgets.QLineEdit, QtWidgets.QPlainTextEdit, QtWidgets.QAbstractSpinBox)
+_TYPING = (QtWidgets.QLineEdit, QtWidgets.QPlainTextEdit, QtWidgets.QAbstractSpinBox, QtWidgets.QComboBox)
 
 
 class Keyboard(QtCore.QObject):
@@ -75,7 +75,7 @@ class Keyboard(QtCore.QObject):
         return self._act(watched, event)
 
     def _act(self, watched: Any, event: Any) -> bool:
-        typing = isinstance(watched, _TYPING) or isinstance(watched, QtWidgets.QComboBox)
+        typing = isinstance(watched, _TYPING)
         control = bool(event.modifiers() & QtCore.Qt.KeyboardModifier.ControlModifier)
         if typing and not control:
             return False

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import zmq
 
-from rt_engine.interfaces.clock import Clock, MonotonicClock
-
 from gui.command_link import CommandLink
 from gui.endpoints import Endpoints
 from gui.settings import Settings, default_path
 from gui.stop_line import StopLine
 from gui.wire_client import WireClient
+from rt_engine.interfaces.clock import Clock, MonotonicClock
 
 
 @dataclass(slots=True)
@@ -59,15 +60,46 @@ def build(endpoints: Endpoints, settings: Settings, clock: Clock | None = None) 
     return Parts(window, wire, link, stop_line, context)
 
 
-def main(endpoints: Endpoints, settings_path: Path | None = None) -> int:
-    """Show the window until it is closed."""
+def main(
+    endpoints: Endpoints,
+    settings_path: Path | None = None,
+    *,
+    rig: str = "virtual_rig",
+    review: Path | None = None,
+    only_one: bool = False,
+) -> int:
+    """Show the window until it is closed.
+
+    Parameters
+    ----------
+    endpoints : Endpoints
+        Of the rig.
+    settings_path : Path or None
+        What the window remembers; None: the file of this user.
+    rig : str
+        Offered where a run can be started.
+    review : Path or None
+        A session to open at once.
+    only_one : bool
+        Return at once if this rig has a window on this computer already.
+
+    Returns
+    -------
+    int
+        Exit code.
+    """
     os.environ.setdefault("PYQTGRAPH_QT_LIB", "PyQt6")
-    from pyqtgraph.Qt import QtWidgets
+    from pyqtgraph.Qt import QtCore, QtWidgets
 
     app = QtWidgets.QApplication.instance() or QtWidgets.QApplication(sys.argv[:1])
     app.setApplicationName("spikeloop")
     app.setStyle("Fusion")
+    lock = QtCore.QLockFile(str(Path(tempfile.gettempdir()) / f"spikeloop-window-{_user()}-{endpoints.ports.control}"))
+    lock.setStaleLockTime(0)
+    if not lock.tryLock(0) and only_one:
+        return 0
     settings = Settings(settings_path or default_path())
+    settings["rig"] = rig
     parts = build(endpoints, settings)
     try:
         width, height = (int(one) for one in settings["size"][:2])
@@ -76,3 +108,10 @@ def main(endpoints: Endpoints, settings_path: Path | None = None) -> int:
         return int(app.exec())
     finally:
         parts.close()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "user"

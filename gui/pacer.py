@@ -7,9 +7,8 @@ from typing import Any
 
 from pyqtgraph.Qt import QtCore
 
-from rt_engine.interfaces.clock import NS_PER_MS, Clock
-
 from gui.model.rings import RowRing
+from rt_engine.interfaces.clock import NS_PER_MS, Clock
 
 PERIOD_MS = 33
 _MOST_BUSY = 0.6

@@ -8,12 +8,11 @@ from enum import Enum
 
 import zmq
 
+from gui.command_link import impatient_dealer
+from gui.endpoints import Endpoints
 from rt_engine.interfaces.clock import NS_PER_MS, Clock
 from rt_engine.interfaces.control import Request, Role, decode_reply, encode_control
 from rt_engine.interfaces.errors import MessageError
-
-from gui.command_link import impatient_dealer
-from gui.endpoints import Endpoints
 
 CONFIRM_WITHIN_NS = 500 * NS_PER_MS
 

@@ -42,7 +42,6 @@ class Theme:
             stop=STOP_RED,
             stop_down=STOP_RED_DOWN,
             stop_size=self.px(1.9),
-            arrow=self.px(0.35),
         )
 
 
@@ -82,7 +81,7 @@ QPushButton#stop:pressed {{ background: {stop_down}; }}
 QPushButton#tab {{ border: none; border-radius: 0; background: transparent; color: {p.muted};
     padding: {pad}px {pad}px; border-bottom: 3px solid transparent; }}
 QPushButton#tab:hover {{ color: {p.text}; }}
-QPushButton#tab:checked {{ color: {p.text}; border-bottom: 3px solid {p.accent}; font-weight: 600; }}
+QPushButton#tab:checked {{ color: {p.text}; border-bottom: 3px solid {p.accent}; }}
 QPushButton#tab:focus {{ background: {p.raised}; }}
 QLineEdit, QPlainTextEdit, QSpinBox, QDoubleSpinBox, QComboBox {{ background: {p.background};
     border: 1px solid {p.line}; border-radius: {radius}px; padding: {pad}px; selection-background-color: {p.accent};
@@ -91,8 +90,7 @@ QLineEdit:focus, QPlainTextEdit:focus, QSpinBox:focus, QDoubleSpinBox:focus, QCo
     border: 1px solid {p.accent}; }}
 QLineEdit:disabled, QComboBox:disabled, QSpinBox:disabled, QDoubleSpinBox:disabled {{ color: {p.stale}; }}
 QComboBox::drop-down {{ border: none; width: {check}px; }}
-QComboBox::down-arrow {{ image: none; border-left: {arrow}px solid transparent;
-    border-right: {arrow}px solid transparent; border-top: {arrow}px solid {p.muted}; }}
+QComboBox::down-arrow {{ image: none; width: 0; height: 0; }}
 QComboBox QAbstractItemView {{ background: {p.raised}; border: 1px solid {p.line};
     selection-background-color: {p.accent}; selection-color: {p.on_accent}; }}
 QSpinBox::up-button, QSpinBox::down-button, QDoubleSpinBox::up-button, QDoubleSpinBox::down-button {{ width: 0; }}

@@ -6,8 +6,6 @@ from typing import Any
 
 from pyqtgraph.Qt import QtCore, QtWidgets
 
-from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S
-
 from gui.desk import Desk
 from gui.keys import Keyboard, key_sheet
 from gui.pacer import Pacer
@@ -21,6 +19,7 @@ from gui.views.traces_view import TracesView
 from gui.views.view import View
 from gui.widgets.overlay import Overlay
 from gui.wire_client import WireClient
+from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S
 
 _ASK_FOOTPRINTS_NS = 2 * NS_PER_S
 _SMALLEST = (1024, 640)
@@ -199,7 +198,7 @@ class MainWindow(QtWidgets.QWidget):
 
     @property
     def _traces(self) -> TracesView:
-        return self.pages[0]  # type: ignore[return-value]
+        return self.pages[0]
 
     def _step_cell(self, step: int) -> None:
         cells = self.desk.model.cells.get(self.desk.plane)

@@ -7,11 +7,10 @@ from collections import deque
 
 import zmq
 
+from gui.endpoints import Endpoints
 from rt_engine.interfaces.errors import MessageError
 from rt_engine.interfaces.messages import FrameHeader, Header, decode
 from rt_engine.transport.sockets import connect
-
-from gui.endpoints import Endpoints
 
 TOPICS = ("session", "rois", "state", "health", "log", "stim", "light", "sync", "spikes.", "activity.")
 MAX_WAITING = 2000

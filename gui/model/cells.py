@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gui.model.frames import MAX_SIDE_PX
 from rt_engine.interfaces.errors import MessageError
 from rt_engine.interfaces.messages import RoiDescription, RoisHeader
-
-from gui.model.frames import MAX_SIDE_PX
 
 MAX_ROIS = 20_000
 MAX_FOOTPRINT_PX = 50_000_000

@@ -107,7 +107,7 @@ def _lines_of(header: FrameHeader, payload: memoryview) -> NDArray[Any]:
         raise MessageError(f"frame {header.frame}: dtype {header.dtype[:20]!r} is not u2 or i2")
     if not (0 < header.pixels_per_line <= MAX_SIDE_PX and 0 < header.lines_per_frame <= MAX_SIDE_PX):
         raise MessageError(f"frame of {header.lines_per_frame} x {header.pixels_per_line} px")
-    if not (0 < header.n_lines and 0 <= header.line0 <= header.lines_per_frame - header.n_lines):
+    if not (header.n_lines > 0 and 0 <= header.line0 <= header.lines_per_frame - header.n_lines):
         raise MessageError(f"frame {header.frame}: lines {header.line0} + {header.n_lines} of {header.lines_per_frame}")
     if payload.nbytes != header.n_lines * header.pixels_per_line * 2:
         raise MessageError(f"frame {header.frame}: {payload.nbytes} bytes do not fit its header")

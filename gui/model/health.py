@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from gui.model.rings import RowRing
 from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S
 from rt_engine.interfaces.messages import HealthHeader, SpikesHeader, StimHeader
-
-from gui.model.rings import RowRing
 
 INTERVALS = ("scan_to_receive", "receive_to_decision", "decision_to_command", "scan_to_command", "scan_to_output")
 """In the order in which they pass."""

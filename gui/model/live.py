@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import NamedTuple
 
+from gui.model.cells import Cells, cells_from
+from gui.model.decisions import Decisions, RigState
+from gui.model.frames import FrameStore
+from gui.model.health import Health
+from gui.model.traces import Traces
 from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.errors import MessageError
 from rt_engine.interfaces.messages import (
@@ -22,12 +27,6 @@ from rt_engine.interfaces.messages import (
     decode,
     topic_name,
 )
-
-from gui.model.cells import Cells, cells_from
-from gui.model.decisions import Decisions, RigState
-from gui.model.frames import FrameStore
-from gui.model.health import Health
-from gui.model.traces import Traces
 
 MAX_PLANES = 64
 _SILENT_NS = 2 * NS_PER_S

@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gui.model.cells import MAX_ROIS
+from gui.model.rings import RowRing
 from rt_engine.interfaces.errors import MessageError
 from rt_engine.interfaces.events import EVENT_DTYPE
 from rt_engine.interfaces.messages import ActivityHeader, SpikesHeader
-
-from gui.model.cells import MAX_ROIS
-from gui.model.rings import RowRing
 
 KEPT = ("dff", "calcium", "probability")
 """Fields whose past is kept; of all others only the newest value."""
@@ -24,6 +23,7 @@ MIN_SPACING_NS = 15_000_000
 """Faster frames are thinned for display: `MAX_ROWS` of them cover `WINDOW_S`. Events are never thinned."""
 MAX_FIELDS = 64
 _MAX_EVENTS = 20_000
+_LONG_AGO_NS = -(1 << 62)
 _VALID_WEIGHT = 0.01
 
 
@@ -79,7 +79,7 @@ class Traces:
         self._times = RowRing(MAX_ROWS, 1, np.int64)
         self._motions = RowRing(MAX_ROWS, 3, np.float32)
         self._last_frame = -1
-        self._last_kept_ns = 0
+        self._last_kept_ns = _LONG_AGO_NS
 
     def take_activity(self, header: ActivityHeader, payload: memoryview, t_heard_ns: int) -> None:
         """Take one `activity` message.
@@ -99,7 +99,7 @@ class Traces:
             self._resize(header)
         if header.frame > self._last_frame + 1 and self._last_frame >= 0:
             self._append(header.t_scan_ns - 1, {}, (np.nan, np.nan, np.nan))
-            self._last_kept_ns = 0
+            self._last_kept_ns = _LONG_AGO_NS
         self._last_frame = header.frame
         self.newest = {name[:40]: row for name, row in zip(header.fields, values, strict=True)}
         self.motion = Motion(header.shift_y_px, header.shift_x_px, header.quality)
@@ -173,6 +173,6 @@ class Traces:
         self.n_rois, self.rois_rev = header.n_rois, header.rois_rev
         self._rings = {name: RowRing(MAX_ROWS, header.n_rois) for name in KEPT}
         self._times, self._motions = RowRing(MAX_ROWS, 1, np.int64), RowRing(MAX_ROWS, 3)
-        self._last_kept_ns = 0
+        self._last_kept_ns = _LONG_AGO_NS
         self.valid_fraction = np.ones(header.n_rois, np.float32)
         self._last_frame = -1

@@ -12,6 +12,7 @@ from gui.theme import Theme
 from gui.views.field_colours import COLOUR_BY, LEGENDS
 from gui.views.picture_item import COLOUR_MAPS, map_colours
 from gui.views.view import button
+from gui.widgets.choice import Choice
 
 _AVERAGES = (1, 2, 4, 8, 16, 32)
 _MAX_COUNT = 65535
@@ -29,10 +30,10 @@ class FieldBar(QtWidgets.QWidget):
         self._desk = desk
         settings = desk.settings
         self._pictures: list[tuple[int, int]] = []
-        self.picture_box = _combo((), "plane and channel")
-        self.colour_box = _combo(tuple(f"by {one}" for one in COLOUR_BY), "what the outlines tell (C)")
-        self.map_box = _combo(COLOUR_MAPS, "colours of the picture")
-        self.average_box = _combo(tuple(f"mean of {n}" if n > 1 else "no mean" for n in _AVERAGES), "running average")
+        self.picture_box = Choice((), "plane and channel")
+        self.colour_box = Choice(tuple(f"by {one}" for one in COLOUR_BY), "what the outlines tell (C)")
+        self.map_box = Choice(COLOUR_MAPS, "colours of the picture")
+        self.average_box = Choice(tuple(f"mean of {n}" if n > 1 else "no mean" for n in _AVERAGES), "running average")
         self.outline_button = button("Outlines", self._outlines, tip="show cells (O)", checkable=True)
         self.auto_button = button("Auto", self._auto, tip="levels follow the picture", checkable=True)
         self.low, self.high = _level(0), _level(1000)
@@ -52,8 +53,8 @@ class FieldBar(QtWidgets.QWidget):
         box.setSpacing(5)
         box.addLayout(first)
         box.addLayout(second)
-        _choose(self.colour_box, f"by {settings['colour_by']}")
-        _choose(self.map_box, settings["colour_map"])
+        self.colour_box.choose(f"by {settings['colour_by']}")
+        self.map_box.choose(settings["colour_map"])
         if settings["average"] in _AVERAGES:
             self.average_box.setCurrentIndex(_AVERAGES.index(settings["average"]))
         self.outline_button.setChecked(settings["outlines"])
@@ -194,21 +195,6 @@ class Legend(QtWidgets.QWidget):
             painter.drawText(x, middle, legend.low)
             x -= 8
         painter.drawText(x - metrics.horizontalAdvance(legend.caption), middle, legend.caption)
-
-
-def _combo(items: tuple[str, ...], tip: str) -> Any:
-    combo = QtWidgets.QComboBox()
-    combo.addItems(list(items))
-    combo.setToolTip(tip)
-    combo.setMinimumContentsLength(6)
-    combo.setSizeAdjustPolicy(QtWidgets.QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    return combo
-
-
-def _choose(combo: Any, text: str) -> None:
-    index = combo.findText(text)
-    if index >= 0:
-        combo.setCurrentIndex(index)
 
 
 def _level(value: int) -> Any:

@@ -25,7 +25,7 @@ def exclusion_zones(model: LiveModel) -> list[tuple[float, float, float]]:
         zones = limits.get("exclusion_zones")
         for zone in zones[:200] if isinstance(zones, list) else ():
             if isinstance(zone, dict):
-                values = [zone.get(name) for name in ("y_px", "x_px", "radius_px")]
+                values: list[Any] = [zone.get(name) for name in ("y_px", "x_px", "radius_px")]
                 if all(isinstance(one, int | float) and math.isfinite(one) for one in values):
                     found.append((float(values[0]), float(values[1]), float(values[2])))
     return found

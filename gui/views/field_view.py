@@ -8,8 +8,6 @@ import numpy as np
 import pyqtgraph as pg
 from pyqtgraph.Qt import QtCore, QtWidgets
 
-from rt_engine.interfaces.clock import NS_PER_S
-
 from gui.desk import Desk
 from gui.model.frames import Picture
 from gui.palette import Tone
@@ -23,6 +21,7 @@ from gui.views.picture_item import PictureItem, auto_levels
 from gui.views.plots import StripPlot
 from gui.views.view import View
 from gui.widgets.card import Card
+from rt_engine.interfaces.clock import NS_PER_S
 
 _FLASH_S = 0.35
 _LEVELS_EVERY = 15
@@ -58,7 +57,7 @@ class FieldView(View):
         self.draft: list[tuple[float, float]] = []
         self.takes_clicks_for: Any = None
         self._shown = (-1, 0)
-        self._n_traces = -1
+        self._n_traces: Any = None
         self._levels: tuple[float, float] | None = None
         self._mean: Any = None
         self._shape = (0, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,7 +101,7 @@ class MarksItem(pg.GraphicsObject):
     def _draft(self, painter: Any) -> None:
         points = [QtCore.QPointF(x, y) for y, x in self.marks.draft]
         painter.setPen(self._pen("#56B4E9", 2))
-        for start, end in zip(points, points[1:], strict=False):
+        for start, end in itertools.pairwise(points):
             painter.drawLine(start, end)
         for point in points:
             painter.drawEllipse(point, 1.2, 1.2)

@@ -36,7 +36,7 @@ class PictureItem(pg.GraphicsObject):
     @property
     def shape(self) -> tuple[int, int]:
         """Lines and pixels of what is shown."""
-        return self._pixels.shape  # type: ignore[return-value]
+        return self._pixels.shape
 
     def set_table(self, low: float, high: float, colours: str, *, signed: bool) -> None:
         """Levels (counts) and colour map; cheap if nothing has changed."""
@@ -59,9 +59,7 @@ class PictureItem(pg.GraphicsObject):
         np.take(self._table, image.view(np.uint16), out=self._pixels, mode="clip")
         if self._image is None:
             lines, columns = image.shape
-            self._image = QtGui.QImage(
-                self._pixels.data, columns, lines, 4 * columns, QtGui.QImage.Format.Format_RGB32
-            )
+            self._image = QtGui.QImage(self._pixels.data, columns, lines, 4 * columns, QtGui.QImage.Format.Format_RGB32)
         self.update()
 
     def boundingRect(self) -> Any:

@@ -20,6 +20,10 @@ class StripPlot(pg.PlotWidget):
         plot.hideButtons()
         plot.setMouseEnabled(mouse, mouse)
         plot.getViewBox().setDefaultPadding(0.0)
+        for side in ("left", "bottom"):
+            plot.getAxis(side).enableAutoSIPrefix(False)
+        self.setXRange(-30, 0, padding=0)
+        self.setYRange(0, 1, padding=0)
         if not bottom:
             plot.getAxis("bottom").setStyle(showValues=False)
 

@@ -15,7 +15,10 @@ _WORDS = {
     "operator": ("Operator named", "type the name below"),
     "recording_live": ("Recording is running", "look at the recorder in Loop, and at the disk"),
     "engine_heartbeat": ("Engine answers in time", "look at Loop; a calibration must be loaded, and frames must come"),
-    "outputs_tested": ("Outputs passed their self-test", "reset after a trip, or look at the output's cable and driver"),
+    "outputs_tested": (
+        "Outputs passed their self-test",
+        "reset after a trip, or look at cable and driver",
+    ),
     "calibration_matches": ("Calibration fits this field", "calibrate, or load the calibration of this field"),
 }
 
@@ -38,10 +41,13 @@ class Preconditions(QtWidgets.QWidget):
         """Take the colours."""
         self._theme, self._shown = theme, None
 
-    def show_all(self, preconditions: dict[str, bool], remedies: Any) -> None:
-        """Show them as the interlock told them; `remedies` are its own words, where it has some."""
+    def show_all(self, preconditions: dict[str, bool], remedies: dict[str, str], operator: str) -> None:
+        """Show them as the interlock told them; `remedies` are its own words, `operator` is the name typed here."""
         told = dict(list(preconditions.items())[:16])
-        words = remedies if isinstance(remedies, dict) else {}
+        words = dict(list(remedies.items())[:16])
+        if BY_ARMING in told:
+            told[BY_ARMING] = told[BY_ARMING] or bool(operator)
+            words.pop(BY_ARMING, None)
         self.all_hold = bool(told) and all(ok for name, ok in told.items() if name != BY_ARMING)
         if (told, words) == self._shown:
             return

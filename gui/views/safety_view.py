@@ -6,9 +6,6 @@ from typing import Any
 
 from pyqtgraph.Qt import QtWidgets
 
-from rt_engine.interfaces.clock import NS_PER_S
-from rt_engine.interfaces.messages import StateHeader
-
 from gui.command_link import Answer
 from gui.desk import Desk
 from gui.numbers import age, number
@@ -19,6 +16,8 @@ from gui.widgets.card import Card
 from gui.widgets.hold_button import HoldButton
 from gui.widgets.pill import Pill
 from gui.widgets.table import Table
+from rt_engine.interfaces.clock import NS_PER_S
+from rt_engine.interfaces.messages import StateHeader
 
 INTERLOCK = {
     "armed": ("⚡ ARMED", Tone.WARNING, True),
@@ -27,6 +26,7 @@ INTERLOCK = {
     "unknown": ("? UNKNOWN", Tone.STALE, False),
 }
 _SHORTEST_REASON = 3
+_UNHEARD = "No rig is heard. Light is in the hands of its stimulation service, not of this window."
 
 
 class SafetyView(View):
@@ -96,18 +96,21 @@ class SafetyView(View):
         self.pill.say(word, Tone.STALE if stale is not None else tone, filled=filled and stale is None)
         header = state.header
         if header is None:
-            self.detail.setText("No rig is heard. Light is in the hands of its stimulation service, not of this window.")
+            self.detail.setText(
+                "No rig is heard. Light is in the hands of its stimulation service, not of this window."
+            )
             self.arm_button.setEnabled(False)
             return
         self.detail.setText(_detail(header))
-        self.preconditions.show_all(header.preconditions, getattr(header, "remedies", None))
-        ready = self.preconditions.all_hold and bool(self.operator.text().strip()) and stale is None
+        operator = self.operator.text().strip()
+        self.preconditions.show_all(header.preconditions, header.remedies, operator)
+        ready = self.preconditions.all_hold and bool(operator) and stale is None
         self.arm_button.setEnabled(ready and state.interlock == "disarmed")
         self.disarm_button.setEnabled(state.interlock == "armed")
         self._show_trips(header, tripped=state.interlock == "tripped")
 
     def _show_trips(self, header: StateHeader, *, tripped: bool) -> None:
-        rows = []
+        rows: list[tuple[str, ...]] = []
         for trip in list(reversed(header.trips))[:20]:
             t_ns = trip.get("t_ns")
             ago = age((header.t_sent_ns - t_ns) / NS_PER_S) + " ago" if isinstance(t_ns, int) else "–"

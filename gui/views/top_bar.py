@@ -6,8 +6,6 @@ import math
 
 from pyqtgraph.Qt import QtCore, QtWidgets
 
-from rt_engine.interfaces.clock import NS_PER_S
-
 from gui.desk import Desk
 from gui.numbers import age, clock_time, fixed
 from gui.palette import Tone
@@ -17,6 +15,7 @@ from gui.views.safety_view import INTERLOCK
 from gui.views.view import label
 from gui.widgets.pill import Pill
 from gui.widgets.tile import Tile
+from rt_engine.interfaces.clock import NS_PER_S
 
 _PHASES = {
     "live": ("LIVE", Tone.GOOD),

@@ -9,14 +9,13 @@ import pyqtgraph as pg
 from numpy.typing import NDArray
 from pyqtgraph.Qt import QtCore, QtWidgets
 
-from rt_engine.interfaces.clock import NS_PER_S
-
 from gui.desk import Desk
 from gui.model.traces import Traces
 from gui.views.inspector import Inspector
 from gui.views.plots import StripPlot, set_segments
 from gui.views.view import View, button, label
 from gui.widgets.card import Card
+from rt_engine.interfaces.clock import NS_PER_S
 
 _GAINS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 _SPANS_S = (5.0, 10.0, 30.0)
@@ -45,6 +44,7 @@ class TracesView(View):
         box.addWidget(self.card, 1)
         box.addWidget(self.inspector)
         self._shown: Any = None
+        self._framed: Any = None
         desk.selection_changed.connect(self._again)
 
     def _tools(self) -> Any:
@@ -142,7 +142,7 @@ class TracesView(View):
 
     def _frame(self, roi_ids: list[int], offset: NDArray[Any], gain: float, span_s: float, n: int) -> None:
         frame = (tuple(roi_ids), gain, span_s)
-        if frame == getattr(self, "_framed", None):
+        if frame == self._framed:
             return
         self._framed = frame
         self.plot.getAxis("left").setTicks([[(float(y), str(one)) for y, one in zip(offset, roi_ids, strict=True)]])
@@ -178,5 +178,3 @@ class TracesView(View):
         self.key.setText("   ".join(f"<span style='color:{pens[one]}'>▬</span> {word}" for one, word in words.items()))
         self.key.setTextFormat(QtCore.Qt.TextFormat.RichText)
         self._framed = None
-
-

@@ -69,7 +69,7 @@ class _Veil(QtWidgets.QWidget):
             if self.isVisible():
                 self.hide()
             return
-        self.text = f"stale: {age(age_s)}"
+        self.text = f"stale: {age(age_s)}" if age_s < float("inf") else "nothing heard yet"
         if not self.isVisible():
             self.resize(self.parent().size())
             self.show()
