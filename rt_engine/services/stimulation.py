@@ -68,8 +68,9 @@ class StimulationService(Service):
         self._intervals = {name: LatencyHistogram() for name in names}
         self._interlock = self._make_interlock()
         ports = self.rig.ports
-        self._sub = connect(self.context, zmq.SUB, ports.endpoint("inference"), 10_000)
-        self._sub.connect(ports.endpoint("recording"))
+        self._sub = connect(self.context, zmq.SUB, ports.endpoint("recording"), 10_000)
+        for plane in self.rig.planes_inferred:
+            self._sub.connect(ports.inference_endpoint(plane))
         for topic in ("spikes.", "rois", "health"):
             self._sub.subscribe(topic.encode())
         self.poller.register(self._sub, zmq.POLLIN)
@@ -87,7 +88,7 @@ class StimulationService(Service):
 
     def is_ready(self) -> bool:
         """True once engine and recorder have been heard."""
-        return self._heard >= {"inference.0", "recording"}
+        return self._heard >= {"recording", *(f"inference.{plane}" for plane in self.rig.planes_inferred)}
 
     def latency_ms(self) -> dict[str, dict[str, float]]:
         """Intervals of the decisions so far."""
@@ -243,6 +244,7 @@ class StimulationService(Service):
             frame=request.frame,
             roi_ids=list(request.roi_ids),
             target_ids=list(request.target_ids),
+            target_planes=list(request.target_planes),
             pattern_id=None,
             t_scan_ns=request.t_scan_ns,
             t_decided_ns=request.t_decided_ns,
