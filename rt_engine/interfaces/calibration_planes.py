@@ -77,7 +77,7 @@ def load_plane(path: Path, plane: int) -> Calibration:
 
 
 def number_cells(calibration: Calibration) -> Calibration:
-    """The same with cells that no other plane's can be taken for: the numbers move by `ROI_ID_BLOCK` times the plane."""
+    """The same with its cells numbered in the block of its plane, see `ROI_ID_BLOCK`."""
     step = np.uint32(calibration.plane * ROI_ID_BLOCK)
     return replace(
         calibration, roi_id=calibration.roi_id + step, inseparable_roi_id=calibration.inseparable_roi_id + step

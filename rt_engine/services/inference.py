@@ -252,7 +252,7 @@ class InferenceService(Service):
         if n_events and engine.calibration.provisional:
             events["flags"] |= np.uint32(EventFlag.PROVISIONAL)
         if n_events and header.volume is not None:
-            events["event_frame"] = self._order.frame_of(events["event_frame"])
+            events["event_frame"] = self._order.frames_of(events["event_frame"])
         t_decided_ns = self.clock.now_ns()
         self._publish_spikes(header, t_received_ns, t_decided_ns, events)
         if whole:

@@ -10,7 +10,7 @@ from rt_engine.interfaces.rig_config import RigConfig
 
 
 def inference_services(rig: RigConfig) -> dict[int, str]:
-    """Plane to the name of the service that infers it: ``inference`` with one plane, ``inference.<plane>`` with more."""
+    """Plane to the service that infers it: ``inference`` where there is one plane, else ``inference.<plane>``."""
     planes = rig.planes_inferred
     return {plane: "inference" if len(planes) == 1 else f"inference.{plane}" for plane in planes}
 

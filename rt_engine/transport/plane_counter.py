@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rt_engine.transport.loss import FrameOrder, FrameSequence
 
 
@@ -37,6 +40,6 @@ class PlaneCounter:
             self.index, self._frame = index, frame
         return order, missing
 
-    def frame_of(self, index: int) -> int:
-        """Number, by the frame counter, of a frame at or before the newest."""
+    def frames_of(self, index: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Numbers, by the frame counter, of frames at or before the newest; same shape as `index`."""
         return self._frame - ((self.index or 0) - index) * self.frames_per_index
