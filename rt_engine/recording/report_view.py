@@ -60,7 +60,7 @@ class ReportView:
         """Times of the spikes of all live events, seconds from going live, and the rows of their cells (-1 unknown)."""
         events = self.table.events
         rows = np.array([self.row_of_id.get(int(i), -1) for i in events["roi_id"]], np.int64)
-        return self.seconds(events["event_frame"] + 0.5), rows
+        return self.seconds(self.table.middle_of(events["event_frame"])), rows
 
     def trigger_frames(self, decision: Decision) -> float:
         """Time of a decision's command (of the decision itself, where none was sent), in frames."""

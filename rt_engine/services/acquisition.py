@@ -44,19 +44,20 @@ _SAMPLE_PERIOD_NS = 5 * NS_PER_S
 
 def make_microscope(rig: RigConfig, clock: Clock) -> Microscope:
     """Driver of the rig's microscope; imports only the one that is asked for."""
-    config = rig.microscope
+    config, planes = rig.microscope, rig.planes_inferred
     if isinstance(config, StreamConfig):
-        return StreamMicroscope(config)
+        return StreamMicroscope(config, planes, rig.functional_channel)
     if isinstance(config, ReplayMicroscope):
-        from drivers.microscopes.movie_file import is_movie_folder, open_movie
+        from drivers.microscopes.movie_file import is_movie_folder
+        from drivers.microscopes.movie_volume import open_volume
         from drivers.microscopes.replay import ReplayMicroscope as MovieReplay
 
         if Path(config.path).is_dir() and not is_movie_folder(config.path):
             from drivers.microscopes.session_replay import SessionReplay
 
-            return SessionReplay(config, clock)
-        asked = config.model_dump(include={"frame_rate_hz", "channel", "plane", "axes", "frame_shape"})
-        return MovieReplay(config, clock, lambda path: open_movie(path, **asked))
+            return SessionReplay(config, clock, planes)
+        asked = config.model_dump(include={"frame_rate_hz", "channel", "axes", "frame_shape"})
+        return MovieReplay(config, clock, lambda path: open_volume(path, planes, **asked), planes=planes)
     from drivers.microscopes.virtual import VirtualMicroscope
 
     return VirtualMicroscope(config, clock)

@@ -186,7 +186,7 @@ class SessionRun:
             last_frame=max(frame for _, frame in last_frames),
             frame_rate_hz=plane_rate_hz(geometry),
             channel=self._plan.rig.functional_channel,
-            plane=self._plan.rig.planes_inferred[0],
+            planes=self._plan.rig.planes_inferred,
             um_per_px=geometry["um_per_px"],
             adc_max=geometry["adc_max"],
             offset_counts=geometry["offset"],

@@ -99,7 +99,8 @@ class SnapshotKeeper:
             return
         snapshot.frames += is_new
         counter = self._live_frames.setdefault(header.plane, PlaneCounter())
-        snapshot.frames_lost += counter.see(header.frame, header.volume)[1]
+        if header.volume is not None or not counter.counts_volumes:
+            snapshot.frames_lost += counter.see(header.frame, header.volume)[1]
         self._frame_times_ns.append(header.t_decided_ns)
         if not header.n_events or not payload:
             return

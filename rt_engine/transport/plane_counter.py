@@ -9,7 +9,7 @@ from rt_engine.transport.loss import FrameOrder, FrameSequence
 
 
 class PlaneCounter:
-    """Order and losses of the frames of one plane and channel.
+    """Order and losses of the frames of one plane and channel. The flyback is not to be shown to it.
 
     A plane's frames are numbered by their volume where the source gives one, for then the frame counter runs through
     all planes and the flyback; else by the frame counter itself. This number is the `index`.
@@ -18,6 +18,8 @@ class PlaneCounter:
     ----------
     index : int or None
         Of the newest frame; None before the first.
+    counts_volumes : bool
+        True once the source has given a volume.
     frames_per_index : int
         How far the frame counter moves from one frame of the plane to the next; 1 until two volumes have been seen.
     sequence : FrameSequence
@@ -28,10 +30,12 @@ class PlaneCounter:
         self.index: int | None = None
         self.frames_per_index = 1
         self.sequence = FrameSequence()
+        self.counts_volumes = False
         self._frame = 0
 
     def see(self, frame: int, volume: int | None) -> tuple[FrameOrder, int]:
         """Order of a frame, and how many frames of this plane are missing just before it."""
+        self.counts_volumes = self.counts_volumes or volume is not None
         index = frame if volume is None else volume
         order, missing = self.sequence.see(index)
         if order is FrameOrder.NEW:
