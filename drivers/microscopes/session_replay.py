@@ -30,10 +30,10 @@ class SessionReplay:
     config : rig_config.ReplayMicroscope
         `path` is the session folder.
     clock : Clock
-    planes : tuple of int
-        Planes to deliver, None: the configured one.
     wait : callable
         Sleeps that many seconds.
+    planes : tuple of int
+        Planes to deliver, None: the configured one.
 
     Notes
     -----
@@ -44,8 +44,9 @@ class SessionReplay:
         self,
         config: ReplayConfig,
         clock: Clock,
-        planes: tuple[int, ...] | None = None,
         wait: Callable[[float], None] = time.sleep,
+        *,
+        planes: tuple[int, ...] | None = None,
     ) -> None:
         self._config = config
         self._planes = planes or (config.plane,)

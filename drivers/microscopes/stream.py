@@ -21,7 +21,8 @@ from rt_engine.transport.sockets import connect
 
 _DTYPES = {"u2": np.dtype("<u2"), "i2": np.dtype("<i2")}
 _QUEUE = 512
-_MOST_KEPT = 2000
+_VOLUME_STANDS = 64
+"""Frames of a plane after which a volume that has not moved on is taken for none."""
 _COUNTS_WATCHED = 32
 """Of the frame counter, to see whether it is the plane's own: a plane of a volume is scanned in every n-th."""
 _MOST_OTHERS = 200
@@ -52,6 +53,8 @@ class StreamMicroscope:
         self._socket: zmq.Socket[bytes] | None = None
         self._first: FrameHeader | None = None
         self._counts = 1
+        self._has_volumes = True
+        self._kept_of_plane = 0
         self._kept: deque[tuple[FrameHeader, memoryview]] = deque()
         self.geometry: FrameGeometry | None = None
         self.sequence = SequenceTracker()
@@ -94,10 +97,11 @@ class StreamMicroscope:
                 self._kept.append((header, payload))
             return
         self._kept.append((header, payload))
+        self._kept_of_plane += header.line0 == 0
         first = self._first = self._first or header
-        if len(self._kept) > _MOST_KEPT:
-            raise DeviceError("stream", f"{self._config.endpoint}: neither frame nor volume number moves on")
-        if first.volume is None:
+        if self._kept_of_plane > _VOLUME_STANDS:
+            self._has_volumes = False
+        if first.volume is None or not self._has_volumes:
             self._learn_unnumbered(first, header)
         elif header.volume is not None and header.volume > first.volume:
             stride = round((header.frame - first.frame) / (header.volume - first.volume))
@@ -113,8 +117,10 @@ class StreamMicroscope:
             self.geometry = self._geometry_of(first, self._counts)
 
     def _volume_of(self, header: FrameHeader) -> int | None:
-        if header.volume is not None or self._counts == 1 or self._first is None:
+        if self._has_volumes and header.volume is not None:
             return header.volume
+        if self._counts == 1 or self._first is None:
+            return None
         return max(0, (header.frame - self._first.frame) // self._counts)
 
     def start(self) -> None:

@@ -55,7 +55,7 @@ def make_microscope(rig: RigConfig, clock: Clock) -> Microscope:
         if Path(config.path).is_dir() and not is_movie_folder(config.path):
             from drivers.microscopes.session_replay import SessionReplay
 
-            return SessionReplay(config, clock, planes)
+            return SessionReplay(config, clock, planes=planes)
         asked = config.model_dump(include={"frame_rate_hz", "channel", "axes", "frame_shape"})
         return MovieReplay(config, clock, lambda path: open_volume(path, planes, **asked), planes=planes)
     from drivers.microscopes.virtual import VirtualMicroscope
