@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.load import check_against_limits, load_protocol
-from protocols.rois import RoiTable
 from protocols.spike_triggered import SpikeTriggered
 from rt_engine.interfaces.errors import SafetyError
 from rt_engine.interfaces.events import EVENT_DTYPE
@@ -19,6 +18,7 @@ from rt_engine.interfaces.rig_config import RigConfig
 from rt_engine.interfaces.stimulation import Decision, PulseRequest
 from rt_engine.pipeline.histogram import LatencyHistogram
 from rt_engine.safety.interlock import Interlock
+from rt_engine.services.cells_of_planes import CellsOfPlanes
 from rt_engine.transport.publisher import Publisher
 
 _COUNTED = (Outcome.DELIVERED, Outcome.WITHHELD, Outcome.DRY_RUN)
@@ -43,15 +43,15 @@ class ProtocolDriver:
     ) -> None:
         self._rig, self._interlock, self._publisher, self._log = rig, interlock, publisher, log
         self._protocol: SpikeTriggered | None = None
-        self._rois: RoiTable | None = None
+        self._cells = CellsOfPlanes(rig.planes_inferred)
         self._trial = 0
         self._intervals = {name: LatencyHistogram() for name in ("decision_to_command", "scan_to_command")}
         self.name: str | None = None
 
     @property
     def has_rois(self) -> bool:
-        """True once the engine has told its cells."""
-        return self._rois is not None
+        """True once the engine of every plane has told its cells."""
+        return self._cells.table() is not None
 
     def latency_ms(self) -> dict[str, dict[str, float]]:
         """Intervals of the decisions so far."""
@@ -79,10 +79,11 @@ class ProtocolDriver:
         """
         protocol = load_protocol(path)
         check_against_limits(protocol, {name: output.limits for name, output in self._rig.outputs.items()}, str(path))
-        if self._rois is None:
+        rois = self._cells.table()
+        if rois is None:
             raise SafetyError("no cells are known yet", "load a calibration first")
         self._interlock.set_protocol_limits(protocol.limits)
-        self._protocol = SpikeTriggered(protocol, self._rois)
+        self._protocol = SpikeTriggered(protocol, rois)
         self.name = protocol.name
         for note in self._protocol.notes:
             self._log("warning", f"protocol {protocol.name}: {note}")
@@ -93,24 +94,8 @@ class ProtocolDriver:
         }
 
     def take_rois(self, header: RoisHeader, payload: bytes) -> None:
-        """Learn the cells from a `rois` message with footprints."""
-        pixels = np.frombuffer(payload, "<u4")
-        start = header.footprint_start
-        centroids = np.zeros((len(header.rois), 2))
-        for index in range(len(header.rois)):
-            flat = pixels[start[index] : start[index + 1]]
-            centroids[index] = (flat // header.pixels_per_line).mean(), (flat % header.pixels_per_line).mean()
-        tagged: dict[str, tuple[int, ...]] = {}
-        for roi in header.rois:
-            for tag in roi.tags:
-                tagged[tag] = (*tagged.get(tag, ()), roi.roi_id)
-        self._rois = RoiTable(
-            roi_id=np.array([roi.roi_id for roi in header.rois], np.uint32),
-            centroid_yx_px=centroids,
-            expected_detection=np.array([roi.expected_detection for roi in header.rois], np.float32),
-            snr=np.array([roi.snr for roi in header.rois], np.float32),
-            tags=tagged,
-        )
+        """Learn the cells of a plane from a `rois` message with footprints."""
+        self._cells.take(header, payload)
 
     def take_spikes(self, header: SpikesHeader, payload: bytes) -> bool:
         """Decide on one `spikes` message; False if its payload does not fit its header."""
@@ -145,6 +130,7 @@ class ProtocolDriver:
             frame=request.frame,
             roi_ids=list(request.roi_ids),
             target_ids=list(request.target_ids),
+            target_planes=list(request.target_planes),
             pattern_id=None,
             t_scan_ns=request.t_scan_ns,
             t_decided_ns=request.t_decided_ns,
