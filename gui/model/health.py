@@ -34,14 +34,14 @@ class Delays:
     def __init__(self) -> None:
         self._rings = {name: RowRing(_KEPT_VALUES, 1) for name in INTERVALS}
 
-    def record_ns(self, interval: str, value_ns: int) -> None:
+    def record_ns(self, name: str, value_ns: int) -> None:
         """Note one delay; what cannot be one (below 0, beyond minutes) is left out."""
         if 0 <= value_ns < _LONGEST_MS * NS_PER_MS:
-            self._rings[interval].append(value_ns / NS_PER_MS)
+            self._rings[name].append(value_ns / NS_PER_MS)
 
-    def values_ms(self, interval: str) -> NDArray[np.float32]:
+    def values_ms(self, name: str) -> NDArray[np.float32]:
         """The last values of one interval, oldest first."""
-        return self._rings[interval].newest()[:, 0]
+        return self._rings[name].newest()[:, 0]
 
 
 @dataclass(slots=True)
