@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rt_engine.interfaces.rig_config import Ports
 
-_PUBLISHERS = ("acquisition", "inference", "stimulation", "recording", "telemetry", "supervisor")
+_PUBLISHERS = ("acquisition", "stimulation", "recording", "telemetry", "supervisor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,17 +19,20 @@ class Endpoints:
         Computer on which the rig runs.
     ports : Ports
         As in its rig file.
+    planes : tuple of int
+        Planes that are inferred, as far as they are known beforehand; the session tells all.
     """
 
     host: str
     ports: Ports
+    planes: tuple[int, ...] = (0,)
 
     def of(self, name: str) -> str:
         """``tcp://host:port`` of a field of `Ports`."""
         return f"tcp://{self.host}:{getattr(self.ports, name)}"
 
     def publishers(self) -> list[str]:
-        """Every service that publishes, frames left out."""
+        """Every service that publishes, inference left out: there is one for each plane."""
         return [self.of(name) for name in _PUBLISHERS]
 
     def inference_of(self, plane: int) -> str:

@@ -12,6 +12,7 @@ from gui.pacer import Pacer
 from gui.palette import Tone
 from gui.stop_line import StopLine
 from gui.theme import theme_named
+from gui.views.field_rig import planes_inferred
 from gui.views.field_view import FieldView
 from gui.views.safety_view import SafetyView
 from gui.views.top_bar import TopBar
@@ -55,6 +56,7 @@ class MainWindow(QtWidgets.QWidget):
         desk.said.connect(self._say)
         self.pacer = Pacer(self._turn, desk.clock, self)
         self._footprints_asked_ns = 0
+        self._session_heard = ""
         self.set_theme(desk.settings["theme"], desk.settings["large"])
         self.show_page(desk.settings["page"])
 
@@ -217,6 +219,7 @@ class MainWindow(QtWidgets.QWidget):
             live.refuse(topic, error)
         desk.link.deliver()
         self._ask_footprints()
+        self._hear_planes()
         now_ns = desk.now_ns()
         if now_ns >= getattr(self, "_bar_due_ns", 0):
             self._bar_due_ns = now_ns + 100 * NS_PER_MS
@@ -232,6 +235,13 @@ class MainWindow(QtWidgets.QWidget):
         if self.desk.live.footprints_wanted and now_ns - self._footprints_asked_ns > _ASK_FOOTPRINTS_NS:
             self._footprints_asked_ns = now_ns
             self.desk.link.send("describe", {}, lambda answer: None)
+
+    def _hear_planes(self) -> None:
+        session = self.desk.live.session
+        if session is not None and session.session != self._session_heard:
+            self._session_heard = session.session
+            for plane in planes_inferred(self.desk.live):
+                self.wire.listen_to_plane(plane)
 
     def _show_pace(self) -> None:
         live = self.desk.live

@@ -44,7 +44,7 @@ class WireClient:
         self._frames: dict[str, deque[Message]] = {}
         self._bad: deque[tuple[str, MessageError]] = deque(maxlen=MAX_BAD_WAITING)
         self._planes: set[int] = set()
-        self._wanted_planes: set[int] = set()
+        self._wanted_planes: set[int] = set(endpoints.planes)
         self._stopping = threading.Event()
         self.n_pushed_out = 0
         self.n_bad = 0

@@ -18,6 +18,14 @@ class LightMark(NamedTuple):
     roi_ids: tuple[int, ...]
     targets_yx_px: tuple[tuple[float, float], ...]
     power_mw: float
+    planes: tuple[int, ...]
+    """One for each place; empty: all in plane 0."""
+
+    def places_in(self, plane: int) -> list[tuple[float, float]]:
+        """The places in one plane."""
+        if len(self.planes) != len(self.targets_yx_px):
+            return list(self.targets_yx_px) if plane == 0 else []
+        return [place for place, of in zip(self.targets_yx_px, self.planes, strict=True) if of == plane]
 
 
 @dataclass(slots=True)
@@ -57,7 +65,9 @@ class Decisions:
         places = tuple((float(one[0]), float(one[1])) for one in header.targets_yx_px[:500] if len(one) == 2)
         power_mw = max(header.power_uw, default=0) / 1000
         roi_ids = self.recent[-1].target_ids if self.recent else ()
-        self.lights.append(LightMark(header.t_on_ns, tuple(roi_ids), places, power_mw))
+        self.lights.append(
+            LightMark(header.t_on_ns, tuple(roi_ids), places, power_mw, tuple(header.target_planes[:500]))
+        )
 
 
 @dataclass(slots=True)

@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 
 
 class RowRing:
-    """The last `capacity` rows of `width` numbers. Every row is written twice, so that any window is a plain slice.
+    """The last `capacity` rows of `n_columns` numbers. Every row is written twice, so that any window is a plain slice.
 
     Parameters
     ----------
-    capacity, width : int
+    capacity, n_columns : int
         Rows kept, numbers in a row.
     dtype : numpy dtype
     """
 
-    def __init__(self, capacity: int, width: int, dtype: Any = np.float32) -> None:
-        self._rows = np.zeros((2 * capacity, width), dtype)
+    def __init__(self, capacity: int, n_columns: int, dtype: Any = np.float32) -> None:
+        self._rows = np.zeros((2 * capacity, n_columns), dtype)
         self._capacity = capacity
         self.n_seen = 0
 
@@ -35,7 +35,7 @@ class RowRing:
         return min(self.n_seen, self._capacity)
 
     def newest(self, n_rows: int | None = None) -> NDArray[Any]:
-        """The last rows, oldest first; a read-only view, shape (n, width)."""
+        """The last rows, oldest first; a read-only view, shape (n, n_columns)."""
         held = len(self)
         n = held if n_rows is None else min(n_rows, held)
         end = (self.n_seen - 1) % self._capacity + 1 + (self._capacity if self.n_seen > 0 else 0)

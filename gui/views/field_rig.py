@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from pydantic import ValidationError
+
 from gui.model.live import LiveModel
+from rt_engine.interfaces.rig_config import RigConfig
 
 
 def um_per_px(model: LiveModel) -> float | None:
@@ -13,6 +16,17 @@ def um_per_px(model: LiveModel) -> float | None:
     value = _dig(model, "rig", "microscope", "um_per_px")
     good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return float(value) if good and 1e-3 < value < 1e3 else None
+
+
+def planes_inferred(model: LiveModel) -> tuple[int, ...]:
+    """Planes that have an inference service, as the session's rig says; empty if it cannot be understood."""
+    config = model.session.config.get("rig") if model.session else None
+    if not isinstance(config, dict):
+        return ()
+    try:
+        return RigConfig.model_validate(config).planes_inferred
+    except ValidationError:
+        return ()
 
 
 def exclusion_zones(model: LiveModel) -> list[tuple[float, float, float]]:

@@ -144,9 +144,9 @@ class FieldView(View):
         for light in list(model.decisions.lights)[-20:]:
             age_s = (now_ns - light.t_ns) / NS_PER_S
             if -0.2 < age_s < RING_S:
-                marks.rings += [(y, x, max(age_s, 0.0)) for y, x in light.targets_yx_px]
+                marks.rings += [(y, x, max(age_s, 0.0)) for y, x in light.places_in(desk.plane)]
         if model.decisions.lights:
-            marks.targets = list(model.decisions.lights[-1].targets_yx_px)
+            marks.targets = model.decisions.lights[-1].places_in(desk.plane)
         self.marks.show(marks, self.picture.shape)
         um = um_per_px(model)
         if names != self.plot.names or um != self.plot.um_per_px:

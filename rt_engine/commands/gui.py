@@ -34,7 +34,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from rt_engine.interfaces.rig_config import load_rig
     from rt_engine.interfaces.shipped import find_rig
 
-    ports = load_rig(find_rig(arguments.rig)).ports
+    rig = load_rig(find_rig(arguments.rig))
     reason = why_no_window()
     if reason:
         raise ConfigError(f"no window: {reason}")
@@ -43,7 +43,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from gui.launch import main
 
     return main(
-        Endpoints(arguments.connect or ports.host, ports),
+        Endpoints(arguments.connect or rig.ports.host, rig.ports, rig.planes_inferred),
         Path(arguments.settings) if arguments.settings else None,
         rig=arguments.rig,
         review=Path(arguments.review) if arguments.review else None,
