@@ -60,10 +60,10 @@ class MarksItem(pg.GraphicsObject):
         self._selected(painter)
         self._draft(painter)
 
-    def _pen(self, colour: str, width: float, alpha: float = 1.0, *, dashed: bool = False) -> Any:
+    def _pen(self, colour: str, width_px: float, alpha: float = 1.0, *, dashed: bool = False) -> Any:
         shade = QtGui.QColor(colour)
         shade.setAlphaF(alpha)
-        pen = QtGui.QPen(shade, width)
+        pen = QtGui.QPen(shade, width_px)
         pen.setCosmetic(True)
         if dashed:
             pen.setStyle(QtCore.Qt.PenStyle.DashLine)
