@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from drivers.microscopes.pacing import Pacer
 from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.devices import FrameGeometry, FrameInfo
 from rt_engine.interfaces.errors import DeviceError, MovieError, SourceEnded
+from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.messages import FrameHeader, Mode, SpikesHeader
 from rt_engine.interfaces.rig_config import ReplayMicroscope as ReplayConfig
 from rt_engine.recording.reader import open_session
@@ -31,6 +32,8 @@ class SessionReplay:
     clock : Clock
     wait : callable
         Sleeps that many seconds.
+    planes : tuple of int
+        Planes to deliver, None: the configured one.
 
     Notes
     -----
@@ -38,8 +41,16 @@ class SessionReplay:
     keep the times that they were recorded with.
     """
 
-    def __init__(self, config: ReplayConfig, clock: Clock, wait: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        config: ReplayConfig,
+        clock: Clock,
+        wait: Callable[[float], None] = time.sleep,
+        *,
+        planes: tuple[int, ...] | None = None,
+    ) -> None:
         self._config = config
+        self._planes = planes or (config.plane,)
         self._pacer = Pacer(clock, config.speed, wait)
         self._lines: Iterator[Lines] = iter(())
         self._next: Lines | None = None
@@ -55,7 +66,8 @@ class SessionReplay:
         RecordingError
             There is no journal.
         """
-        self._lines = self._within(*self._live_frames())
+        first, last = self._live()
+        self._lines = self._within(first, last)
         self._next = next(self._lines, None)
         if self._next is None:
             raise MovieError("holds no live frames", "record with frames: all", file=self._config.path)
@@ -70,6 +82,7 @@ class SessionReplay:
             adc_max=header.adc_max,
             offset=header.offset,
             um_per_px=self._config.um_per_px,
+            frames_per_volume=frames_per_volume(header for header, _ in self._within(first, last)),
             channels=(header.channel,),
             line_period_ns=header.line_period_ns,
         )
@@ -123,20 +136,36 @@ class SessionReplay:
         self._running = False
         self._lines, self._next = iter(()), None
 
-    def _live_frames(self) -> tuple[int, int]:
+    def _live(self) -> tuple[int, int]:
+        """The first and the last live frame, or volumes where the source gave them."""
         first: int | None = None
-        for message in open_session(Path(self._config.path)).messages(f"spikes.{self._config.plane}"):
+        topics = [f"spikes.{plane}" for plane in self._planes]
+        for message in open_session(Path(self._config.path)).messages(*topics):
             header = message.header
             if isinstance(header, SpikesHeader) and header.mode is Mode.LIVE:
-                first = header.frame if first is None else first
-                last = header.frame
+                last = header.frame if header.volume is None else header.volume
+                first = last if first is None else first
         if first is None:
             raise MovieError(
                 "never went live", "calibrate from it, or replay a session that did", file=self._config.path
             )
         return first, last
 
-    def _within(self, first_frame: int, last_frame: int) -> Iterator[Lines]:
-        for header, lines in open_session(Path(self._config.path)).frames(self._config.plane, self._config.channel):
-            if first_frame <= header.frame <= last_frame:
+    def _within(self, first: int, last: int) -> Iterator[Lines]:
+        for header, lines in open_session(Path(self._config.path)).frames(self._planes, self._config.channel):
+            if first <= (header.frame if header.volume is None else header.volume) <= last:
                 yield header, lines
+
+
+def frames_per_volume(headers: Iterable[FrameHeader]) -> int:
+    """How far the frame counter moves from one frame of a plane to its next; 1 where no volumes are given."""
+    first: FrameHeader | None = None
+    for header in headers:
+        if header.volume is None:
+            return 1
+        if header.flags & FrameFlag.DISCARD:
+            continue
+        first = first or header
+        if header.plane == first.plane and header.volume > (first.volume or 0):
+            return max(1, round((header.frame - first.frame) / (header.volume - (first.volume or 0))))
+    return 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from rt_engine.interfaces.messages import Mode, Phase, SpikesHeader, StimHeader
 from rt_engine.recording.reader import JournalMessage, Session, open_session
 
 _MOST_LINES = 1 << 16
+_MOST_FRAMES = 1 << 40
 
 
 class Judged(NamedTuple):
@@ -27,12 +29,12 @@ class Judged(NamedTuple):
 
 
 class RecordedTimes:
-    """Times of all live decisions of one plane.
+    """Times of all live decisions of some planes.
 
     Parameters
     ----------
     session : Session
-    plane : int
+    planes : sequence of int
 
     Attributes
     ----------
@@ -52,24 +54,24 @@ class RecordedTimes:
     is 32 bytes a decision: 3.5 MB for an hour of whole frames at 30 Hz.
     """
 
-    def __init__(self, session: Session, plane: int) -> None:
+    def __init__(self, session: Session, planes: Sequence[int]) -> None:
         key, received, decided = array("q"), array("q"), array("q")
-        self._judged: dict[tuple[int, int], list[Judged]] = {}
+        self._judged: dict[tuple[int, int, int], list[Judged]] = {}
         self.first_live_frame: int | None = None
         self.last_live_frame: int | None = None
         delays = array("q")
-        for message in session.messages(f"spikes.{plane}", "stim"):
+        for message in session.messages(*(f"spikes.{plane}" for plane in planes), "stim"):
             header = _header(message)
             if isinstance(header, SpikesHeader) and header.mode is Mode.LIVE:
                 if self.first_live_frame is None:
                     self.first_live_frame = header.frame
                 self.last_live_frame = header.frame
-                key.append(_key(header.frame, header.line0))
+                key.append(_key(header.plane, header.frame, header.line0))
                 received.append(header.t_received_ns)
                 decided.append(header.t_decided_ns)
-            elif isinstance(header, StimHeader) and header.phase is Phase.DONE and header.plane == plane:
-                judged = _judged(header)
-                self._judged.setdefault((header.frame, header.t_scan_ns), []).append(judged)
+            elif isinstance(header, StimHeader) and header.phase is Phase.DONE:
+                request = header.plane, header.frame, header.t_scan_ns
+                self._judged.setdefault(request, []).append(_judged(header))
                 if header.t_judged_ns is not None:
                     delays.append(header.t_judged_ns - header.t_decided_ns)
         order = np.argsort(np.frombuffer(key, np.int64), kind="stable")
@@ -78,21 +80,21 @@ class RecordedTimes:
         self._decided_ns = np.frombuffer(decided, np.int64)[order]
         self.typical_ns = int(np.median(np.frombuffer(delays, np.int64))) if delays else 0
 
-    def decision(self, frame: int, line0: int) -> tuple[int, int] | None:
+    def decision(self, plane: int, frame: int, line0: int) -> tuple[int, int] | None:
         """`t_received_ns` and `t_decided_ns` of the lines of a frame from `line0` on; None if they were not decided."""
-        key = _key(frame, line0)
+        key = _key(plane, frame, line0)
         at = int(np.searchsorted(self._key, key))
         if at == len(self._key) or self._key[at] != key:
             return None
         return int(self._received_ns[at]), int(self._decided_ns[at])
 
-    def judged(self, frame: int, t_scan_ns: int, index: int) -> Judged | None:
+    def judged(self, plane: int, frame: int, t_scan_ns: int, index: int) -> Judged | None:
         """When request number `index` of the lines scanned at `t_scan_ns` was judged; None if there was none."""
-        found = self._judged.get((frame, t_scan_ns), ())
+        found = self._judged.get((plane, frame, t_scan_ns), ())
         return found[index] if index < len(found) else None
 
 
-def recorded_times(path: str | Path, plane: int) -> RecordedTimes | None:
+def recorded_times(path: str | Path, planes: Sequence[int]) -> RecordedTimes | None:
     """Times of a recorded session; None where `path` is no session folder, as a movie.
 
     Raises
@@ -102,11 +104,12 @@ def recorded_times(path: str | Path, plane: int) -> RecordedTimes | None:
     """
     if not any(Path(path).glob("session_*.mcap")):
         return None
-    return RecordedTimes(open_session(path), plane)
+    return RecordedTimes(open_session(path), planes)
 
 
-def _key(frame: int, line0: int) -> int:
-    return frame * _MOST_LINES + line0
+def _key(plane: int, frame: int, line0: int) -> int:
+    """One number for the lines of a frame: 6 bits of plane, 40 of frame, 16 of line."""
+    return (plane * _MOST_FRAMES + frame) * _MOST_LINES + line0
 
 
 def _header(message: JournalMessage) -> object:

@@ -54,7 +54,7 @@ class ReplayInterlock(Interlock):
         self._follows_acts = self._was_armed = bool(acts)
         self._session_clock = clock
         self._say = say
-        self._request_key = (-1, -1)
+        self._request_key = (-1, -1, -1)
         self._request_index = 0
         self._judged = Judged(0, 0, fired=False)
         self._n_looks = 0
@@ -64,7 +64,7 @@ class ReplayInterlock(Interlock):
         """Look at heartbeat and clock as of the recording; the time given is that of the machine, and not asked for."""
         return super().check(self._session_clock.now_ns())
 
-    def heartbeat(self, t_ns: int, mode: Mode) -> None:
+    def heartbeat(self, t_ns: int, mode: Mode, plane: int = 0) -> None:
         """Let the time of the recording come to a message of the engine, and do what was done until then."""
         first = self._heartbeat.mode is None
         if not first:
@@ -72,7 +72,7 @@ class ReplayInterlock(Interlock):
         self._session_clock.advance(t_ns)
         if not self._follows_acts and not first:
             super().check(self._session_clock.now_ns())
-        super().heartbeat(t_ns, mode)
+        super().heartbeat(t_ns, mode, plane)
         if first:
             self._act_until(t_ns)
         if not self._was_armed and mode is Mode.LIVE:
@@ -81,7 +81,7 @@ class ReplayInterlock(Interlock):
 
     def request(self, request: PulseRequest) -> Decision:
         """Judge one request at the time at which the recording did."""
-        key = request.frame, request.t_scan_ns
+        key = request.plane, request.frame, request.t_scan_ns
         self._request_index = self._request_index + 1 if key == self._request_key else 0
         self._request_key = key
         self._judged = self._recorded(request)
@@ -93,7 +93,7 @@ class ReplayInterlock(Interlock):
     def _recorded(self, request: PulseRequest) -> Judged:
         if self._times is None:
             return Judged(request.t_decided_ns, request.t_decided_ns, fired=True)
-        found = self._times.judged(request.frame, request.t_scan_ns, self._request_index)
+        found = self._times.judged(*self._request_key, self._request_index)
         at_ns = request.t_decided_ns + self._times.typical_ns
         return found or Judged(at_ns, at_ns, fired=True)
 
@@ -148,7 +148,7 @@ def make_interlock(rig: RigConfig, clock: Clock, say: Say) -> Callable[..., Inte
     if not isinstance(clock, SessionClock) or not isinstance(rig.microscope, ReplayMicroscope):
         return Interlock
     microscope = rig.microscope
-    times = recorded_times(microscope.path, microscope.plane)
+    times = recorded_times(microscope.path, rig.planes_inferred)
     acts = acts_of(Path(microscope.path)) if times is not None else []
 
     def make(limits: Any, outputs: Any, clock: SessionClock, *args: Any, **kwargs: Any) -> Interlock:
@@ -167,6 +167,7 @@ def silence_bounds_ns(rig: RigConfig, *, lossless: bool) -> tuple[int, int]:
     if isinstance(microscope, ReplayMicroscope):
         return idle_ns if microscope.live_silence_s is None else round(microscope.live_silence_s * NS_PER_S), idle_ns
     rate_hz = getattr(microscope, "frame_rate_hz", None) or 1.0
+    rate_hz /= getattr(microscope, "frames_per_volume", 1)
     return idle_ns if lossless else live_silence_ns(round(NS_PER_S / rate_hz)), idle_ns
 
 

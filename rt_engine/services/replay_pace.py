@@ -21,16 +21,16 @@ class ReplayPace:
 
     def skips(self, header: FrameHeader) -> bool:
         """True if the engine of the recording did not decide these lines."""
-        return self._times is not None and self._times.decision(header.frame, header.line0) is None
+        return self._times is not None and self._times.decision(header.plane, header.frame, header.line0) is None
 
     def times_ns(self, header: FrameHeader) -> tuple[int, int]:
         """When these lines were received, and decided; nanoseconds of the recording."""
-        known = None if self._times is None else self._times.decision(header.frame, header.line0)
+        known = None if self._times is None else self._times.decision(header.plane, header.frame, header.line0)
         return known or (header.t_scan_ns, header.t_scan_ns)
 
 
-def replay_pace(rig: RigConfig) -> ReplayPace | None:
-    """The pace of a replay; None for every other microscope.
+def replay_pace(rig: RigConfig, plane: int) -> ReplayPace | None:
+    """The pace of one plane of a replay; None for every other microscope.
 
     Raises
     ------
@@ -40,4 +40,4 @@ def replay_pace(rig: RigConfig) -> ReplayPace | None:
     microscope = rig.microscope
     if not isinstance(microscope, ReplayMicroscope):
         return None
-    return ReplayPace(recorded_times(microscope.path, microscope.plane))
+    return ReplayPace(recorded_times(microscope.path, (plane,)))

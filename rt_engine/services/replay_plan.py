@@ -107,18 +107,19 @@ def replay_of_session(folder: Path, calibration: Path, protocol: Path | None, di
     )
 
 
-def session_rig(rig: RigConfig, microscope: ReplayMicroscope) -> RigConfig:
+def session_rig(rig: RigConfig, microscope: ReplayMicroscope, planes: tuple[int, ...]) -> RigConfig:
     """The rig of the replay of a session: that of the recording, with another microscope, and no real output."""
     own = rig.microscope
     live_ns, _ = silence_bounds_ns(rig, lossless=getattr(own, "pace", None) == "max")
     known = {"um_per_px": microscope.um_per_px or getattr(own, "um_per_px", None), "live_silence_s": live_ns / 1e9}
-    return movie_rig(rig, microscope.model_copy(update=known))
+    return movie_rig(rig, microscope.model_copy(update=known), planes)
 
 
-def movie_rig(rig: RigConfig, microscope: ReplayMicroscope) -> RigConfig:
+def movie_rig(rig: RigConfig, microscope: ReplayMicroscope, planes: tuple[int, ...]) -> RigConfig:
     """A rig with a recording for its microscope, and outputs that are virtual."""
     outputs = {name: VirtualOutput(driver="virtual", limits=output.limits) for name, output in rig.outputs.items()}
-    return rig.model_copy(update={"name": "replay", "microscope": microscope, "outputs": outputs})
+    update = {"name": "replay", "microscope": microscope, "outputs": outputs, "planes": planes}
+    return rig.model_copy(update=update)
 
 
 def with_false_alarms(calibration: Calibration, false_alarms_per_min: float) -> Calibration:

@@ -83,7 +83,7 @@ def recorded(*decisions: tuple[int, int | None, int | None]) -> RecordedTimes:
     for frame, judged, command in decisions:
         scan_ns = 10 * S + frame * PERIOD_NS
         done = judged if command is None else command
-        times._judged[frame, scan_ns] = [Judged(scan_ns + judged, scan_ns + done, fired=command is not None)]
+        times._judged[0, frame, scan_ns] = [Judged(scan_ns + judged, scan_ns + done, fired=command is not None)]
     return times
 
 
@@ -116,8 +116,8 @@ def test_a_decision_is_judged_and_fired_when_the_recording_did() -> None:
 
 def test_what_turned_late_between_judgement_and_light_turns_late_again() -> None:
     times = recorded((3, 49 * MS, None))
-    key = (3, 10 * S + 3 * PERIOD_NS)
-    times._judged[key] = [times._judged[key][0]._replace(t_done_ns=key[1] + 51 * MS)]
+    key = (0, 3, 10 * S + 3 * PERIOD_NS)
+    times._judged[key] = [times._judged[key][0]._replace(t_done_ns=key[2] + 51 * MS)]
     replay = Replay(times)
     beat(replay, 3)
     assert replay.interlock.request(request(3)).outcome is Outcome.LATE
@@ -172,16 +172,16 @@ def test_times_are_read_from_the_journal(tmp_path: Path) -> None:
     maker.stim("d1", 2, "delivered", command_ms=3.5)
     maker.stim("d2", 4, "suppressed")
     maker.close()
-    times = RecordedTimes(open_session(tmp_path), 0)
+    times = RecordedTimes(open_session(tmp_path), (0,))
     scan_ns = maker.scan_ns(2)
     assert (times.first_live_frame, times.last_live_frame) == (1, 4)
-    assert times.decision(2, 0) == (scan_ns + 3 * MS // 2, scan_ns + 5 * MS // 2)
-    assert times.decision(0, 0) is None
-    assert times.decision(3, 0) is None
-    assert times.decision(2, 32) is None
+    assert times.decision(0, 2, 0) == (scan_ns + 3 * MS // 2, scan_ns + 5 * MS // 2)
+    assert times.decision(0, 0, 0) is None
+    assert times.decision(0, 3, 0) is None
+    assert times.decision(0, 2, 32) is None
     # This journal is of before the moment of judgement was told: that of the command stands in for it.
-    assert times.judged(2, scan_ns, 0) == (scan_ns + 7 * MS // 2, scan_ns + 7 * MS // 2, True)
-    assert times.judged(2, scan_ns, 1) is None
+    assert times.judged(0, 2, scan_ns, 0) == (scan_ns + 7 * MS // 2, scan_ns + 7 * MS // 2, True)
+    assert times.judged(0, 2, scan_ns, 1) is None
 
 
 def test_inference_tells_recorded_times_and_skips_what_was_skipped(tmp_path: Path) -> None:
@@ -191,10 +191,10 @@ def test_inference_tells_recorded_times_and_skips_what_was_skipped(tmp_path: Pat
     maker.spikes(1)
     maker.spikes(3)
     maker.close()
-    pace = ReplayPace(RecordedTimes(open_session(tmp_path), 0))
+    pace = ReplayPace(RecordedTimes(open_session(tmp_path), (0,)))
 
     def lines(frame: int) -> Any:
-        return SimpleNamespace(frame=frame, line0=0, t_scan_ns=maker.scan_ns(frame))
+        return SimpleNamespace(plane=0, frame=frame, line0=0, t_scan_ns=maker.scan_ns(frame))
 
     assert [frame for frame in range(1, 4) if pace.skips(lines(frame))] == [2]
     assert pace.times_ns(lines(3)) == (maker.scan_ns(3) + MS, maker.scan_ns(3) + 2 * MS)

@@ -61,11 +61,11 @@ def test_a_journal_that_tells_no_times_is_refused(tmp_path: Path) -> None:
 
 def test_outputs_are_virtual_and_the_bound_of_silence_is_that_of_the_recording() -> None:
     rig = load_rig(find_rig("virtual_rig"))
-    replayed = session_rig(rig, ReplayMicroscope(driver="replay", path="x"))
+    replayed = session_rig(rig, ReplayMicroscope(driver="replay", path="x"), (0,))
     assert replayed.all_outputs_virtual
     assert isinstance(replayed.microscope, ReplayMicroscope)
     assert (replayed.microscope.live_silence_s, replayed.microscope.um_per_px) == (1.0, 0.8)
-    again = session_rig(replayed, ReplayMicroscope(driver="replay", path="y"))
+    again = session_rig(replayed, ReplayMicroscope(driver="replay", path="y"), (0,))
     assert isinstance(again.microscope, ReplayMicroscope)
     assert again.microscope.live_silence_s == 1.0
 
