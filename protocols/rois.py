@@ -26,7 +26,7 @@ from rt_engine.interfaces.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RoiTable:
-    """The cells of a session.
+    """The cells of a session, of all its planes.
 
     Attributes
     ----------
@@ -41,8 +41,9 @@ class RoiTable:
         Tag to the `roi_id` that carry it.
     values : dict of str to float32 ndarray, shape (n_rois,)
         Further values of the calibration by the names of `CellValue`.
-    plane : int64 ndarray, shape (n_rois,), or None
-        Plane of each cell; None: all in plane 0. Rows of a plane stand in the order of its `activity` messages.
+    planes : int64 ndarray, shape (n_rois,)
+        Plane of every cell; empty where all are in plane 0. Rows of a plane stand
+        in the order of its `activity` messages.
     um_per_px : float or None
         Pixel size; None if unknown.
     """
@@ -53,7 +54,7 @@ class RoiTable:
     snr: NDArray[np.float32]
     tags: dict[str, tuple[int, ...]] = field(default_factory=dict)
     values: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    plane: NDArray[np.int64] | None = None
+    planes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     um_per_px: float | None = None
 
     def ranking(self) -> list[int]:
@@ -76,6 +77,12 @@ class RoiTable:
             CellValue.X_PX: self.centroid_yx_px[:, 1],
         }
         return known.get(name, self.values.get(name, np.full(len(self.roi_id), np.nan)))
+
+    def plane_of(self) -> dict[int, int]:
+        """Plane of every `roi_id`; empty where all cells are in plane 0."""
+        if not self.planes.any():
+            return {}
+        return {int(roi): int(plane) for roi, plane in zip(self.roi_id, self.planes, strict=True)}
 
 
 @dataclass(frozen=True, slots=True)

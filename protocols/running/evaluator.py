@@ -69,7 +69,7 @@ class ProtocolRun:
         ids = tuple(self._row_of)
         position = dict(zip(ids, rois.positions(ids), strict=True))
         lights = {
-            name: Light(name, action, self.groups, position, (seed, 5, index))
+            name: Light(name, action, self.groups, position, rois.plane_of(), (seed, 5, index))
             for index, (name, action) in enumerate(config.actions.items())
             if isinstance(action, LightAction)
         }

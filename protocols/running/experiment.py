@@ -173,8 +173,7 @@ class Experiment:
         if self._meter is not None and self._meter.signal.uses_activity:
             self._measured(self._meter.sample(tick.t_ns, frame))
         if self._map is not None and self._map.config.field in fields:
-            planes = self._rois.plane
-            start = 0 if planes is None else int(np.argmax(planes == plane))
+            start = int(np.argmax(self._rois.planes == plane)) if len(self._rois.planes) else 0
             for row in self._map.sample(tick.t_ns, values[fields.index(self._map.config.field)], start):
                 if self._meter is None:
                     self.table.complete(row)

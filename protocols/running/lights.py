@@ -56,6 +56,8 @@ class Light:
     groups : mapping of str to Group
     position : mapping of int to (float, float)
         Where every cell is, template px.
+    plane_of : mapping of int to int
+        Plane of every cell; empty where all are in plane 0. Sites without a cell are lit in plane 0.
     seed : tuple of int
 
     Attributes
@@ -70,10 +72,11 @@ class Light:
         config: LightAction,
         groups: Mapping[str, Group],
         position: Mapping[int, tuple[float, float]],
+        plane_of: Mapping[int, int],
         seed: tuple[int, ...],
     ) -> None:
         self.name, self.config = name, config
-        self._position = position
+        self._position, self._plane_of = position, plane_of
         self._powers_mw = config.powers_mw() if isinstance(config, Pulse) else (_first_power_mw(config),)
         self.stimuli = tuple(_stimuli(config, groups, self._powers_mw))
         n = len(self.stimuli) if isinstance(config.targets, OneOf) else 1
@@ -120,6 +123,7 @@ class Light:
             roi_ids=roi_ids,
             target_ids=stimulus.target_ids,
             targets_yx_px=stimulus.yx_px,
+            target_planes=tuple(self._plane_of[i] for i in stimulus.target_ids) if self._plane_of else (),
             power_mw=stimulus.power_mw,
             width_ms=config.width_ms,
             pulses=train.pulses if train else 1,

@@ -193,7 +193,7 @@ class SignalBank:
         self.by_name: dict[str, Signal] = {}
         self._rates: list[Rate] = []
         row_of = {int(roi): row for row, roi in enumerate(rois.roi_id)}
-        plane = rois.plane if rois.plane is not None else np.zeros(len(rois.roi_id), np.int64)
+        plane = rois.planes if len(rois.planes) else np.zeros(len(rois.roi_id), np.int64)
         parts: dict[
             tuple[int, ActivityField], list[tuple[Readout, ActivitySignal | ProjectionSignal, tuple[int, ...]]]
         ] = {}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,6 @@ from numpy.typing import NDArray
 
 from protocols.checking.check import check_against_limits
 from protocols.load import load_protocol, partner_of
-from protocols.rois import RoiTable
 from protocols.running.evaluator import ProtocolRun
 from rt_engine.interfaces.errors import SafetyError
 from rt_engine.interfaces.events import EVENT_DTYPE
@@ -28,8 +29,10 @@ from rt_engine.interfaces.rig_config import RigConfig
 from rt_engine.interfaces.stimulation import Decision, MarkCommand, MessageCommand, ProtocolCommand, PulseRequest
 from rt_engine.pipeline.histogram import LatencyHistogram
 from rt_engine.safety.interlock import Interlock
+from rt_engine.services.cells_of_planes import CellsOfPlanes
 from rt_engine.transport.publisher import Publisher
 
+_MOST_WAITING = 256
 _NO_EVENTS = np.zeros(0, EVENT_DTYPE)
 MARK_LEVEL, MESSAGE_LEVEL = "mark", "mqtt"
 """Levels of the `log` messages that carry a protocol's marks, and its messages for the telemetry service."""
@@ -54,14 +57,16 @@ class ProtocolDriver:
     ) -> None:
         self._rig, self._interlock, self._publisher, self._log = rig, interlock, publisher, log
         self._protocol: ProtocolRun | None = None
-        self._rois: RoiTable | None = None
+        self._cells = CellsOfPlanes(rig.planes_inferred)
+        self._activity: deque[tuple[ActivityHeader, bytes]] = deque(maxlen=_MOST_WAITING)
+        self._decided_ns: dict[int, int] = {}
         self._intervals = {name: LatencyHistogram() for name in ("decision_to_command", "scan_to_command")}
         self.name: str | None = None
 
     @property
     def has_rois(self) -> bool:
-        """True once the engine has told its cells."""
-        return self._rois is not None
+        """True once the engine of every plane has told its cells."""
+        return self._cells.table() is not None
 
     def latency_ms(self) -> dict[str, dict[str, float]]:
         """Intervals of the decisions so far."""
@@ -99,10 +104,12 @@ class ProtocolDriver:
         """
         protocol = load_protocol(path)
         check_against_limits(protocol, {name: output.limits for name, output in self._rig.outputs.items()}, str(path))
-        if self._rois is None:
+        rois = self._cells.table()
+        if rois is None:
             raise SafetyError("no cells are known yet", "load a calibration first")
         self._interlock.set_protocol_limits(protocol.limits)
-        self._protocol = ProtocolRun(protocol, self._rois, partner_of(protocol))
+        um_per_px = getattr(self._rig.microscope, "um_per_px", None)
+        self._protocol = ProtocolRun(protocol, replace(rois, um_per_px=um_per_px), partner_of(protocol))
         self.name = protocol.name
         for note in self._protocol.notes:
             self._log("warning", f"protocol {protocol.name}: {note}")
@@ -112,29 +119,8 @@ class ProtocolDriver:
         }
 
     def take_rois(self, header: RoisHeader, payload: bytes) -> None:
-        """Learn the cells from a `rois` message with footprints."""
-        pixels = np.frombuffer(payload, "<u4")
-        start = header.footprint_start
-        centroids = np.zeros((len(header.rois), 2))
-        for index in range(len(header.rois)):
-            flat = pixels[start[index] : start[index + 1]]
-            centroids[index] = (flat // header.pixels_per_line).mean(), (flat % header.pixels_per_line).mean()
-        tagged: dict[str, tuple[int, ...]] = {}
-        for roi in header.rois:
-            for tag in roi.tags:
-                tagged[tag] = (*tagged.get(tag, ()), roi.roi_id)
-        self._rois = RoiTable(
-            roi_id=np.array([roi.roi_id for roi in header.rois], np.uint32),
-            centroid_yx_px=centroids,
-            expected_detection=np.array([roi.expected_detection for roi in header.rois], np.float32),
-            snr=np.array([roi.snr for roi in header.rois], np.float32),
-            tags=tagged,
-            values={
-                name: np.array([getattr(roi, name) for roi in header.rois], np.float32)
-                for name in ("amplitude", "tau_s", "quality", "threshold")
-            },
-            um_per_px=getattr(self._rig.microscope, "um_per_px", None),
-        )
+        """Learn the cells of a plane from a `rois` message with footprints."""
+        self._cells.take(header, payload)
 
     def take_spikes(self, header: SpikesHeader, payload: bytes) -> bool:
         """Decide on one `spikes` message; False if its payload does not fit its header."""
@@ -148,19 +134,34 @@ class ProtocolDriver:
         )
         if commands:
             self._carry_out(commands)
+        self._decided_ns[header.plane] = header.t_scan_ns
+        self._decide_activity()
         return True
 
     def take_activity(self, header: ActivityHeader, payload: bytes) -> bool:
-        """Decide on one `activity` message; False if its payload does not fit its header."""
+        """Take in one `activity` message; False if its payload does not fit its header.
+
+        It is decided on after the `spikes` of the same frame, which may still wait for another plane, so that the
+        order is that of the frames and not of their arrival.
+        """
         if self._protocol is None or not self._protocol.uses_activity:
             return True
         if len(payload) != 4 * header.n_rois * len(header.fields):
             return False
-        values = np.frombuffer(payload, "<f4").reshape(len(header.fields), header.n_rois)
-        commands = self._protocol.on_activity(header.frame, header.t_scan_ns, header.plane, header.fields, values)
-        if commands:
-            self._carry_out(commands)
+        self._activity.append((header, payload))
+        self._decide_activity()
         return True
+
+    def _decide_activity(self) -> None:
+        while self._activity and self._protocol is not None:
+            header, payload = self._activity[0]
+            if self._decided_ns.get(header.plane, -1) < header.t_scan_ns:
+                return
+            self._activity.popleft()
+            values = np.frombuffer(payload, "<f4").reshape(len(header.fields), header.n_rois)
+            commands = self._protocol.on_activity(header.frame, header.t_scan_ns, header.plane, header.fields, values)
+            if commands:
+                self._carry_out(commands)
 
     def take_sync(self, header: SyncHeader) -> None:
         """An edge of a behaviour line."""
@@ -210,6 +211,7 @@ class ProtocolDriver:
             frame=request.frame,
             roi_ids=list(request.roi_ids),
             target_ids=list(request.target_ids),
+            target_planes=list(request.target_planes),
             pattern_id=request.pattern_id,
             t_scan_ns=request.t_scan_ns,
             t_decided_ns=request.t_decided_ns,
