@@ -17,6 +17,7 @@ from rt_engine.commands import (
     diff,
     gui,
     infer,
+    protocol,
     recover,
     replay,
     report,
@@ -26,7 +27,7 @@ from rt_engine.commands import (
 )
 from rt_engine.interfaces.errors import ConfigError, SpikeloopError
 
-_COMMANDS = (demo, run, gui, ctl, calibrate, replay, simulate, infer, score, bench, report, recover, diff)
+_COMMANDS = (demo, run, gui, ctl, calibrate, replay, simulate, protocol, infer, score, bench, report, recover, diff)
 """In the order of `spikeloop --help`. Each has `add_parser(commands)` and `execute(arguments)`."""
 
 

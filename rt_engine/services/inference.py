@@ -197,6 +197,7 @@ class InferenceService(Service):
         self._strip_frame, self._next_line = header.frame, 0
         self._strip_blanked.clear()
         if self._mode is not Mode.LIVE or engine is None:
+            self._pass_over(missing)
             return True
         if header.flags & FrameFlag.DISCARD:
             self._skipped += missing + 1
@@ -226,6 +227,7 @@ class InferenceService(Service):
             missing = 0
         engine = self._engine
         if self._mode is not Mode.LIVE or engine is None:
+            self._pass_over(missing)
             self._publish_spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
             return
         if header.flags & FrameFlag.DISCARD:
@@ -264,6 +266,11 @@ class InferenceService(Service):
         if self._replay is None:
             self._intervals["scan_to_receive"].record(t_received_ns - header.t_scan_ns)
         self._intervals["receive_to_decision"].record(t_decided_ns - t_received_ns)
+
+    def _pass_over(self, missing: int) -> None:
+        """The time of a paused frame passes for the cells, without a sample."""
+        if self._mode is Mode.PAUSED:
+            self._skipped += missing + 1
 
     def _overloaded(self, header: FrameHeader, t_received_ns: int) -> bool:
         """True if a frame is skipped: so many wait behind it, or it was skipped in the recording being replayed."""

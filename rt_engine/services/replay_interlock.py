@@ -18,6 +18,9 @@ from rt_engine.safety.states import Precondition
 from rt_engine.safety.wal import RecordKind, WalRecord, read_wal
 from rt_engine.safety.watchdog import live_silence_ns
 
+_MOST_KEPT = 256
+"""Moments whose requests are counted: those of all planes and of spikes and activity lie closer together."""
+
 Say = Callable[[str, str], None]
 
 
@@ -54,8 +57,7 @@ class ReplayInterlock(Interlock):
         self._follows_acts = self._was_armed = bool(acts)
         self._session_clock = clock
         self._say = say
-        self._request_key = (-1, -1, -1)
-        self._request_index = 0
+        self._n_asked: dict[tuple[int, int, int], int] = {}
         self._judged = Judged(0, 0, fired=False)
         self._n_looks = 0
         super().__init__(limits, outputs, clock, *args, **kwargs)
@@ -81,9 +83,6 @@ class ReplayInterlock(Interlock):
 
     def request(self, request: PulseRequest) -> Decision:
         """Judge one request at the time at which the recording did."""
-        key = request.plane, request.frame, request.t_scan_ns
-        self._request_index = self._request_index + 1 if key == self._request_key else 0
-        self._request_key = key
         self._judged = self._recorded(request)
         self._n_looks = 0
         self._act_until(self._judged.t_judged_ns)
@@ -93,7 +92,11 @@ class ReplayInterlock(Interlock):
     def _recorded(self, request: PulseRequest) -> Judged:
         if self._times is None:
             return Judged(request.t_decided_ns, request.t_decided_ns, fired=True)
-        found = self._times.judged(*self._request_key, self._request_index)
+        key = request.plane, request.frame, request.t_scan_ns
+        if len(self._n_asked) > _MOST_KEPT and key not in self._n_asked:
+            self._n_asked.clear()
+        index = self._n_asked[key] = self._n_asked.get(key, -1) + 1
+        found = self._times.judged(*key, index)
         at_ns = request.t_decided_ns + self._times.typical_ns
         return found or Judged(at_ns, at_ns, fired=True)
 
