@@ -68,14 +68,25 @@ def test_without_a_calibration_the_first_half_is_the_baseline(tmp_path: Path) ->
 
 
 PROTOCOL = """
-schema_version: 1
-kind: spike_triggered
+schema_version: 2
 name: quick
-cells: {select: all}
-refractory_ms: 200.0
-withhold_probability: 0.3
-seed: 2
-action: {output: led, power_mw: 8.0, width_ms: 5.0, targets: {select: triggering}}
+description: Every event of any cell lights that cell; a third of the triggers is withheld.
+cells:
+  watched: {select: all}
+triggers:
+  spike: {when: event, cells: watched, refractory_ms: 200.0}
+actions:
+  pulse: {do: pulse, output: led, targets: triggering, power_mw: 8.0, width_ms: 5.0}
+phases:
+  watch:
+    reactions:
+      - {trigger: spike, do: [pulse], trial: true}
+design:
+  seed: 2
+  arms:
+    stim: {kind: stim, share: 0.7}
+    withheld: {kind: withheld, share: 0.3}
+limits: {}
 """
 
 
