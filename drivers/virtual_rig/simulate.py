@@ -49,10 +49,10 @@ def simulate(
     -------
     list of Path
         Of the truth of every plane: `spike_frame` float64 (fractional frame number), `spike_cell` int64, `evoked`
-        bool, one entry a spike in order of time; `shift_px` float64 (n_frames, 2) (y, x); `dff` float32 (n_frames, n_cells), no noise;
-        per cell `y_px x_px radius_px a_over_sigma rate_hz p50_mw`; footprints as `footprint_start` int64 (n_cells + 1),
-        `footprint_pixels` int64 (flat index in the frame at no displacement) and `footprint_weight` float32;
-        `frame_rate_hz um_per_px seed indicator`.
+        bool, one entry a spike in order of time; `shift_px` float64 (n_frames, 2) (y, x); `dff` float32
+        (n_frames, n_cells), no noise; per cell `y_px x_px radius_px a_over_sigma rate_hz p50_mw`; footprints as
+        `footprint_start` int64 (n_cells + 1), `footprint_pixels` int64 (flat index in the frame at no displacement) and
+        `footprint_weight` float32; `frame_rate_hz um_per_px seed indicator`.
 
     Raises
     ------

@@ -293,10 +293,13 @@ class SessionRun:
                 raise ServiceError(f"waited {timeout_s:g} s for {what}: {status.get('preconditions')}")
 
     def _end(self, supervisor: Supervisor) -> None:
+        failed_live = self._failure is not None and self._phase == "live"
         self._enter("stopping")
         self._view.say("stopping …")
         if "stimulation" not in supervisor.died() and self._supervisor_knows("stimulation"):
             try:
+                if failed_live:
+                    supervisor.request("stimulation", "trip", {"text": str(self._failure)}, timeout_s=5)
                 supervisor.request("stimulation", "disarm", {"reason": "end of run"}, timeout_s=5)
             except SpikeloopError as error:
                 self._view.say(f"  warning: stimulation did not answer: {error}", "yellow")
@@ -397,6 +400,7 @@ class SessionRun:
             "pids": self._supervisor.pids(),
             "frames": snapshot.frames,
             "frames_lost": snapshot.frames_lost,
+            "planes": {str(plane): {"frames": n} for plane, n in sorted(snapshot.plane_frames.items())},
             "events": snapshot.events,
             "n_rois": snapshot.n_rois,
             "interlock": snapshot.interlock,
