@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rt_engine.commands.window_process import start_window
 from rt_engine.interfaces.calibration_planes import load_plane
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.rig_config import (
@@ -27,8 +28,11 @@ def run_rig(
     calibration: str | None = None,
     baseline_frames: int | None = None,
     dry_run: bool = False,
+    window_of: str | None = None,
 ) -> dict[str, Any]:
     """Check everything that can be checked before a device is touched, then run; the summary.
+
+    `window_of` is the rig file or name whose window is opened beside the run, None for no window.
 
     Raises
     ------
@@ -49,6 +53,7 @@ def run_rig(
     calibration_path = Path(calibration) if calibration else None
     if calibration_path is not None:
         _require_fits(rig, calibration_path)
+    view = RunView()
     plan = RunPlan(
         rig=rig,
         kind=kind,
@@ -61,7 +66,9 @@ def run_rig(
         dry_run=dry_run,
         subject=rig.subject,
     )
-    return SessionRun(plan, RunView()).run()
+    if window_of is not None and (said := start_window(window_of, plan.folder / "window.log")):
+        view.say(said)
+    return SessionRun(plan, view).run()
 
 
 def _require_fits(rig: RigConfig, path: Path) -> None:
