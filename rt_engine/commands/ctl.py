@@ -16,9 +16,9 @@ def add_parser(commands: Commands) -> None:
     parser = new_command(
         commands, "ctl", "Command a running rig.", 'spikeloop ctl reset "fibre replaced", or: spikeloop ctl status'
     )
-    known = ("status", "arm", "disarm", "stop", "trip", "reset")
+    known = ("status", "arm", "disarm", "pause", "start", "mark", "stop", "trip", "reset", "describe")
     parser.add_argument("cmd", metavar="CMD", choices=known, help=", ".join(known))
-    parser.add_argument("text", metavar="ARGS", nargs="*", help="reset: the reason; trip: why; arm: who")
+    parser.add_argument("text", metavar="ARGS", nargs="*", help="reset: the reason; trip: why; arm: who; mark: a note")
     parser.add_argument("--rig", metavar="RIG", default="virtual_rig", help="rig whose ports are used")
     add_json(parser)
 
@@ -34,7 +34,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
     ports = load_rig(find_rig(arguments.rig)).ports
     text = " ".join(arguments.text)
-    names = {"trip": "text", "reset": "reason", "arm": "operator", "disarm": "reason"}
+    names = {"trip": "text", "reset": "reason", "arm": "operator", "disarm": "reason", "mark": "note"}
     args = {names[arguments.cmd]: text} if arguments.cmd in names and text else {}
     if arguments.cmd == "reset" and not text:
         raise ConfigError("a reset needs a reason", 'spikeloop ctl reset "why light may be allowed again"')

@@ -193,6 +193,7 @@ class InferenceService(Service):
         self._strip_frame, self._next_line = header.frame, 0
         self._strip_blanked.clear()
         if self._mode is not Mode.LIVE or engine is None:
+            self._pass_over(missing)
             return True
         if header.flags & FrameFlag.DISCARD:
             self._skipped += missing + 1
@@ -222,6 +223,7 @@ class InferenceService(Service):
             missing = 0
         engine = self._engine
         if self._mode is not Mode.LIVE or engine is None:
+            self._pass_over(missing)
             self._publish_spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
             return
         if header.flags & FrameFlag.DISCARD:
@@ -259,6 +261,11 @@ class InferenceService(Service):
             self._publish_activity(header, engine)
         self._intervals["scan_to_receive"].record(t_received_ns - header.t_scan_ns)
         self._intervals["receive_to_decision"].record(t_decided_ns - t_received_ns)
+
+    def _pass_over(self, missing: int) -> None:
+        """The time of a paused frame passes for the cells, without a sample."""
+        if self._mode is Mode.PAUSED:
+            self._skipped += missing + 1
 
     def _overloaded(self, header: FrameHeader, t_received_ns: int) -> bool:
         """True if so many frames wait behind this one that it is better skipped; never where the source waits."""

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from rt_engine.interfaces.clock import NS_PER_S, MonotonicClock
-from rt_engine.interfaces.control import Request, Role
-from rt_engine.interfaces.errors import ConfigError, ServiceError, SpikeloopError
-from rt_engine.interfaces.messages import Header, SessionHeader
+from rt_engine.interfaces.errors import ServiceError, SpikeloopError
+from rt_engine.interfaces.messages import Header, LogHeader, SessionHeader
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, StreamMicroscope, VirtualMicroscope
 from rt_engine.services.calibration_job import CalibrationJob, run_calibration_process
+from rt_engine.services.client_commands import ClientCommands
 from rt_engine.services.run_view import RunView
 from rt_engine.services.session_folder import git_hash, versions, write_config
 from rt_engine.services.setup import Setup, inference_services
@@ -29,14 +29,6 @@ from rt_engine.services.supervisor import Supervisor
 _SESSION_PERIOD_NS = NS_PER_S
 _NOTICE_FRAMES = 5
 _LATE_END_S = 10.0
-_FORWARDED = {
-    "arm": "stimulation",
-    "disarm": "stimulation",
-    "trip": "stimulation",
-    "reset": "stimulation",
-    "set_protocol": "stimulation",
-}
-_ANYONE = ("describe", "status", "trip")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +99,7 @@ class SessionRun:
         )
         previous = signal.signal(signal.SIGINT, self._on_interrupt)
         ended = "failure"
-        supervisor = Supervisor(setup, self._on_client, self._on_message)
+        supervisor = Supervisor(setup, ClientCommands(self).handle, self._on_message)
         self._supervisor = supervisor
         try:
             ended = self._phases()
@@ -374,23 +366,37 @@ class SessionRun:
     def _on_message(self, topic: str, header: Header, payload: list[bytes]) -> None:
         self._keeper.take(topic, header, payload)
 
-    def _on_client(self, request: Request) -> dict[str, Any]:
-        """Carry out a command from outside."""
-        if request.role is Role.VIEWER and request.cmd not in _ANYONE:
-            raise ConfigError(f"a viewer may not {request.cmd}", "ask as an operator")
-        if request.cmd in ("status", "describe"):
-            return self._status()
-        if request.cmd in ("stop", "shutdown"):
-            self._stop.set()
-            return {"state": "stopping"}
-        service = _FORWARDED.get(request.cmd)
-        if service is None:
-            raise ConfigError(
-                f"{request.cmd!r} is not a command of a running rig", f"known: status, stop, {', '.join(_FORWARDED)}"
-            )
-        return self._supervisor.request(service, request.cmd, request.args | {"role": request.role}, timeout_s=5)
+    @property
+    def phase(self) -> str:
+        """As on topic `session`."""
+        return self._phase
 
-    def _status(self) -> dict[str, Any]:
+    @property
+    def engines(self) -> dict[int, str]:
+        """Plane to the service that infers it."""
+        return self._engines
+
+    def enter(self, phase: str) -> None:
+        """Another phase, asked for by a client."""
+        self._view.say(f"{phase}, by command")
+        self._enter(phase)
+
+    def end(self) -> None:
+        """The user wants the session to end."""
+        self._stop.set()
+
+    def note(self, level: str, text: str, fields: dict[str, Any]) -> None:
+        """Publish and record a sentence."""
+        publisher = self._supervisor.publisher
+        publisher.send("log", LogHeader(**publisher.stamp("log"), level=level, text=text, fields=fields))
+        self._view.say(f"  {level}: {text}")
+
+    def request(self, service: str, cmd: str, args: dict[str, Any]) -> dict[str, Any]:
+        """Result of a command of a client to a service."""
+        return self._supervisor.request(service, cmd, args, timeout_s=5)
+
+    def status(self) -> dict[str, Any]:
+        """What `status` tells."""
         snapshot = self._keeper.refresh(self._clock.now_ns())
         return {
             "session": self._session,

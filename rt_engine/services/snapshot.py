@@ -105,6 +105,9 @@ class SnapshotKeeper:
         self.last_frames[header.plane] = max(last_frame, header.frame)
         if header.mode is not Mode.LIVE:
             snapshot.frames += is_new and self.live_since_ns == 0
+            if header.plane in self._live_frames:
+                # A pause loses no frames.
+                self._live_frames[header.plane].see(header.frame, header.volume)
             return
         snapshot.frames += is_new
         snapshot.plane_frames[header.plane] = snapshot.plane_frames.get(header.plane, 0) + is_new
