@@ -187,14 +187,18 @@ class StimulationService(Service):
                 self._join.put(header, payload[0] if payload else b"", self.clock.now_ns())
                 self._decide_joined()
             case ActivityHeader():
-                self.dropped += not self._driver.take_activity(header, payload[0] if payload else b"")
+                self._join.put(header, payload[0] if payload else b"", self.clock.now_ns())
+                self._decide_joined()
             case SyncHeader():
                 self._driver.take_sync(header)
 
     def _decide_joined(self) -> None:
         """Decide on the messages whose turn it is, over all planes."""
         for header, payload in self._join.take(self.clock.now_ns()):
-            self.dropped += not self._driver.take_spikes(header, payload)
+            if isinstance(header, SpikesHeader):
+                self.dropped += not self._driver.take_spikes(header, payload)
+            else:
+                self.dropped += not self._driver.take_activity(header, payload)
         self.late = self._join.overtaken
 
     def _on_intent(self, request: PulseRequest, decision: Decision) -> None:
@@ -246,6 +250,7 @@ class StimulationService(Service):
         loaded = self._driver.load(Path(str(args["path"])))
         if self._driver.uses_activity:
             self._sub.subscribe(b"activity.")
+            self._join.awaits_activity = True
         if self._driver.lines:
             self._sub.connect(self.rig.ports.endpoint("acquisition"))
             self._sub.subscribe(b"sync")
