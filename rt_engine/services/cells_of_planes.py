@@ -9,6 +9,9 @@ import numpy as np
 from protocols.rois import RoiTable
 from rt_engine.interfaces.messages import RoisHeader
 
+_VALUES = ("amplitude", "tau_s", "quality", "threshold")
+"""What a `rois` message tells of a cell beyond the fields of the table."""
+
 
 class CellsOfPlanes:
     """Keeps what every plane has told last.
@@ -42,6 +45,7 @@ class CellsOfPlanes:
             expected_detection=np.concatenate([table.expected_detection for table in tables]),
             snr=np.concatenate([table.snr for table in tables]),
             tags=tags,
+            values={name: np.concatenate([table.values[name] for table in tables]) for name in _VALUES},
             planes=np.concatenate([table.planes for table in tables]),
         )
 
@@ -64,5 +68,6 @@ def table_of(header: RoisHeader, payload: bytes) -> RoiTable:
         expected_detection=np.array([roi.expected_detection for roi in header.rois], np.float32),
         snr=np.array([roi.snr for roi in header.rois], np.float32),
         tags=tagged,
+        values={name: np.array([getattr(roi, name) for roi in header.rois], np.float32) for name in _VALUES},
         planes=np.full(len(header.rois), header.plane, np.int64),
     )
