@@ -74,7 +74,7 @@ class StimulationService(Service):
             "reset": self._reset,
             "set_protocol": self._set_protocol,
             "status": self._status,
-            "mark": self._mark,
+            "key": self._key,
             "conclude": lambda args: self._driver.conclude(),
         }
         self._interlock.self_test()
@@ -256,14 +256,10 @@ class StimulationService(Service):
             self._sub.subscribe(b"sync")
         return loaded
 
-    def _mark(self, args: dict[str, Any]) -> dict[str, Any]:
-        """A moment that a person marks; protocols may react to it."""
-        text = str(args.get("text") or "")
-        if not text:
-            raise SafetyError("a mark needs a name", "spikeloop ctl mark NAME")
-        self._driver.take_key(text)
-        self.log("mark", text)
-        return {"mark": text}
+    def _key(self, args: dict[str, Any]) -> dict[str, Any]:
+        """A mark that a person gave; protocols may react to it."""
+        self._driver.take_key(str(args.get("key") or ""))
+        return {}
 
     def _status(self, args: dict[str, Any]) -> dict[str, Any]:
         snapshot = self._interlock.snapshot()
