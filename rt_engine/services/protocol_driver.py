@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +31,6 @@ from rt_engine.safety.interlock import Interlock
 from rt_engine.services.cells_of_planes import CellsOfPlanes
 from rt_engine.transport.publisher import Publisher
 
-_MOST_WAITING = 256
 _NO_EVENTS = np.zeros(0, EVENT_DTYPE)
 MARK_LEVEL, MESSAGE_LEVEL = "mark", "mqtt"
 """Levels of the `log` messages that carry a protocol's marks, and its messages for the telemetry service."""
@@ -58,8 +56,6 @@ class ProtocolDriver:
         self._rig, self._interlock, self._publisher, self._log = rig, interlock, publisher, log
         self._protocol: ProtocolRun | None = None
         self._cells = CellsOfPlanes(rig.planes_inferred)
-        self._activity: deque[tuple[ActivityHeader, bytes]] = deque(maxlen=_MOST_WAITING)
-        self._decided_ns: dict[int, int] = {}
         self._intervals = {name: LatencyHistogram() for name in ("decision_to_command", "scan_to_command")}
         self.name: str | None = None
 
@@ -134,34 +130,22 @@ class ProtocolDriver:
         )
         if commands:
             self._carry_out(commands)
-        self._decided_ns[header.plane] = header.t_scan_ns
-        self._decide_activity()
         return True
 
     def take_activity(self, header: ActivityHeader, payload: bytes) -> bool:
         """Take in one `activity` message; False if its payload does not fit its header.
 
-        It is decided on after the `spikes` of the same frame, which may still wait for another plane, so that the
-        order is that of the frames and not of their arrival.
+        It comes after the `spikes` of the same frame, and before those of frames scanned later (`frame_join`).
         """
         if self._protocol is None or not self._protocol.uses_activity:
             return True
         if len(payload) != 4 * header.n_rois * len(header.fields):
             return False
-        self._activity.append((header, payload))
-        self._decide_activity()
+        values = np.frombuffer(payload, "<f4").reshape(len(header.fields), header.n_rois)
+        commands = self._protocol.on_activity(header.frame, header.t_scan_ns, header.plane, header.fields, values)
+        if commands:
+            self._carry_out(commands)
         return True
-
-    def _decide_activity(self) -> None:
-        while self._activity and self._protocol is not None:
-            header, payload = self._activity[0]
-            if self._decided_ns.get(header.plane, -1) < header.t_scan_ns:
-                return
-            self._activity.popleft()
-            values = np.frombuffer(payload, "<f4").reshape(len(header.fields), header.n_rois)
-            commands = self._protocol.on_activity(header.frame, header.t_scan_ns, header.plane, header.fields, values)
-            if commands:
-                self._carry_out(commands)
 
     def take_sync(self, header: SyncHeader) -> None:
         """An edge of a behaviour line."""

@@ -77,7 +77,7 @@ class StimulationService(Service):
             "reset": self._reset,
             "set_protocol": self._set_protocol,
             "status": self._status,
-            "mark": self._mark,
+            "key": self._key,
             "conclude": lambda args: self._driver.conclude(),
         }
         self._interlock.self_test()
@@ -188,16 +188,20 @@ class StimulationService(Service):
                 self._join.put(header, payload[0] if payload else b"", self.clock.now_ns())
                 self._decide_joined()
             case ActivityHeader():
-                self.dropped += not self._driver.take_activity(header, payload[0] if payload else b"")
+                self._join.put(header, payload[0] if payload else b"", self.clock.now_ns())
+                self._decide_joined()
             case SyncHeader():
                 self._driver.take_sync(header)
 
     def _decide_joined(self) -> None:
         """Decide on the messages whose turn it is, over all planes."""
         for header, payload in self._join.take(self.clock.now_ns()):
-            if self._replays:  # the time of the recording comes in its order, whichever engine is faster now
-                self._interlock.heartbeat(header.t_decided_ns, header.mode, header.plane)
-            self.dropped += not self._driver.take_spikes(header, payload)
+            if isinstance(header, SpikesHeader):
+                if self._replays:  # the time of the recording comes in its order, whichever engine is faster now
+                    self._interlock.heartbeat(header.t_decided_ns, header.mode, header.plane)
+                self.dropped += not self._driver.take_spikes(header, payload)
+            else:
+                self.dropped += not self._driver.take_activity(header, payload)
         self.late = self._join.overtaken
 
     def _on_intent(self, request: PulseRequest, decision: Decision) -> None:
@@ -249,19 +253,16 @@ class StimulationService(Service):
         loaded = self._driver.load(Path(str(args["path"])))
         if self._driver.uses_activity:
             self._sub.subscribe(b"activity.")
+            self._join.awaits_activity = True
         if self._driver.lines:
             self._sub.connect(self.rig.ports.endpoint("acquisition"))
             self._sub.subscribe(b"sync")
         return loaded
 
-    def _mark(self, args: dict[str, Any]) -> dict[str, Any]:
-        """A moment that a person marks; protocols may react to it."""
-        text = str(args.get("text") or "")
-        if not text:
-            raise SafetyError("a mark needs a name", "spikeloop ctl mark NAME")
-        self._driver.take_key(text)
-        self.log("mark", text)
-        return {"mark": text}
+    def _key(self, args: dict[str, Any]) -> dict[str, Any]:
+        """A mark that a person gave; protocols may react to it."""
+        self._driver.take_key(str(args.get("key") or ""))
+        return {}
 
     def _status(self, args: dict[str, Any]) -> dict[str, Any]:
         snapshot = self._interlock.snapshot()
