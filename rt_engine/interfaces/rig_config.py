@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.sample_config import SampleConfig
+from rt_engine.interfaces.specimen_config import AnimalConfig, OpticsConfig
 
 
 class Strict(BaseModel):
@@ -188,6 +189,8 @@ class RigConfig(Strict):
     recording: RecordingConfig = RecordingConfig()
     ports: Ports = Ports()
     subject: str | None = None
+    animal: AnimalConfig = AnimalConfig()
+    optics: OpticsConfig = OpticsConfig()
     max_idle_s: float = Field(10.0, gt=0)
 
     @model_validator(mode="after")
