@@ -12,12 +12,18 @@ from numpy.typing import NDArray
 
 from rt_engine.interfaces.drive_constants import DriveConstants
 from rt_engine.interfaces.errors import CalibrationError
+from rt_engine.interfaces.threshold_law import ThresholdLaw
 from rt_engine.interfaces.trace_uncertainty import TraceUncertainty
 
 FORMAT = "spikeloop/calibration/2"
 READABLE = (FORMAT, "spikeloop/calibration/1")
-"""Version 1 has no `drive`, no `uncertainty` and no `photon_gain_counts`."""
-_GROUPS: dict[str, type[DriveConstants | TraceUncertainty]] = {"drive": DriveConstants, "uncertainty": TraceUncertainty}
+"""Version 1 has no `drive`, no `uncertainty` and no `photon_gain_counts`; early files of 2 no `threshold_law`."""
+_Group = DriveConstants | TraceUncertainty | ThresholdLaw
+_GROUPS: dict[str, type[_Group]] = {
+    "drive": DriveConstants,
+    "uncertainty": TraceUncertainty,
+    "threshold_law": ThresholdLaw,
+}
 ZOOM_TOLERANCE = 0.02
 """Relative difference of pixel size that is still the same zoom: 5 px over half a field of 512."""
 
@@ -109,6 +115,8 @@ class Calibration:
         decides, as with files of version 1.
     uncertainty : TraceUncertainty or None
         How well the constants of the cells are known; None in files of version 1.
+    threshold_law : ThresholdLaw or None
+        What another threshold would find and cost; None in older files, whose thresholds stay as they are.
     """
 
     plane: int = 0
@@ -158,6 +166,7 @@ class Calibration:
     photon_gain_counts: float = float("nan")
     drive: DriveConstants | None = None
     uncertainty: TraceUncertainty | None = None
+    threshold_law: ThresholdLaw | None = None
 
     @property
     def n_rois(self) -> int:
@@ -230,7 +239,7 @@ def save_calibration(path: Path, calibration: Calibration) -> None:
         file.attrs["format"] = FORMAT
         for item in fields(calibration):
             value = getattr(calibration, item.name)
-            if isinstance(value, DriveConstants | TraceUncertainty):
+            if isinstance(value, _Group):
                 group = file.create_group(item.name)
                 for part in fields(value):
                     group.create_dataset(part.name, data=getattr(value, part.name))
@@ -270,9 +279,7 @@ def load_calibration(path: Path) -> Calibration:
         raise CalibrationError(f"cannot be read: {error}", "calibrate again", file=str(path)) from error
 
 
-def _read_group(
-    group: h5py.Group, kind: type[DriveConstants | TraceUncertainty], path: Path
-) -> DriveConstants | TraceUncertainty:
+def _read_group(group: h5py.Group, kind: type[_Group], path: Path) -> _Group:
     missing = [field.name for field in fields(kind) if field.name not in group]
     if missing:
         raise CalibrationError(f"{group.name}/{missing[0]} is missing", "calibrate again", file=str(path))

@@ -32,6 +32,9 @@ class CellGroup:
         Cells of the group, ascending.
     max_shift_px : float
         The lines that the group reads reach so far beyond its masks.
+    first_row : int, optional
+        For cells found during the run, which `calibration` is all of: their rows in the plane follow each other from
+        here on. They are read from their own lines.
 
     Attributes
     ----------
@@ -42,22 +45,36 @@ class CellGroup:
         Last line of the template that any of its values depends on.
     n_missing : int
         Frames that passed since the last one that was decided.
+    removed : bool ndarray, shape (n_rois,)
+        Cells that a person took out: they have no samples and raise no events. See `remove`.
     extraction : RoiExtraction
     traces : TraceStage
     """
 
-    def __init__(self, calibration: Calibration, rows: NDArray[np.int64], max_shift_px: float) -> None:
-        self.rows = rows
+    def __init__(
+        self, calibration: Calibration, rows: NDArray[np.int64], max_shift_px: float, *, first_row: int | None = None
+    ) -> None:
+        self.rows = rows if first_row is None else first_row + rows
         lines = _lines_of(calibration, rows)
         margin = int(np.ceil(max_shift_px)) + 2
-        whole = len(rows) == calibration.n_rois
+        whole = len(rows) == calibration.n_rois and first_row is None
         self.line0 = 0 if whole else max(0, int(lines.min()) - margin) // 2 * 2
         self.end_line = calibration.n_lines if whole else min(calibration.n_lines, int(lines.max()) + margin)
         of_group = calibration if whole else cells_of(calibration, rows, self.line0, self.end_line)
-        self.extraction = RoiExtraction(of_group)
+        self.extraction = RoiExtraction(of_group, few=first_row is not None)
         self.traces = TraceStage(of_group)
         self.last_line_needed = self.line0 + int(self.extraction.last_line_needed.max(initial=-1))
         self.n_missing = 0
+        self.removed = np.zeros(len(rows), np.bool_)
+        self._n_removed = 0
+        self._roi_id = of_group.roi_id
+        self._removed_id: set[int] = set()
+
+    def remove(self, row: int) -> None:
+        """Take out the cell at a row of the plane, if it is of this group; its light is still told from others'."""
+        self.removed |= self.rows == row
+        self._n_removed = int(self.removed.sum())
+        self._removed_id = {int(roi) for roi in self._roi_id[self.removed]}
 
     def warm_up(self, blank: NDArray[Any]) -> None:
         """Run every kernel once on an empty frame; forgets it."""
@@ -86,11 +103,22 @@ class CellGroup:
         extraction = self.extraction
         if jumped:
             extraction.valid[:] = 0
+        if self._n_removed:
+            np.copyto(extraction.valid, EXPECTED_MISSING, where=self.removed)
         n_events = self.traces.process(
             frame_number, self.n_missing, extraction.f_roi, extraction.f_np, extraction.valid, extraction.censored
         )
         self.n_missing = 0
-        return n_events
+        return self._without_removed(n_events) if self._n_removed else n_events
+
+    def _without_removed(self, n_events: int) -> int:
+        """Drop what was under way in a cell when it was taken out."""
+        events, kept = self.traces.events, 0
+        for event in range(n_events):
+            if int(events[event]["roi_id"]) not in self._removed_id:
+                events[kept] = events[event]
+                kept += 1
+        return kept
 
 
 def groups_of_strips(calibration: Calibration, ends: NDArray[np.int64], max_shift_px: float) -> list[CellGroup]:
