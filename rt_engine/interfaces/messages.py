@@ -261,11 +261,19 @@ class CandidatesHeader(Header, kw_only=True):
 
 
 class StateHeader(Header, kw_only=True):
-    """Topic ``state``: the interlock and the protocol as they are now."""
+    """Topic ``state``: the interlock and the protocol as they are now.
+
+    `trips`: each with `t_ns`, `signal`, `value`, `limit`, `text`, and `dark_after_ns`, the time from its cause until
+    every output was dark. `remedies`: what to do about each precondition that does not hold (``reset``: about a trip).
+    `heartbeat`: `mode`, `age_ms`, `bound_ms` of the engine. `dose`: for each output the totals, `fractions` of each
+    limit that is used, and the `targets` lit last with `y_px`, `x_px`, `energy_mj`, `fraction`.
+    """
 
     interlock: str
     trips: list[dict[str, Any]]
     preconditions: dict[str, bool]
+    remedies: dict[str, str] = msgspec.field(default_factory=dict)
+    heartbeat: dict[str, Any] = msgspec.field(default_factory=dict)
     limits: dict[str, dict[str, Any]]
     dose: dict[str, dict[str, Any]]
     protocol: str | None

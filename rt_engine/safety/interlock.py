@@ -16,6 +16,7 @@ from rt_engine.safety.ledger import DoseLedger, OutputDose, Train
 from rt_engine.safety.limits import bounds_of, tighten
 from rt_engine.safety.request_check import plan_train, time_fault
 from rt_engine.safety.states import InterlockState, Precondition, Trip
+from rt_engine.safety.status import heartbeat_fields, remedies
 from rt_engine.safety.wal import RecordKind, WriteAheadLog
 from rt_engine.safety.watchdog import HeartbeatMonitor
 
@@ -241,12 +242,15 @@ class Interlock(SafetyLatch):
 
     def snapshot(self) -> dict[str, Any]:
         """The fields of `messages.StateHeader` that the interlock knows."""
+        now_ns, preconditions = self._clock.now_ns(), self.preconditions()
         return {
             "interlock": self.state.value,
             "trips": [trip._asdict() for trip in self.trips],
-            "preconditions": self.preconditions(),
+            "preconditions": preconditions,
+            "remedies": remedies(preconditions, self.state),
+            "heartbeat": heartbeat_fields(self._heartbeat, now_ns),
             "limits": {name: one.model_dump(mode="json") for name, one in self.limits.items()},
-            "dose": self._ledger.used(self._clock.now_ns()),
+            "dose": self._ledger.used(now_ns),
             "counts": {outcome.value: n for outcome, n in self.counts.items() if n},
         }
 

@@ -165,16 +165,32 @@ class SafetyLatch:
             self.state = InterlockState.DISARMED
             self._note({"state": "disarmed", "reason": reason})
 
-    def trip(self, signal: str, value: float | str, limit: float | str, text: str) -> None:
-        """Dark at once and latched until `reset`; never refused. A repetition of the last trip is only counted."""
+    def trip(
+        self, signal: str, value: float | str, limit: float | str, text: str, *, t_cause_ns: int | None = None
+    ) -> None:
+        """Dark at once and latched until `reset`; never refused. A repetition of the last trip is only counted.
+
+        Parameters
+        ----------
+        signal : str
+            What tripped.
+        value, limit : float or str
+            What it was, and what it may be.
+        text : str
+            One sentence for people.
+        t_cause_ns : int or None
+            When the cause arose, if that is known to be earlier than now; on the clock of this host.
+        """
         repeated = self.state is InterlockState.TRIPPED and bool(self.trips) and self.trips[-1].signal == signal
+        t_ns = self._clock.now_ns()
         self.state = InterlockState.TRIPPED
         self._held[Precondition.OPERATOR] = False
         self._make_safe()
         self.n_trips += 1
         if repeated:
             return
-        trip = Trip(self._clock.now_ns(), signal, value, limit, text)
+        begun_ns = t_ns if t_cause_ns is None else min(t_cause_ns, t_ns)
+        trip = Trip(t_ns, signal, value, limit, text, self._clock.now_ns() - begun_ns)
         self.trips.append(trip)
         try:
             self._wal.write(RecordKind.TRIP, trip._asdict())
