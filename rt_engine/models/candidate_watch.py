@@ -13,16 +13,13 @@ from rt_engine.models.cell_constants import cell_constants
 from rt_engine.models.indicators import indicator
 from rt_engine.models.neuropil_rings import ring_around
 from rt_engine.pipeline.extraction import RoiExtraction
-from rt_engine.pipeline.masks import N_BACKGROUND, PlaneMasks
+from rt_engine.pipeline.masks import MIN_OWN_PIXELS, N_BACKGROUND, PlaneMasks
 
 WATCH_FRAMES = 3000
 """Longest past that constants rest on; from here on thresholds are not provisional."""
 MIN_WATCH_S, MIN_WATCH_FRAMES = 20.0, 300
 SAME = 0.3
 """Intersection over union from which two masks are one candidate."""
-MIN_OWN_PIXELS = 0.6
-"""Part of a mask that must belong to no known cell: what overlaps more is left alone, its light cannot be told apart
-without changing how the known cell is read."""
 
 
 @dataclass(slots=True, eq=False)

@@ -106,7 +106,9 @@ def calibrate_drive(
         threshold=threshold,
     )
     taps = (found.taps / scale).astype(np.float32)
-    rates = false_event_rates(KAPPA_STEP * np.arange(N_KAPPA, dtype=np.float64), frame_rate_hz, found.rho, relative_error)
+    rates = false_event_rates(
+        KAPPA_STEP * np.arange(N_KAPPA, dtype=np.float64), frame_rate_hz, found.rho, relative_error
+    )
     return DriveCalibration(constants, taps, skewness, np.log(np.maximum(rates, SMALLEST_RATE_PER_MIN)))
 
 

@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 
 from rt_engine.interfaces.calibration import Calibration
 from rt_engine.interfaces.drive_constants import DriveConstants
+from rt_engine.interfaces.threshold_law import ThresholdLaw
+from rt_engine.interfaces.trace_uncertainty import TraceUncertainty
 from rt_engine.kernels.sample_codes import EXPECTED_MISSING
 from rt_engine.pipeline.extraction import RoiExtraction
 from rt_engine.pipeline.traces import TraceStage
 
 USUAL_SHIFT_LINES = 4
 """Lines below a cell's last one that are waited for; a larger shift down waits for one strip more."""
+_Constants = DriveConstants | TraceUncertainty | ThresholdLaw
 _IMAGES = frozenset({"template", "correlation_image"})
 _PACKED = frozenset({"roi_start", "roi_pixels", "roi_weight", "neuropil_start", "neuropil_pixels"})
 
@@ -144,8 +147,8 @@ def cells_of(calibration: Calibration, rows: NDArray[np.int64], line0: int, end_
         value = getattr(calibration, field.name)
         if field.name in _IMAGES:
             changes[field.name] = value[line0:end_line]
-        elif isinstance(value, DriveConstants):
-            changes[field.name] = _drive_of(value, rows)
+        elif isinstance(value, _Constants):
+            changes[field.name] = _group_of(value, rows)
         elif field.name in _PACKED or not isinstance(value, np.ndarray) or value.size == 0:
             continue
         elif field.name == "filter_taps":
@@ -167,10 +170,12 @@ def cells_of(calibration: Calibration, rows: NDArray[np.int64], line0: int, end_
     return replace(calibration, **changes)
 
 
-def _drive_of(drive: DriveConstants, rows: NDArray[np.int64]) -> DriveConstants:
-    """Constants of some cells; tables have two axes and are shared."""
-    values = {field.name: getattr(drive, field.name) for field in fields(drive)}
-    return replace(drive, **{name: value[rows] for name, value in values.items() if value.ndim == 1})
+def _group_of(group: _Constants, rows: NDArray[np.int64]) -> _Constants:
+    """Of some cells; what has two axes is a table that all share, or, in `ThresholdLaw`, has the cells last."""
+    values = {field.name: getattr(group, field.name) for field in fields(group)}
+    is_law = isinstance(group, ThresholdLaw)
+    split = {name: value[..., rows] for name, value in values.items() if value.ndim == 1 or is_law}
+    return replace(group, **{name: np.ascontiguousarray(value) for name, value in split.items()})
 
 
 def _lines_of(calibration: Calibration, rows: NDArray[np.int64]) -> NDArray[np.int64]:

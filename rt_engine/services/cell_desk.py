@@ -15,11 +15,10 @@ from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.messages import Candidate, CandidatesHeader, EditAction, EditHeader, RoisHeader
 from rt_engine.interfaces.rig_config import NewCells, ReplayMicroscope
 from rt_engine.pipeline.engine import Engine
+from rt_engine.pipeline.masks import MIN_OWN_PIXELS
 from rt_engine.services.base import Service
 from rt_engine.services.cell_commands import MaskRequest, edit_of, threshold_edit
-from rt_engine.models.candidate_watch import MIN_OWN_PIXELS
-from rt_engine.services.finder import FinderSetup
-from rt_engine.services.finder_link import FinderLink
+from rt_engine.services.finder_link import FinderLink, FinderSetup
 from rt_engine.services.live_cells import CellEdit, LiveCells
 from rt_engine.services.recorded_edits import recorded_edits, replays_session
 
@@ -55,7 +54,7 @@ class CellDesk:
         self._searched_frame: int | None = None
         self._next_asked = FIRST_ASKED_ID
         self._asked: set[int] = set()
-        self._outbox: list[CellEdit] = []
+        self._outbox: list[tuple[int, CellEdit]] = []
         self._due_ns = 0
 
     def open(self, calibration: Calibration, path: Path) -> None:
@@ -103,12 +102,13 @@ class CellDesk:
         if cells is None:
             return
         while cells.due(frame):
-            self._outbox.append(cells.apply(frame, engine))
+            self.rev += 1
+            self._outbox.append((self.rev, cells.apply(frame, engine)))
 
     def tick(self) -> None:
         """Tell what was done, hear the finder. Called between frames; never waits."""
         while self._outbox:
-            self._publish_edit(self._outbox.pop(0))
+            self._publish_edit(*self._outbox.pop(0))
         if self._finder is not None:
             for message in self._finder.take():
                 self._take_message(message)
@@ -322,13 +322,12 @@ class CellDesk:
         cells.prepare(edit)
         return {"roi_ids": edit.added, "state": "from the next frame on", "rev": self.rev + len(cells.pending)}
 
-    def _publish_edit(self, edit: CellEdit) -> None:
-        self.rev += 1
+    def _publish_edit(self, rev: int, edit: CellEdit) -> None:
         publisher = self._service.publisher
         header = EditHeader(
             **publisher.stamp("edit"),
             plane=self._plane,
-            rev=self.rev,
+            rev=rev,
             from_frame=edit.from_frame or 0,
             **edit.fields(),
         )

@@ -14,7 +14,6 @@ import queue
 import signal
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +37,7 @@ from rt_engine.models.indicators import indicator
 from rt_engine.models.new_cells import NewCell, find_new_cells
 from rt_engine.pipeline.line_phase import straightened
 from rt_engine.pipeline.registration import RigidRegistration
+from rt_engine.services.finder_link import FinderSetup
 from rt_engine.transport.sockets import connect
 
 N_BINS, MIN_BINS = 400, 100
@@ -48,20 +48,6 @@ STALE_S = 2.0
 _QUEUE = 64
 _DTYPES = {"u2": np.dtype("<u2"), "i2": np.dtype("<i2")}
 _Result = tuple[str, Any, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class FinderSetup:
-    """What the process needs; plain values. `endpoint` is where inference listens, `frames` where frames come from."""
-
-    endpoint: str
-    frames: str
-    plane: int
-    channel: int
-    calibration: str
-    neuropil_coefficient: float | None
-    max_shift_px: float
-    waits: bool
 
 
 def run_finder(setup: FinderSetup) -> None:

@@ -4,16 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 import zmq
 
-from rt_engine.services.finder import FinderSetup, run_finder
 from rt_engine.transport.sockets import bind
 
 _END_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class FinderSetup:
+    """What the process needs; plain values. `endpoint` is where inference listens, `frames` where frames come from."""
+
+    endpoint: str
+    frames: str
+    plane: int
+    channel: int
+    calibration: str
+    neuropil_coefficient: float | None
+    max_shift_px: float
+    waits: bool
+
+
+def begin_finder(setup: FinderSetup) -> None:
+    """Entry point of the process; only here the search itself is imported."""
+    from rt_engine.services.finder import run_finder
+
+    run_finder(setup)
 
 
 class FinderLink:
@@ -31,7 +51,9 @@ class FinderLink:
         endpoint = self.socket.getsockopt(zmq.LAST_ENDPOINT)
         text = endpoint.decode().rstrip("\0") if isinstance(endpoint, bytes) else str(endpoint)
         spawn = multiprocessing.get_context("spawn")
-        self._process = spawn.Process(target=run_finder, args=(replace(setup, endpoint=text),), name="spikeloop-finder")
+        self._process = spawn.Process(
+            target=begin_finder, args=(replace(setup, endpoint=text),), name="spikeloop-finder"
+        )
         self._process.start()
 
     def take(self) -> list[dict[str, Any]]:

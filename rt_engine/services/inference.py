@@ -20,14 +20,13 @@ from rt_engine.interfaces.messages import (
     FrameHeader,
     HealthHeader,
     Mode,
-    RoiDescription,
-    RoisHeader,
     SpikesHeader,
     decode,
 )
 from rt_engine.pipeline.engine import ACTIVITY_FIELDS, Engine
 from rt_engine.pipeline.histogram import LatencyHistogram
 from rt_engine.services.base import Service
+from rt_engine.services.cell_desk import CellDesk
 from rt_engine.transport.loss import FrameOrder, FrameSequence, SequenceTracker
 from rt_engine.transport.sockets import connect, queue_length
 
@@ -58,6 +57,8 @@ class InferenceService(Service):
             "status": self._status,
             "describe": self._describe_rois,
         }
+        self._desk = CellDesk(self, self.plane)
+        self.commands |= {"rois_edit": self._desk.rois_edit, "set_threshold": self._desk.set_threshold}
         self._mode = Mode.BASELINE
         self._live_from: int | None = None
         self._engine: Engine | None = None
@@ -67,8 +68,7 @@ class InferenceService(Service):
         self._next_line = 0
         self._strip_blanked: list[list[int]] = []
         self._channel = 0
-        self._rois_rev = 0
-        self._rois_due_ns = 0
+        self._neuropil_due_ns = 0
         self._skipped = 0
         self._bad = 0
         self._order = FrameSequence()
@@ -91,13 +91,16 @@ class InferenceService(Service):
                 break
             parts = self._frames.recv_multipart(copy=False)
             self._receive([part.buffer for part in parts])
-        if self._engine is not None and self.clock.now_ns() >= self._rois_due_ns:
-            self._publish_rois(self._engine.calibration, with_footprints=False)
+        self._desk.tick()
+        if self._engine is not None and self.clock.now_ns() >= self._neuropil_due_ns:
+            self._neuropil_due_ns = self.clock.now_ns() + NS_PER_S
             for roi_id, coefficient in self._engine.neuropil_changes():
                 self.log("info", f"neuropil coefficient of roi {roi_id} is now {coefficient:.3f}")
 
     def finish(self) -> None:
-        """Close the socket."""
+        """End the finder, close the socket."""
+        if hasattr(self, "_desk"):
+            self._desk.close()
         if hasattr(self, "_frames"):
             self._frames.close()
 
@@ -191,6 +194,7 @@ class InferenceService(Service):
             self.dropped += 1
             self._next_line = header.lines_per_frame + 1
             return True
+        self._desk.apply_due(header.frame, engine)
         engine.begin(header.frame, missing + self._skipped)
         self._skipped = 0
         return True
@@ -225,6 +229,7 @@ class InferenceService(Service):
         blanked = header.blanked
         if header.flags & FrameFlag.ARTEFACT and not blanked:
             blanked = [[0, header.lines_per_frame]]
+        self._desk.apply_due(header.frame, engine)
         n_events = engine.process(frame, header.frame, header.t_scan_ns, missing, blanked)
         self._publish_decision(header, engine, n_events, t_received_ns, whole=True)
 
@@ -279,26 +284,12 @@ class InferenceService(Service):
             shift_y_px=shift_y_px,
             shift_x_px=shift_x_px,
             quality=engine.quality,
-            rois_rev=self._rois_rev,
-            n_rois=engine.calibration.n_rois,
+            rois_rev=self._desk.rev,
+            n_rois=engine.n_rois,
             fields=list(ACTIVITY_FIELDS),
             stage_ns=engine.stage_ns,
         )
         self.publisher.send(topic, activity, engine.fill_activity().data.cast("B"))
-
-    def _publish_rois(self, calibration: Calibration, *, with_footprints: bool) -> None:
-        self._rois_due_ns = self.clock.now_ns() + NS_PER_S
-        header = RoisHeader(
-            **self.publisher.stamp("rois"),
-            rev=self._rois_rev,
-            plane=self.plane,
-            lines_per_frame=calibration.n_lines,
-            pixels_per_line=calibration.pixels_per_line,
-            rois=[describe_roi(calibration, index) for index in range(calibration.n_rois)],
-            footprint_start=calibration.roi_start.tolist() if with_footprints else [],
-        )
-        payload = calibration.roi_pixels.astype("<u4").tobytes() if with_footprints else None
-        self.publisher.send("rois", header, payload)
 
     def _refuse(self, why: str) -> None:
         self._bad += 1
@@ -320,13 +311,13 @@ class InferenceService(Service):
         if calibration.n_rois == 0:
             raise CalibrationError("holds no cells", "calibrate on a recording with active cells", file=str(path))
         self._say_other_rate(calibration, args.get("frame_rate_hz"))
-        engine = Engine(calibration, self.rig.inference.max_shift_px, self.clock, self._strip_lines)
+        config = self.rig.inference
+        engine = Engine(calibration, config.max_shift_px, self.clock, self._strip_lines, config.spare_rois)
         engine.warm_up()
         self._engine = engine
         self._channel = calibration.channel
-        self._rois_rev += 1
-        self._publish_rois(calibration, with_footprints=True)
-        return {"n_rois": calibration.n_rois, "rev": self._rois_rev}
+        self._desk.open(calibration, path)
+        return {"n_rois": calibration.n_rois, "rev": self._desk.rev}
 
     def _say_other_rate(self, calibration: Calibration, frame_rate_hz: float | None) -> None:
         if frame_rate_hz is None or abs(frame_rate_hz / calibration.frame_rate_hz - 1) < _RATE_TOLERANCE:
@@ -352,9 +343,9 @@ class InferenceService(Service):
         self.announce("live", first_frame=frame)
 
     def _describe_rois(self, args: dict[str, Any]) -> dict[str, Any]:
-        if self._engine is not None:
-            self._publish_rois(self._engine.calibration, with_footprints=True)
-        return self._describe(args) | {"rois_rev": self._rois_rev}
+        self._desk.publish_rois(with_footprints=True)
+        self._desk.publish_candidates()
+        return self._describe(args) | {"rois_rev": self._desk.rev}
 
     def _status(self, args: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -363,23 +354,5 @@ class InferenceService(Service):
             "frames_duplicated": self._order.duplicated,
             "frames_out_of_order": self._order.out_of_order,
             "messages_refused": self._bad,
-            "n_rois": self._engine.calibration.n_rois if self._engine else 0,
+            "n_rois": self._engine.n_rois if self._engine else 0,
         }
-
-
-def describe_roi(calibration: Calibration, index: int) -> RoiDescription:
-    """One cell of a calibration as topic `rois` tells it; `snr` is A/sigma."""
-    return RoiDescription(
-        roi_id=int(calibration.roi_id[index]),
-        roi_index=index,
-        parent_id=None,
-        kind="soma",
-        plane=calibration.plane,
-        tags=[],
-        quality=float(calibration.quality[index]),
-        snr=float(calibration.amplitude_dff[index] / calibration.sigma_dff[index]),
-        tau_s=float(calibration.tau_s[index]),
-        amplitude=float(calibration.amplitude_dff[index]),
-        expected_detection=float(calibration.expected_detection[index]),
-        threshold=float(calibration.threshold[index]),
-    )

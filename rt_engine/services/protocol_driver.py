@@ -18,7 +18,7 @@ from rt_engine.interfaces.messages import Outcome, Phase, RoisHeader, SpikesHead
 from rt_engine.interfaces.rig_config import RigConfig
 from rt_engine.interfaces.stimulation import Decision, PulseRequest
 from rt_engine.pipeline.histogram import LatencyHistogram
-from rt_engine.safety.interlock import Interlock
+from rt_engine.safety.interlock import Interlock, InterlockState
 from rt_engine.transport.publisher import Publisher
 
 _COUNTED = (Outcome.DELIVERED, Outcome.WITHHELD, Outcome.DRY_RUN)
@@ -43,7 +43,10 @@ class ProtocolDriver:
     ) -> None:
         self._rig, self._interlock, self._publisher, self._log = rig, interlock, publisher, log
         self._protocol: SpikeTriggered | None = None
+        self._path: Path | None = None
         self._rois: RoiTable | None = None
+        self._seen: dict[int, tuple[object, ...]] = {}
+        self._rois_changed = False
         self._trial = 0
         self._intervals = {name: LatencyHistogram() for name in ("decision_to_command", "scan_to_command")}
         self.name: str | None = None
@@ -83,7 +86,7 @@ class ProtocolDriver:
             raise SafetyError("no cells are known yet", "load a calibration first")
         self._interlock.set_protocol_limits(protocol.limits)
         self._protocol = SpikeTriggered(protocol, self._rois)
-        self.name = protocol.name
+        self.name, self._path, self._rois_changed = protocol.name, path, False
         for note in self._protocol.notes:
             self._log("warning", f"protocol {protocol.name}: {note}")
         return {
@@ -92,25 +95,49 @@ class ProtocolDriver:
             "targets": list(self._protocol.target_ids),
         }
 
+    def follow_rois(self) -> None:
+        """Before arming: load the protocol anew if the cells have changed since, so that it names those of now.
+
+        Raises
+        ------
+        ConfigError
+            The protocol names cells that are no longer there.
+        """
+        if self._rois_changed and self._path is not None:
+            self.load(self._path)
+
     def take_rois(self, header: RoisHeader, payload: bytes) -> None:
-        """Learn the cells from a `rois` message with footprints."""
+        """Learn the cells from a `rois` message with footprints; disarms if one that was known is not as it was.
+
+        A cell that is only added changes nothing for the others, and can neither trigger nor be a target before the
+        protocol is loaded anew, at the next arming.
+        """
         pixels = np.frombuffer(payload, "<u4")
         start = header.footprint_start
-        centroids = np.zeros((len(header.rois), 2))
-        for index in range(len(header.rois)):
-            flat = pixels[start[index] : start[index + 1]]
+        rois = [roi for roi in header.rois if roi.kind != "removed"]
+        centroids = np.zeros((len(rois), 2))
+        for index, roi in enumerate(rois):
+            flat = pixels[start[roi.roi_index] : start[roi.roi_index + 1]]
             centroids[index] = (flat // header.pixels_per_line).mean(), (flat % header.pixels_per_line).mean()
+        self._note_changes(header.rev, {roi.roi_id: (roi.threshold, *roi.tags) for roi in rois})
         tagged: dict[str, tuple[int, ...]] = {}
-        for roi in header.rois:
+        for roi in rois:
             for tag in roi.tags:
                 tagged[tag] = (*tagged.get(tag, ()), roi.roi_id)
         self._rois = RoiTable(
-            roi_id=np.array([roi.roi_id for roi in header.rois], np.uint32),
+            roi_id=np.array([roi.roi_id for roi in rois], np.uint32),
             centroid_yx_px=centroids,
-            expected_detection=np.array([roi.expected_detection for roi in header.rois], np.float32),
-            snr=np.array([roi.snr for roi in header.rois], np.float32),
+            expected_detection=np.array([roi.expected_detection for roi in rois], np.float32),
+            snr=np.array([roi.snr for roi in rois], np.float32),
             tags=tagged,
         )
+
+    def _note_changes(self, rev: int, cells: dict[int, tuple[object, ...]]) -> None:
+        known, self._seen = self._seen, cells
+        self._rois_changed |= bool(known) and known != cells
+        if not known.items() <= cells.items() and self._interlock.state is InterlockState.ARMED:
+            self._interlock.disarm(f"the cells have changed (revision {rev})")
+            self._log("warning", "disarmed: the cells have changed")
 
     def take_spikes(self, header: SpikesHeader, payload: bytes) -> bool:
         """Decide on one `spikes` message; False if its payload does not fit its header."""

@@ -34,7 +34,10 @@ _FORWARDED = {
     "trip": "stimulation",
     "reset": "stimulation",
     "set_protocol": "stimulation",
+    "set_threshold": "inference",
+    "rois_edit": "inference",
 }
+_OF_CELLS = ("set_threshold", "rois_edit")
 _ANYONE = ("describe", "status", "trip")
 
 
@@ -374,6 +377,9 @@ class SessionRun:
             raise ConfigError(
                 f"{request.cmd!r} is not a command of a running rig", f"known: status, stop, {', '.join(_FORWARDED)}"
             )
+        if request.cmd in _OF_CELLS and not request.args.get("dry"):
+            # Nobody is armed while what he was armed for changes.
+            self._supervisor.request("stimulation", "disarm", {"reason": request.cmd}, timeout_s=5)
         return self._supervisor.request(service, request.cmd, request.args | {"role": request.role}, timeout_s=5)
 
     def _status(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from rt_engine.interfaces.messages import (
     LogHeader,
     Mode,
     Phase,
+    RoisHeader,
     SpikesHeader,
     StateHeader,
     StimHeader,
@@ -59,6 +60,8 @@ class SnapshotKeeper:
             case HealthHeader():
                 self._losses[header.source] = header.dropped
                 self._latency_ms |= header.latency_ms
+            case RoisHeader():
+                self.snapshot.n_rois = sum(roi.kind != "removed" for roi in header.rois)
             case LogHeader():
                 self._logs.append((header.level, header.text))
 
