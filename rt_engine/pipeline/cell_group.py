@@ -172,10 +172,12 @@ def cells_of(calibration: Calibration, rows: NDArray[np.int64], line0: int, end_
 
 def _group_of(group: _Constants, rows: NDArray[np.int64]) -> _Constants:
     """Of some cells; what has two axes is a table that all share, or, in `ThresholdLaw`, has the cells last."""
-    values = {field.name: getattr(group, field.name) for field in fields(group)}
-    is_law = isinstance(group, ThresholdLaw)
-    split = {name: value[..., rows] for name, value in values.items() if value.ndim == 1 or is_law}
-    return replace(group, **{name: np.ascontiguousarray(value) for name, value in split.items()})
+    split: dict[str, Any] = {}
+    for field in fields(group):
+        value = getattr(group, field.name)
+        if value.ndim == 1 or isinstance(group, ThresholdLaw):
+            split[field.name] = np.ascontiguousarray(value[..., rows])
+    return replace(group, **split)
 
 
 def _lines_of(calibration: Calibration, rows: NDArray[np.int64]) -> NDArray[np.int64]:
