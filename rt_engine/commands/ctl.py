@@ -17,13 +17,17 @@ def add_parser(commands: Commands) -> None:
     parser = new_command(
         commands, "ctl", "Command a running rig.", 'spikeloop ctl reset "fibre replaced", or: spikeloop ctl status'
     )
-    known = ("status", "arm", "disarm", "stop", "trip", "reset", "rois_edit", "set_threshold")
+    known = (
+        *("status", "arm", "disarm", "pause", "start", "mark", "stop", "trip", "reset", "describe"),
+        *("rois_edit", "set_threshold"),
+    )
     parser.add_argument("cmd", metavar="CMD", choices=known, help=", ".join(known))
     parser.add_argument(
         "text",
         metavar="ARGS",
         nargs="*",
-        help="reset: the reason; trip: why; arm: who; set_threshold: false events per cell and minute, or ROI=Z …; "
+        help="reset: the reason; trip: why; arm: who; mark: a note; "
+        "set_threshold: false events per cell and minute, or ROI=Z …; "
         "rois_edit: add N | reject N (a candidate), remove ROI …, merge ROI ROI …, tag NAME ROI …",
     )
     parser.add_argument("--dry", action="store_true", help="set_threshold: tell the consequence, change nothing")
@@ -42,7 +46,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
     ports = load_rig(find_rig(arguments.rig)).ports
     text = " ".join(arguments.text)
-    names = {"trip": "text", "reset": "reason", "arm": "operator", "disarm": "reason"}
+    names = {"trip": "text", "reset": "reason", "arm": "operator", "disarm": "reason", "mark": "note"}
     args: dict[str, Any] = {names[arguments.cmd]: text} if arguments.cmd in names and text else {}
     if arguments.cmd == "rois_edit":
         args = _edit(arguments.text)

@@ -222,13 +222,13 @@ class SafetyLatch:
         self._heartbeat.forget()
         self.state = InterlockState.DISARMED
 
-    def heartbeat(self, t_ns: int, mode: Mode) -> None:
-        """Take the engine's sign of life (`t_decided_ns` of every `spikes` message, in this host's clock)."""
+    def heartbeat(self, t_ns: int, mode: Mode, plane: int = 0) -> None:
+        """Take a sign of life of the engine of a plane (`t_decided_ns` of every `spikes` message)."""
         now_ns = self._clock.now_ns()
         if t_ns > now_ns:
             self.trip("engine_heartbeat", (now_ns - t_ns) / NS_PER_MS, 0, "the engine's clock is ahead of ours")
             return
-        self._heartbeat.beat(t_ns, mode)
+        self._heartbeat.beat(t_ns, mode, plane)
 
     def check(self, now_ns: int) -> InterlockState:
         """Look at the clock and the heartbeat; call it in every turn of the loop, at least every few milliseconds."""
@@ -237,7 +237,8 @@ class SafetyLatch:
         self._last_now_ns = max(now_ns, self._last_now_ns)
         if self.state is InterlockState.ARMED and not self._heartbeat.fresh(now_ns):
             age_ms, bound_ms = self._heartbeat.age_ns(now_ns) / NS_PER_MS, self._heartbeat.bound_ns / NS_PER_MS
-            self.trip("engine_heartbeat", age_ms, bound_ms, f"no sign of the engine for {age_ms:.0f} ms")
+            who = self._heartbeat.silent(now_ns)
+            self.trip("engine_heartbeat", age_ms, bound_ms, f"no sign of {who} for {age_ms:.0f} ms")
         return self.state
 
     def _make_safe(self) -> None:

@@ -23,8 +23,9 @@ import psutil
 import zmq
 from numpy.typing import NDArray
 
-from rt_engine.interfaces.calibration import Calibration, load_calibration
+from rt_engine.interfaces.calibration import Calibration
 from rt_engine.interfaces.calibration_bytes import pack_cells
+from rt_engine.interfaces.calibration_planes import load_plane
 from rt_engine.interfaces.clock import NS_PER_S, MonotonicClock
 from rt_engine.interfaces.errors import MessageError, SpikeloopError
 from rt_engine.interfaces.events import FrameFlag
@@ -84,7 +85,7 @@ class _Loop:
         self._poller = zmq.Poller()
         self._poller.register(self._link, zmq.POLLIN)
         self._poller.register(self._frames, zmq.POLLIN)
-        self._plane = _Plane(load_calibration(Path(setup.calibration)), setup)
+        self._plane = _Plane(load_plane(Path(setup.calibration), setup.plane), setup)
         self._tasks: queue.SimpleQueue[Callable[[], _Result] | None] = queue.SimpleQueue()
         self._results: queue.SimpleQueue[_Result] = queue.SimpleQueue()
         self._busy = False
@@ -179,7 +180,7 @@ class _Plane:
         self._blanked: list[list[int]] = []
         self._search_frames = SEARCH_PERIOD_S * rate_hz
         self._n_since_search = 0
-        self._last_frame = -1
+        self._newest = self._last_frame = -1
         self._searched_frame: int | None = None
         self._next_id = 1
         self._rooms = MAX_WATCHED
@@ -187,12 +188,13 @@ class _Plane:
 
     def take_lines(self, header: FrameHeader, lines: NDArray[Any]) -> None:
         """Gather strips; a frame with missing lines is left out."""
-        if (header.lines_per_frame, header.pixels_per_line) != self._assembly.shape or header.frame < self._last_frame:
+        if (header.lines_per_frame, header.pixels_per_line) != self._assembly.shape or header.frame < self._newest:
             return
         if header.line0 == 0:
             self._next_line, self._blanked = 0, []
         if header.line0 != self._next_line:
             return
+        self._newest = header.frame
         own = [[header.line0, header.n_lines]] if header.flags & FrameFlag.ARTEFACT else []
         self._blanked += header.blanked or own
         self._next_line = header.line0 + header.n_lines
@@ -202,7 +204,7 @@ class _Plane:
             self._assembly[header.line0 : self._next_line] = lines
             lines = self._assembly
         if self._next_line == header.lines_per_frame and not header.flags & FrameFlag.DISCARD:
-            self._take_frame(lines, header.frame)
+            self._take_frame(lines, header.frame if header.volume is None else header.volume)
 
     def _take_frame(self, frame: NDArray[Any], number: int) -> None:
         registration = self._registration

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.load import check_against_limits, load_protocol
-from protocols.rois import RoiTable
 from protocols.spike_triggered import SpikeTriggered
 from rt_engine.interfaces.errors import SafetyError
 from rt_engine.interfaces.events import EVENT_DTYPE
@@ -19,6 +18,7 @@ from rt_engine.interfaces.rig_config import RigConfig
 from rt_engine.interfaces.stimulation import Decision, PulseRequest
 from rt_engine.pipeline.histogram import LatencyHistogram
 from rt_engine.safety.interlock import Interlock, InterlockState
+from rt_engine.services.cells_of_planes import CellsOfPlanes
 from rt_engine.transport.publisher import Publisher
 
 _COUNTED = (Outcome.DELIVERED, Outcome.WITHHELD, Outcome.DRY_RUN)
@@ -44,17 +44,17 @@ class ProtocolDriver:
         self._rig, self._interlock, self._publisher, self._log = rig, interlock, publisher, log
         self._protocol: SpikeTriggered | None = None
         self._path: Path | None = None
-        self._rois: RoiTable | None = None
-        self._seen: dict[int, tuple[object, ...]] = {}
+        self._seen: dict[int, dict[int, tuple[object, ...]]] = {}
         self._rois_changed = False
+        self._cells = CellsOfPlanes(rig.planes_inferred)
         self._trial = 0
         self._intervals = {name: LatencyHistogram() for name in ("decision_to_command", "scan_to_command")}
         self.name: str | None = None
 
     @property
     def has_rois(self) -> bool:
-        """True once the engine has told its cells."""
-        return self._rois is not None
+        """True once the engine of every plane has told its cells."""
+        return self._cells.table() is not None
 
     def latency_ms(self) -> dict[str, dict[str, float]]:
         """Intervals of the decisions so far."""
@@ -82,10 +82,11 @@ class ProtocolDriver:
         """
         protocol = load_protocol(path)
         check_against_limits(protocol, {name: output.limits for name, output in self._rig.outputs.items()}, str(path))
-        if self._rois is None:
+        rois = self._cells.table()
+        if rois is None:
             raise SafetyError("no cells are known yet", "load a calibration first")
         self._interlock.set_protocol_limits(protocol.limits)
-        self._protocol = SpikeTriggered(protocol, self._rois)
+        self._protocol = SpikeTriggered(protocol, rois)
         self.name, self._path, self._rois_changed = protocol.name, path, False
         for note in self._protocol.notes:
             self._log("warning", f"protocol {protocol.name}: {note}")
@@ -107,36 +108,22 @@ class ProtocolDriver:
             self.load(self._path)
 
     def take_rois(self, header: RoisHeader, payload: bytes) -> None:
-        """Learn the cells from a `rois` message with footprints; disarms if one that was known is not as it was.
+        """Learn the cells of a plane from a `rois` message with footprints; disarms if a known one is not as it was.
 
         A cell that is only added changes nothing for the others, and can neither trigger nor be a target before the
         protocol is loaded anew, at the next arming.
         """
-        pixels = np.frombuffer(payload, "<u4")
-        start = header.footprint_start
-        rois = [roi for roi in header.rois if roi.kind != "removed"]
-        centroids = np.zeros((len(rois), 2))
-        for index, roi in enumerate(rois):
-            flat = pixels[start[roi.roi_index] : start[roi.roi_index + 1]]
-            centroids[index] = (flat // header.pixels_per_line).mean(), (flat % header.pixels_per_line).mean()
-        self._note_changes(header.rev, {roi.roi_id: (roi.threshold, *roi.tags) for roi in rois})
-        tagged: dict[str, tuple[int, ...]] = {}
-        for roi in rois:
-            for tag in roi.tags:
-                tagged[tag] = (*tagged.get(tag, ()), roi.roi_id)
-        self._rois = RoiTable(
-            roi_id=np.array([roi.roi_id for roi in rois], np.uint32),
-            centroid_yx_px=centroids,
-            expected_detection=np.array([roi.expected_detection for roi in rois], np.float32),
-            snr=np.array([roi.snr for roi in rois], np.float32),
-            tags=tagged,
-        )
+        self._cells.take(header, payload)
+        self._note_changes(header)
 
-    def _note_changes(self, rev: int, cells: dict[int, tuple[object, ...]]) -> None:
-        known, self._seen = self._seen, cells
+    def _note_changes(self, header: RoisHeader) -> None:
+        cells: dict[int, tuple[object, ...]] = {
+            roi.roi_id: (roi.threshold, *roi.tags) for roi in header.rois if roi.kind != "removed"
+        }
+        known, self._seen[header.plane] = self._seen.get(header.plane, {}), cells
         self._rois_changed |= bool(known) and known != cells
         if not known.items() <= cells.items() and self._interlock.state is InterlockState.ARMED:
-            self._interlock.disarm(f"the cells have changed (revision {rev})")
+            self._interlock.disarm(f"the cells of plane {header.plane} have changed (revision {header.rev})")
             self._log("warning", "disarmed: the cells have changed")
 
     def take_spikes(self, header: SpikesHeader, payload: bytes) -> bool:
@@ -172,6 +159,7 @@ class ProtocolDriver:
             frame=request.frame,
             roi_ids=list(request.roi_ids),
             target_ids=list(request.target_ids),
+            target_planes=list(request.target_planes),
             pattern_id=None,
             t_scan_ns=request.t_scan_ns,
             t_decided_ns=request.t_decided_ns,

@@ -25,9 +25,11 @@ from rt_engine.interfaces.messages import (
 from rt_engine.interfaces.stimulation import Decision, PulseRequest
 from rt_engine.safety.interlock import Interlock, InterlockState, Precondition
 from rt_engine.safety.ledger import DoseLedger
+from rt_engine.safety.plane_heartbeats import PlaneHeartbeats
 from rt_engine.safety.wal import WriteAheadLog, next_wal_path
 from rt_engine.safety.watchdog import HeartbeatMonitor, live_silence_ns
 from rt_engine.services.base import Service
+from rt_engine.services.frame_join import MOST_WAIT_NS, FrameJoin
 from rt_engine.services.protocol_driver import ProtocolDriver
 from rt_engine.transport.control import ControlServer
 from rt_engine.transport.sockets import connect
@@ -53,9 +55,11 @@ class StimulationService(Service):
         self._state_due_ns = self._sync_due_ns = 0
         self._interlock = self._make_interlock()
         self._driver = ProtocolDriver(self.rig, self._interlock, self.publisher, self.log)
+        self._join = FrameJoin(self.rig.planes_inferred, None if self.setup.lossless else MOST_WAIT_NS)
         ports = self.rig.ports
-        self._sub = connect(self.context, zmq.SUB, ports.endpoint("inference"), 10_000)
-        self._sub.connect(ports.endpoint("recording"))
+        self._sub = connect(self.context, zmq.SUB, ports.endpoint("recording"), 10_000)
+        for plane in self.rig.planes_inferred:
+            self._sub.connect(ports.inference_endpoint(plane))
         for topic in ("spikes.", "rois", "health"):
             self._sub.subscribe(topic.encode())
         self.poller.register(self._sub, zmq.POLLIN)
@@ -73,7 +77,7 @@ class StimulationService(Service):
 
     def is_ready(self) -> bool:
         """True once engine and recorder have been heard."""
-        return self._heard >= {"inference.0", "recording"}
+        return self._heard >= {"recording", *(f"inference.{plane}" for plane in self.rig.planes_inferred)}
 
     def latency_ms(self) -> dict[str, dict[str, float]]:
         """Intervals of the decisions so far."""
@@ -90,6 +94,7 @@ class StimulationService(Service):
         while self._sub.poll(0):
             topic, data, *payload = self._sub.recv_multipart()
             self._take(topic.decode(errors="replace"), data, payload)
+        self._decide_joined()
         self._server.serve()
         now_ns = self.clock.now_ns()
         before = self._interlock.state
@@ -127,9 +132,12 @@ class StimulationService(Service):
         restarted = path.name != "stim_000.wal"
         self._wal = WriteAheadLog(path)
         rate_hz = getattr(rig.microscope, "frame_rate_hz", None) or 1.0
+        rate_hz /= getattr(rig.microscope, "frames_per_volume", 1)
         idle_ns = round(rig.max_idle_s * NS_PER_S)
         live_ns = idle_ns if self.setup.lossless else live_silence_ns(round(NS_PER_S / rate_hz))
-        heartbeat = HeartbeatMonitor(live_ns, idle_ns)
+        planes = rig.planes_inferred
+        one_plane = HeartbeatMonitor(live_ns, idle_ns)
+        heartbeat = PlaneHeartbeats(live_ns, idle_ns, planes) if len(planes) > 1 else one_plane
         return Interlock(
             limits,
             self._outputs,
@@ -167,11 +175,19 @@ class StimulationService(Service):
             case HealthHeader(source="recording"):
                 self._recorder_ns = self.clock.now_ns() if header.state != "failed" else 0
             case RoisHeader() if payload:
+                self._join.set_lines(header.plane, header.lines_per_frame)
                 self._driver.take_rois(header, payload[0])
-                self._interlock.set_precondition(Precondition.CALIBRATION_MATCHES, True)
+                self._interlock.set_precondition(Precondition.CALIBRATION_MATCHES, self._driver.has_rois)
             case SpikesHeader():
-                self._interlock.heartbeat(header.t_decided_ns, header.mode)
-                self.dropped += not self._driver.take_spikes(header, payload[0] if payload else b"")
+                self._interlock.heartbeat(header.t_decided_ns, header.mode, header.plane)
+                self._join.put(header, payload[0] if payload else b"", self.clock.now_ns())
+                self._decide_joined()
+
+    def _decide_joined(self) -> None:
+        """Decide on the messages whose turn it is, over all planes."""
+        for header, payload in self._join.take(self.clock.now_ns()):
+            self.dropped += not self._driver.take_spikes(header, payload)
+        self.late = self._join.overtaken
 
     def _on_intent(self, request: PulseRequest, decision: Decision) -> None:
         self._driver.publish(request, decision, Phase.INTENT)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from recorded_events import recorded_events
 from system_rig import Start, small_rig, spikeloop
-from test_replay import _events
 
 from rt_engine.interfaces.calibration import load_calibration, save_calibration
 from rt_engine.interfaces.events import EVENT_DTYPE
@@ -63,7 +63,7 @@ def test_new_cells_become_rows_and_replay_gives_the_same_events(start: Start, ha
 
     done = spikeloop("replay", run.session, "--speed", "max", "--output", tmp_path / "again")
     assert done.returncode == 0, done.stderr
-    assert _events(tmp_path / "again") == _events(run.session)
+    assert recorded_events(tmp_path / "again") == recorded_events(run.session)
 
 
 def _thresholds(path: Path) -> list[float]:

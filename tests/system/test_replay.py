@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from recorded_events import recorded_events
 from scipy.ndimage import gaussian_filter, maximum_filter
 from system_rig import DATA, Start, small_rig, spikeloop, summary_of
 
@@ -14,21 +15,6 @@ from rt_engine.recording.reader import open_session
 
 MOVIE = DATA / "movies" / "cortex_mesoscope_128x128x1000_15hz.tif"
 needs_movie = pytest.mark.skipif(not MOVIE.is_file(), reason=f"missing {MOVIE.name} in $SPIKELOOP_DATA/movies")
-
-
-def _events(session: Path) -> bytes:
-    """All event records of a session, time stamps of this run left out, in order."""
-    from rt_engine.interfaces.events import EVENT_DTYPE
-    from rt_engine.interfaces.messages import SpikesHeader
-
-    out = []
-    for message in open_session(session).messages("spikes"):
-        header = message.header
-        if isinstance(header, SpikesHeader) and header.mode == "live":
-            events = np.frombuffer(message.payload, EVENT_DTYPE).copy()
-            events["t_event_ns"] = 0
-            out.append(header.frame.to_bytes(8, "little") + events.tobytes())
-    return b"".join(out)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +68,7 @@ def test_a_recorded_session_replays_to_the_same_events_bit_for_bit(
     for name in ("first", "second"):
         done = spikeloop("replay", run.session, "--speed", "max", "--output", tmp_path / name)
         assert done.returncode == 0, done.stderr
-    live = _events(run.session)
+    live = recorded_events(run.session)
     assert len(live) > 1200 * 8
-    assert _events(tmp_path / "first") == live
-    assert _events(tmp_path / "second") == live
+    assert recorded_events(tmp_path / "first") == live
+    assert recorded_events(tmp_path / "second") == live
