@@ -115,6 +115,8 @@ class Calibration:
         decides, as with files of version 1.
     uncertainty : TraceUncertainty or None
         How well the constants of the cells are known; None in files of version 1.
+    baseline_shift_px : float32 ndarray, shape (n_baseline_frames, 2)
+        Shift (y, x) of every frame of the baseline, NaN where it jumped; empty (0, 2) in older files.
     threshold_law : ThresholdLaw or None
         What another threshold would find and cost; None in older files, whose thresholds stay as they are.
     """
@@ -164,6 +166,7 @@ class Calibration:
     neuropil_from_prior: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     quality_numbers: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 5), np.float32))
     photon_gain_counts: float = float("nan")
+    baseline_shift_px: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
     drive: DriveConstants | None = None
     uncertainty: TraceUncertainty | None = None
     threshold_law: ThresholdLaw | None = None

@@ -31,7 +31,7 @@ from rt_engine.models.photon_transfer import photon_transfer
 from rt_engine.models.seeds import correlation_image
 from rt_engine.pipeline.extraction import SATURATED_ADC
 from rt_engine.pipeline.line_phase import estimate_line_phase, straightened
-from rt_engine.pipeline.masks import LARGEST_WEIGHT, PlaneMasks
+from rt_engine.pipeline.masks import PlaneMasks
 
 MIN_FRAMES = 50
 LINE_PHASE_FRAMES = 200
@@ -139,8 +139,9 @@ def calibrate(
     )
     del baseline
     masks = replace(masks, line_phase_px=line_phase_px)
+    shift_px = np.zeros((n_frames, 2), np.float32)
     f_roi, f_np, valid = extract_traces(
-        open_frames, n_frames, template, masks, max_shift_px=max_shift_px,
+        open_frames, n_frames, template, masks, max_shift_px=max_shift_px, shift_px_out=shift_px,
         progress=lambda done: progress("traces", done),
     )  # fmt: skip
     progress("thresholds", 0.0)
@@ -181,6 +182,7 @@ def calibrate(
         reference_roi_counts=masks.reference_roi_counts,
         reference_np_counts=masks.reference_np_counts,
         rest_counts=masks.rest_counts,
+        baseline_shift_px=shift_px,
         inseparable_roi_id=roi_id[np.array(overlap.inseparable(), np.int64).reshape(-1, 2)],
         condition_number=overlap.condition_number(),
         quality_numbers=cells.quality_numbers if cells and not heritage else np.zeros((0, 5), np.float32),
@@ -244,12 +246,11 @@ def _describe_plane(
         weights = [
             roi_weights(roi, footprint, pixels_per_line) for roi, footprint in zip(rois, footprints, strict=True)
         ]
-    elif heritage is not None:  # what came from another day is a mask without weights
-        weights = [np.full(len(footprint), LARGEST_WEIGHT, np.uint8) for footprint in footprints]
     else:
-        footprints, weights = footprints_to_read(
-            footprints, cells.weighted_pixels, cells.weights, n_lines * pixels_per_line
-        )
+        of_yesterday = heritage.silent_footprints if heritage is not None else []
+        weighted_pixels = [*cells.weighted_pixels, *(pixels for pixels, _ in of_yesterday)]
+        weights = [*cells.weights, *(weight for _, weight in of_yesterday)]
+        footprints, weights = footprints_to_read(footprints, weighted_pixels, weights, n_lines * pixels_per_line)
     darkest = min(float(baseline.template.ravel()[pixels].mean()) for pixels in [*footprints, *rings] if len(pixels))
     transfer = photon_transfer(baseline.mean, baseline.variance, darkest)
     if offset_counts is None:

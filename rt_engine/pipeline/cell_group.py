@@ -20,6 +20,7 @@ from rt_engine.pipeline.traces import TraceStage
 USUAL_SHIFT_LINES = 4
 """Lines below a cell's last one that are waited for; a larger shift down waits for one strip more."""
 _Constants = DriveConstants | TraceUncertainty | ThresholdLaw
+_OF_BASELINE = "baseline_shift_px"
 _IMAGES = frozenset({"template", "correlation_image"})
 _PACKED = frozenset({"roi_start", "roi_pixels", "roi_weight", "neuropil_start", "neuropil_pixels"})
 
@@ -149,7 +150,9 @@ def cells_of(calibration: Calibration, rows: NDArray[np.int64], line0: int, end_
             changes[field.name] = value[line0:end_line]
         elif isinstance(value, _Constants):
             changes[field.name] = _group_of(value, rows)
-        elif field.name in _PACKED or not isinstance(value, np.ndarray) or value.size == 0:
+        elif (
+            field.name == _OF_BASELINE or field.name in _PACKED or not isinstance(value, np.ndarray) or value.size == 0
+        ):
             continue
         elif field.name == "filter_taps":
             changes[field.name] = np.ascontiguousarray(value[:, rows])
