@@ -39,7 +39,8 @@ def run_rig(
     SpikeloopError
         Protocol, calibration or folder cannot be used, or the run failed.
     """
-    from protocols.load import check_against_limits, find_protocol, load_protocol
+    from protocols.checking.check import check_against_limits
+    from protocols.load import find_protocol, load_protocol
     from rt_engine.models.indicators import indicator
     from rt_engine.services.run_view import RunView
     from rt_engine.services.session_folder import make_session_folder

@@ -101,10 +101,14 @@ class SpikesHeader(Header, kw_only=True):
 
 
 class ActivityHeader(Header, kw_only=True):
-    """Topic ``activity.<plane>``; payload one float32 array of `n_rois` per field, in the order of `fields`."""
+    """Topic ``activity.<plane>``; payload one float32 array of `n_rois` per field, in the order of `fields`.
+
+    `volume` as in `SpikesHeader`.
+    """
 
     plane: int
     frame: int
+    volume: int | None = None
     t_scan_ns: int
     shift_y_px: float
     shift_x_px: float

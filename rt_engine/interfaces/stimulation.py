@@ -46,6 +46,12 @@ class PulseRequest(msgspec.Struct, frozen=True, kw_only=True):
         True for a control trigger: judged like the others, never charged, never fired.
     suppressed : str or None
         Why the protocol itself gives no light (refractory, phase); such a request is only reported.
+    sham : bool
+        True for a control with light that shall reach no target: judged, charged and fired like any other.
+    pattern_id : str or None
+        What stands for targets that are no cells.
+    trial : int
+        Number of the trial it belongs to; -1 for none.
     """
 
     rule: str
@@ -66,6 +72,29 @@ class PulseRequest(msgspec.Struct, frozen=True, kw_only=True):
     t_scan_uncertainty_ns: int = 0
     withheld: bool = False
     suppressed: str | None = None
+    sham: bool = False
+    pattern_id: str | None = None
+    trial: int = -1
+
+
+class MarkCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """A named moment in the record; `t_scan_ns` is the protocol's time."""
+
+    mark: str
+    t_scan_ns: int
+    frame: int
+
+
+class MessageCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """A message for MQTT, which the telemetry service forwards."""
+
+    topic: str
+    text: str
+    t_scan_ns: int
+
+
+ProtocolCommand = PulseRequest | MarkCommand | MessageCommand
+"""What a protocol may ask for."""
 
 
 class Decision(msgspec.Struct, kw_only=True):

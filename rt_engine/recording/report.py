@@ -12,6 +12,7 @@ import yaml
 from rt_engine.interfaces.errors import RecordingError
 from rt_engine.recording import report_template as html
 from rt_engine.recording.activity_table import ActivityTables
+from rt_engine.recording.effect_section import effect_section
 from rt_engine.recording.figure_style import styled
 from rt_engine.recording.reader import open_session, read_config
 from rt_engine.recording.report_sections import (
@@ -26,7 +27,7 @@ from rt_engine.recording.report_view import ReportView
 from rt_engine.recording.summary import analyse, summary_of
 
 REPORT_FILE = "report.html"
-_RUN_FACTS = ("ended", "failure", "kind", "dry_run")
+_RUN_FACTS = ("ended", "failure", "kind", "dry_run", "effects")
 
 
 def write_report(session_folder: Path) -> Path:
@@ -58,6 +59,7 @@ def write_report(session_folder: Path) -> Path:
             *map(traces_section, views),
             *map(raster_section, views),
             response_section(views, summary),
+            effect_section(summary.get("effects")),
             latency_section(views[0]),
             accuracy_section(views, summary),
             _losses(summary),

@@ -117,6 +117,8 @@ class ClientCommands:
             raise ConfigError(f"has {len(note)} characters", f"{MAX_NOTE_CHARACTERS} at most", key="note")
         fields = {"operator": str(args.get("operator") or "")[:100], "phase": self._run.phase}
         self._run.note("mark", note, fields)
+        if note and self._run.phase == "live":
+            self._run.request("stimulation", "key", {"key": note})
         return {"note": note}
 
     def _pause(self, args: dict[str, Any]) -> dict[str, Any]:

@@ -306,6 +306,7 @@ class InferenceService(Service):
             **self.publisher.stamp(topic),
             plane=self.plane,
             frame=header.frame,
+            volume=header.volume,
             t_scan_ns=header.t_scan_ns,
             shift_y_px=shift_y_px,
             shift_x_px=shift_x_px,

@@ -29,6 +29,7 @@ from rt_engine.services.supervisor import Supervisor
 _SESSION_PERIOD_NS = NS_PER_S
 _NOTICE_FRAMES = 5
 _LATE_END_S = 10.0
+_CONCLUDE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class SessionRun:
         self._t_wall_ns = time.time_ns()
         self._t_monotonic_ns = self._clock.now_ns()
         self._session = plan.folder.name
+        self._concluded: dict[str, Any] = {}
         self._config = self._resolved()
         self._engines = inference_services(plan.rig)
 
@@ -285,11 +287,15 @@ class SessionRun:
                 raise ServiceError(f"waited {timeout_s:g} s for {what}: {status.get('preconditions')}")
 
     def _end(self, supervisor: Supervisor) -> None:
+        failed_live = self._failure is not None and self._phase == "live"
         self._enter("stopping")
         self._view.say("stopping …")
         if "stimulation" not in supervisor.died() and self._supervisor_knows("stimulation"):
             try:
+                if failed_live:
+                    supervisor.request("stimulation", "trip", {"text": str(self._failure)}, timeout_s=5)
                 supervisor.request("stimulation", "disarm", {"reason": "end of run"}, timeout_s=5)
+                self._concluded = supervisor.request("stimulation", "conclude", timeout_s=_CONCLUDE_S)
             except SpikeloopError as error:
                 self._view.say(f"  warning: stimulation did not answer: {error}", "yellow")
         forced = supervisor.stop()
@@ -305,9 +311,11 @@ class SessionRun:
                 "stopped before going live", "what was recorded is in the session folder"
             )
         from rt_engine.services.conclusion import conclude
+        from rt_engine.services.protocol_results import write_results
 
         failure = str(self._failure) if self._failure else None
         facts = {"ended": ended, "failure": failure, "kind": self._plan.kind, "dry_run": self._plan.dry_run}
+        facts |= write_results(self._plan.folder, self._concluded)
         summary = conclude(self._plan.folder, facts, self._view)
         if self._failure is not None:
             raise self._failure
@@ -403,6 +411,7 @@ class SessionRun:
             "pids": self._supervisor.pids(),
             "frames": snapshot.frames,
             "frames_lost": snapshot.frames_lost,
+            "planes": {str(plane): {"frames": n} for plane, n in sorted(snapshot.plane_frames.items())},
             "events": snapshot.events,
             "n_rois": snapshot.n_rois,
             "interlock": snapshot.interlock,

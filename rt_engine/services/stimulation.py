@@ -14,12 +14,14 @@ from rt_engine.interfaces.control import Request, Role
 from rt_engine.interfaces.devices import Output
 from rt_engine.interfaces.errors import ConfigError, MessageError, SafetyError
 from rt_engine.interfaces.messages import (
+    ActivityHeader,
     HealthHeader,
     LightHeader,
     Phase,
     RoisHeader,
     SpikesHeader,
     StateHeader,
+    SyncHeader,
     decode,
 )
 from rt_engine.interfaces.stimulation import Decision, PulseRequest
@@ -72,6 +74,8 @@ class StimulationService(Service):
             "reset": self._reset,
             "set_protocol": self._set_protocol,
             "status": self._status,
+            "key": self._key,
+            "conclude": lambda args: self._driver.conclude(),
         }
         self._interlock.self_test()
 
@@ -182,11 +186,19 @@ class StimulationService(Service):
                 self._interlock.heartbeat(header.t_decided_ns, header.mode, header.plane)
                 self._join.put(header, payload[0] if payload else b"", self.clock.now_ns())
                 self._decide_joined()
+            case ActivityHeader():
+                self._join.put(header, payload[0] if payload else b"", self.clock.now_ns())
+                self._decide_joined()
+            case SyncHeader():
+                self._driver.take_sync(header)
 
     def _decide_joined(self) -> None:
         """Decide on the messages whose turn it is, over all planes."""
         for header, payload in self._join.take(self.clock.now_ns()):
-            self.dropped += not self._driver.take_spikes(header, payload)
+            if isinstance(header, SpikesHeader):
+                self.dropped += not self._driver.take_spikes(header, payload)
+            else:
+                self.dropped += not self._driver.take_activity(header, payload)
         self.late = self._join.overtaken
 
     def _on_intent(self, request: PulseRequest, decision: Decision) -> None:
@@ -236,7 +248,19 @@ class StimulationService(Service):
 
     def _set_protocol(self, args: dict[str, Any]) -> dict[str, Any]:
         """Load a protocol for the cells of the present calibration; disarms."""
-        return self._driver.load(Path(str(args["path"])))
+        loaded = self._driver.load(Path(str(args["path"])))
+        if self._driver.uses_activity:
+            self._sub.subscribe(b"activity.")
+            self._join.awaits_activity = True
+        if self._driver.lines:
+            self._sub.connect(self.rig.ports.endpoint("acquisition"))
+            self._sub.subscribe(b"sync")
+        return loaded
+
+    def _key(self, args: dict[str, Any]) -> dict[str, Any]:
+        """A mark that a person gave; protocols may react to it."""
+        self._driver.take_key(str(args.get("key") or ""))
+        return {}
 
     def _status(self, args: dict[str, Any]) -> dict[str, Any]:
         snapshot = self._interlock.snapshot()
