@@ -136,6 +136,7 @@ class StimHeader(Header, kw_only=True):
     pattern_id: str | None
     t_scan_ns: int
     t_decided_ns: int
+    t_judged_ns: int | None = None
     t_command_ns: int | None
     t_output_ns: int | None
     output: str | None

@@ -63,6 +63,7 @@ class ReplayMicroscope(Strict):
     frame_shape: tuple[int, int] | None = None
     um_per_px: float | None = Field(None, gt=0)
     speed: float | Literal["max"] = 1.0
+    live_silence_s: float | None = Field(None, gt=0, description="null: max_idle_s; longest silence that did not trip")
 
 
 class StreamMicroscope(Strict):

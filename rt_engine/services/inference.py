@@ -17,6 +17,7 @@ from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.errors import CalibrationError, MessageError
 from rt_engine.interfaces.events import EVENT_DTYPE, EventFlag, FrameFlag
 from rt_engine.interfaces.messages import (
+    AckHeader,
     ActivityHeader,
     FrameHeader,
     HealthHeader,
@@ -28,6 +29,7 @@ from rt_engine.pipeline.engine import ACTIVITY_FIELDS, Engine
 from rt_engine.pipeline.histogram import LatencyHistogram
 from rt_engine.services.base import Service
 from rt_engine.services.cell_desk import CellDesk
+from rt_engine.services.replay_pace import replay_pace
 from rt_engine.services.setup import Setup
 from rt_engine.transport.loss import FrameOrder, SequenceTracker
 from rt_engine.transport.plane_counter import PlaneCounter
@@ -79,10 +81,12 @@ class InferenceService(Service):
         self._strip_blanked: list[list[int]] = []
         self._neuropil_due_ns = 0
         self._skipped = 0
+        self._skipped_since: int | None = None
         self._bad = 0
         self._order = PlaneCounter()
         self._sequence = SequenceTracker()
         self._acquisition_heard = False
+        self._replay = replay_pace(self.rig, self.plane)
         self._intervals = {"scan_to_receive": LatencyHistogram(), "receive_to_decision": LatencyHistogram()}
 
     def is_ready(self) -> bool:
@@ -264,7 +268,8 @@ class InferenceService(Service):
         self._publish_spikes(header, t_received_ns, t_decided_ns, events)
         if whole:
             self._publish_activity(header, engine)
-        self._intervals["scan_to_receive"].record(t_received_ns - header.t_scan_ns)
+        if self._replay is None:
+            self._intervals["scan_to_receive"].record(t_received_ns - header.t_scan_ns)
         self._intervals["receive_to_decision"].record(t_decided_ns - t_received_ns)
 
     def _pass_over(self, missing: int) -> None:
@@ -273,6 +278,17 @@ class InferenceService(Service):
             self._skipped += missing + 1
 
     def _overloaded(self, header: FrameHeader, t_received_ns: int) -> bool:
+        """True if a frame is skipped: so many wait behind it, or it was skipped in the recording being replayed."""
+        if self._replay is not None and self._replay.skips(header):
+            self._acknowledge(header)
+        elif not self._is_behind(header, t_received_ns):
+            self._say_skipped(header.frame)
+            return False
+        if self._skipped_since is None:
+            self._skipped_since = header.frame
+        return True
+
+    def _is_behind(self, header: FrameHeader, t_received_ns: int) -> bool:
         """True if so many frames wait behind this one that it is better skipped; never where the source waits."""
         if self.setup.lossless:
             return False
@@ -281,8 +297,16 @@ class InferenceService(Service):
         self.queue = max(0, behind)
         return behind > self.rig.inference.max_backlog_frames and bool(self._frames.poll(0))
 
+    def _say_skipped(self, frame: int) -> None:
+        """Put into the journal which frames stand in it undecided."""
+        first, self._skipped_since = self._skipped_since, None
+        if first is not None:
+            self.log("warning", f"frames {first} to {frame - 1} were skipped", skipped=[first, frame - 1])
+
     def _publish_spikes(self, header: FrameHeader, t_received_ns: int, t_decided_ns: int, events: NDArray[Any]) -> None:
         topic = f"spikes.{self.plane}"
+        if self._replay is not None:
+            t_received_ns, t_decided_ns = self._replay.times_ns(header)
         spikes = SpikesHeader(
             **self.publisher.stamp(topic),
             plane=self.plane,
@@ -298,6 +322,12 @@ class InferenceService(Service):
             n_events=len(events),
         )
         self.publisher.send(topic, spikes, events.tobytes())
+
+    def _acknowledge(self, header: FrameHeader) -> None:
+        """Tell a source that waits that a frame is done with, though it was not decided."""
+        topic = f"ack.{self.plane}"
+        ack = AckHeader(**self.publisher.stamp(topic), plane=self.plane, frame=header.frame)
+        self.publisher.send(topic, ack, record=False)
 
     def _publish_activity(self, header: FrameHeader, engine: Engine) -> None:
         topic = f"activity.{self.plane}"

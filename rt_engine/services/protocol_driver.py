@@ -228,6 +228,7 @@ class ProtocolDriver:
             pattern_id=request.pattern_id,
             t_scan_ns=request.t_scan_ns,
             t_decided_ns=request.t_decided_ns,
+            t_judged_ns=decision.t_judged_ns,
             t_command_ns=decision.t_command_ns,
             t_output_ns=None,
             output=decision.output,

@@ -119,12 +119,12 @@ class SnapshotKeeper:
         counter = self._live_frames.setdefault(header.plane, PlaneCounter())
         if header.volume is not None or not counter.counts_volumes:
             snapshot.frames_lost += counter.see(header.frame, header.volume)[1]
-        self._frame_times_ns.append(header.t_decided_ns)
+        self._frame_times_ns.append(header.t_sent_ns)
         if not header.n_events or not payload:
             return
         events = np.frombuffer(payload[0], EVENT_DTYPE)
         snapshot.events += len(events)
-        self._event_times_ns.extend([header.t_decided_ns] * len(events))
+        self._event_times_ns.extend([header.t_sent_ns] * len(events))
         for event in events[:3]:
             snapshot.last_events.append(
                 f"cell {event['roi_id']}: {event['n_spikes']:.0f} spike(s), p {event['probability']:.2f}, "
