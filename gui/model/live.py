@@ -29,6 +29,8 @@ from rt_engine.interfaces.messages import (
 )
 
 MAX_PLANES = 64
+HIDDEN = "hidden"
+"""What the rig tells of the arm while the experiment is blinded."""
 _SILENT_NS = 2 * NS_PER_S
 
 
@@ -104,6 +106,11 @@ class LiveModel:
             return
         self.n_messages += 1
         self.t_heard_ns = now_ns
+
+    @property
+    def is_blinded(self) -> bool:
+        """True if nothing may be shown that tells the arm of a trial."""
+        return self.state.header is not None and self.state.header.arm == HIDDEN
 
     def is_silent(self, now_ns: int) -> bool:
         """True if nothing has been heard of the rig for seconds."""

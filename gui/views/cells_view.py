@@ -14,7 +14,7 @@ from gui.palette import Tone
 from gui.polygon import pixels_inside
 from gui.views.field_view import FieldView
 from gui.views.threshold_card import ThresholdCard
-from gui.views.view import View, button, label
+from gui.views.view import View, button, label, scrolling
 from gui.widgets.card import Card
 from gui.widgets.table import Table
 
@@ -59,12 +59,22 @@ class CellsView(View):
         self.edit_card.body.addLayout(row)
         self.edit_card.body.addWidget(self.said)
         self.table_card.body.addWidget(self.table)
-        box = QtWidgets.QVBoxLayout(self)
+        content = QtWidgets.QWidget()
+        content.setObjectName("page")
+        box = QtWidgets.QVBoxLayout(content)
         box.setContentsMargins(4, 6, 8, 6)
         box.setSpacing(6)
         box.addWidget(self.edit_card)
         box.addWidget(self.table_card, 1)
         box.addWidget(self.threshold)
+        outer = QtWidgets.QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(scrolling(content))
+
+    def apply_theme(self) -> None:
+        """Room for some rows, whatever the letters."""
+        super().apply_theme()
+        self.table_card.setMinimumHeight(self.desk.theme.px(16))
 
     def refresh(self) -> None:
         """Show the newest figures, and what can be done."""
