@@ -6,12 +6,14 @@ import heapq
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from protocols.references import target_groups
 from protocols.schema.actions import Clamp, LightAction, OneOf, Pulse, Ramp
 from protocols.schema.cells import BestCells, CellsById, ControlSites, MostExcitableCells
 from protocols.schema.design import BlockKind
 from protocols.schema.protocol import ProtocolConfig
+from protocols.schema.triggers import Schedule
 from rt_engine.interfaces.stimulation import MAX_TARGETS
 
 
@@ -86,7 +88,10 @@ def sources(config: ProtocolConfig) -> Iterator[Source]:
     for name, phase in config.phases.items():
         key, back_ms = f"phases.{name}", shortest_return_ms(config, name)
         for index, reaction in enumerate(phase.reactions):
-            bounds = {"refractory_ms of " + reaction.trigger: config.triggers[reaction.trigger].refractory_ms}
+            trigger = config.triggers[reaction.trigger]
+            bounds = {"refractory_ms of " + reaction.trigger: trigger.refractory_ms}
+            if isinstance(trigger, Schedule):
+                bounds["the schedule of " + reaction.trigger] = _schedule_ms(trigger)
             if reaction.trial:
                 bounds["inter_trial_ms"] = config.design.inter_trial_ms
             if reaction.go_to not in (None, name):
@@ -108,6 +113,14 @@ def sources(config: ProtocolConfig) -> Iterator[Source]:
                 if one in lights:
                     yield Source(f"{key}.timeout", one, max(back_ms, phase.timeout.after_ms), "the time-out")
     yield from _block_sources(config)
+
+
+def _schedule_ms(trigger: Schedule) -> float:
+    """Shortest time between two moments of a schedule."""
+    if trigger.every_s is not None:
+        return (trigger.every_s - trigger.jitter_s) * 1e3
+    times_s = sorted(trigger.at_s)
+    return min((later - sooner - trigger.jitter_s for sooner, later in pairwise(times_s)), default=math.inf) * 1e3
 
 
 def _block_sources(config: ProtocolConfig) -> Iterator[Source]:

@@ -48,7 +48,7 @@ def check_logic(config: ProtocolConfig) -> Iterator[Finding]:
     if not any(reaction.trial for phase in config.phases.values() for reaction in phase.reactions):
         if config.design.arms:
             yield Finding(Verdict.ERROR, "design.arms", "no reaction is a `trial`: the arms are never drawn")
-    elif not config.design.arms:
+    elif not config.design.arms and config.design.map is None and config.design.blocks is None:
         yield Finding(
             Verdict.WARNING,
             "design.arms",

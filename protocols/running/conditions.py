@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 import numpy as np
@@ -192,8 +193,8 @@ class LevelNode(Node):
             return cls(signal, config.low, config.high, config.low, config.high)
         release = config.level if config.release is None else config.release
         if isinstance(config, schema.Above):
-            return cls(signal, np.nextafter(config.level, inf), inf, release, inf)
-        return cls(signal, -inf, np.nextafter(config.level, -inf), -inf, release)
+            return cls(signal, math.nextafter(config.level, inf), inf, release, inf)
+        return cls(signal, -inf, math.nextafter(config.level, -inf), -inf, release)
 
     def update(self, tick: Tick) -> None:
         """Compare."""
@@ -227,14 +228,14 @@ class DoseNode(Node):
         self._t_ns, self.total = NEVER_NS, 0.0
 
     def update(self, tick: Tick) -> None:
-        """Add, and start again once the dose is reached."""
+        """Add; once the dose is reached it is taken off, what is beyond it counts for the next."""
         value = self._signal.value
         if self._t_ns != NEVER_NS and value == value:
             self.total = max(0.0, self.total + value * (tick.t_ns - self._t_ns) / NS_PER_S)
         self._t_ns = tick.t_ns
         self.true = self.total >= self._reaches
         if self.true:
-            self.total = 0.0
+            self.total -= self._reaches
 
 
 class LineNode(Node):

@@ -123,7 +123,7 @@ class Region(_Condition):
 
 
 class Dose(_Condition):
-    """The integral of a signal over time (unit of the signal times seconds) reaches a dose, then starts again at 0."""
+    """The integral of a signal over time (unit of the signal times seconds) reaches a dose, which is then taken off."""
 
     when: Literal["dose"]
     signal: Name
