@@ -14,6 +14,7 @@ from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.errors import MessageError
 from rt_engine.interfaces.messages import (
     ActivityHeader,
+    CandidatesHeader,
     FrameHeader,
     Header,
     HealthHeader,
@@ -75,6 +76,7 @@ class LiveModel:
         self.t_session_ns = 0
         self.frames = FrameStore()
         self.cells: dict[int, Cells] = {}
+        self.candidates: dict[int, CandidatesHeader] = {}
         self.traces: dict[int, Traces] = {}
         self.mode: dict[int, str] = {}
         self.health = Health()
@@ -135,6 +137,9 @@ class LiveModel:
                 self.decisions.take_light(header)
             case RoisHeader():
                 self._take_rois(header, payload)
+            case CandidatesHeader():
+                if header.plane in self.cells:
+                    self.candidates[header.plane] = header
             case StateHeader():
                 self.state = RigState(header, now_ns)
             case HealthHeader():

@@ -12,6 +12,7 @@ from gui.edits import EditHistory
 from gui.numbers import fixed, percent
 from gui.palette import Tone
 from gui.polygon import pixels_inside
+from gui.views.candidates_card import CandidatesCard
 from gui.views.field_view import FieldView
 from gui.views.threshold_card import ThresholdCard
 from gui.views.view import View, button, label, scrolling
@@ -33,7 +34,7 @@ class CellsView(View):
         self._field = field
         self.history = EditHistory()
         self.edit_card, self.table_card = Card("Edit cells"), Card("Cells")
-        self.threshold = ThresholdCard(desk)
+        self.threshold, self.candidates = ThresholdCard(desk), CandidatesCard(desk)
         self.draw = button("Add: draw", self._draw, checkable=True, tip="click corners in the field, then press again")
         self.remove = button("Remove", self._remove, tip="the selected cells are read no longer")
         self.merge = button("Merge", self._merge, tip="the selected cells become one")
@@ -65,6 +66,7 @@ class CellsView(View):
         box.setContentsMargins(4, 6, 8, 6)
         box.setSpacing(6)
         box.addWidget(self.edit_card)
+        box.addWidget(self.candidates)
         box.addWidget(self.table_card, 1)
         box.addWidget(self.threshold)
         outer = QtWidgets.QVBoxLayout(self)
@@ -87,6 +89,7 @@ class CellsView(View):
         self.draw.setEnabled(live and cells is not None)
         self.undo_button.setEnabled(live and self.history.can_undo)
         self.threshold.refresh()
+        self.candidates.refresh()
         if self.draw.isChecked():
             self.said.setText(
                 f"Click the corners in the field ({len(self._field.draft)} so far), then press Add again."

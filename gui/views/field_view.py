@@ -135,6 +135,9 @@ class FieldView(View):
         model, desk = self.desk.model, self.desk
         cells = model.cells.get(desk.plane)
         marks = Marks(draft=list(self.draft), zones=exclusion_zones(model))
+        offered = model.candidates.get(desk.plane)
+        if offered is not None:
+            marks.offered = [(one.y_px, one.x_px) for one in offered.candidates[:200]]
         names = []
         for roi_id in desk.selection:
             if cells is not None and roi_id in cells.row_of:

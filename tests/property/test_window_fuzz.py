@@ -33,6 +33,7 @@ _EVENTS["roi_id"] = (10, 999)
 GOOD = (
     wire.session(),
     wire.rois(3),
+    wire.candidates(),
     wire.frame(1),
     wire.activity(1, np.ones((8, 3))),
     wire.spikes(1, _EVENTS),
@@ -108,7 +109,7 @@ def test_no_message_breaks_a_view(parts: Parts, messages: list[list[bytes]]) -> 
         give(parts, message)
     for view in (window.field, *window.pages, window.bar):
         view.refresh()
-    for view in (window.field, window.pages[0], window.pages[3]):
+    for view in (window.field, window.pages[0], window.pages[3], window.cells):
         view.grab()
 
 
