@@ -22,16 +22,16 @@ from rt_engine.interfaces.messages import (
     FrameHeader,
     HealthHeader,
     Mode,
-    RoiDescription,
-    RoisHeader,
     SpikesHeader,
     decode,
 )
 from rt_engine.pipeline.engine import ACTIVITY_FIELDS, Engine
 from rt_engine.pipeline.histogram import LatencyHistogram
 from rt_engine.services.base import Service
+from rt_engine.services.cell_desk import CellDesk
 from rt_engine.services.replay_pace import replay_pace
 from rt_engine.services.setup import Setup
+from rt_engine.services.structural_lines import StructuralLines
 from rt_engine.transport.loss import FrameOrder, SequenceTracker
 from rt_engine.transport.plane_counter import PlaneCounter
 from rt_engine.transport.sockets import connect, queue_length
@@ -61,6 +61,11 @@ class InferenceService(Service):
         self._channel = self.rig.functional_channel
         self._frames = connect(self.context, zmq.SUB, self.rig.ports.endpoint("acquisition"), queue_length(512 * 1024))
         self._frames.subscribe(f"frame.{self.plane}.{self._channel}".encode())
+        self._structural_channel = self.rig.registration_channel
+        if self._structural_channel is not None:
+            self._frames.subscribe(f"frame.{self.plane}.{self._structural_channel}".encode())
+        self._structural = StructuralLines()
+        self._waiting: tuple[FrameHeader, memoryview, int] | None = None
         self._frames.subscribe(b"health")
         self.poller.register(self._frames, zmq.POLLIN)
         self.commands |= {
@@ -70,6 +75,8 @@ class InferenceService(Service):
             "status": self._status,
             "describe": self._describe_rois,
         }
+        self._desk = CellDesk(self, self.plane)
+        self.commands |= {"rois_edit": self._desk.rois_edit, "set_threshold": self._desk.set_threshold}
         self._mode = Mode.BASELINE
         self._live_from: int | None = None
         self._engine: Engine | None = None
@@ -78,8 +85,7 @@ class InferenceService(Service):
         self._strip_frame: int | None = None
         self._next_line = 0
         self._strip_blanked: list[list[int]] = []
-        self._rois_rev = 0
-        self._rois_due_ns = 0
+        self._neuropil_due_ns = 0
         self._skipped = 0
         self._skipped_since: int | None = None
         self._bad = 0
@@ -104,13 +110,16 @@ class InferenceService(Service):
                 break
             parts = self._frames.recv_multipart(copy=False)
             self._receive([part.buffer for part in parts])
-        if self._engine is not None and self.clock.now_ns() >= self._rois_due_ns:
-            self._publish_rois(self._engine.calibration, with_footprints=False)
+        self._desk.tick()
+        if self._engine is not None and self.clock.now_ns() >= self._neuropil_due_ns:
+            self._neuropil_due_ns = self.clock.now_ns() + NS_PER_S
             for roi_id, coefficient in self._engine.neuropil_changes():
                 self.log("info", f"neuropil coefficient of roi {roi_id} is now {coefficient:.3f}")
 
     def finish(self) -> None:
-        """Close the socket."""
+        """End the finder, close the socket."""
+        if hasattr(self, "_desk"):
+            self._desk.close()
         if hasattr(self, "_frames"):
             self._frames.close()
 
@@ -125,14 +134,48 @@ class InferenceService(Service):
         if isinstance(header, HealthHeader):
             self._acquisition_heard = True
             return
-        if not isinstance(header, FrameHeader) or header.channel != self._channel:
+        if not isinstance(header, FrameHeader) or header.channel not in (self._channel, self._structural_channel):
             return
         self._sequence.see(header.source, header.boot_id, topic, header.seq)
         expected_bytes = header.n_lines * header.pixels_per_line * 2
         if len(parts) != 3 or header.dtype not in _DTYPES or parts[2].nbytes != expected_bytes:
             self._refuse(f"frame {header.frame}: payload does not fit its header")
             return
-        self._take_lines(header, parts[2], t_received_ns)
+        if self._structural_channel is None:
+            self._take_lines(header, parts[2], t_received_ns)
+        else:
+            self._pair(header, parts[2], t_received_ns)
+
+    def _pair(self, header: FrameHeader, payload: memoryview, t_received_ns: int) -> None:
+        """Functional lines go on with their structural ones; those whose partner does not come go on alone."""
+        structural, waiting = self._structural, self._waiting
+        if header.channel == self._structural_channel:
+            lines = np.frombuffer(payload, _DTYPES[header.dtype]).reshape(header.n_lines, header.pixels_per_line)
+            structural.take(header, lines)
+            if waiting is not None and structural.covers(waiting[0]):
+                self._waiting = None
+                self._take_with(structural.image, *waiting)
+            return
+        if waiting is not None:
+            self._waiting = None
+            structural.n_alone += 1
+            if structural.n_alone & (structural.n_alone - 1) == 0:
+                self.log(
+                    "warning",
+                    f"frame {waiting[0].frame} came without its structural channel ({structural.n_alone} so far)",
+                )
+            self._take_with(None, *waiting)
+        if structural.covers(header):
+            self._take_with(structural.image, header, payload, t_received_ns)
+        else:
+            self._waiting = (header, payload, t_received_ns)
+
+    def _take_with(
+        self, reference: NDArray[Any] | None, header: FrameHeader, payload: memoryview, t_received_ns: int
+    ) -> None:
+        if self._engine is not None:
+            self._engine.reference = reference
+        self._take_lines(header, payload, t_received_ns)
 
     def _take_lines(self, header: FrameHeader, payload: memoryview, t_received_ns: int) -> None:
         """Whole frames go on as they are; strips are gathered, and decided as far as they have come."""
@@ -180,7 +223,10 @@ class InferenceService(Service):
         self._strip_blanked += header.blanked or own
         index = self._order.index or 0
         n_events = engine.process_lines(self._assembly, index, end_line, header.t_scan_ns, self._strip_blanked)
-        self._publish_decision(header, engine, n_events, t_received_ns, whole=end_line == header.lines_per_frame)
+        whole = end_line == header.lines_per_frame
+        self._publish_decision(header, engine, n_events, t_received_ns, whole=whole)
+        if whole:
+            engine.maintain(self._assembly, index)
 
     def _begin_strips(self, header: FrameHeader, t_received_ns: int) -> bool:
         """Note the first strip of a frame; false if the frame is to be left out."""
@@ -211,6 +257,7 @@ class InferenceService(Service):
             self.dropped += 1
             self._next_line = header.lines_per_frame + 1
             return True
+        self._desk.apply_due(index, engine)
         engine.begin(index, missing + self._skipped)
         self._skipped = 0
         return True
@@ -247,8 +294,10 @@ class InferenceService(Service):
         blanked = header.blanked
         if header.flags & FrameFlag.ARTEFACT and not blanked:
             blanked = [[0, header.lines_per_frame]]
+        self._desk.apply_due(index, engine)
         n_events = engine.process(frame, index, header.t_scan_ns, missing, blanked)
         self._publish_decision(header, engine, n_events, t_received_ns, whole=True)
+        engine.maintain(frame, index)
 
     def _publish_decision(
         self, header: FrameHeader, engine: Engine, n_events: int, t_received_ns: int, *, whole: bool
@@ -336,26 +385,12 @@ class InferenceService(Service):
             shift_y_px=shift_y_px,
             shift_x_px=shift_x_px,
             quality=engine.quality,
-            rois_rev=self._rois_rev,
-            n_rois=engine.calibration.n_rois,
+            rois_rev=self._desk.rev,
+            n_rois=engine.n_rois,
             fields=list(ACTIVITY_FIELDS),
             stage_ns=engine.stage_ns,
         )
         self.publisher.send(topic, activity, engine.fill_activity().data.cast("B"))
-
-    def _publish_rois(self, calibration: Calibration, *, with_footprints: bool) -> None:
-        self._rois_due_ns = self.clock.now_ns() + NS_PER_S
-        header = RoisHeader(
-            **self.publisher.stamp("rois"),
-            rev=self._rois_rev,
-            plane=self.plane,
-            lines_per_frame=calibration.n_lines,
-            pixels_per_line=calibration.pixels_per_line,
-            rois=[describe_roi(calibration, index) for index in range(calibration.n_rois)],
-            footprint_start=calibration.roi_start.tolist() if with_footprints else [],
-        )
-        payload = calibration.roi_pixels.astype("<u4").tobytes() if with_footprints else None
-        self.publisher.send("rois", header, payload)
 
     def _refuse(self, why: str) -> None:
         self._bad += 1
@@ -375,16 +410,24 @@ class InferenceService(Service):
         if size is not None:
             um_per_px, n_lines, n_pixels = args.get("um_per_px"), int(size[0]), int(size[1])
             calibration.require_fits(n_lines, n_pixels, str(path), um_per_px=um_per_px, channel=self._channel)
+        calibration.require_registration(self._structural_channel, str(path))
         if calibration.n_rois == 0:
             raise CalibrationError("holds no cells", "calibrate on a recording with active cells", file=str(path))
         self._say_other_rate(calibration, args.get("frame_rate_hz"))
-        n_planes = int(args.get("frames_per_volume", 1))
-        engine = Engine(calibration, self.rig.inference.max_shift_px, self.clock, self._strip_lines, n_planes)
+        config, n_planes = self.rig.inference, int(args.get("frames_per_volume", 1))
+        engine = Engine(
+            calibration,
+            config.max_shift_px,
+            self.clock,
+            self._strip_lines,
+            n_planes,
+            config.spare_rois,
+            adapts_template=config.template_adaptation,
+        )
         engine.warm_up()
         self._engine = engine
-        self._rois_rev += 1
-        self._publish_rois(calibration, with_footprints=True)
-        return {"n_rois": calibration.n_rois, "rev": self._rois_rev}
+        self._desk.open(calibration, path)
+        return {"n_rois": calibration.n_rois, "rev": self._desk.rev}
 
     def _say_other_rate(self, calibration: Calibration, frame_rate_hz: float | None) -> None:
         if frame_rate_hz is None or abs(frame_rate_hz / calibration.frame_rate_hz - 1) < _RATE_TOLERANCE:
@@ -410,9 +453,9 @@ class InferenceService(Service):
         self.announce("live", first_frame=frame)
 
     def _describe_rois(self, args: dict[str, Any]) -> dict[str, Any]:
-        if self._engine is not None:
-            self._publish_rois(self._engine.calibration, with_footprints=True)
-        return self._describe(args) | {"rois_rev": self._rois_rev}
+        self._desk.publish_rois(with_footprints=True)
+        self._desk.publish_candidates()
+        return self._describe(args) | {"rois_rev": self._desk.rev}
 
     def _status(self, args: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -421,23 +464,5 @@ class InferenceService(Service):
             "frames_duplicated": self._order.sequence.duplicated,
             "frames_out_of_order": self._order.sequence.out_of_order,
             "messages_refused": self._bad,
-            "n_rois": self._engine.calibration.n_rois if self._engine else 0,
+            "n_rois": self._engine.n_rois if self._engine else 0,
         }
-
-
-def describe_roi(calibration: Calibration, index: int) -> RoiDescription:
-    """One cell of a calibration as topic `rois` tells it; `snr` is A/sigma."""
-    return RoiDescription(
-        roi_id=int(calibration.roi_id[index]),
-        roi_index=index,
-        parent_id=None,
-        kind="soma",
-        plane=calibration.plane,
-        tags=[],
-        quality=float(calibration.quality[index]),
-        snr=float(calibration.amplitude_dff[index] / calibration.sigma_dff[index]),
-        tau_s=float(calibration.tau_s[index]),
-        amplitude=float(calibration.amplitude_dff[index]),
-        expected_detection=float(calibration.expected_detection[index]),
-        threshold=float(calibration.threshold[index]),
-    )

@@ -224,6 +224,7 @@ class StimulationService(Service):
         automatic = bool(args.get("automatic", False))
         if not automatic and not operator:
             raise SafetyError("arming needs the name of the operator", "spikeloop ctl arm NAME")
+        self._driver.follow_rois()
         if not automatic:
             self._interlock.set_precondition(Precondition.OPERATOR, True)
         self._interlock.arm(automatic=automatic)
