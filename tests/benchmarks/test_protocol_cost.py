@@ -32,8 +32,11 @@ def table() -> RoiTable:
 
 
 def config(n_rules: int, n_members: int) -> ProtocolConfig:
-    """`n_rules` rules of every kind that events can make, each over a group of `n_members` cells."""
+    """`n_rules` rules of every kind that events can make, each over a group of `n_members` cells, and each rare."""
     random = np.random.default_rng(1)
+    expected = n_members * 0.5 * 0.1
+    rare = round(expected + 5 * expected**0.5 + 2)
+    likely = 1 - min(0.1, 2 / n_members)
     data: dict[str, Any] = {
         "schema_version": 2, "name": "large", "design": {"seed": 1}, "cells": {}, "signals": {}, "triggers": {},
         "actions": {"light": {"do": "pulse", "output": "led", "targets": "g0", "power_mw": 1.0, "width_ms": 1.0}},
@@ -44,11 +47,11 @@ def config(n_rules: int, n_members: int) -> ProtocolConfig:
         data["cells"][group] = {"select": "ids", "ids": random.permutation(N_CELLS)[:n_members].tolist()}
         data["signals"][f"r{i}"] = {"of": "rate", "cells": group, "window_ms": 1000.0}
         data["triggers"][f"t{i}"] = [
-            {"when": "coincidence", "cells": group, "k": 4, "window_ms": 100.0},
-            {"when": "sequence", "first": group, "then": other, "within_ms": 100.0},
+            {"when": "coincidence", "cells": group, "k": rare, "window_ms": 100.0},
+            {"when": "sequence", "first": group, "then": other, "within_ms": 100.0, "min_probability": likely},
             {"when": "above", "signal": f"r{i}", "level": 5.0, "hold_ms": 200.0},
             {"when": "silence", "cells": group, "for_ms": 2000.0},
-            {"when": "all", "of": [{"when": "event", "cells": group, "min_probability": 0.9},
+            {"when": "all", "of": [{"when": "event", "cells": group, "min_probability": likely},
                                    {"when": "below", "signal": f"r{i}", "level": 0.5}]},
         ][i % 5] | {"refractory_ms": 500.0}  # fmt: skip
         data["phases"]["run"]["reactions"].append({"trigger": f"t{i}", "do": ["light"]})
