@@ -81,7 +81,7 @@ class Experiment:
         self._start_ns = self._trial_ns = NEVER_NS
         self._baseline_ns = round(design.baseline_s * NS_PER_S)
         self._inter_trial_ns = round(design.inter_trial_ms * NS_PER_MS)
-        self._n_assigned = self._n_lit = 0
+        self._n_assigned = self._n_lit = self._n_sampled = 0
         self._arm = ""
         self._stopped: str | None = None
         self._effect: dict[str, float] = {}
@@ -170,7 +170,8 @@ class Experiment:
         self, tick: Tick, frame: int, plane: int, fields: Sequence[str], values: NDArray[np.float32]
     ) -> None:
         """A response made of activity, and a map, take their samples."""
-        if self._meter is not None and self._meter.signal.uses_activity:
+        if self._meter is not None and self._meter.signal.n_samples != self._n_sampled:
+            self._n_sampled = self._meter.signal.n_samples
             self._measured(self._meter.sample(tick.t_ns, frame))
         if self._map is not None and self._map.config.field in fields:
             start = int(np.argmax(self._rois.planes == plane)) if len(self._rois.planes) else 0

@@ -35,12 +35,15 @@ class Signal:
         The newest sample by itself; NaN if it is invalid. What responses are made of.
     uses_activity : bool
         True if it changes with `activity` messages, not with `spikes`.
+    n_samples : int
+        Samples of activity so far; with several planes not every message brings one.
     """
 
     uses_activity = False
 
     def __init__(self) -> None:
         self.value = self.raw = math.nan
+        self.n_samples = 0
 
 
 class Rates:
@@ -121,6 +124,7 @@ class Readout(Signal):
     def take(self, raw: float, t_ns: int) -> None:
         """One sample; an invalid one leaves the smoothed value where it was."""
         self.raw = raw
+        self.n_samples += 1
         if raw != raw:
             return
         if self._smooth_ns <= 0 or self.value != self.value:
@@ -131,14 +135,14 @@ class Readout(Signal):
 
 
 class Readouts:
-    """All readouts of one plane and field, by one matrix product a message.
+    """All readouts of the same planes and field, by one matrix product a message.
 
     Parameters
     ----------
     configs : sequence of (Readout, ActivitySignal or ProjectionSignal, rows)
-        `rows` are those of the plane's own `activity` arrays.
+        `rows` are those of the planes' `activity` arrays, one after the other.
     n_rois : int
-        Cells of the plane.
+        Cells of the planes.
     """
 
     def __init__(
@@ -213,7 +217,12 @@ class SignalBank:
     Raises
     ------
     ConfigError
-        Weights do not fit the group, or a group's cells lie in several planes.
+        Weights do not fit the group.
+
+    Notes
+    -----
+    A readout of cells in several planes has one sample a volume, when the last of its planes has been decided. Cells
+    of a plane whose frame did not come have no sample.
     """
 
     def __init__(
@@ -228,7 +237,8 @@ class SignalBank:
         row_of = {int(roi): row for row, roi in enumerate(rois.roi_id)}
         plane = rois.planes if len(rois.planes) else np.zeros(len(rois.roi_id), np.int64)
         parts: dict[
-            tuple[int, ActivityField], list[tuple[Readout, ActivitySignal | ProjectionSignal, tuple[int, ...]]]
+            tuple[tuple[int, ...], ActivityField],
+            list[tuple[Readout, ActivitySignal | ProjectionSignal, tuple[int, ...]]],
         ] = {}
         for name, config in configs.items():
             rows = tuple(row_of[i] for i in groups[config.cells].ids)
@@ -239,22 +249,22 @@ class SignalBank:
                 self.by_name[name] = Rate(rates, rates.add(channel, len(rows)))
                 continue
             key = f"signals.{name}"
-            planes = {int(plane[row]) for row in rows}
-            if len(planes) > 1:
-                raise ConfigError(f"its cells lie in the planes {sorted(planes)}: one signal a plane", key=key)
+            own = tuple(sorted({int(plane[row]) for row in rows})) or (0,)
             if isinstance(config, ProjectionSignal) and len(config.weights) != len(rows):
                 raise ConfigError(
                     f"{len(config.weights)} weights for the {len(rows)} cells of {config.cells!r}", key=f"{key}.weights"
                 )
-            own = planes.pop() if planes else 0
-            within = np.cumsum(plane == own) - 1
+            within = np.argsort(np.argsort(np.where(np.isin(plane, own), plane, len(plane) + 256), kind="stable"))
             readout = Readout(config.smooth_ms)
             self.by_name[name] = readout
             parts.setdefault((own, config.field), []).append((readout, config, tuple(int(within[row]) for row in rows)))
-        self._readouts = {
-            key: Readouts(members, int(np.count_nonzero(plane == key[0]))) for key, members in parts.items()
-        }
-        self._n_rois = {key[0]: int(np.count_nonzero(plane == key[0])) for key in parts}
+        self._n_rois = {int(one): int(np.count_nonzero(plane == one)) for one in {0, *plane.tolist()}}
+        self._readouts = {key: Readouts(members, self._n_of(key[0])) for key, members in parts.items()}
+        self._gathered = {key: np.full(self._n_of(key[0]), np.nan, np.float32) for key in parts}
+
+    def _n_of(self, planes: Sequence[int]) -> int:
+        """Cells of some planes."""
+        return sum(self._n_rois[plane] for plane in planes)
 
     @property
     def uses_activity(self) -> bool:
@@ -279,11 +289,17 @@ class SignalBank:
         Returns
         -------
         bool
-            True if any signal is of this plane. Cells added since the protocol was loaded are passed over.
+            True if any signal has a new sample. Cells added since the protocol was loaded are passed over.
         """
         found = False
-        for (own, field), readouts in self._readouts.items():
-            if own == plane and field in fields and values.shape[1] >= self._n_rois[own]:
-                readouts.update(values[fields.index(field)][: self._n_rois[own]], t_ns)
+        for key, readouts in self._readouts.items():
+            planes, field = key
+            if plane not in planes or field not in fields or values.shape[1] < self._n_rois[plane]:
+                continue
+            gathered, start = self._gathered[key], self._n_of(planes[: planes.index(plane)])
+            gathered[start : start + self._n_rois[plane]] = values[fields.index(field)][: self._n_rois[plane]]
+            if plane == planes[-1]:
+                readouts.update(gathered, t_ns)
+                gathered[:] = np.nan
                 found = True
         return found

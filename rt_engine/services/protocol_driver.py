@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,11 +27,10 @@ from rt_engine.interfaces.messages import (
 from rt_engine.interfaces.rig_config import RigConfig
 from rt_engine.interfaces.stimulation import Decision, MarkCommand, MessageCommand, ProtocolCommand, PulseRequest
 from rt_engine.pipeline.histogram import LatencyHistogram
-from rt_engine.safety.interlock import Interlock
+from rt_engine.safety.interlock import Interlock, InterlockState
 from rt_engine.services.cells_of_planes import CellsOfPlanes
 from rt_engine.transport.publisher import Publisher
 
-_MOST_WAITING = 256
 _NO_EVENTS = np.zeros(0, EVENT_DTYPE)
 MARK_LEVEL, MESSAGE_LEVEL = "mark", "mqtt"
 """Levels of the `log` messages that carry a protocol's marks, and its messages for the telemetry service."""
@@ -57,9 +55,10 @@ class ProtocolDriver:
     ) -> None:
         self._rig, self._interlock, self._publisher, self._log = rig, interlock, publisher, log
         self._protocol: ProtocolRun | None = None
+        self._path: Path | None = None
+        self._seen: dict[int, dict[int, tuple[object, ...]]] = {}
+        self._rois_changed = False
         self._cells = CellsOfPlanes(rig.planes_inferred)
-        self._activity: deque[tuple[ActivityHeader, bytes]] = deque(maxlen=_MOST_WAITING)
-        self._decided_ns: dict[int, int] = {}
         self._intervals = {name: LatencyHistogram() for name in ("decision_to_command", "scan_to_command")}
         self.name: str | None = None
 
@@ -110,7 +109,7 @@ class ProtocolDriver:
         self._interlock.set_protocol_limits(protocol.limits)
         um_per_px = getattr(self._rig.microscope, "um_per_px", None)
         self._protocol = ProtocolRun(protocol, replace(rois, um_per_px=um_per_px), partner_of(protocol))
-        self.name = protocol.name
+        self.name, self._path, self._rois_changed = protocol.name, path, False
         for note in self._protocol.notes:
             self._log("warning", f"protocol {protocol.name}: {note}")
         return {
@@ -118,9 +117,35 @@ class ProtocolDriver:
             "groups": {name: [i for i in group.ids if i >= 0] for name, group in self._protocol.groups.items()},
         }
 
+    def follow_rois(self) -> None:
+        """Before arming: load the protocol anew if the cells have changed since, so that it names those of now.
+
+        Raises
+        ------
+        ConfigError
+            The protocol names cells that are no longer there.
+        """
+        if self._rois_changed and self._path is not None:
+            self.load(self._path)
+
     def take_rois(self, header: RoisHeader, payload: bytes) -> None:
-        """Learn the cells of a plane from a `rois` message with footprints."""
+        """Learn the cells of a plane from a `rois` message with footprints; disarms if a known one is not as it was.
+
+        A cell that is only added changes nothing for the others, and can neither trigger nor be a target before the
+        protocol is loaded anew, at the next arming.
+        """
         self._cells.take(header, payload)
+        self._note_changes(header)
+
+    def _note_changes(self, header: RoisHeader) -> None:
+        cells: dict[int, tuple[object, ...]] = {
+            roi.roi_id: (roi.threshold, *roi.tags) for roi in header.rois if roi.kind != "removed"
+        }
+        known, self._seen[header.plane] = self._seen.get(header.plane, {}), cells
+        self._rois_changed |= bool(known) and known != cells
+        if not known.items() <= cells.items() and self._interlock.state is InterlockState.ARMED:
+            self._interlock.disarm(f"the cells of plane {header.plane} have changed (revision {header.rev})")
+            self._log("warning", "disarmed: the cells have changed")
 
     def take_spikes(self, header: SpikesHeader, payload: bytes) -> bool:
         """Decide on one `spikes` message; False if its payload does not fit its header."""
@@ -134,34 +159,22 @@ class ProtocolDriver:
         )
         if commands:
             self._carry_out(commands)
-        self._decided_ns[header.plane] = header.t_scan_ns
-        self._decide_activity()
         return True
 
     def take_activity(self, header: ActivityHeader, payload: bytes) -> bool:
         """Take in one `activity` message; False if its payload does not fit its header.
 
-        It is decided on after the `spikes` of the same frame, which may still wait for another plane, so that the
-        order is that of the frames and not of their arrival.
+        It comes after the `spikes` of the same frame, and before those of frames scanned later (`frame_join`).
         """
         if self._protocol is None or not self._protocol.uses_activity:
             return True
         if len(payload) != 4 * header.n_rois * len(header.fields):
             return False
-        self._activity.append((header, payload))
-        self._decide_activity()
+        values = np.frombuffer(payload, "<f4").reshape(len(header.fields), header.n_rois)
+        commands = self._protocol.on_activity(header.frame, header.t_scan_ns, header.plane, header.fields, values)
+        if commands:
+            self._carry_out(commands)
         return True
-
-    def _decide_activity(self) -> None:
-        while self._activity and self._protocol is not None:
-            header, payload = self._activity[0]
-            if self._decided_ns.get(header.plane, -1) < header.t_scan_ns:
-                return
-            self._activity.popleft()
-            values = np.frombuffer(payload, "<f4").reshape(len(header.fields), header.n_rois)
-            commands = self._protocol.on_activity(header.frame, header.t_scan_ns, header.plane, header.fields, values)
-            if commands:
-                self._carry_out(commands)
 
     def take_sync(self, header: SyncHeader) -> None:
         """An edge of a behaviour line."""
@@ -215,6 +228,7 @@ class ProtocolDriver:
             pattern_id=request.pattern_id,
             t_scan_ns=request.t_scan_ns,
             t_decided_ns=request.t_decided_ns,
+            t_judged_ns=decision.t_judged_ns,
             t_command_ns=decision.t_command_ns,
             t_output_ns=None,
             output=decision.output,
