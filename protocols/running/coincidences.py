@@ -61,7 +61,7 @@ class LastEvents:
 
 
 class CoincidenceNode(Node):
-    """See `schema.triggers.Coincidence`. Of one cell the latest event counts; an older one that comes later does not."""
+    """See `schema.triggers.Coincidence`. Of one cell the latest event counts; an older one that comes later is none."""
 
     momentary = True
 
