@@ -70,7 +70,8 @@ def dose_figure(
         dose.step(t, np.append(total, total[-1]), where="post", color=colour, label=label)
     dose.set_ylabel("energy so far,\nall targets (mJ)")
     dose.set_ylim(bottom=0)
-    dose.legend(loc="upper left")
+    if energy:
+        dose.legend(loc="upper left")
     ends = [t for t, _ in states[1:]] + [span_s[1]]
     for (start, name), end in zip(states, ends, strict=True):
         first, last = max(start, span_s[0]), min(end, span_s[1])
