@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.sample_config import SampleConfig
+from rt_engine.interfaces.specimen_config import AnimalConfig, OpticsConfig
 
 
 class Strict(BaseModel):
@@ -130,6 +131,7 @@ class InferenceConfig(Strict):
     neuropil_coefficient: float | None = Field(None, ge=0, le=1, description="null: estimated; 0.7 is customary")
     neuropil_update: bool = Field(False, description="let the coefficient follow the recording, 0.01 a minute at most")
     max_shift_px: float = Field(8.0, gt=0, le=64)
+    template_adaptation: bool = Field(False, description="let the template follow the look of the field, slowly")
     max_backlog_frames: int = Field(32, ge=1, le=1000)
     new_cells: NewCells = Field(NewCells.OFFER, description="off, offer, or take what is found while the rig runs")
     spare_rois: int = Field(32, ge=0, le=256, description="rows for cells that are added while the rig runs")
@@ -195,7 +197,8 @@ class RigConfig(Strict):
     """One rig: microscope, inference, outputs with their limits, recording and ports.
 
     `planes` are those that are inferred (null: all of the virtual rig, the one replayed, plane 0 of a stream) and
-    `channel` the one that carries the indicator. Frames of others are recorded and passed on, and change nothing else.
+    `channel` the one that carries the indicator. `registration_channel` is a structural one by which movement is told,
+    if there is one. Frames of others are recorded and passed on, and change nothing else.
     """
 
     schema_version: Literal[1]
@@ -204,13 +207,26 @@ class RigConfig(Strict):
     microscope: MicroscopeConfig
     planes: tuple[Annotated[int, Field(ge=0, le=255)], ...] | None = Field(None, min_length=1, max_length=MAX_PLANES)
     channel: int = Field(0, ge=0, le=255)
+    registration_channel: int | None = Field(None, ge=0, le=255, description="null: movement is told by `channel`")
     inference: InferenceConfig = InferenceConfig()
     outputs: dict[str, VirtualOutput]
     protocol: str | None = None
     recording: RecordingConfig = RecordingConfig()
     ports: Ports = Ports()
     subject: str | None = None
+    animal: AnimalConfig = AnimalConfig()
+    optics: OpticsConfig = OpticsConfig()
     max_idle_s: float = Field(10.0, gt=0)
+
+    @model_validator(mode="after")
+    def _two_channels(self) -> RigConfig:
+        if self.registration_channel is None:
+            return self
+        if self.registration_channel == self.functional_channel:
+            raise ValueError(f"registration_channel is channel {self.functional_channel}, which is read; leave it out")
+        if isinstance(self.microscope, VirtualMicroscope):
+            raise ValueError("registration_channel: the virtual rig has one channel only")
+        return self
 
     @model_validator(mode="after")
     def _planes_there(self) -> RigConfig:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,11 @@ from rt_engine.interfaces.messages import FrameHeader, Header, decode, decode_as
 from rt_engine.interfaces.rig_config import read_yaml
 from rt_engine.recording.journal import HEADER_LENGTH
 from rt_engine.recording.mcap_walk import Damage, McapWalk, RawMessage
+
+if TYPE_CHECKING:
+    import pandas
+
+    from rt_engine.recording.session_arrays import Activity
 
 _FRAME_DTYPES = {"u2": np.dtype("<u2"), "i2": np.dtype("<i2")}
 FIRST_FILE = "session_000.mcap"
@@ -156,8 +161,30 @@ class Session:
         if not chosen:
             self._damage, self._lost = damage, lost
 
-    def frames(self, plane: int | Sequence[int] = 0, channel: int = 0) -> Iterator[tuple[FrameHeader, NDArray[Any]]]:
-        """Frames, or strips of them, of one channel and one plane or several, in the order of writing.
+    def events(self, plane: int = 0) -> NDArray[np.void]:
+        """Events decided live; see `session_arrays.events`."""
+        from rt_engine.recording.session_arrays import events
+
+        return events(self, plane)
+
+    def activity(
+        self, field: str = "dff", plane: int = 0, *, first_frame: int = 0, last_frame: int | None = None
+    ) -> Activity:
+        """Traces of one field; see `session_arrays.activity`."""
+        from rt_engine.recording.session_arrays import activity
+
+        return activity(self, field, plane, first_frame=first_frame, last_frame=last_frame)
+
+    def table(self, *topics: str) -> pandas.DataFrame:
+        """Headers of some topics as a pandas frame; see `session_arrays.table`."""
+        from rt_engine.recording.session_arrays import table
+
+        return table(self, *topics)
+
+    def frames(
+        self, plane: int | Sequence[int] = 0, channel: int | Sequence[int] = 0
+    ) -> Iterator[tuple[FrameHeader, NDArray[Any]]]:
+        """Frames, or strips of them, of one plane and channel or several, in the order of writing.
 
         Yields
         ------
@@ -167,7 +194,8 @@ class Session:
         """
         self.malformed_frames = 0
         planes = (plane,) if isinstance(plane, int) else plane
-        for message in self.messages(*(f"frame.{one}.{channel}" for one in planes)):
+        channels = (channel,) if isinstance(channel, int) else channel
+        for message in self.messages(*(f"frame.{one}.{c}" for one in planes for c in channels)):
             try:
                 header = decode_as(FrameHeader, message.topic, message.header_bytes)
             except MessageError:
