@@ -12,8 +12,8 @@ from rt_engine.interfaces.drive_constants import DriveConstants
 from rt_engine.models.detection import event_threshold, frames_before
 from rt_engine.models.drive_fit import DriveFit, fit_drive
 from rt_engine.models.indicators import Indicator
-from rt_engine.models.stage_run import RunSettings, TraceCalibration, quiet_frames, run_stage, z_scale
-from rt_engine.models.trace_calibration import MASK_Z, PhotonCounting, third_moment
+from rt_engine.models.stage_run import MASK_Z, RunSettings, TraceCalibration, quiet_frames, run_stage, z_scale
+from rt_engine.models.trace_calibration import PhotonCounting, third_moment
 
 FloatArray = NDArray[np.float64]
 
@@ -89,7 +89,9 @@ def calibrate_drive(
     # law is a sixth of its skewness below its mean.
     quiet = quiet_frames(active, good & np.isfinite(run.z), lasting.tau_s, settings)
     centred = active._replace(z=run.z - (_medians(run.z, quiet) + skewness / 6).astype(np.float32))
-    scale, relative_error = z_scale(lasting, centred, good, found.rho, skewness, settings)
+    scale, relative_error = z_scale(
+        lasting, centred, good, found.rho, skewness, settings, taps=found.taps, centred=True
+    )
     return _scaled(found, scale, event_threshold(
         false_alarms_per_min, frame_rate_hz, found.rho, relative_error=relative_error, skewness=skewness
     ))  # fmt: skip
