@@ -176,6 +176,7 @@ def z_scale(
     # Var of the mean square of half of n correlated normal values, correlation falling as rho^k.
     independent = clear.sum(axis=0) / 2 * (1 - rho**2) / (1 + rho**2)
     error = 1 / np.sqrt(2 * np.maximum(independent, 5.0))
+    scale = scale * (1 + error**2 / 2)  # the root of a mean square of few values is too small on average
     known = np.isfinite(scale)
     centre = float(np.median(scale[known])) if known.any() else 1.0
     trust = np.where(known, SCALE_SPREAD**2 / (SCALE_SPREAD**2 + error**2), 0.0)
