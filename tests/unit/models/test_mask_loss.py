@@ -24,7 +24,9 @@ def left_by_hand(z, mask):
         masked = np.zeros(len(column), bool)
         for t in np.flatnonzero(column >= mask.smallest_z):
             masked[max(0, t - mask.hold_frames - 2) : t + mask.n_after] = True
-        left += [v for t, v in enumerate(column) if t >= mask.n_window and not masked[t - mask.n_window + 1 : t + 1].any()]
+        left += [
+            v for t, v in enumerate(column) if t >= mask.n_window and not masked[t - mask.n_window + 1 : t + 1].any()
+        ]
     return np.array(left)
 
 
