@@ -82,10 +82,14 @@ class FrameHeader(Header, kw_only=True):
 
 
 class SpikesHeader(Header, kw_only=True):
-    """Topic ``spikes.<plane>``; payload packed records of `events.EVENT_DTYPE`."""
+    """Topic ``spikes.<plane>``; payload packed records of `events.EVENT_DTYPE`.
+
+    `volume` is that of the frame; nil where the source gives none, and for frames of the flyback.
+    """
 
     plane: int
     frame: int
+    volume: int | None = None
     line0: int
     n_lines: int
     hold_frames: int
@@ -97,10 +101,14 @@ class SpikesHeader(Header, kw_only=True):
 
 
 class ActivityHeader(Header, kw_only=True):
-    """Topic ``activity.<plane>``; payload one float32 array of `n_rois` per field, in the order of `fields`."""
+    """Topic ``activity.<plane>``; payload one float32 array of `n_rois` per field, in the order of `fields`.
+
+    `volume` as in `SpikesHeader`.
+    """
 
     plane: int
     frame: int
+    volume: int | None = None
     t_scan_ns: int
     shift_y_px: float
     shift_x_px: float
@@ -124,9 +132,11 @@ class StimHeader(Header, kw_only=True):
     frame: int
     roi_ids: list[int]
     target_ids: list[int] = msgspec.field(default_factory=list)
+    target_planes: list[int] = msgspec.field(default_factory=list)
     pattern_id: str | None
     t_scan_ns: int
     t_decided_ns: int
+    t_judged_ns: int | None = None
     t_command_ns: int | None
     t_output_ns: int | None
     output: str | None
@@ -195,12 +205,85 @@ class RoisHeader(Header, kw_only=True):
     footprint_start: list[int]
 
 
+class EditAction(StrEnum):
+    """What was done to the cells while they are read."""
+
+    ADD = "add"
+    REMOVE = "remove"
+    MERGE = "merge"
+    TAG = "tag"
+    THRESHOLD = "threshold"
+
+
+class EditHeader(Header, kw_only=True):
+    """Topic ``edit``: a change of the cells of a plane, complete enough to be done again in a replay.
+
+    It holds from `from_frame` on and made `rev` of topic ``rois``. Payload: of ``add`` and ``merge`` the constants of
+    the cells in `added` (`interfaces.calibration_bytes`), of ``threshold`` one float64 for each row, else none.
+    `n_known` is how many cells the calibration has that `added` counts on from.
+    """
+
+    plane: int
+    rev: int
+    from_frame: int
+    action: EditAction
+    added: list[int]
+    removed: list[int]
+    tagged: list[int]
+    tag: str | None
+    n_known: int
+    false_alarms_per_min: float | None
+
+
+class Candidate(msgspec.Struct, kw_only=True):
+    """One cell that was found while the rig runs, or asked for, and what is known of it so far."""
+
+    candidate_id: int
+    ready: bool
+    asked: bool
+    replaces: list[int]
+    y_px: float
+    x_px: float
+    n_pixels: int
+    n_frames: int
+    quality: float
+    snr: float | None
+    tau_s: float | None
+    amplitude: float | None
+    expected_detection: float | None
+    threshold: float | None
+
+
+class CandidatesHeader(Header, kw_only=True):
+    """Topic ``candidates``: cells that are offered. Payload, when they changed: uint32 flat pixel indices, as ``rois``.
+
+    `spare` rows are left. `searched_frame` is the newest frame of the last search, nil before it.
+    """
+
+    plane: int
+    rev: int
+    spare: int
+    searched_frame: int | None
+    lines_per_frame: int
+    pixels_per_line: int
+    candidates: list[Candidate]
+    footprint_start: list[int]
+
+
 class StateHeader(Header, kw_only=True):
-    """Topic ``state``: the interlock and the protocol as they are now."""
+    """Topic ``state``: the interlock and the protocol as they are now.
+
+    `trips`: each with `t_ns`, `signal`, `value`, `limit`, `text`, and `dark_after_ns`, the time from its cause until
+    every output was dark. `remedies`: what to do about each precondition that does not hold (``reset``: about a trip).
+    `heartbeat`: `mode`, `age_ms`, `bound_ms` of the engine. `dose`: for each output the totals, `fractions` of each
+    limit that is used, and the `targets` lit last with `y_px`, `x_px`, `energy_mj`, `fraction`.
+    """
 
     interlock: str
     trips: list[dict[str, Any]]
     preconditions: dict[str, bool]
+    remedies: dict[str, str] = msgspec.field(default_factory=dict)
+    heartbeat: dict[str, Any] = msgspec.field(default_factory=dict)
     limits: dict[str, dict[str, Any]]
     dose: dict[str, dict[str, Any]]
     protocol: str | None
@@ -212,13 +295,14 @@ class StateHeader(Header, kw_only=True):
 
 
 class LightHeader(Header, kw_only=True):
-    """Topic ``light``: what an output commanded; the virtual rig answers it."""
+    """Topic ``light``: what an output commanded; the virtual rig answers it. Without `target_planes` it is plane 0."""
 
     output: str
     t_on_ns: int
     width_us: int
     power_uw: list[int]
     targets_yx_px: list[list[float]]
+    target_planes: list[int] = msgspec.field(default_factory=list)
 
 
 class TruthHeader(Header, kw_only=True):
@@ -226,8 +310,8 @@ class TruthHeader(Header, kw_only=True):
 
     `kind` ``sample`` describes the planted cells (lists of equal length: `cell`, `y_px`, `x_px`, `radius_px`,
     `a_over_sigma`, `rate_hz`, `opsin`) in `sample`; `kind` ``frame`` tells what happened in `frame`: displacement of
-    the sample and the spikes since the last frame (`spike_cell`, `t_spike_ns`, `spike_frame` as a fractional frame
-    number, `evoked`), and the light received (`t_light_ns`).
+    the sample and the spikes since the last frame of the plane (`spike_cell`, `t_spike_ns`, `spike_frame` as a
+    fractional frame number, `evoked`), and the light received (`t_light_ns`). Cells are numbered within their plane.
     """
 
     kind: str
@@ -286,6 +370,8 @@ HEADERS: dict[str, type[Header]] = {
     "sync": SyncHeader,
     "session": SessionHeader,
     "rois": RoisHeader,
+    "edit": EditHeader,
+    "candidates": CandidatesHeader,
     "state": StateHeader,
     "light": LightHeader,
     "truth": TruthHeader,

@@ -38,6 +38,8 @@ class SpikingConfig(_Part):
     group_size: int = Field(8, ge=2, le=500)
     n_groups: int = Field(10, ge=0, le=500)
     shared_fraction: float = Field(0.3, ge=0, le=1, description="part of a group member's events that the group shares")
+    late_fraction: float = Field(0.0, ge=0, le=1, description="part of the cells that is silent at first")
+    late_from_s: float = Field(60.0, ge=0, description="when these begin to fire")
     group_jitter_ms: float = Field(20.0, ge=0, le=1000, description="SD of a member's time around the group's event")
 
     @model_validator(mode="after")
@@ -111,6 +113,7 @@ class OpsinConfig(_Part):
     log_sd_p50: float = Field(0.3, ge=0, le=2, description="SD of ln(P50) over cells")
     slope_mw: float = Field(1.0, gt=0, le=100)
     lateral_fwhm_um: float = Field(15.0, gt=0, le=500, description="power around a target falls as a Gaussian")
+    axial_fwhm_um: float = Field(40.0, gt=0, le=1000, description="along the depth, for light aimed at other planes")
     latency_ms: float = Field(6.0, ge=0, le=100)
     latency_sd_ms: float = Field(2.0, ge=0, le=50)
     min_width_ms: float = Field(0.5, ge=0, le=100, description="shorter pulses evoke nothing")

@@ -11,24 +11,29 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from rt_engine.interfaces.calibration import Calibration, load_calibration
-from rt_engine.interfaces.clock import NS_PER_S
+from rt_engine.interfaces.calibration import Calibration
+from rt_engine.interfaces.calibration_planes import load_plane
+from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.errors import CalibrationError, MessageError
 from rt_engine.interfaces.events import EVENT_DTYPE, EventFlag, FrameFlag
 from rt_engine.interfaces.messages import (
+    AckHeader,
     ActivityHeader,
     FrameHeader,
     HealthHeader,
     Mode,
-    RoiDescription,
-    RoisHeader,
     SpikesHeader,
     decode,
 )
 from rt_engine.pipeline.engine import ACTIVITY_FIELDS, Engine
 from rt_engine.pipeline.histogram import LatencyHistogram
 from rt_engine.services.base import Service
-from rt_engine.transport.loss import FrameOrder, FrameSequence, SequenceTracker
+from rt_engine.services.cell_desk import CellDesk
+from rt_engine.services.replay_pace import replay_pace
+from rt_engine.services.setup import Setup
+from rt_engine.services.structural_lines import StructuralLines
+from rt_engine.transport.loss import FrameOrder, SequenceTracker
+from rt_engine.transport.plane_counter import PlaneCounter
 from rt_engine.transport.sockets import connect, queue_length
 
 _DTYPES = {"u2": np.dtype("<u2"), "i2": np.dtype("<i2")}
@@ -40,15 +45,27 @@ _RATE_TOLERANCE = 0.05
 class InferenceService(Service):
     """The frame loop of one plane."""
 
-    source = "inference.0"
     port = "inference"
-    plane = 0
+
+    def __init__(self, setup: Setup, clock: Clock | None = None) -> None:
+        self.plane = setup.plane()
+        self.source = f"inference.{self.plane}"
+        super().__init__(setup, clock)
+
+    def publishes_at(self) -> str:
+        """Every plane has a port of its own."""
+        return self.rig.ports.inference_endpoint(self.plane)
 
     def open(self) -> None:
-        """Subscribe to the frames of this plane."""
-        self.plane = self.rig.plane
+        """Subscribe to the frames of this plane and of the channel that carries the indicator."""
+        self._channel = self.rig.functional_channel
         self._frames = connect(self.context, zmq.SUB, self.rig.ports.endpoint("acquisition"), queue_length(512 * 1024))
-        self._frames.subscribe(f"frame.{self.plane}.".encode())
+        self._frames.subscribe(f"frame.{self.plane}.{self._channel}".encode())
+        self._structural_channel = self.rig.registration_channel
+        if self._structural_channel is not None:
+            self._frames.subscribe(f"frame.{self.plane}.{self._structural_channel}".encode())
+        self._structural = StructuralLines()
+        self._waiting: tuple[FrameHeader, memoryview, int] | None = None
         self._frames.subscribe(b"health")
         self.poller.register(self._frames, zmq.POLLIN)
         self.commands |= {
@@ -58,6 +75,8 @@ class InferenceService(Service):
             "status": self._status,
             "describe": self._describe_rois,
         }
+        self._desk = CellDesk(self, self.plane)
+        self.commands |= {"rois_edit": self._desk.rois_edit, "set_threshold": self._desk.set_threshold}
         self._mode = Mode.BASELINE
         self._live_from: int | None = None
         self._engine: Engine | None = None
@@ -66,14 +85,14 @@ class InferenceService(Service):
         self._strip_frame: int | None = None
         self._next_line = 0
         self._strip_blanked: list[list[int]] = []
-        self._channel = 0
-        self._rois_rev = 0
-        self._rois_due_ns = 0
+        self._neuropil_due_ns = 0
         self._skipped = 0
+        self._skipped_since: int | None = None
         self._bad = 0
-        self._order = FrameSequence()
+        self._order = PlaneCounter()
         self._sequence = SequenceTracker()
         self._acquisition_heard = False
+        self._replay = replay_pace(self.rig, self.plane)
         self._intervals = {"scan_to_receive": LatencyHistogram(), "receive_to_decision": LatencyHistogram()}
 
     def is_ready(self) -> bool:
@@ -91,13 +110,16 @@ class InferenceService(Service):
                 break
             parts = self._frames.recv_multipart(copy=False)
             self._receive([part.buffer for part in parts])
-        if self._engine is not None and self.clock.now_ns() >= self._rois_due_ns:
-            self._publish_rois(self._engine.calibration, with_footprints=False)
+        self._desk.tick()
+        if self._engine is not None and self.clock.now_ns() >= self._neuropil_due_ns:
+            self._neuropil_due_ns = self.clock.now_ns() + NS_PER_S
             for roi_id, coefficient in self._engine.neuropil_changes():
                 self.log("info", f"neuropil coefficient of roi {roi_id} is now {coefficient:.3f}")
 
     def finish(self) -> None:
-        """Close the socket."""
+        """End the finder, close the socket."""
+        if hasattr(self, "_desk"):
+            self._desk.close()
         if hasattr(self, "_frames"):
             self._frames.close()
 
@@ -112,17 +134,55 @@ class InferenceService(Service):
         if isinstance(header, HealthHeader):
             self._acquisition_heard = True
             return
-        if not isinstance(header, FrameHeader) or header.channel != self._channel:
+        if not isinstance(header, FrameHeader) or header.channel not in (self._channel, self._structural_channel):
             return
         self._sequence.see(header.source, header.boot_id, topic, header.seq)
         expected_bytes = header.n_lines * header.pixels_per_line * 2
         if len(parts) != 3 or header.dtype not in _DTYPES or parts[2].nbytes != expected_bytes:
             self._refuse(f"frame {header.frame}: payload does not fit its header")
             return
-        self._take_lines(header, parts[2], t_received_ns)
+        if self._structural_channel is None:
+            self._take_lines(header, parts[2], t_received_ns)
+        else:
+            self._pair(header, parts[2], t_received_ns)
+
+    def _pair(self, header: FrameHeader, payload: memoryview, t_received_ns: int) -> None:
+        """Functional lines go on with their structural ones; those whose partner does not come go on alone."""
+        structural, waiting = self._structural, self._waiting
+        if header.channel == self._structural_channel:
+            lines = np.frombuffer(payload, _DTYPES[header.dtype]).reshape(header.n_lines, header.pixels_per_line)
+            structural.take(header, lines)
+            if waiting is not None and structural.covers(waiting[0]):
+                self._waiting = None
+                self._take_with(structural.image, *waiting)
+            return
+        if waiting is not None:
+            self._waiting = None
+            structural.n_alone += 1
+            if structural.n_alone & (structural.n_alone - 1) == 0:
+                self.log(
+                    "warning",
+                    f"frame {waiting[0].frame} came without its structural channel ({structural.n_alone} so far)",
+                )
+            self._take_with(None, *waiting)
+        if structural.covers(header):
+            self._take_with(structural.image, header, payload, t_received_ns)
+        else:
+            self._waiting = (header, payload, t_received_ns)
+
+    def _take_with(
+        self, reference: NDArray[Any] | None, header: FrameHeader, payload: memoryview, t_received_ns: int
+    ) -> None:
+        if self._engine is not None:
+            self._engine.reference = reference
+        self._take_lines(header, payload, t_received_ns)
 
     def _take_lines(self, header: FrameHeader, payload: memoryview, t_received_ns: int) -> None:
         """Whole frames go on as they are; strips are gathered, and decided as far as they have come."""
+        if header.volume is not None and header.flags & FrameFlag.DISCARD:
+            # Volumes count the samples of a plane, and the flyback is none.
+            self._publish_spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
+            return
         lines = np.frombuffer(payload, _DTYPES[header.dtype]).reshape(header.n_lines, header.pixels_per_line)
         if header.n_lines == header.lines_per_frame:
             self._take_frame(header, lines, t_received_ns)
@@ -161,23 +221,26 @@ class InferenceService(Service):
         self._assembly[header.line0 : end_line] = lines
         own = [[header.line0, header.n_lines]] if header.flags & FrameFlag.ARTEFACT else []
         self._strip_blanked += header.blanked or own
-        n_events = engine.process_lines(self._assembly, header.frame, end_line, header.t_scan_ns, self._strip_blanked)
+        index = self._order.index or 0
+        n_events = engine.process_lines(self._assembly, index, end_line, header.t_scan_ns, self._strip_blanked)
         self._publish_decision(header, engine, n_events, t_received_ns, whole=end_line == header.lines_per_frame)
 
     def _begin_strips(self, header: FrameHeader, t_received_ns: int) -> bool:
         """Note the first strip of a frame; false if the frame is to be left out."""
-        order, missing = self._order.see(header.frame)
-        self.gaps = self._order.lost
+        order, missing = self._order.see(header.frame, header.volume)
+        index = self._order.index or 0
+        self.gaps = self._order.sequence.lost
         if order is not FrameOrder.NEW:
             self.late += 1
             return False
-        if self._live_from is not None and header.frame >= self._live_from:
+        if self._live_from is not None and index >= self._live_from:
             self._begin_live(header.frame)
             missing = 0
         engine = self._engine
         self._strip_frame, self._next_line = header.frame, 0
         self._strip_blanked.clear()
         if self._mode is not Mode.LIVE or engine is None:
+            self._pass_over(missing)
             return True
         if header.flags & FrameFlag.DISCARD:
             self._skipped += missing + 1
@@ -191,21 +254,24 @@ class InferenceService(Service):
             self.dropped += 1
             self._next_line = header.lines_per_frame + 1
             return True
-        engine.begin(header.frame, missing + self._skipped)
+        self._desk.apply_due(index, engine)
+        engine.begin(index, missing + self._skipped)
         self._skipped = 0
         return True
 
     def _take_frame(self, header: FrameHeader, frame: NDArray[Any], t_received_ns: int) -> None:
-        order, missing = self._order.see(header.frame)
-        self.gaps = self._order.lost
+        order, missing = self._order.see(header.frame, header.volume)
+        index = self._order.index or 0
+        self.gaps = self._order.sequence.lost
         if order is not FrameOrder.NEW:
             self.late += 1
             return
-        if self._live_from is not None and header.frame >= self._live_from:
+        if self._live_from is not None and index >= self._live_from:
             self._begin_live(header.frame)
             missing = 0
         engine = self._engine
         if self._mode is not Mode.LIVE or engine is None:
+            self._pass_over(missing)
             self._publish_spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
             return
         if header.flags & FrameFlag.DISCARD:
@@ -225,7 +291,8 @@ class InferenceService(Service):
         blanked = header.blanked
         if header.flags & FrameFlag.ARTEFACT and not blanked:
             blanked = [[0, header.lines_per_frame]]
-        n_events = engine.process(frame, header.frame, header.t_scan_ns, missing, blanked)
+        self._desk.apply_due(index, engine)
+        n_events = engine.process(frame, index, header.t_scan_ns, missing, blanked)
         self._publish_decision(header, engine, n_events, t_received_ns, whole=True)
 
     def _publish_decision(
@@ -235,28 +302,56 @@ class InferenceService(Service):
         events = engine.events[:n_events]
         if n_events and engine.calibration.provisional:
             events["flags"] |= np.uint32(EventFlag.PROVISIONAL)
+        if n_events and header.volume is not None:
+            events["event_frame"] = self._order.frames_of(events["event_frame"])
         t_decided_ns = self.clock.now_ns()
         self._publish_spikes(header, t_received_ns, t_decided_ns, events)
         if whole:
             self._publish_activity(header, engine)
-        self._intervals["scan_to_receive"].record(t_received_ns - header.t_scan_ns)
+        if self._replay is None:
+            self._intervals["scan_to_receive"].record(t_received_ns - header.t_scan_ns)
         self._intervals["receive_to_decision"].record(t_decided_ns - t_received_ns)
 
+    def _pass_over(self, missing: int) -> None:
+        """The time of a paused frame passes for the cells, without a sample."""
+        if self._mode is Mode.PAUSED:
+            self._skipped += missing + 1
+
     def _overloaded(self, header: FrameHeader, t_received_ns: int) -> bool:
+        """True if a frame is skipped: so many wait behind it, or it was skipped in the recording being replayed."""
+        if self._replay is not None and self._replay.skips(header):
+            self._acknowledge(header)
+        elif not self._is_behind(header, t_received_ns):
+            self._say_skipped(header.frame)
+            return False
+        if self._skipped_since is None:
+            self._skipped_since = header.frame
+        return True
+
+    def _is_behind(self, header: FrameHeader, t_received_ns: int) -> bool:
         """True if so many frames wait behind this one that it is better skipped; never where the source waits."""
         if self.setup.lossless:
             return False
-        period_ns = header.frame_period_ns or NS_PER_S
+        period_ns = (header.frame_period_ns or NS_PER_S) * self._order.frames_per_index
         behind = (t_received_ns - header.t_scan_ns) // period_ns
         self.queue = max(0, behind)
         return behind > self.rig.inference.max_backlog_frames and bool(self._frames.poll(0))
 
+    def _say_skipped(self, frame: int) -> None:
+        """Put into the journal which frames stand in it undecided."""
+        first, self._skipped_since = self._skipped_since, None
+        if first is not None:
+            self.log("warning", f"frames {first} to {frame - 1} were skipped", skipped=[first, frame - 1])
+
     def _publish_spikes(self, header: FrameHeader, t_received_ns: int, t_decided_ns: int, events: NDArray[Any]) -> None:
         topic = f"spikes.{self.plane}"
+        if self._replay is not None:
+            t_received_ns, t_decided_ns = self._replay.times_ns(header)
         spikes = SpikesHeader(
             **self.publisher.stamp(topic),
             plane=self.plane,
             frame=header.frame,
+            volume=None if header.flags & FrameFlag.DISCARD else header.volume,
             line0=header.line0,
             n_lines=header.n_lines,
             hold_frames=self._engine.calibration.hold_frames if self._engine else 0,
@@ -268,6 +363,12 @@ class InferenceService(Service):
         )
         self.publisher.send(topic, spikes, events.tobytes())
 
+    def _acknowledge(self, header: FrameHeader) -> None:
+        """Tell a source that waits that a frame is done with, though it was not decided."""
+        topic = f"ack.{self.plane}"
+        ack = AckHeader(**self.publisher.stamp(topic), plane=self.plane, frame=header.frame)
+        self.publisher.send(topic, ack, record=False)
+
     def _publish_activity(self, header: FrameHeader, engine: Engine) -> None:
         topic = f"activity.{self.plane}"
         shift_y_px, shift_x_px = engine.shift_yx_px
@@ -275,30 +376,17 @@ class InferenceService(Service):
             **self.publisher.stamp(topic),
             plane=self.plane,
             frame=header.frame,
+            volume=header.volume,
             t_scan_ns=header.t_scan_ns,
             shift_y_px=shift_y_px,
             shift_x_px=shift_x_px,
             quality=engine.quality,
-            rois_rev=self._rois_rev,
-            n_rois=engine.calibration.n_rois,
+            rois_rev=self._desk.rev,
+            n_rois=engine.n_rois,
             fields=list(ACTIVITY_FIELDS),
             stage_ns=engine.stage_ns,
         )
         self.publisher.send(topic, activity, engine.fill_activity().data.cast("B"))
-
-    def _publish_rois(self, calibration: Calibration, *, with_footprints: bool) -> None:
-        self._rois_due_ns = self.clock.now_ns() + NS_PER_S
-        header = RoisHeader(
-            **self.publisher.stamp("rois"),
-            rev=self._rois_rev,
-            plane=self.plane,
-            lines_per_frame=calibration.n_lines,
-            pixels_per_line=calibration.pixels_per_line,
-            rois=[describe_roi(calibration, index) for index in range(calibration.n_rois)],
-            footprint_start=calibration.roi_start.tolist() if with_footprints else [],
-        )
-        payload = calibration.roi_pixels.astype("<u4").tobytes() if with_footprints else None
-        self.publisher.send("rois", header, payload)
 
     def _refuse(self, why: str) -> None:
         self._bad += 1
@@ -313,20 +401,21 @@ class InferenceService(Service):
     def _calibrate(self, args: dict[str, Any]) -> dict[str, Any]:
         """Load a calibration, build the engine, warm it; `go_live` lets it begin."""
         path = Path(args["path"])
-        calibration = replace(load_calibration(path), updates_neuropil=self.rig.inference.neuropil_update)
+        calibration = replace(load_plane(path, self.plane), updates_neuropil=self.rig.inference.neuropil_update)
         size = args.get("size")
         if size is not None:
-            calibration.require_fits(int(size[0]), int(size[1]), str(path), um_per_px=args.get("um_per_px"))
+            um_per_px, n_lines, n_pixels = args.get("um_per_px"), int(size[0]), int(size[1])
+            calibration.require_fits(n_lines, n_pixels, str(path), um_per_px=um_per_px, channel=self._channel)
+        calibration.require_registration(self._structural_channel, str(path))
         if calibration.n_rois == 0:
             raise CalibrationError("holds no cells", "calibrate on a recording with active cells", file=str(path))
         self._say_other_rate(calibration, args.get("frame_rate_hz"))
-        engine = Engine(calibration, self.rig.inference.max_shift_px, self.clock, self._strip_lines)
+        config, n_planes = self.rig.inference, int(args.get("frames_per_volume", 1))
+        engine = Engine(calibration, config.max_shift_px, self.clock, self._strip_lines, n_planes, config.spare_rois)
         engine.warm_up()
         self._engine = engine
-        self._channel = calibration.channel
-        self._rois_rev += 1
-        self._publish_rois(calibration, with_footprints=True)
-        return {"n_rois": calibration.n_rois, "rev": self._rois_rev}
+        self._desk.open(calibration, path)
+        return {"n_rois": calibration.n_rois, "rev": self._desk.rev}
 
     def _say_other_rate(self, calibration: Calibration, frame_rate_hz: float | None) -> None:
         if frame_rate_hz is None or abs(frame_rate_hz / calibration.frame_rate_hz - 1) < _RATE_TOLERANCE:
@@ -352,34 +441,16 @@ class InferenceService(Service):
         self.announce("live", first_frame=frame)
 
     def _describe_rois(self, args: dict[str, Any]) -> dict[str, Any]:
-        if self._engine is not None:
-            self._publish_rois(self._engine.calibration, with_footprints=True)
-        return self._describe(args) | {"rois_rev": self._rois_rev}
+        self._desk.publish_rois(with_footprints=True)
+        self._desk.publish_candidates()
+        return self._describe(args) | {"rois_rev": self._desk.rev}
 
     def _status(self, args: dict[str, Any]) -> dict[str, Any]:
         return {
             "mode": self._mode,
-            "frames_lost": self._order.lost,
-            "frames_duplicated": self._order.duplicated,
-            "frames_out_of_order": self._order.out_of_order,
+            "frames_lost": self._order.sequence.lost,
+            "frames_duplicated": self._order.sequence.duplicated,
+            "frames_out_of_order": self._order.sequence.out_of_order,
             "messages_refused": self._bad,
-            "n_rois": self._engine.calibration.n_rois if self._engine else 0,
+            "n_rois": self._engine.n_rois if self._engine else 0,
         }
-
-
-def describe_roi(calibration: Calibration, index: int) -> RoiDescription:
-    """One cell of a calibration as topic `rois` tells it; `snr` is A/sigma."""
-    return RoiDescription(
-        roi_id=int(calibration.roi_id[index]),
-        roi_index=index,
-        parent_id=None,
-        kind="soma",
-        plane=calibration.plane,
-        tags=[],
-        quality=float(calibration.quality[index]),
-        snr=float(calibration.amplitude_dff[index] / calibration.sigma_dff[index]),
-        tau_s=float(calibration.tau_s[index]),
-        amplitude=float(calibration.amplitude_dff[index]),
-        expected_detection=float(calibration.expected_detection[index]),
-        threshold=float(calibration.threshold[index]),
-    )

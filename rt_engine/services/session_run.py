@@ -2,40 +2,35 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import shutil
 import signal
 import threading
 import time
 import types
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rt_engine.interfaces.clock import NS_PER_S, MonotonicClock
-from rt_engine.interfaces.control import Request, Role
-from rt_engine.interfaces.errors import ConfigError, ServiceError, SpikeloopError
-from rt_engine.interfaces.messages import Header, SessionHeader
+from rt_engine.interfaces.errors import ServiceError, SpikeloopError
+from rt_engine.interfaces.messages import Header, LogHeader, SessionHeader
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, StreamMicroscope, VirtualMicroscope
 from rt_engine.services.calibration_job import CalibrationJob, run_calibration_process
+from rt_engine.services.client_commands import ClientCommands
+from rt_engine.services.replay_plan import ReplayOf
 from rt_engine.services.run_view import RunView
-from rt_engine.services.session_folder import git_hash, versions, write_config
-from rt_engine.services.setup import Setup
+from rt_engine.services.session_folder import keep_protocol, write_config
+from rt_engine.services.session_record import resolved_config, time_base
+from rt_engine.services.setup import Setup, inference_services
 from rt_engine.services.snapshot import SnapshotKeeper
 from rt_engine.services.supervisor import Supervisor
 
 _SESSION_PERIOD_NS = NS_PER_S
 _NOTICE_FRAMES = 5
 _LATE_END_S = 10.0
-_FORWARDED = {
-    "arm": "stimulation",
-    "disarm": "stimulation",
-    "trip": "stimulation",
-    "reset": "stimulation",
-    "set_protocol": "stimulation",
-}
-_ANYONE = ("describe", "status", "trip")
+_CONCLUDE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +47,7 @@ class RunPlan:
     duration_s: float | None
     dry_run: bool
     subject: str | None
+    replay: ReplayOf | None = None
 
     @property
     def lossless(self) -> bool:
@@ -59,7 +55,7 @@ class RunPlan:
         microscope = self.rig.microscope
         if isinstance(microscope, VirtualMicroscope):
             return microscope.pace == "max"
-        return isinstance(microscope, ReplayMicroscope) and microscope.speed == "max"
+        return isinstance(microscope, ReplayMicroscope)
 
 
 class _StoppedByUser(Exception):
@@ -82,7 +78,10 @@ class SessionRun:
         self._t_wall_ns = time.time_ns()
         self._t_monotonic_ns = self._clock.now_ns()
         self._session = plan.folder.name
-        self._config = self._resolved()
+        self._concluded: dict[str, Any] = {}
+        self._config = resolved_config(plan, self._session)
+        self._time_base = time_base(plan.replay, self._t_wall_ns, self._t_monotonic_ns)
+        self._engines = inference_services(plan.rig)
 
     def run(self) -> dict[str, Any]:
         """Run to the end, and write summary and report.
@@ -93,6 +92,7 @@ class SessionRun:
             What ended the run before its time; the session folder holds what was recorded.
         """
         write_config(self._plan.folder, self._config)
+        keep_protocol(self._plan.folder, self._plan.protocol)
         setup = Setup(
             service="",
             rig=self._plan.rig.model_dump(mode="json"),
@@ -105,7 +105,7 @@ class SessionRun:
         )
         previous = signal.signal(signal.SIGINT, self._on_interrupt)
         ended = "failure"
-        supervisor = Supervisor(setup, self._on_client, self._on_message)
+        supervisor = Supervisor(setup, ClientCommands(self).handle, self._on_message)
         self._supervisor = supervisor
         try:
             ended = self._phases()
@@ -127,7 +127,10 @@ class SessionRun:
 
     def _phases(self) -> str:
         self._view.say(f"session folder: {self._plan.folder}")
-        self._view.say("starting the five services …")
+        n_planes = len(self._engines)
+        self._view.say(
+            "starting the five services …" if n_planes == 1 else f"starting the services, {n_planes} planes …"
+        )
         self._supervisor.start()
         self._enter("waiting")
         geometry = self._await_geometry()
@@ -150,7 +153,7 @@ class SessionRun:
         return geometry
 
     def _record_baseline(self, geometry: dict[str, Any]) -> None:
-        rate_hz = float(geometry["frame_rate_hz"])
+        rate_hz = plane_rate_hz(geometry)
         n_frames = max(1, round(self._plan.baseline_s * rate_hz))
         if self._plan.baseline_frames is not None:
             n_frames = min(n_frames, self._plan.baseline_frames)
@@ -162,25 +165,26 @@ class SessionRun:
         self._supervisor.request("acquisition", "segment", {"n_frames": n_frames, "pause_after": pause})
         while self._supervisor.state("acquisition") not in ("segment_done", "ended"):
             self._turn()
-            self._view.progress("baseline", self._keeper.snapshot.frames / n_frames)
+            self._view.progress("baseline", self._keeper.snapshot.frames / n_frames / len(self._engines))
         self._view.progress("baseline", 1.0)
         self._view.end_progress()
 
     def _calibrate(self, geometry: dict[str, Any], target: Path) -> None:
         self._enter("calibrating")
-        self._supervisor.request("inference", "mode", {"mode": "calibrating"})
-        last_frame = int(self._supervisor.facts["acquisition"]["last_frame"])
-        while self._keeper.last_frame < last_frame:
+        for engine in self._engines.values():
+            self._supervisor.request(engine, "mode", {"mode": "calibrating"})
+        last_frames = self._supervisor.facts["acquisition"]["last_frames"]
+        while not self._keeper.has_seen(last_frames):
             self._turn()
         self._supervisor.request("recording", "rotate")
         inference = self._plan.rig.inference
         job = CalibrationJob(
             source=self._plan.folder,
             target=target,
-            last_frame=last_frame,
-            frame_rate_hz=float(geometry["frame_rate_hz"]),
-            channel=int(geometry["channels"][0]),
-            plane=self._plan.rig.plane,
+            last_frame=max(frame for _, frame in last_frames),
+            frame_rate_hz=plane_rate_hz(geometry),
+            channel=self._plan.rig.functional_channel,
+            planes=self._plan.rig.planes_inferred,
             um_per_px=geometry["um_per_px"],
             adc_max=geometry["adc_max"],
             offset_counts=geometry["offset"],
@@ -189,6 +193,7 @@ class SessionRun:
             false_alarms_per_min=inference.false_alarms_per_min,
             neuropil_coefficient=inference.neuropil_coefficient,
             max_shift_px=inference.max_shift_px,
+            registration_channel=self._plan.rig.registration_channel,
         )
         self._view.say("calibrating …")
         run_calibration_process(job, self._view.progress, self._turn, self._view.say)
@@ -200,28 +205,33 @@ class SessionRun:
         facts = {
             "path": str(calibration),
             "size": size,
-            "frame_rate_hz": float(geometry["frame_rate_hz"]),
+            "frame_rate_hz": plane_rate_hz(geometry),
+            "frames_per_volume": geometry["frames_per_volume"],
             "um_per_px": geometry["um_per_px"],
         }
-        loaded = request("inference", "calibrate", facts, timeout_s=120)
-        self._keeper.snapshot.n_rois = int(loaded["n_rois"])
+        engines = self._engines.values()
+        n_rois = sum(int(request(engine, "calibrate", facts, timeout_s=120)["n_rois"]) for engine in engines)
+        self._keeper.snapshot.n_rois = n_rois
         if self._plan.protocol is not None:
             self._await(lambda: request("stimulation", "status")["has_rois"], 20.0, "the cells to be known")
             request("stimulation", "set_protocol", {"path": str(self._plan.protocol)})
-        duration_s, rate_hz = self._plan.duration_s, float(geometry["frame_rate_hz"])
+        duration_s, rate_hz = self._plan.duration_s, plane_rate_hz(geometry)
         n_frames = None if duration_s is None else max(1, round(duration_s * rate_hz))
         self._keeper.begin_live(self._clock.now_ns(), duration_s)
         source = {"n_frames": n_frames, "pause_after": True, "notice_frames": _NOTICE_FRAMES}
         if self._plan.lossless:
             # The source stands still: inference must know where live begins before the first frame leaves it.
-            request("inference", "go_live", {"from_frame": 0})
+            for engine in engines:
+                request(engine, "go_live", {"from_frame": 0})
             request("acquisition", "segment", source)
         else:
             first = request("acquisition", "segment", source)["first_frame"]
-            request("inference", "go_live", {"from_frame": first})
+            for engine in engines:
+                request(engine, "go_live", {"from_frame": first})
         self._enter("live")
         self._view.say(
-            f"live: {loaded['n_rois']} cells"
+            f"live: {n_rois} cells"
+            + (f" in {len(engines)} planes" if len(engines) > 1 else "")
             + (f", {duration_s:g} s" if duration_s else ", until Ctrl-C")
             + self._arm()
         )
@@ -231,6 +241,8 @@ class SessionRun:
         """Arm where nothing but virtual light can follow; say what holds otherwise."""
         if self._plan.protocol is None:
             return "; no protocol, no light"
+        if self._plan.replay is not None:
+            return f"; {self._plan.replay.light}"
         if not self._plan.rig.all_outputs_virtual:
             return "; disarmed: arm with `spikeloop ctl arm`"
         self._await(lambda: self._supervisor.request("stimulation", "status")["can_arm"], 20.0, "the interlock")
@@ -245,8 +257,8 @@ class SessionRun:
             except _StoppedByUser:
                 return "stopped"
             state = supervisor.state("acquisition")
-            last = supervisor.facts["acquisition"].get("last_frame", -1)
-            if state in ("segment_done", "ended") and self._keeper.last_frame >= int(last):
+            last_frames = supervisor.facts["acquisition"].get("last_frames", [])
+            if state in ("segment_done", "ended") and self._keeper.has_seen(last_frames):
                 return "duration" if state == "segment_done" else "source"
             if duration_s is not None and not self._plan.lossless:
                 late_s = (self._clock.now_ns() - self._keeper.live_since_ns) / NS_PER_S - duration_s
@@ -282,11 +294,15 @@ class SessionRun:
                 raise ServiceError(f"waited {timeout_s:g} s for {what}: {status.get('preconditions')}")
 
     def _end(self, supervisor: Supervisor) -> None:
+        failed_live = self._failure is not None and self._phase == "live"
         self._enter("stopping")
         self._view.say("stopping …")
         if "stimulation" not in supervisor.died() and self._supervisor_knows("stimulation"):
             try:
+                if failed_live:
+                    supervisor.request("stimulation", "trip", {"text": str(self._failure)}, timeout_s=5)
                 supervisor.request("stimulation", "disarm", {"reason": "end of run"}, timeout_s=5)
+                self._concluded = supervisor.request("stimulation", "conclude", timeout_s=_CONCLUDE_S)
             except SpikeloopError as error:
                 self._view.say(f"  warning: stimulation did not answer: {error}", "yellow")
         forced = supervisor.stop()
@@ -302,9 +318,11 @@ class SessionRun:
                 "stopped before going live", "what was recorded is in the session folder"
             )
         from rt_engine.services.conclusion import conclude
+        from rt_engine.services.protocol_results import write_results
 
         failure = str(self._failure) if self._failure else None
         facts = {"ended": ended, "failure": failure, "kind": self._plan.kind, "dry_run": self._plan.dry_run}
+        facts |= write_results(self._plan.folder, self._concluded)
         summary = conclude(self._plan.folder, facts, self._view)
         if self._failure is not None:
             raise self._failure
@@ -320,9 +338,7 @@ class SessionRun:
         publisher = self._supervisor.publisher
         header = SessionHeader(
             **publisher.stamp("session"),
-            wall_time_utc=datetime.datetime.fromtimestamp(self._t_wall_ns / 1e9, datetime.UTC).isoformat(),
-            t_wall_ns=self._t_wall_ns,
-            t_monotonic_ns=self._t_monotonic_ns,
+            **self._time_base,
             state=self._phase,
             rig=self._plan.rig.name,
             protocol=self._plan.protocol.stem if self._plan.protocol else None,
@@ -334,24 +350,6 @@ class SessionRun:
         )
         publisher.send("session", header)
 
-    def _resolved(self) -> dict[str, Any]:
-        microscope = self._plan.rig.microscope
-        seeds = {"sample": microscope.sample.seed} if isinstance(microscope, VirtualMicroscope) else {}
-        return {
-            "spikeloop": "session/1",
-            "session": self._session,
-            "kind": self._plan.kind,
-            "rig": self._plan.rig.model_dump(mode="json"),
-            "protocol": str(self._plan.protocol) if self._plan.protocol else None,
-            "subject": self._plan.subject,
-            "baseline_s": None if self._plan.calibration else self._plan.baseline_s,
-            "duration_s": self._plan.duration_s,
-            "dry_run": self._plan.dry_run,
-            "seeds": seeds,
-            "versions": versions(),
-            "git_hash": git_hash(),
-        }
-
     def _on_interrupt(self, number: int, frame: types.FrameType | None) -> None:
         if self._stop.is_set():
             raise KeyboardInterrupt
@@ -360,23 +358,37 @@ class SessionRun:
     def _on_message(self, topic: str, header: Header, payload: list[bytes]) -> None:
         self._keeper.take(topic, header, payload)
 
-    def _on_client(self, request: Request) -> dict[str, Any]:
-        """Carry out a command from outside."""
-        if request.role is Role.VIEWER and request.cmd not in _ANYONE:
-            raise ConfigError(f"a viewer may not {request.cmd}", "ask as an operator")
-        if request.cmd in ("status", "describe"):
-            return self._status()
-        if request.cmd in ("stop", "shutdown"):
-            self._stop.set()
-            return {"state": "stopping"}
-        service = _FORWARDED.get(request.cmd)
-        if service is None:
-            raise ConfigError(
-                f"{request.cmd!r} is not a command of a running rig", f"known: status, stop, {', '.join(_FORWARDED)}"
-            )
-        return self._supervisor.request(service, request.cmd, request.args | {"role": request.role}, timeout_s=5)
+    @property
+    def phase(self) -> str:
+        """As on topic `session`."""
+        return self._phase
 
-    def _status(self) -> dict[str, Any]:
+    @property
+    def engines(self) -> dict[int, str]:
+        """Plane to the service that infers it."""
+        return self._engines
+
+    def enter(self, phase: str) -> None:
+        """Another phase, asked for by a client."""
+        self._view.say(f"{phase}, by command")
+        self._enter(phase)
+
+    def end(self) -> None:
+        """The user wants the session to end."""
+        self._stop.set()
+
+    def note(self, level: str, text: str, fields: dict[str, Any]) -> None:
+        """Publish and record a sentence."""
+        publisher = self._supervisor.publisher
+        publisher.send("log", LogHeader(**publisher.stamp("log"), level=level, text=text, fields=fields))
+        self._view.say(f"  {level}: {text}")
+
+    def request(self, service: str, cmd: str, args: dict[str, Any]) -> dict[str, Any]:
+        """Result of a command of a client to a service."""
+        return self._supervisor.request(service, cmd, args, timeout_s=5)
+
+    def status(self) -> dict[str, Any]:
+        """What `status` tells."""
         snapshot = self._keeper.refresh(self._clock.now_ns())
         return {
             "session": self._session,
@@ -386,6 +398,7 @@ class SessionRun:
             "pids": self._supervisor.pids(),
             "frames": snapshot.frames,
             "frames_lost": snapshot.frames_lost,
+            "planes": {str(plane): {"frames": n} for plane, n in sorted(snapshot.plane_frames.items())},
             "events": snapshot.events,
             "n_rois": snapshot.n_rois,
             "interlock": snapshot.interlock,
@@ -393,6 +406,11 @@ class SessionRun:
             "stim": snapshot.stim,
             "latency_ms": snapshot.latency_ms,
         }
+
+
+def plane_rate_hz(geometry: Mapping[str, Any]) -> float:
+    """How often each plane is scanned, from the facts of a `FrameGeometry`."""
+    return float(geometry["frame_rate_hz"]) / int(geometry["frames_per_volume"])
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:

@@ -33,8 +33,8 @@ def spikes(keeper: SnapshotKeeper, frame: int, *, mode: Mode = Mode.LIVE, t_ns: 
     events["roi_id"], events["n_spikes"], events["probability"] = roi_ids, 2.0, 0.987
     events["z"], events["event_frame"] = 4.56, frame - 2
     header = SpikesHeader(
-        **common("inference"), plane=0, frame=frame, line0=0, n_lines=8, hold_frames=2, mode=mode, t_scan_ns=0,
-        t_received_ns=0, t_decided_ns=t_ns, n_events=len(events),
+        **common("inference") | {"t_sent_ns": t_ns}, plane=0, frame=frame, line0=0, n_lines=8, hold_frames=2, mode=mode,
+        t_scan_ns=0, t_received_ns=0, t_decided_ns=t_ns, n_events=len(events),
     )  # fmt: skip
     keeper.take("spikes.0", header, [events.tobytes()] if len(events) else [])
 
@@ -91,7 +91,7 @@ def test_missing_numbers_between_live_frames_are_lost(live: SnapshotKeeper) -> N
     for frame in (500, 501, 504, 505):
         spikes(live, frame)
     assert (live.snapshot.frames, live.snapshot.frames_lost) == (4, 2)
-    assert live.last_frame == 505
+    assert live.last_frames[0] == 505
 
 
 def test_a_frame_told_in_parts_counts_once(live: SnapshotKeeper) -> None:
