@@ -73,10 +73,10 @@ def _left(taps: bytes, mask: Mask) -> float:
     filter_taps = np.frombuffer(taps)
     z = lfilter(filter_taps[::-1] / np.sqrt(filter_taps @ filter_taps), 1.0, _noise())[:, None]
     decided = np.flatnonzero(z[:, 0] >= mask.smallest_z)
-    edges = np.zeros((N_FRAMES + 1, 1), np.int32)
-    np.add.at(edges, (np.maximum(decided - mask.hold_frames - MARGIN_FRAMES, 0), 0), 1)
-    np.add.at(edges, (np.minimum(decided + mask.n_after, N_FRAMES), 0), -1)
-    clear = clear_windows(np.cumsum(edges[:-1], axis=0) > 0, mask.n_window)
+    edges = np.zeros(N_FRAMES + 1, np.int32)
+    np.add.at(edges, np.maximum(decided - mask.hold_frames - MARGIN_FRAMES, 0), 1)
+    np.add.at(edges, np.minimum(decided + mask.n_after, N_FRAMES), -1)
+    clear = clear_windows((np.cumsum(edges[:-1]) > 0)[:, None], mask.n_window)
     centre = np.median(z[clear]) if mask.centred and clear.any() else 0.0
     kept = float(lower_half_scale(z - centre, clear)[0])
     whole = float(lower_half_scale(z, np.ones(z.shape, np.bool_))[0])

@@ -257,7 +257,7 @@ def probability_tables(hold_frames: int) -> tuple[FloatArray, FloatArray]:
 def check(hold_frames: int) -> dict[str, float]:
     """Calibration error of the shipped probability on held-out traces, by what is wrong with the constants."""
     model = ProbabilityModel(*probability_tables(hold_frames))
-    wrong = {"nothing wrong": {}} | {
+    wrong: dict[str, dict[str, float]] = {"nothing wrong": {}} | {
         f"{name} x {factor:g}": {name: factor} for name in ("tau", "size", "sigma") for factor in WRONG_BY
     }
     errors = {}
