@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.sample_config import SampleConfig
+from rt_engine.interfaces.specimen_config import AnimalConfig, OpticsConfig
 
 
 class Strict(BaseModel):
@@ -45,6 +46,11 @@ class VirtualMicroscope(Strict):
     def frames_per_volume(self) -> int:
         """Planes and flyback frames of one volume."""
         return self.n_planes + self.n_flyback_frames
+
+    def first_plane_alone(self) -> VirtualMicroscope:
+        """Plane 0 as often as the volume shows it, without the others."""
+        rate_hz = self.frame_rate_hz / self.frames_per_volume
+        return self.model_copy(update={"frame_rate_hz": rate_hz, "n_planes": 1, "n_flyback_frames": 0})
 
 
 class ReplayMicroscope(Strict):
@@ -125,6 +131,7 @@ class InferenceConfig(Strict):
     neuropil_coefficient: float | None = Field(None, ge=0, le=1, description="null: estimated; 0.7 is customary")
     neuropil_update: bool = Field(False, description="let the coefficient follow the recording, 0.01 a minute at most")
     max_shift_px: float = Field(8.0, gt=0, le=64)
+    template_adaptation: bool = Field(False, description="let the template follow the look of the field, slowly")
     max_backlog_frames: int = Field(32, ge=1, le=1000)
     new_cells: NewCells = Field(NewCells.OFFER, description="off, offer, or take what is found while the rig runs")
     spare_rois: int = Field(32, ge=0, le=256, description="rows for cells that are added while the rig runs")
@@ -207,6 +214,8 @@ class RigConfig(Strict):
     recording: RecordingConfig = RecordingConfig()
     ports: Ports = Ports()
     subject: str | None = None
+    animal: AnimalConfig = AnimalConfig()
+    optics: OpticsConfig = OpticsConfig()
     max_idle_s: float = Field(10.0, gt=0)
 
     @model_validator(mode="after")
