@@ -9,7 +9,7 @@ from typing import Any
 from rt_engine.interfaces.devices import PulseCommand
 from rt_engine.interfaces.errors import DeviceError, RecordingError
 from rt_engine.interfaces.messages import Mode
-from rt_engine.interfaces.rig_config import Limits
+from rt_engine.interfaces.rig_config import Limits, SessionLimits
 from rt_engine.interfaces.stimulation import PulseRequest
 from rt_engine.safety.interlock import Interlock, Precondition
 from rt_engine.safety.ledger import DoseLedger
@@ -21,6 +21,7 @@ S = 1_000_000_000
 LIVE_BOUND_NS = 1 * S
 IDLE_BOUND_NS = 10 * S
 GRID_PX = 6.0
+LAX_SESSION = SessionLimits(max_energy_mj=1e6, max_pulses=10**9)
 
 
 def limits(**changes: Any) -> Limits:
@@ -35,7 +36,10 @@ def limits(**changes: Any) -> Limits:
         "energy_window_s": 60.0,
         "max_total_energy_mj": 10000.0,
         "min_gap_ms": 100.0,
+        "target_refractory_ms": 0.0,
         "max_decision_age_ms": 50.0,
+        "max_refused_per_min": 100_000,
+        "allowed_phases": ("live",),
         "exclusion_zones": (),
     }
     return Limits.model_validate({**values, **changes})
@@ -130,6 +134,7 @@ class Rig:
         capacity: int = 1024,
         dry_run: bool = False,
         restarted: bool = False,
+        session_limits: SessionLimits = LAX_SESSION,
         **changes: Any,
     ) -> None:
         self.clock = clock or FakeClock()
@@ -138,10 +143,12 @@ class Rig:
         self.log = MemoryLog()
         self.ledger = DoseLedger(
             self.limits,
+            session_limits,
             self.clock.now_ns(),
             folder,
             grid_px=GRID_PX,
             capacity=capacity,
+            session_path=None if folder is None else folder / "session.dose",
             wall_ns=lambda: self.clock.true_ns,
         )
         self.heartbeat = HeartbeatMonitor(LIVE_BOUND_NS, IDLE_BOUND_NS)

@@ -185,9 +185,11 @@ class RoisHeader(Header, kw_only=True):
     """Topic ``rois``; payload, when the footprints changed: uint32 flat pixel indices of all cells, one after another.
 
     `footprint_start` holds the start of every cell in the payload (``n_rois + 1`` numbers); empty without payload.
+    `template_id` differs between templates: positions in one say nothing about positions in another.
     """
 
     rev: int
+    template_id: str = ""
     plane: int
     lines_per_frame: int
     pixels_per_line: int
@@ -201,7 +203,8 @@ class StateHeader(Header, kw_only=True):
     `trips`: each with `t_ns`, `signal`, `value`, `limit`, `text`, and `dark_after_ns`, the time from its cause until
     every output was dark. `remedies`: what to do about each precondition that does not hold (``reset``: about a trip).
     `heartbeat`: `mode`, `age_ms`, `bound_ms` of the engine. `dose`: for each output the totals, `fractions` of each
-    limit that is used, and the `targets` lit last with `y_px`, `x_px`, `energy_mj`, `fraction`.
+    limit that is used, and the `targets` lit last with `y_px`, `x_px`, `energy_mj`, `fraction`; `session_dose`: the
+    same over all outputs of this session.
     """
 
     interlock: str
@@ -211,6 +214,7 @@ class StateHeader(Header, kw_only=True):
     heartbeat: dict[str, Any] = msgspec.field(default_factory=dict)
     limits: dict[str, dict[str, Any]]
     dose: dict[str, dict[str, Any]]
+    session_dose: dict[str, Any] = msgspec.field(default_factory=dict)
     protocol: str | None
     protocol_phase: str | None
     trial: int

@@ -68,7 +68,12 @@ class ExclusionZone(Strict):
 
 
 class Limits(Strict):
-    """Bounds of one output. Every one is required: there is no safe default for an animal."""
+    """Bounds of one output. Every one is required: there is no safe default for an animal.
+
+    `target_refractory_ms`: dark time of one place of the template between two requests. `max_refused_per_min`: more
+    requests beyond a limit than this within a minute are a loop that has run away, and trip. `allowed_phases`: what the
+    engine must be doing; a paused one never allows light.
+    """
 
     max_power_mw: float = Field(gt=0)
     max_width_ms: float = Field(gt=0)
@@ -79,14 +84,29 @@ class Limits(Strict):
     energy_window_s: float = Field(gt=0)
     max_total_energy_mj: float = Field(gt=0)
     min_gap_ms: float = Field(ge=0)
+    target_refractory_ms: float = Field(ge=0)
     max_decision_age_ms: float = Field(gt=0)
+    max_refused_per_min: int = Field(ge=0, le=100_000)
+    allowed_phases: tuple[Literal["baseline", "calibrating", "live"], ...]
     exclusion_zones: tuple[ExclusionZone, ...]
 
 
+class SessionLimits(Strict):
+    """Bounds of one session, over all outputs together; a restart in the middle does not begin a new one."""
+
+    max_energy_mj: float = Field(gt=0)
+    max_pulses: int = Field(gt=0)
+
+
 class VirtualOutput(Strict):
-    """Light that exists only on the wire: the virtual sample answers it, nothing else does."""
+    """Light that exists only on the wire: the virtual sample answers it, nothing else does.
+
+    `watchdog_ms`: dark when the decision loop has not fed it for so long. A real output allows at most 100 ms; this one
+    may be laxer, because a busy desktop computer is no danger to anybody.
+    """
 
     driver: Literal["virtual"]
+    watchdog_ms: float = Field(gt=0, le=60_000)
     limits: Limits
 
 
@@ -157,6 +177,7 @@ class RigConfig(Strict):
     microscope: MicroscopeConfig
     inference: InferenceConfig = InferenceConfig()
     outputs: dict[str, VirtualOutput]
+    session_limits: SessionLimits
     protocol: str | None = None
     recording: RecordingConfig = RecordingConfig()
     ports: Ports = Ports()

@@ -24,6 +24,9 @@ SCALARS = (
     "duty_window_ns",
     "total_on_us",
     "train_ns",
+    "template",
+    "elsewhere_nj",
+    "cumulative_elsewhere_nj",
 )
 """Single numbers in the file, in order, int64."""
 _N_SCALARS = 16

@@ -12,11 +12,14 @@ from rt_engine.interfaces.messages import Mode, Outcome
 from rt_engine.interfaces.rig_config import Limits
 from rt_engine.interfaces.stimulation import Decision, PulseRequest
 from rt_engine.safety.latch import SafetyLatch
-from rt_engine.safety.ledger import DoseLedger, OutputDose, Train
-from rt_engine.safety.limits import bounds_of, tighten
+from rt_engine.safety.ledger import DoseLedger
+from rt_engine.safety.limits import Violation, bounds_of, tighten
+from rt_engine.safety.output_dose import OutputDose
+from rt_engine.safety.refusals import RefusalCount
 from rt_engine.safety.request_check import plan_train, time_fault
 from rt_engine.safety.states import InterlockState, Precondition, Trip
 from rt_engine.safety.status import heartbeat_fields, remedies
+from rt_engine.safety.train import Train
 from rt_engine.safety.wal import RecordKind, WriteAheadLog
 from rt_engine.safety.watchdog import HeartbeatMonitor
 
@@ -76,6 +79,7 @@ class Interlock(SafetyLatch):
         self._rig_limits = dict(limits)
         self.limits = dict(limits)
         self._ledger = ledger
+        self._refusals = {name: RefusalCount(one.max_refused_per_min) for name, one in limits.items()}
         self._on_intent = on_intent
         self.counts = dict.fromkeys(Outcome, 0)
         self._id_prefix, self._next_id = id_prefix, 0
@@ -101,7 +105,12 @@ class Interlock(SafetyLatch):
         wanted = {name: tighten(name, one, tighter.get(name, {})) for name, one in self._rig_limits.items()}
         for name, one in wanted.items():
             self._ledger.outputs[name].rebound(bounds_of(one), self._clock.now_ns())
+            self._refusals[name] = RefusalCount(one.max_refused_per_min)
         self.limits = wanted
+
+    def set_template(self, template_id: str) -> None:
+        """Say in which template the positions of requests are from now on; dose of another one counts everywhere."""
+        self._ledger.set_template(template_id, self._clock.now_ns())
 
     def maintain(self, *, sync: bool = False) -> None:
         """Write the log's room ahead, for idle moments; a failure trips.
@@ -144,16 +153,16 @@ class Interlock(SafetyLatch):
             return self._end(decision, Outcome.REFUSED, reason)
         train = plan_train(request)
         if isinstance(train, str):
-            return self._end(decision, Outcome.REFUSED, train)
+            return self._refuse(decision, None, train, now_ns)
         decision.pulses, decision.width_us, decision.period_us = train.pulses, train.width_us, train.period_us
         decision.power_uw = (train.power_uw,) * len(train.targets_yx_px)
         decision.energy_nj = (train.target_nj,) * len(train.targets_yx_px)
         late = self._late(request, dose, now_ns)
         if late is not None:
             return self._end(decision, Outcome.LATE, late)
-        violation = dose.violation(train, now_ns)
+        violation = dose.violation(train, now_ns) or self._ledger.session.violation(train)
         if violation is not None:
-            return self._end(decision, Outcome.REFUSED, violation.text())
+            return self._refuse(decision, violation, violation.text(), now_ns)
         if request.withheld:
             return self._end(decision, Outcome.WITHHELD, None)
         return self._deliver(request, decision, dose, train, now_ns)
@@ -166,10 +175,22 @@ class Interlock(SafetyLatch):
         if self.check(now_ns) is not InterlockState.ARMED:
             text = self.trips[-1].text if self.state is InterlockState.TRIPPED else "not armed"
             return None, f"interlock is {self.state.value}: {text}"
-        if self._heartbeat.mode is not Mode.LIVE:
-            return None, f"engine is {self._heartbeat.mode}, not live"
         dose = self._ledger.outputs.get(request.output)
-        return dose, f"no output {request.output!r} in this rig"
+        if dose is None:
+            return None, f"no output {request.output!r} in this rig"
+        mode = self._heartbeat.mode
+        if mode is Mode.PAUSED or mode not in dose.bounds.phases:
+            return None, f"engine is {mode}; light is allowed in {', '.join(sorted(dose.bounds.phases)) or 'no phase'}"
+        return dose, ""
+
+    def _refuse(self, decision: Decision, violation: Violation | None, reason: str, now_ns: int) -> Decision:
+        """Refuse a request beyond a limit; too many of them within a minute are a loop that has run away."""
+        refusals = self._refusals[decision.output]
+        if refusals.add(now_ns):
+            signal, value, limit = violation or ("request", "nonsense", "possible")
+            text = f"{decision.output}: more than {refusals.limit} requests refused within a minute, the last: {reason}"
+            self.trip(signal, value, limit, text)
+        return self._end(decision, Outcome.REFUSED, reason)
 
     def _late(self, request: PulseRequest, dose: OutputDose, now_ns: int) -> str | None:
         age_ns = now_ns - request.t_scan_ns + request.t_scan_uncertainty_ns
@@ -181,6 +202,7 @@ class Interlock(SafetyLatch):
         self, request: PulseRequest, decision: Decision, dose: OutputDose, train: Train, now_ns: int
     ) -> Decision:
         dose.charge(train, now_ns)
+        self._ledger.session.charge(train)
         try:
             self._wal.write(RecordKind.INTENT, _intent_fields(request, decision, now_ns))
         except RecordingError as error:
@@ -251,6 +273,7 @@ class Interlock(SafetyLatch):
             "heartbeat": heartbeat_fields(self._heartbeat, now_ns),
             "limits": {name: one.model_dump(mode="json") for name, one in self.limits.items()},
             "dose": self._ledger.used(now_ns),
+            "session_dose": self._ledger.session.used(),
             "counts": {outcome.value: n for outcome, n in self.counts.items() if n},
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,7 @@ class InferenceService(Service):
         self._strip_blanked: list[list[int]] = []
         self._channel = 0
         self._rois_rev = 0
+        self._template_id = ""
         self._rois_due_ns = 0
         self._skipped = 0
         self._bad = 0
@@ -291,6 +293,7 @@ class InferenceService(Service):
         header = RoisHeader(
             **self.publisher.stamp("rois"),
             rev=self._rois_rev,
+            template_id=self._template_id,
             plane=self.plane,
             lines_per_frame=calibration.n_lines,
             pixels_per_line=calibration.pixels_per_line,
@@ -323,6 +326,7 @@ class InferenceService(Service):
         engine = Engine(calibration, self.rig.inference.max_shift_px, self.clock, self._strip_lines)
         engine.warm_up()
         self._engine = engine
+        self._template_id = hashlib.sha256(calibration.template.tobytes()).hexdigest()[:16]
         self._channel = calibration.channel
         self._rois_rev += 1
         self._publish_rois(calibration, with_footprints=True)

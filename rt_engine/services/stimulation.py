@@ -122,7 +122,14 @@ class StimulationService(Service):
         limits = {name: output.limits for name, output in rig.outputs.items()}
         self._outputs: dict[str, Output] = {name: VirtualOutput(name, self.clock, self._emit) for name in rig.outputs}
         um_per_px = getattr(rig.microscope, "um_per_px", None)
-        self._ledger = DoseLedger(limits, now_ns, self._dose_folder(), grid_px=5.0 / um_per_px if um_per_px else 6.0)
+        self._ledger = DoseLedger(
+            limits,
+            rig.session_limits,
+            now_ns,
+            self._dose_folder(),
+            grid_px=5.0 / um_per_px if um_per_px else 6.0,
+            session_path=None if self.setup.dry_run else self.setup.path() / "session.dose",
+        )
         path = next_wal_path(self.setup.path())
         restarted = path.name != "stim_000.wal"
         self._wal = WriteAheadLog(path)

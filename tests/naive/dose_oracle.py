@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rt_engine.interfaces.rig_config import Limits
+from rt_engine.interfaces.rig_config import Limits, SessionLimits
 
 SLACK = 1 + 1e-9
 
@@ -17,6 +17,7 @@ class Pulse:
     width_s: float
     power_mw: float
     targets: tuple[tuple[float, float], ...]
+    train: int = 0
 
     @property
     def end_s(self) -> float:
@@ -29,7 +30,8 @@ class Pulse:
 def broken_limits(pulses: list[Pulse], limits: Limits, reach_px: float) -> list[str]:
     """Names of the limits that a list of delivered pulses breaks.
 
-    Targets within `reach_px` of one another count as the same place.
+    Targets within `reach_px` of one another count as the same place. Pulses of one `train` follow one another without
+    a refractory time of the place.
     """
     broken = set()
     pulses = sorted(pulses, key=lambda pulse: pulse.onset_s)
@@ -51,6 +53,10 @@ def broken_limits(pulses: list[Pulse], limits: Limits, reach_px: float) -> list[
         for zone in limits.exclusion_zones:
             if any((y - zone.y_px) ** 2 + (x - zone.x_px) ** 2 <= zone.radius_px**2 for y, x in pulse.targets):
                 broken.add("zone")
+        for other in pulses[:i]:
+            rested = pulse.onset_s - other.end_s >= limits.target_refractory_ms / 1e3 - 1e-7
+            if not rested and other.train != pulse.train and _share_a_place(pulse, other, reach_px):
+                broken.add("refractory")
     total_mj = sum(pulse.power_mw * pulse.width_s * len(pulse.targets) for pulse in pulses)
     if total_mj > limits.max_total_energy_mj * SLACK:
         broken.add("total")
@@ -67,3 +73,14 @@ def broken_limits(pulses: list[Pulse], limits: Limits, reach_px: float) -> list[
             if energy_mj > limits.max_energy_per_target_mj * SLACK:
                 broken.add("target")
     return sorted(broken)
+
+
+def _share_a_place(one: Pulse, other: Pulse, reach_px: float) -> bool:
+    return any((y - v) ** 2 + (x - u) ** 2 <= reach_px**2 for y, x in one.targets for v, u in other.targets)
+
+
+def broken_session(pulses: list[Pulse], limits: SessionLimits) -> list[str]:
+    """Names of the limits of the session that the pulses of all outputs break together."""
+    energy_mj = sum(pulse.power_mw * pulse.width_s * len(pulse.targets) for pulse in pulses)
+    broken = ["energy"] if energy_mj > limits.max_energy_mj * SLACK else []
+    return broken + (["pulses"] if len(pulses) > limits.max_pulses else [])

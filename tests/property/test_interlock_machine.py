@@ -35,6 +35,8 @@ TIGHT = [
     {"max_rate_hz": 0.5, "min_gap_ms": 1.0},
     {"max_duty": 0.01, "duty_window_s": 1.0, "min_gap_ms": 0.0, "max_rate_hz": 100.0},
     {"exclusion_zones": ({"y_px": 50.0, "x_px": 50.0, "radius_px": 10.0},)},
+    {"target_refractory_ms": 700.0, "min_gap_ms": 1.0},
+    {"max_refused_per_min": 5},
 ]
 PLACES = [(50.0, 50.0), (53.0, 50.0), (59.9, 50.0), (60.1, 50.0), (65.0, 52.0), (200.0, 10.0)]
 TALLY: Counter[Outcome] = Counter()
@@ -251,7 +253,8 @@ class InterlockMachine(RuleBasedStateMachine):
         for pulse in range(command.pulses):
             onset_s = (began_ns + pulse * command.period_us * 1000) / S
             power_mw, width_s = command.power_uw[0] / 1e3, command.width_us / 1e6
-            self.delivered[request.output].append(Pulse(onset_s, width_s, power_mw, command.targets_yx_px))
+            train = self.rig.n_fired + 1_000_000 * len(self.locks)
+            self.delivered[request.output].append(Pulse(onset_s, width_s, power_mw, command.targets_yx_px, train))
         pulses = self.delivered[request.output]
         if self.judge_each:
             assert broken_limits(pulses, self.rig.limits[request.output], GRID_PX) == []

@@ -14,6 +14,7 @@ from safety_rig import LIVE_BOUND_NS, MS, Rig, S, limits
 from rt_engine.interfaces.devices import PulseCommand, PulseToken, issue_pulse_token
 from rt_engine.interfaces.errors import ConfigError, SafetyError
 from rt_engine.interfaces.messages import Mode, Outcome
+from rt_engine.interfaces.rig_config import SessionLimits
 from rt_engine.safety.interlock import InterlockState, Precondition
 from rt_engine.safety.limits import bounds_of, tighten
 from rt_engine.safety.wal import RecordKind
@@ -143,7 +144,7 @@ def test_silence_of_a_live_engine_trips_and_a_paused_one_only_inhibits():
     rig.clock.step(5 * S)
     assert rig.interlock.check(rig.clock.now_ns()) is InterlockState.ARMED
     decision = rig.interlock.request(rig.request())
-    assert (decision.outcome, decision.reason) == (Outcome.REFUSED, "engine is paused, not live")
+    assert (decision.outcome, decision.reason) == (Outcome.REFUSED, "engine is paused; light is allowed in live")
     rig.beat()
     assert rig.interlock.request(rig.request()).outcome is Outcome.DELIVERED
     rig.clock.step(LIVE_BOUND_NS + 1)
@@ -338,3 +339,65 @@ def test_maintenance_that_fails_trips():
     rig.log.full = True
     rig.interlock.maintain()
     assert rig.interlock.state is InterlockState.TRIPPED
+
+
+def test_light_is_allowed_in_the_phases_of_the_rig_and_never_in_a_pause():
+    rig = Rig(allowed_phases=("baseline", "live")).armed()
+    for mode, outcome in (
+        (Mode.LIVE, Outcome.DELIVERED),
+        (Mode.BASELINE, Outcome.DELIVERED),
+        (Mode.CALIBRATING, Outcome.REFUSED),
+        (Mode.PAUSED, Outcome.REFUSED),
+    ):
+        rig.clock.step(200 * MS)
+        rig.beat(mode)
+        assert rig.interlock.request(rig.request()).outcome is outcome
+    nowhere = Rig(allowed_phases=()).armed()
+    assert nowhere.interlock.request(nowhere.request()).reason == "engine is live; light is allowed in no phase"
+
+
+@pytest.mark.parametrize(("changes", "signal"), [({}, "gap_ms"), ({"power_mw": math.nan}, "request")])
+def test_a_loop_that_keeps_asking_beyond_a_limit_trips(changes, signal):
+    rig = Rig(max_refused_per_min=3).armed()
+    rig.interlock.request(rig.request())
+    for _ in range(3):
+        rig.clock.step(20 * MS)
+        rig.beat()
+        assert rig.interlock.request(rig.request(**changes)).outcome is Outcome.REFUSED
+        assert rig.interlock.state is InterlockState.ARMED
+    rig.clock.step(20 * MS)
+    assert rig.interlock.request(rig.request(**changes)).outcome is Outcome.REFUSED
+    assert rig.interlock.state is InterlockState.TRIPPED
+    trip = rig.interlock.trips[-1]
+    assert trip.signal == signal
+    assert "more than 3 requests refused within a minute" in trip.text
+    if signal == "gap_ms":
+        assert (trip.value, trip.limit) == (75.0, 100.0)
+
+
+def test_refusals_now_and_then_do_not_trip():
+    rig = Rig(max_refused_per_min=3).armed()
+    for _ in range(20):
+        rig.clock.step(20 * S)
+        rig.interlock._heartbeat.beat(rig.clock.now_ns(), Mode.LIVE)
+        assert rig.interlock.request(rig.request(power_mw=30.0)).outcome is Outcome.REFUSED
+    assert rig.interlock.state is InterlockState.ARMED
+
+
+def test_the_session_limits_hold_over_all_outputs():
+    rig = Rig(outputs=("led", "laser"), session_limits=SessionLimits(max_energy_mj=0.1, max_pulses=100)).armed()
+    for output, outcome in (("led", Outcome.DELIVERED), ("laser", Outcome.DELIVERED), ("led", Outcome.REFUSED)):
+        rig.clock.step(200 * MS)
+        rig.beat()
+        decision = rig.interlock.request(rig.request(output=output))
+        assert decision.outcome is outcome
+    assert decision.reason == "session_energy_mj 0.12 is beyond its limit 0.1"
+
+
+def test_a_protocol_may_leave_out_phases_but_not_add_one():
+    rig_limits = limits(allowed_phases=("baseline", "live"))
+    assert tighten("led", rig_limits, {"allowed_phases": ["live"]}).allowed_phases == ("live",)
+    with pytest.raises(ConfigError, match="calibrating"):
+        tighten("led", rig_limits, {"allowed_phases": ["live", "calibrating"]})
+    with pytest.raises(ConfigError, match="looser"):
+        tighten("led", limits(target_refractory_ms=5.0), {"target_refractory_ms": 4.0})
