@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rt_engine.interfaces.devices import PulseCommand
+from rt_engine.interfaces.devices import CutTrain, PulseCommand
 from rt_engine.interfaces.errors import DeviceError, RecordingError
 from rt_engine.interfaces.messages import Mode
 from rt_engine.interfaces.rig_config import Limits, SessionLimits
@@ -69,6 +69,10 @@ class FakeOutput:
     armed: bool = False
     failing: bool = False
     delay_ns: int = 0
+    watchdog_ms: float = 100.0
+    fed: list[int] = field(default_factory=list)
+    expired: bool = False
+    cut: list[CutTrain] = field(default_factory=list)
     fired: list[tuple[int, int, PulseCommand]] = field(default_factory=list)
 
     def open(self) -> None:
@@ -81,6 +85,16 @@ class FakeOutput:
         if self.failing:
             raise DeviceError(self.name, "does not answer")
         self.armed = True
+
+    def feed(self, now_ns: int) -> None:
+        if self.expired:
+            self.safe_state()
+            raise DeviceError(self.name, "its watchdog expired")
+        self.fed.append(now_ns)
+
+    def cut_trains(self) -> tuple[CutTrain, ...]:
+        cut, self.cut = tuple(self.cut), []
+        return cut
 
     def fire(self, command: PulseCommand) -> int:
         called_ns = self.clock.true_ns
@@ -134,6 +148,7 @@ class Rig:
         capacity: int = 1024,
         dry_run: bool = False,
         restarted: bool = False,
+        has_stop_line: bool = False,
         session_limits: SessionLimits = LAX_SESSION,
         **changes: Any,
     ) -> None:
@@ -162,16 +177,17 @@ class Rig:
             self.heartbeat,
             dry_run=dry_run,
             restarted=restarted,
+            has_stop_line=has_stop_line,
             on_intent=lambda request, decision: self.clock.step(self.intent_delay_ns),
         )
 
-    def armed(self) -> Rig:
+    def armed(self, mode: Mode = Mode.LIVE) -> Rig:
         """With every precondition met, armed by an operator."""
         lock = self.interlock
         lock.self_test()
         for name in (Precondition.OPERATOR, Precondition.RECORDING_LIVE, Precondition.CALIBRATION_MATCHES):
             lock.set_precondition(name, True)
-        self.beat()
+        self.beat(mode)
         lock.arm()
         return self
 

@@ -16,9 +16,11 @@ def add_parser(commands: Commands) -> None:
     parser = new_command(
         commands, "ctl", "Command a running rig.", 'spikeloop ctl reset "fibre replaced", or: spikeloop ctl status'
     )
-    known = ("status", "arm", "disarm", "stop", "trip", "reset")
+    known = ("status", "arm", "disarm", "stop", "pause", "start", "trip", "reset", "press")
     parser.add_argument("cmd", metavar="CMD", choices=known, help=", ".join(known))
-    parser.add_argument("text", metavar="ARGS", nargs="*", help="reset: the reason; trip: why; arm: who")
+    parser.add_argument(
+        "text", metavar="ARGS", nargs="*", help="reset: the reason; trip: why; arm: who; press: a virtual line"
+    )
     parser.add_argument("--rig", metavar="RIG", default="virtual_rig", help="rig whose ports are used")
     add_json(parser)
 
@@ -27,6 +29,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """One command to a running rig."""
     import zmq
 
+    from rt_engine.interfaces.clock import MonotonicClock
     from rt_engine.interfaces.control import Role
     from rt_engine.interfaces.rig_config import load_rig
     from rt_engine.interfaces.shipped import find_rig
@@ -34,12 +37,14 @@ def execute(arguments: argparse.Namespace) -> int:
 
     ports = load_rig(find_rig(arguments.rig)).ports
     text = " ".join(arguments.text)
-    names = {"trip": "text", "reset": "reason", "arm": "operator", "disarm": "reason"}
-    args = {names[arguments.cmd]: text} if arguments.cmd in names and text else {}
+    names = {"trip": "text", "reset": "reason", "arm": "operator", "disarm": "reason", "press": "line"}
+    args: dict[str, str | int] = {names[arguments.cmd]: text} if arguments.cmd in names and text else {}
     if arguments.cmd == "reset" and not text:
         raise ConfigError("a reset needs a reason", 'spikeloop ctl reset "why light may be allowed again"')
     if arguments.cmd == "arm" and not text:
         raise ConfigError("arming needs the name of the operator", "spikeloop ctl arm NAME")
+    if arguments.cmd == "trip":
+        args["t_asked_ns"] = MonotonicClock().now_ns()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     port = "stimulation_control" if arguments.cmd == "trip" else "control"
     client = ControlClient(context, ports.endpoint(port), Role.OPERATOR)

@@ -137,7 +137,10 @@ class StimHeader(Header, kw_only=True):
 
 
 class SyncHeader(Header, kw_only=True):
-    """Topic ``sync``: an edge of a digital line, or samples of an analogue one."""
+    """Topic ``sync``: an edge of a digital line, or samples of an analogue one.
+
+    `kind` ``level``, twice a second: the line as it is, `edge` ``high`` or ``low`` and the time it was read.
+    """
 
     line: str
     kind: str
@@ -200,6 +203,8 @@ class RoisHeader(Header, kw_only=True):
 class StateHeader(Header, kw_only=True):
     """Topic ``state``: the interlock and the protocol as they are now.
 
+    `interlock`: ``disarmed``, ``armed``, ``firing`` or ``tripped``; `inhibited`: armed, dark while the source pauses.
+
     `trips`: each with `t_ns`, `signal`, `value`, `limit`, `text`, and `dark_after_ns`, the time from its cause until
     every output was dark. `remedies`: what to do about each precondition that does not hold (``reset``: about a trip).
     `heartbeat`: `mode`, `age_ms`, `bound_ms` of the engine. `dose`: for each output the totals, `fractions` of each
@@ -208,6 +213,7 @@ class StateHeader(Header, kw_only=True):
     """
 
     interlock: str
+    inhibited: bool = False
     trips: list[dict[str, Any]]
     preconditions: dict[str, bool]
     remedies: dict[str, str] = msgspec.field(default_factory=dict)

@@ -110,6 +110,23 @@ class VirtualOutput(Strict):
     limits: Limits
 
 
+class VirtualLine(Strict):
+    """A digital line that exists only in the program; it starts at `level` and changes at each of `changes_s`."""
+
+    driver: Literal["virtual"]
+    level: Literal["low", "high"] = "high"
+    changes_s: tuple[Annotated[float, Field(ge=0)], ...] = Field(
+        (), description="seconds after acquisition has started"
+    )
+
+
+class StopLine(Strict):
+    """The line of `inputs` that breaks the light's enable circuit; the program only reads it. Open means: trip."""
+
+    line: str = Field(min_length=1)
+    closed: Literal["low", "high"]
+
+
 class InferenceConfig(Strict):
     """How traces become decisions. `hold_frames: null` takes the indicator's default."""
 
@@ -178,11 +195,19 @@ class RigConfig(Strict):
     inference: InferenceConfig = InferenceConfig()
     outputs: dict[str, VirtualOutput]
     session_limits: SessionLimits
+    inputs: dict[str, VirtualLine] = {}
+    stop_line: StopLine | None = None
     protocol: str | None = None
     recording: RecordingConfig = RecordingConfig()
     ports: Ports = Ports()
     subject: str | None = None
     max_idle_s: float = Field(10.0, gt=0)
+
+    @model_validator(mode="after")
+    def _stop_line_is_an_input(self) -> RigConfig:
+        if self.stop_line is not None and self.stop_line.line not in self.inputs:
+            raise ValueError(f"stop_line {self.stop_line.line!r} is not among inputs {sorted(self.inputs)}")
+        return self
 
     @property
     def plane(self) -> int:

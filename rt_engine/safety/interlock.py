@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rt_engine.interfaces.clock import NS_PER_MS, Clock
-from rt_engine.interfaces.devices import Output, PulseCommand, issue_pulse_token
+from rt_engine.interfaces.devices import CutTrain, Output, PulseCommand, issue_pulse_token
 from rt_engine.interfaces.errors import DeviceError, RecordingError, SafetyError
 from rt_engine.interfaces.messages import Mode, Outcome
 from rt_engine.interfaces.rig_config import Limits
@@ -50,6 +50,8 @@ class Interlock(SafetyLatch):
         True for a service that comes back: it starts tripped.
     id_prefix : str
         Start of every decision id; makes ids of a restarted service differ.
+    has_stop_line : bool
+        True where a stop line is wired.
     on_intent : callable or None
         Called with the decision after the log has it and before the output fires; must not raise.
 
@@ -70,12 +72,15 @@ class Interlock(SafetyLatch):
         *,
         dry_run: bool = False,
         restarted: bool = False,
+        has_stop_line: bool = False,
         id_prefix: str = "d",
         on_intent: Callable[[PulseRequest, Decision], None] | None = None,
     ) -> None:
         if not set(limits) == set(outputs) == set(ledger.outputs):
             raise SafetyError(f"outputs {sorted(outputs)}, limits {sorted(limits)} and ledgers do not agree")
-        super().__init__(outputs, clock, wal, heartbeat, dry_run=dry_run, restarted=restarted)
+        super().__init__(
+            outputs, clock, wal, heartbeat, dry_run=dry_run, restarted=restarted, has_stop_line=has_stop_line
+        )
         self._rig_limits = dict(limits)
         self.limits = dict(limits)
         self._ledger = ledger
@@ -112,19 +117,10 @@ class Interlock(SafetyLatch):
         """Say in which template the positions of requests are from now on; dose of another one counts everywhere."""
         self._ledger.set_template(template_id, self._clock.now_ns())
 
-    def maintain(self, *, sync: bool = False) -> None:
-        """Write the log's room ahead, for idle moments; a failure trips.
-
-        Parameters
-        ----------
-        sync : bool
-            Also force log and ledger to the disk: guards against a power cut, may take as long as the disk likes.
-        """
+    def maintain(self) -> None:
+        """Write the log's room ahead, for idle moments; a failure trips."""
         try:
             self._wal.reserve()
-            if sync:
-                self._wal.sync()
-                self._ledger.sync()
         except RecordingError as error:
             self.trip("stimulation_log", "failed", "every pulse is logged", str(error))
 
@@ -172,7 +168,8 @@ class Interlock(SafetyLatch):
         fault = time_fault(request, now_ns)
         if fault is not None:
             self.trip("decision_time", fault, 0, fault)
-        if self.check(now_ns) is not InterlockState.ARMED:
+        self.check(now_ns)
+        if not self.is_armed:
             text = self.trips[-1].text if self.state is InterlockState.TRIPPED else "not armed"
             return None, f"interlock is {self.state.value}: {text}"
         dose = self._ledger.outputs.get(request.output)
@@ -218,7 +215,14 @@ class Interlock(SafetyLatch):
         else:
             outcome, reason = self._fire(decision, dose, train)
         self._end(decision, outcome, reason)
-        self._log_done(decision)
+        self._log_done(
+            {
+                "decision_id": decision.decision_id,
+                "outcome": decision.outcome,
+                "reason": decision.reason,
+                "t_command_ns": decision.t_command_ns,
+            }
+        )
         return decision
 
     def _fire(self, decision: Decision, dose: OutputDose, train: Train) -> tuple[Outcome, str | None]:
@@ -232,26 +236,33 @@ class Interlock(SafetyLatch):
             power_uw=(train.power_uw,) * len(train.targets_yx_px),
             targets_yx_px=train.targets_yx_px,
         )
-        returned = False
+        returned, why = False, "its driver broke off"
         try:
             decision.t_command_ns = self._outputs[decision.output].fire(command)
             returned = True
         except DeviceError as error:
-            return Outcome.FAILED, str(error)
+            why = str(error)
+            return Outcome.FAILED, why
         finally:
             if not returned:
                 self._held[Precondition.OUTPUTS_TESTED] = False
-                self.trip("output", decision.output, "fires", f"output {decision.output} failed while firing")
+                self.trip("output", decision.output, "fires", f"output {decision.output} failed while firing: {why}")
         dose.settle(decision.t_command_ns)
+        self.state = InterlockState.FIRING
+        self._firing_until_ns = max(self._firing_until_ns, decision.t_command_ns + train.duration_ns)
         return Outcome.DELIVERED, None
 
-    def _log_done(self, decision: Decision) -> None:
-        fields = {
-            "decision_id": decision.decision_id,
-            "outcome": decision.outcome,
-            "reason": decision.reason,
-            "t_command_ns": decision.t_command_ns,
-        }
+    def take_cut_trains(self) -> list[CutTrain]:
+        """Trains that ended before their last pulse since the last call; logged, and their dose stays charged."""
+        if self.dry_run:
+            return []
+        cut = [one for output in self._outputs.values() for one in output.cut_trains()]
+        for one in cut:
+            reason = f"ended after {one.emitted} pulses"
+            self._log_done({"decision_id": one.decision_id, "outcome": Outcome.FAILED, "reason": reason})
+        return cut
+
+    def _log_done(self, fields: dict[str, Any]) -> None:
         try:
             self._wal.write(RecordKind.DONE, fields)
         except RecordingError as error:
@@ -267,6 +278,7 @@ class Interlock(SafetyLatch):
         now_ns, preconditions = self._clock.now_ns(), self.preconditions()
         return {
             "interlock": self.state.value,
+            "inhibited": self.inhibited,
             "trips": [trip._asdict() for trip in self.trips],
             "preconditions": preconditions,
             "remedies": remedies(preconditions, self.state),

@@ -31,6 +31,7 @@ from rt_engine.interfaces.rig_config import (
     StreamMicroscope as StreamConfig,
 )
 from rt_engine.services.base import Service
+from rt_engine.services.input_lines import InputLines
 from rt_engine.transport.sockets import connect
 
 AHEAD_FRAMES = 32
@@ -81,7 +82,14 @@ class AcquisitionService(Service):
         self._last_sent = -1
         self._sample_due_ns = 0
         self._rejected_said = 0
-        self.commands |= {"segment": self._segment, "pause": self._pause, "status": self._status}
+        self._lines = InputLines(self.rig, self.clock, self.publisher)
+        self.commands |= {
+            "segment": self._segment,
+            "pause": self._pause,
+            "start": self._resume,
+            "press": self._lines.press,
+            "status": self._status,
+        }
         ports = self.rig.ports
         self._feedback = connect(self.context, zmq.SUB, ports.endpoint("stimulation"))
         self._feedback.connect(ports.endpoint("inference"))
@@ -100,6 +108,7 @@ class AcquisitionService(Service):
     def step(self, ready: dict[Any, int]) -> None:
         """Take in light and acknowledgements, then deliver at most one message of lines."""
         self._take_feedback()
+        self._lines.step()
         if self._geometry is None:
             self._find_geometry()
         if not self._running or self._geometry is None:
@@ -149,8 +158,17 @@ class AcquisitionService(Service):
         return {"first_frame": self._segment_frame}
 
     def _pause(self, args: dict[str, Any]) -> dict[str, Any]:
-        self._running = False
-        self.announce("paused", last_frame=self._last_sent)
+        """Let the source pause by design, until `start`."""
+        if self._running:
+            self._running = False
+            self.announce("paused", last_frame=self._last_sent)
+        return {"last_frame": self._last_sent}
+
+    def _resume(self, args: dict[str, Any]) -> dict[str, Any]:
+        """Go on after `pause`."""
+        if self.state == "paused":
+            self._running = True
+            self.announce("running")
         return {"last_frame": self._last_sent}
 
     def _status(self, args: dict[str, Any]) -> dict[str, Any]:

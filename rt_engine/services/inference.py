@@ -35,6 +35,8 @@ from rt_engine.transport.sockets import connect, queue_length
 _DTYPES = {"u2": np.dtype("<u2"), "i2": np.dtype("<i2")}
 _NO_EVENTS = np.zeros(0, EVENT_DTYPE)
 _BATCH = 16
+_LONGEST_GAP = 10_000
+"""Frames that states advance over after a pause; after so many nothing is left of what was before."""
 _RATE_TOLERANCE = 0.05
 
 
@@ -73,6 +75,7 @@ class InferenceService(Service):
         self._rois_due_ns = 0
         self._skipped = 0
         self._bad = 0
+        self._newest: FrameHeader | None = None
         self._order = FrameSequence()
         self._sequence = SequenceTracker()
         self._acquisition_heard = False
@@ -113,6 +116,7 @@ class InferenceService(Service):
             return
         if isinstance(header, HealthHeader):
             self._acquisition_heard = True
+            self._note_source(header.state == "paused")
             return
         if not isinstance(header, FrameHeader) or header.channel != self._channel:
             return
@@ -123,8 +127,23 @@ class InferenceService(Service):
             return
         self._take_lines(header, parts[2], t_received_ns)
 
+    def _note_source(self, paused: bool) -> None:
+        """A source that has paused by design is said to be so, with one more `spikes` message; its frames end that."""
+        if paused and self._mode is Mode.LIVE and self._newest is not None:
+            self._mode = Mode.PAUSED
+            now_ns = self.clock.now_ns()
+            self._publish_spikes(self._newest, now_ns, now_ns, _NO_EVENTS)
+
+    def _end_pause(self, header: FrameHeader) -> None:
+        """Live again; for the filters the time of the pause has passed without a sample."""
+        self._mode = Mode.LIVE
+        if self._newest is not None and header.frame_period_ns:
+            self._skipped += min((header.t_scan_ns - self._newest.t_scan_ns) // header.frame_period_ns, _LONGEST_GAP)
+
     def _take_lines(self, header: FrameHeader, payload: memoryview, t_received_ns: int) -> None:
         """Whole frames go on as they are; strips are gathered, and decided as far as they have come."""
+        if self._mode is Mode.PAUSED:
+            self._end_pause(header)
         lines = np.frombuffer(payload, _DTYPES[header.dtype]).reshape(header.n_lines, header.pixels_per_line)
         if header.n_lines == header.lines_per_frame:
             self._take_frame(header, lines, t_received_ns)
@@ -254,6 +273,7 @@ class InferenceService(Service):
         return behind > self.rig.inference.max_backlog_frames and bool(self._frames.poll(0))
 
     def _publish_spikes(self, header: FrameHeader, t_received_ns: int, t_decided_ns: int, events: NDArray[Any]) -> None:
+        self._newest = header
         topic = f"spikes.{self.plane}"
         spikes = SpikesHeader(
             **self.publisher.stamp(topic),

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from protocols.load import check_against_limits, load_protocol
 from protocols.rois import RoiTable
 from protocols.spike_triggered import SpikeTriggered
+from rt_engine.interfaces.devices import CutTrain
 from rt_engine.interfaces.errors import SafetyError
 from rt_engine.interfaces.events import EVENT_DTYPE
 from rt_engine.interfaces.messages import Outcome, Phase, RoisHeader, SpikesHeader, StimHeader
@@ -21,6 +23,7 @@ from rt_engine.pipeline.histogram import LatencyHistogram
 from rt_engine.safety.interlock import Interlock
 from rt_engine.transport.publisher import Publisher
 
+_TRAINS_KEPT = 16
 _COUNTED = (Outcome.DELIVERED, Outcome.WITHHELD, Outcome.DRY_RUN)
 
 
@@ -45,6 +48,7 @@ class ProtocolDriver:
         self._protocol: SpikeTriggered | None = None
         self._rois: RoiTable | None = None
         self._trial = 0
+        self._trains: dict[str, tuple[PulseRequest, Decision]] = {}
         self._intervals = {name: LatencyHistogram() for name in ("decision_to_command", "scan_to_command")}
         self.name: str | None = None
 
@@ -125,11 +129,29 @@ class ProtocolDriver:
         for request in requests:
             decision = self._interlock.request(request)
             self.publish(request, decision, Phase.DONE)
+            self._remember_train(request, decision)
             self._trial += decision.outcome in _COUNTED
             if decision.t_command_ns is not None:
                 self._intervals["decision_to_command"].record(decision.t_command_ns - header.t_decided_ns)
                 self._intervals["scan_to_command"].record(decision.t_command_ns - header.t_scan_ns)
         return True
+
+    def _remember_train(self, request: PulseRequest, decision: Decision) -> None:
+        """Keep what may still be cut: the last trains of more than one pulse."""
+        if decision.outcome is Outcome.DELIVERED and (decision.pulses or 1) > 1:
+            self._trains[decision.decision_id] = request, decision
+            if len(self._trains) > _TRAINS_KEPT:
+                del self._trains[next(iter(self._trains))]
+
+    def publish_cut(self, cut: CutTrain) -> None:
+        """Say that a train ended before its last pulse: `done` once more, with the pulses that were light."""
+        known = self._trains.pop(cut.decision_id, None)
+        if known is None:
+            return
+        request, decision = known
+        reason = f"the train ended after {cut.emitted} of {decision.pulses} pulses"
+        ended = msgspec.structs.replace(decision, outcome=Outcome.FAILED, reason=reason, pulses=cut.emitted)
+        self.publish(request, ended, Phase.DONE)
 
     def publish(self, request: PulseRequest, decision: Decision, phase: Phase) -> None:
         """Send one phase of a decision on topic `stim`."""

@@ -34,6 +34,9 @@ _FORWARDED = {
     "trip": "stimulation",
     "reset": "stimulation",
     "set_protocol": "stimulation",
+    "pause": "acquisition",
+    "start": "acquisition",
+    "press": "acquisition",
 }
 _ANYONE = ("describe", "status", "trip")
 
@@ -203,6 +206,7 @@ class SessionRun:
             "frame_rate_hz": float(geometry["frame_rate_hz"]),
             "um_per_px": geometry["um_per_px"],
         }
+        request("stimulation", "source", {"frame_rate_hz": float(geometry["frame_rate_hz"])})
         loaded = request("inference", "calibrate", facts, timeout_s=120)
         self._keeper.snapshot.n_rois = int(loaded["n_rois"])
         if self._plan.protocol is not None:

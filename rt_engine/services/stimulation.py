@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import zmq
 
 from drivers.outputs.virtual import LightFields, VirtualOutput
-from rt_engine.interfaces.clock import NS_PER_S
+from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S
 from rt_engine.interfaces.control import Request, Role
-from rt_engine.interfaces.devices import Output
 from rt_engine.interfaces.errors import ConfigError, MessageError, SafetyError
 from rt_engine.interfaces.messages import (
     HealthHeader,
@@ -20,23 +18,29 @@ from rt_engine.interfaces.messages import (
     RoisHeader,
     SpikesHeader,
     StateHeader,
+    SyncHeader,
     decode,
 )
+from rt_engine.interfaces.rig_config import StopLine
 from rt_engine.interfaces.stimulation import Decision, PulseRequest
-from rt_engine.safety.interlock import Interlock, InterlockState, Precondition
-from rt_engine.safety.ledger import DoseLedger
-from rt_engine.safety.wal import WriteAheadLog, next_wal_path
-from rt_engine.safety.watchdog import HeartbeatMonitor, live_silence_ns
+from rt_engine.pipeline.histogram import LatencyHistogram
+from rt_engine.safety.interlock import InterlockState, Precondition
+from rt_engine.safety.watchdog import live_silence_ns
 from rt_engine.services.base import Service
+from rt_engine.services.disk_sync import DiskSync
+from rt_engine.services.interlock_setup import make_interlock
 from rt_engine.services.protocol_driver import ProtocolDriver
 from rt_engine.transport.control import ControlServer
 from rt_engine.transport.sockets import connect
 
-_RECORDER_SILENCE_NS = 2 * NS_PER_S
+_SILENCE_NS = 2 * NS_PER_S
+"""Silence of the recorder, or of the reader of the stop line, that is borne."""
+_BATCH = 64
+"""Messages taken in one turn, so that a flood keeps neither a command nor a watchdog waiting."""
+_POLL_MS = 5
 _SYNC_ARMED_NS = 10 * NS_PER_S
 """How often log and ledger are forced to the disk while armed: what a power cut may cost; a dead process costs none."""
 _ANYONE = ("trip", "status", "describe")
-_SUBJECT = re.compile(r"^[A-Za-z0-9_.-]+$")
 
 
 class StimulationService(Service):
@@ -44,19 +48,32 @@ class StimulationService(Service):
 
     source = "stimulation"
     port = "stimulation"
-    poll_ms = 5
+    poll_ms = _POLL_MS
 
     def open(self) -> None:
         """Open the log, the ledger and the outputs, all dark; subscribe to the engine and the recorder."""
         self._heard: set[str] = set()
         self._recorder_ns = 0
         self._state_due_ns = self._sync_due_ns = 0
-        self._interlock = self._make_interlock()
+        self._published = ("", False, 0)
+        self._line_ns = 0
+        self._n_trips = 0
+        self._trip_to_dark = LatencyHistogram()
+        self._outputs: dict[str, VirtualOutput] = {
+            name: VirtualOutput(name, self.clock, self._emit, one.watchdog_ms) for name, one in self.rig.outputs.items()
+        }
+        self._safety = make_interlock(self.setup, self._outputs, self.clock, self._on_intent)
+        self._interlock = self._safety.interlock
+        self._disk = DiskSync(self._sync)
         self._driver = ProtocolDriver(self.rig, self._interlock, self.publisher, self.log)
         ports = self.rig.ports
         self._sub = connect(self.context, zmq.SUB, ports.endpoint("inference"), 10_000)
         self._sub.connect(ports.endpoint("recording"))
-        for topic in ("spikes.", "rois", "health"):
+        topics = ["spikes.", "rois", "health"]
+        if self.rig.stop_line is not None:
+            self._sub.connect(ports.endpoint("acquisition"))
+            topics.append("sync")
+        for topic in topics:
             self._sub.subscribe(topic.encode())
         self.poller.register(self._sub, zmq.POLLIN)
         self._server = ControlServer(self.context, ports.endpoint("stimulation_control"), self.handle)
@@ -68,6 +85,7 @@ class StimulationService(Service):
             "reset": self._reset,
             "set_protocol": self._set_protocol,
             "status": self._status,
+            "source": self._source,
         }
         self._interlock.self_test()
 
@@ -77,7 +95,9 @@ class StimulationService(Service):
 
     def latency_ms(self) -> dict[str, dict[str, float]]:
         """Intervals of the decisions so far."""
-        return self._driver.latency_ms() if hasattr(self, "_driver") else {}
+        if not hasattr(self, "_driver"):
+            return {}
+        return self._driver.latency_ms() | {"trip_to_dark": self._trip_to_dark.summary_ms()}
 
     def handle(self, request: Request) -> dict[str, Any]:
         """Carry out one command; `trip` is accepted from every role."""
@@ -86,82 +106,71 @@ class StimulationService(Service):
         return super().handle(request)
 
     def step(self, ready: dict[Any, int]) -> None:
-        """React to the engine, then look after the interlock."""
-        while self._sub.poll(0):
+        """Commands first, for a stop waits for nobody; then the engine; then look after the interlock."""
+        self._server.serve()
+        for _ in range(_BATCH):
+            if not self._sub.poll(0):
+                break
             topic, data, *payload = self._sub.recv_multipart()
             self._take(topic.decode(errors="replace"), data, payload)
-        self._server.serve()
         now_ns = self.clock.now_ns()
-        before = self._interlock.state
-        recorder_alive = now_ns - self._recorder_ns < _RECORDER_SILENCE_NS
+        before = self._published
+        recorder_alive = now_ns - self._recorder_ns < _SILENCE_NS
         self._interlock.set_precondition(Precondition.RECORDING_LIVE, recorder_alive)
-        self._interlock.check(now_ns)
-        if self._interlock.state is not before or now_ns >= self._state_due_ns:
+        if self.rig.stop_line is not None and now_ns - self._line_ns > _SILENCE_NS:
+            self._interlock.stop_line(False, now_ns, f"{self.rig.stop_line.line} (not read any more)")
+        self._interlock.tend(now_ns)
+        self._after_tending()
+        if self._coarse_state() != before or now_ns >= self._state_due_ns:
             self._publish_state(now_ns)
         if now_ns >= self._sync_due_ns:
-            armed = self._interlock.state is InterlockState.ARMED
-            self._sync_due_ns = now_ns + (_SYNC_ARMED_NS if armed else NS_PER_S)
-            self._interlock.maintain(sync=True)
+            self._sync_due_ns = now_ns + (_SYNC_ARMED_NS if self._interlock.is_armed else NS_PER_S)
+            self._interlock.maintain()
+            self._disk.ask()
+        self.poll_ms = self._wait_ms()
+
+    def _after_tending(self) -> None:
+        """Tell what became of trains that were cut, how soon a trip was dark, and what the disk said."""
+        for cut in self._interlock.take_cut_trains():
+            self._driver.publish_cut(cut)
+        if self._interlock.n_trips != self._n_trips:
+            self._n_trips = self._interlock.n_trips
+            self._trip_to_dark.record(self._interlock.trips[-1].dark_after_ns)
+        if self._disk.failure is not None:
+            failure, self._disk.failure = self._disk.failure, None
+            self._interlock.trip("stimulation_log", "failed", "reaches the disk", str(failure))
+
+    def _coarse_state(self) -> tuple[str, bool, int]:
+        """What makes a `state` worth sending at once; a pulse alone does not."""
+        lock = self._interlock
+        return ("armed" if lock.is_armed else lock.state.value), lock.inhibited, lock.n_trips
+
+    def _wait_ms(self) -> int:
+        """Until the next pulse of a train, and not for long."""
+        due = [one for one in (output.next_due_ns for output in self._outputs.values()) if one is not None]
+        if not due:
+            return _POLL_MS
+        return max(0, min(_POLL_MS, (min(due) - self.clock.now_ns()) // NS_PER_MS))
 
     def finish(self) -> None:
         """Dark, disarmed, closed."""
         if not hasattr(self, "_interlock"):
             return
         self._interlock.disarm("service ends")
+        self._after_tending()
         for output in self._outputs.values():
             output.close()
-        self._interlock.maintain(sync=True)
-        self._wal.close()
+        self._disk.close()
+        self._safety.wal.close()
         if hasattr(self, "_server"):
             self._publish_state(self.clock.now_ns())
             self._server.close()
             self._sub.close()
 
-    def _make_interlock(self) -> Interlock:
-        rig, now_ns = self.rig, self.clock.now_ns()
-        limits = {name: output.limits for name, output in rig.outputs.items()}
-        self._outputs: dict[str, Output] = {name: VirtualOutput(name, self.clock, self._emit) for name in rig.outputs}
-        um_per_px = getattr(rig.microscope, "um_per_px", None)
-        self._ledger = DoseLedger(
-            limits,
-            rig.session_limits,
-            now_ns,
-            self._dose_folder(),
-            grid_px=5.0 / um_per_px if um_per_px else 6.0,
-            session_path=None if self.setup.dry_run else self.setup.path() / "session.dose",
-        )
-        path = next_wal_path(self.setup.path())
-        restarted = path.name != "stim_000.wal"
-        self._wal = WriteAheadLog(path)
-        rate_hz = getattr(rig.microscope, "frame_rate_hz", None) or 1.0
-        idle_ns = round(rig.max_idle_s * NS_PER_S)
-        live_ns = idle_ns if self.setup.lossless else live_silence_ns(round(NS_PER_S / rate_hz))
-        heartbeat = HeartbeatMonitor(live_ns, idle_ns)
-        return Interlock(
-            limits,
-            self._outputs,
-            self.clock,
-            self._ledger,
-            self._wal,
-            heartbeat,
-            dry_run=self.setup.dry_run,
-            restarted=restarted,
-            id_prefix=f"{self.setup.session}-{path.stem[-3:]}",
-            on_intent=self._on_intent,
-        )
-
-    def _dose_folder(self) -> Path | None:
-        """Where this subject's dose is kept across sessions; in the session folder without a subject."""
-        if self.setup.dry_run:
-            return None
-        subject = self.rig.subject
-        if subject is None:
-            return self.setup.path()
-        if not _SUBJECT.match(subject):
-            raise ConfigError(f"subject {subject!r} may hold letters, digits, '.', '_' and '-' only", key="subject")
-        folder = Path.home() / ".spikeloop" / "dose" / subject
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+    def _sync(self) -> None:
+        """Force log and ledger to the disk; on the thread of `DiskSync`."""
+        self._safety.wal.sync()
+        self._safety.ledger.sync()
 
     def _take(self, topic: str, data: bytes, payload: list[bytes]) -> None:
         try:
@@ -173,7 +182,10 @@ class StimulationService(Service):
         match header:
             case HealthHeader(source="recording"):
                 self._recorder_ns = self.clock.now_ns() if header.state != "failed" else 0
+            case SyncHeader() if self.rig.stop_line is not None and header.line == self.rig.stop_line.line:
+                self._take_line(header, self.rig.stop_line)
             case RoisHeader() if payload:
+                self._interlock.set_template(header.template_id)
                 self._driver.take_rois(header, payload[0])
                 self._interlock.set_precondition(Precondition.CALIBRATION_MATCHES, True)
             case SpikesHeader():
@@ -186,8 +198,15 @@ class StimulationService(Service):
     def _emit(self, light: LightFields) -> None:
         self.publisher.send("light", LightHeader(**self.publisher.stamp("light"), **light))
 
+    def _take_line(self, header: SyncHeader, stop: StopLine) -> None:
+        level = {"rising": "high", "falling": "low"}.get(str(header.edge), str(header.edge))
+        self._line_ns = self.clock.now_ns()
+        t_ns = self._line_ns if header.t_edge_ns is None else header.t_edge_ns
+        self._interlock.stop_line(level == stop.closed, t_ns, header.line)
+
     def _publish_state(self, now_ns: int) -> None:
         self._state_due_ns = now_ns + NS_PER_S
+        self._published = self._coarse_state()
         header = StateHeader(
             **self.publisher.stamp("state"),
             **self._interlock.snapshot(),
@@ -213,7 +232,8 @@ class StimulationService(Service):
 
     def _trip(self, args: dict[str, Any]) -> dict[str, Any]:
         text = str(args.get("text") or "stopped by command")
-        self._interlock.trip("command", "trip", "-", text)
+        asked_ns = args.get("t_asked_ns")
+        self._interlock.trip("command", "trip", "-", text, t_cause_ns=asked_ns if isinstance(asked_ns, int) else None)
         return self._status({})
 
     def _reset(self, args: dict[str, Any]) -> dict[str, Any]:
@@ -223,6 +243,13 @@ class StimulationService(Service):
         if not self._interlock.preconditions()[Precondition.OUTPUTS_TESTED]:
             self._interlock.self_test()
         return self._status({})
+
+    def _source(self, args: dict[str, Any]) -> dict[str, Any]:
+        """Learn how often frames come: the silence of a live engine is judged by it."""
+        period_ns = round(NS_PER_S / float(args["frame_rate_hz"]))
+        if not self.setup.lossless:
+            self._safety.heartbeat.set_live_bound(live_silence_ns(period_ns))
+        return {"live_bound_ms": self._safety.heartbeat.live_bound_ns / NS_PER_MS}
 
     def _set_protocol(self, args: dict[str, Any]) -> dict[str, Any]:
         """Load a protocol for the cells of the present calibration; disarms."""
