@@ -250,9 +250,9 @@ class AcquisitionService(Service):
 
     def _take_feedback(self) -> None:
         while self._feedback.poll(0):
-            topic, data, *_ = self._feedback.recv_multipart()
+            topic, *parts = self._feedback.recv_multipart()
             try:
-                header = decode(topic.decode(errors="replace"), data)
+                header = decode(topic.decode(errors="replace"), parts[0] if parts else b"")
             except MessageError:
                 self.dropped += 1
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +97,14 @@ class ProtocolDriver:
             "targets": list(self._protocol.target_ids),
         }
 
-    def take_rois(self, header: RoisHeader, payload: bytes) -> None:
-        """Learn the cells from a `rois` message with footprints."""
-        pixels = np.frombuffer(payload, "<u4")
+    def take_rois(self, header: RoisHeader, payload: bytes) -> bool:
+        """Learn the cells from a `rois` message with footprints; False if its payload does not fit its header."""
         start = header.footprint_start
+        if len(start) != len(header.rois) + 1 or len(payload) != 4 * start[-1] or header.pixels_per_line < 1:
+            return False
+        if any(end <= begin for begin, end in pairwise(start)):
+            return False
+        pixels = np.frombuffer(payload, "<u4")
         centroids = np.zeros((len(header.rois), 2))
         for index in range(len(header.rois)):
             flat = pixels[start[index] : start[index + 1]]
@@ -115,6 +120,7 @@ class ProtocolDriver:
             snr=np.array([roi.snr for roi in header.rois], np.float32),
             tags=tagged,
         )
+        return True
 
     def take_spikes(self, header: SpikesHeader, payload: bytes) -> bool:
         """Decide on one `spikes` message; False if its payload does not fit its header."""

@@ -57,6 +57,8 @@ class StimulationService(Service):
         self._state_due_ns = self._sync_due_ns = 0
         self._published = ("", False, 0)
         self._line_ns = 0
+        self._rois_from = ""
+        self._lost_records = 0
         self._n_trips = 0
         self._trip_to_dark = LatencyHistogram()
         self._outputs: dict[str, VirtualOutput] = {
@@ -111,12 +113,11 @@ class StimulationService(Service):
         for _ in range(_BATCH):
             if not self._sub.poll(0):
                 break
-            topic, data, *payload = self._sub.recv_multipart()
-            self._take(topic.decode(errors="replace"), data, payload)
+            topic, *parts = self._sub.recv_multipart()
+            self._take(topic.decode(errors="replace"), parts)
         now_ns = self.clock.now_ns()
         before = self._published
-        recorder_alive = now_ns - self._recorder_ns < _SILENCE_NS
-        self._interlock.set_precondition(Precondition.RECORDING_LIVE, recorder_alive)
+        self._watch_recorder(now_ns)
         if self.rig.stop_line is not None and now_ns - self._line_ns > _SILENCE_NS:
             self._interlock.stop_line(False, now_ns, f"{self.rig.stop_line.line} (not read any more)")
         self._interlock.tend(now_ns)
@@ -128,6 +129,20 @@ class StimulationService(Service):
             self._interlock.maintain()
             self._disk.ask()
         self.poll_ms = self._wait_ms()
+
+    def _watch_recorder(self, now_ns: int) -> None:
+        """The recorder is lost if it is silent, or if what we tell it does not reach it any more."""
+        if self.publisher.recorder_dropped > self._lost_records:
+            self._lost_records, self._recorder_ns = self.publisher.recorder_dropped, 0
+            if self._interlock.is_armed:
+                self._interlock.trip(
+                    Precondition.RECORDING_LIVE,
+                    self._lost_records,
+                    0,
+                    "the queue to the recorder is full: records are lost",
+                )
+        recorder_alive = now_ns - self._recorder_ns < _SILENCE_NS
+        self._interlock.set_precondition(Precondition.RECORDING_LIVE, recorder_alive)
 
     def _after_tending(self) -> None:
         """Tell what became of trains that were cut, how soon a trip was dark, and what the disk said."""
@@ -172,12 +187,13 @@ class StimulationService(Service):
         self._safety.wal.sync()
         self._safety.ledger.sync()
 
-    def _take(self, topic: str, data: bytes, payload: list[bytes]) -> None:
+    def _take(self, topic: str, parts: list[bytes]) -> None:
         try:
-            header = decode(topic, data)
+            header = decode(topic, parts[0] if parts else b"")
         except MessageError:
             self.dropped += 1
             return
+        payload = parts[1:]
         self._heard.add(header.source)
         match header:
             case HealthHeader(source="recording"):
@@ -185,10 +201,10 @@ class StimulationService(Service):
             case SyncHeader() if self.rig.stop_line is not None and header.line == self.rig.stop_line.line:
                 self._take_line(header, self.rig.stop_line)
             case RoisHeader() if payload:
-                self._interlock.set_template(header.template_id)
-                self._driver.take_rois(header, payload[0])
-                self._interlock.set_precondition(Precondition.CALIBRATION_MATCHES, True)
+                self._take_rois(header, payload[0])
             case SpikesHeader():
+                if header.boot_id != self._rois_from:
+                    self._interlock.set_precondition(Precondition.CALIBRATION_MATCHES, False)
                 self._interlock.heartbeat(header.t_decided_ns, header.mode)
                 self.dropped += not self._driver.take_spikes(header, payload[0] if payload else b"")
 
@@ -197,6 +213,16 @@ class StimulationService(Service):
 
     def _emit(self, light: LightFields) -> None:
         self.publisher.send("light", LightHeader(**self.publisher.stamp("light"), **light))
+
+    def _take_rois(self, header: RoisHeader, payload: bytes) -> None:
+        """Cells of a calibration; others than before disarm, and so does an engine that has told none."""
+        if not self._driver.take_rois(header, payload):
+            self.dropped += 1
+            return
+        self._interlock.set_precondition(Precondition.CALIBRATION_MATCHES, False)
+        self._interlock.set_template(header.template_id)
+        self._rois_from = header.boot_id
+        self._interlock.set_precondition(Precondition.CALIBRATION_MATCHES, True)
 
     def _take_line(self, header: SyncHeader, stop: StopLine) -> None:
         level = {"rising": "high", "falling": "low"}.get(str(header.edge), str(header.edge))
