@@ -21,6 +21,7 @@ class LightFields(TypedDict):
     width_us: int
     power_uw: list[int]
     targets_yx_px: list[list[float]]
+    target_planes: list[int]
 
 
 class _Train(NamedTuple):
@@ -180,6 +181,7 @@ class VirtualOutput:
                     width_us=command.width_us,
                     power_uw=list(command.power_uw),
                     targets_yx_px=[list(position) for position in command.targets_yx_px],
+                    target_planes=list(command.target_planes),
                 )
             )
         self._train = train._replace(next_pulse=train.next_pulse + 1, emitted=emitted)

@@ -16,11 +16,11 @@ def add_parser(commands: Commands) -> None:
     parser = new_command(
         commands, "ctl", "Command a running rig.", 'spikeloop ctl reset "fibre replaced", or: spikeloop ctl status'
     )
-    known = ("status", "arm", "disarm", "stop", "pause", "start", "trip", "reset", "press")
+<<<<<<< ours
+    known = ("status", "arm", "disarm", "pause", "start", "mark", "stop", "trip", "reset", "press", "describe")
     parser.add_argument("cmd", metavar="CMD", choices=known, help=", ".join(known))
-    parser.add_argument(
-        "text", metavar="ARGS", nargs="*", help="reset: the reason; trip: why; arm: who; press: a virtual line"
-    )
+    what = "reset, trip: why; arm: who; mark: a note; press: a virtual line"
+    parser.add_argument("text", metavar="ARGS", nargs="*", help=what)
     parser.add_argument("--rig", metavar="RIG", default="virtual_rig", help="rig whose ports are used")
     add_json(parser)
 
@@ -37,7 +37,8 @@ def execute(arguments: argparse.Namespace) -> int:
 
     ports = load_rig(find_rig(arguments.rig)).ports
     text = " ".join(arguments.text)
-    names = {"trip": "text", "reset": "reason", "arm": "operator", "disarm": "reason", "press": "line"}
+<<<<<<< ours
+    names = {"trip": "text", "reset": "reason", "arm": "operator", "disarm": "reason", "mark": "note", "press": "line"}
     args: dict[str, str | int] = {names[arguments.cmd]: text} if arguments.cmd in names and text else {}
     if arguments.cmd == "reset" and not text:
         raise ConfigError("a reset needs a reason", 'spikeloop ctl reset "why light may be allowed again"')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -16,6 +17,7 @@ class FrameGeometry:
     """What a microscope delivers; known once it is open.
 
     `dtype` is ``"u2"`` or ``"i2"``; `adc_max`, `offset` (counts) and `um_per_px` are None where unknown.
+    `frame_rate_hz` is that of the frame counter: a plane is scanned once in `frames_per_volume` counts of it.
     """
 
     n_lines: int
@@ -25,7 +27,7 @@ class FrameGeometry:
     adc_max: int | None = None
     offset: float | None = None
     um_per_px: float | None = None
-    n_planes: int = 1
+    frames_per_volume: int = 1
     channels: tuple[int, ...] = (0,)
     line_period_ns: int | None = None
 
@@ -83,12 +85,19 @@ class Microscope(Protocol):
 class AnswersLight(Protocol):
     """A sample that reacts to stimulation light and knows its own truth: the virtual rig."""
 
-    def receive_light(self, t_on_ns: int, width_us: int, power_uw: list[int], targets_yx_px: list[list[float]]) -> None:
-        """Light that reached the sample; called on the acquisition thread between two reads."""
+    def receive_light(
+        self,
+        t_on_ns: int,
+        width_us: int,
+        power_uw: list[int],
+        targets_yx_px: list[list[float]],
+        target_planes: Sequence[int] = (),
+    ) -> None:
+        """Light that reached the sample; called on the acquisition thread between two reads. No planes: plane 0."""
         ...
 
-    def describe_sample(self) -> dict[str, Any]:
-        """Planted cells, see `messages.TruthHeader`."""
+    def describe_sample(self, plane: int = 0) -> dict[str, Any]:
+        """Planted cells of a plane, see `messages.TruthHeader`."""
         ...
 
     def take_truth(self) -> dict[str, Any]:
@@ -145,6 +154,8 @@ class PulseCommand:
         Power at the sample for each target, microwatt.
     targets_yx_px : tuple of (float, float)
         Target positions in template coordinates, pixels.
+    target_planes : tuple of int
+        Plane of every target; empty where all are in plane 0.
 
     Raises
     ------
@@ -152,7 +163,17 @@ class PulseCommand:
         `token` is not the interlock's.
     """
 
-    __slots__ = ("_proof", "decision_id", "output", "period_us", "power_uw", "pulses", "targets_yx_px", "width_us")
+    __slots__ = (
+        "_proof",
+        "decision_id",
+        "output",
+        "period_us",
+        "power_uw",
+        "pulses",
+        "target_planes",
+        "targets_yx_px",
+        "width_us",
+    )
 
     decision_id: str
     output: str
@@ -161,6 +182,7 @@ class PulseCommand:
     period_us: int
     power_uw: tuple[int, ...]
     targets_yx_px: tuple[tuple[float, float], ...]
+    target_planes: tuple[int, ...]
 
     def __init__(
         self,
@@ -173,6 +195,7 @@ class PulseCommand:
         period_us: int,
         power_uw: tuple[int, ...],
         targets_yx_px: tuple[tuple[float, float], ...],
+        target_planes: tuple[int, ...] = (),
     ) -> None:
         if not _ISSUED or token is not _ISSUED[0]:
             raise PermissionError("a PulseCommand can be made only by rt_engine.safety.interlock")
@@ -185,6 +208,7 @@ class PulseCommand:
         put(self, "period_us", period_us)
         put(self, "power_uw", power_uw)
         put(self, "targets_yx_px", targets_yx_px)
+        put(self, "target_planes", target_planes)
 
     def __init_subclass__(cls) -> None:
         """No other kind of command exists."""

@@ -29,6 +29,8 @@ class PulseRequest(msgspec.Struct, frozen=True, kw_only=True):
         Cells to be lit, in the order of `targets_yx_px`.
     targets_yx_px : tuple of (float, float)
         Target positions (y, x) in template coordinates, pixels.
+    target_planes : tuple of int
+        Plane of every target; empty where all are in plane 0.
     power_mw : float
         Power at the sample for each target.
     width_ms : float
@@ -44,6 +46,12 @@ class PulseRequest(msgspec.Struct, frozen=True, kw_only=True):
         True for a control trigger: judged like the others, never charged, never fired.
     suppressed : str or None
         Why the protocol itself gives no light (refractory, phase); such a request is only reported.
+    sham : bool
+        True for a control with light that shall reach no target: judged, charged and fired like any other.
+    pattern_id : str or None
+        What stands for targets that are no cells.
+    trial : int
+        Number of the trial it belongs to; -1 for none.
     """
 
     rule: str
@@ -54,6 +62,7 @@ class PulseRequest(msgspec.Struct, frozen=True, kw_only=True):
     roi_ids: tuple[int, ...]
     target_ids: tuple[int, ...]
     targets_yx_px: tuple[tuple[float, float], ...]
+    target_planes: tuple[int, ...] = ()
     power_mw: float
     width_ms: float
     pulses: int = 1
@@ -63,6 +72,29 @@ class PulseRequest(msgspec.Struct, frozen=True, kw_only=True):
     t_scan_uncertainty_ns: int = 0
     withheld: bool = False
     suppressed: str | None = None
+    sham: bool = False
+    pattern_id: str | None = None
+    trial: int = -1
+
+
+class MarkCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """A named moment in the record; `t_scan_ns` is the protocol's time."""
+
+    mark: str
+    t_scan_ns: int
+    frame: int
+
+
+class MessageCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """A message for MQTT, which the telemetry service forwards."""
+
+    topic: str
+    text: str
+    t_scan_ns: int
+
+
+ProtocolCommand = PulseRequest | MarkCommand | MessageCommand
+"""What a protocol may ask for."""
 
 
 class Decision(msgspec.Struct, kw_only=True):

@@ -213,7 +213,7 @@ class Interlock(SafetyLatch):
         elif self.dry_run:
             outcome, reason = Outcome.DRY_RUN, None
         else:
-            outcome, reason = self._fire(decision, dose, train)
+            outcome, reason = self._fire(request, decision, dose, train)
         self._end(decision, outcome, reason)
         self._log_done(
             {
@@ -225,7 +225,9 @@ class Interlock(SafetyLatch):
         )
         return decision
 
-    def _fire(self, decision: Decision, dose: OutputDose, train: Train) -> tuple[Outcome, str | None]:
+    def _fire(
+        self, request: PulseRequest, decision: Decision, dose: OutputDose, train: Train
+    ) -> tuple[Outcome, str | None]:
         command = PulseCommand(
             _TOKEN,
             decision_id=decision.decision_id,
@@ -235,6 +237,7 @@ class Interlock(SafetyLatch):
             period_us=train.period_us,
             power_uw=(train.power_uw,) * len(train.targets_yx_px),
             targets_yx_px=train.targets_yx_px,
+            target_planes=request.target_planes,
         )
         returned, why = False, "its driver broke off"
         try:
@@ -304,6 +307,7 @@ def _intent_fields(request: PulseRequest, decision: Decision, now_ns: int) -> di
         "roi_ids": request.roi_ids,
         "target_ids": request.target_ids,
         "targets_yx_px": request.targets_yx_px,
+        "target_planes": request.target_planes,
         "pulses": decision.pulses,
         "width_us": decision.width_us,
         "period_us": decision.period_us,

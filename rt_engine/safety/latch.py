@@ -243,13 +243,13 @@ class SafetyLatch:
         self._heartbeat.forget()
         self.state = InterlockState.DISARMED
 
-    def heartbeat(self, t_ns: int, mode: Mode) -> None:
-        """Take the engine's sign of life (`t_decided_ns` of every `spikes` message, in this host's clock)."""
+    def heartbeat(self, t_ns: int, mode: Mode, plane: int = 0) -> None:
+        """Take a sign of life of the engine of a plane (`t_decided_ns` of every `spikes` message)."""
         now_ns = self._clock.now_ns()
         if t_ns > now_ns:
             self.trip("engine_heartbeat", (now_ns - t_ns) / NS_PER_MS, 0, "the engine's clock is ahead of ours")
             return
-        self._heartbeat.beat(t_ns, mode)
+        self._heartbeat.beat(t_ns, mode, plane)
 
     def stop_line(self, closed: bool, t_ns: int, line: str = "stop line") -> None:
         """Take what was read from the hardware stop line; an open one trips and keeps from arming.
@@ -277,7 +277,7 @@ class SafetyLatch:
             return self.state
         if not self._heartbeat.fresh(now_ns):
             age_ms, bound_ms = self._heartbeat.age_ns(now_ns) / NS_PER_MS, self._heartbeat.bound_ns / NS_PER_MS
-            text = f"no sign of the engine for {age_ms:.0f} ms, {bound_ms:.0f} are allowed"
+            text = f"no sign of {self._heartbeat.silent(now_ns)} for {age_ms:.0f} ms, {bound_ms:.0f} are allowed"
             lost_ns = now_ns - self._heartbeat.age_ns(now_ns) + self._heartbeat.bound_ns
             self.trip("engine_heartbeat", age_ms, bound_ms, text, t_cause_ns=lost_ns)
         elif self.inhibited != (self._heartbeat.mode is Mode.PAUSED):

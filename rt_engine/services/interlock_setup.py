@@ -14,6 +14,7 @@ from rt_engine.interfaces.rig_config import Limits, RigConfig
 from rt_engine.interfaces.stimulation import Decision, PulseRequest
 from rt_engine.safety.interlock import Interlock
 from rt_engine.safety.ledger import DoseLedger
+from rt_engine.safety.plane_heartbeats import PlaneHeartbeats
 from rt_engine.safety.wal import WriteAheadLog, next_wal_path
 from rt_engine.safety.watchdog import HeartbeatMonitor, live_silence_ns
 from rt_engine.services.setup import Setup
@@ -94,9 +95,11 @@ def _limits(limits: Limits, setup: Setup) -> Limits:
 
 def _heartbeat(setup: Setup, rig: RigConfig) -> HeartbeatMonitor:
     rate_hz = getattr(rig.microscope, "frame_rate_hz", None) or 1.0
+    rate_hz /= getattr(rig.microscope, "frames_per_volume", 1)
     idle_ns = round(rig.max_idle_s * NS_PER_S)
     live_ns = idle_ns if setup.lossless else live_silence_ns(round(NS_PER_S / rate_hz))
-    return HeartbeatMonitor(live_ns, idle_ns)
+    planes = rig.planes_inferred
+    return PlaneHeartbeats(live_ns, idle_ns, planes) if len(planes) > 1 else HeartbeatMonitor(live_ns, idle_ns)
 
 
 def _dose_folder(setup: Setup, rig: RigConfig) -> Path | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import pairwise
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +11,33 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.load import check_against_limits, load_protocol
-from protocols.rois import RoiTable
-from protocols.spike_triggered import SpikeTriggered
+from protocols.checking.check import check_against_limits
+from protocols.load import load_protocol, partner_of
+from protocols.running.evaluator import ProtocolRun
 from rt_engine.interfaces.devices import CutTrain
 from rt_engine.interfaces.errors import SafetyError
 from rt_engine.interfaces.events import EVENT_DTYPE
-from rt_engine.interfaces.messages import Outcome, Phase, RoisHeader, SpikesHeader, StimHeader
+from rt_engine.interfaces.messages import (
+    ActivityHeader,
+    LogHeader,
+    Outcome,
+    Phase,
+    RoisHeader,
+    SpikesHeader,
+    StimHeader,
+    SyncHeader,
+)
 from rt_engine.interfaces.rig_config import RigConfig
-from rt_engine.interfaces.stimulation import Decision, PulseRequest
+from rt_engine.interfaces.stimulation import Decision, MarkCommand, MessageCommand, ProtocolCommand, PulseRequest
 from rt_engine.pipeline.histogram import LatencyHistogram
 from rt_engine.safety.interlock import Interlock
+from rt_engine.services.cells_of_planes import CellsOfPlanes
 from rt_engine.transport.publisher import Publisher
 
 _TRAINS_KEPT = 16
-_COUNTED = (Outcome.DELIVERED, Outcome.WITHHELD, Outcome.DRY_RUN)
+_NO_EVENTS = np.zeros(0, EVENT_DTYPE)
+MARK_LEVEL, MESSAGE_LEVEL = "mark", "mqtt"
+"""Levels of the `log` messages that carry a protocol's marks, and its messages for the telemetry service."""
 
 
 class ProtocolDriver:
@@ -46,31 +58,40 @@ class ProtocolDriver:
         self, rig: RigConfig, interlock: Interlock, publisher: Publisher, log: Callable[[str, str], None]
     ) -> None:
         self._rig, self._interlock, self._publisher, self._log = rig, interlock, publisher, log
-        self._protocol: SpikeTriggered | None = None
-        self._rois: RoiTable | None = None
-        self._trial = 0
+        self._protocol: ProtocolRun | None = None
+        self._cells = CellsOfPlanes(rig.planes_inferred)
         self._trains: dict[str, tuple[PulseRequest, Decision]] = {}
         self._intervals = {name: LatencyHistogram() for name in ("decision_to_command", "scan_to_command")}
         self.name: str | None = None
 
     @property
     def has_rois(self) -> bool:
-        """True once the engine has told its cells."""
-        return self._rois is not None
+        """True once the engine of every plane has told its cells."""
+        return self._cells.table() is not None
 
     def latency_ms(self) -> dict[str, dict[str, float]]:
         """Intervals of the decisions so far."""
         return {name: histogram.summary_ms() for name, histogram in self._intervals.items()}
 
+    @property
+    def uses_activity(self) -> bool:
+        """True if the protocol needs `activity` messages."""
+        return self._protocol is not None and self._protocol.uses_activity
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Behaviour lines that the protocol listens to."""
+        return self._protocol.lines if self._protocol is not None else ()
+
     def state(self) -> dict[str, Any]:
         """The fields of `messages.StateHeader` that the protocol knows."""
-        return {
-            "protocol": self.name,
-            "protocol_phase": "running" if self._protocol else None,
-            "trial": self._trial,
-            "arm": None,
-            "effect": None,
-        }
+        if self._protocol is None:
+            return {"protocol": None, "protocol_phase": None, "trial": 0, "arm": None, "effect": None}
+        return self._protocol.state()
+
+    def conclude(self) -> dict[str, Any]:
+        """Effects of the session in full; empty without a protocol. May take seconds: for after the last decision."""
+        return self._protocol.conclude() if self._protocol is not None else {}
 
     def load(self, path: Path) -> dict[str, Any]:
         """Load a protocol for the cells of the present calibration; disarms.
@@ -84,64 +105,91 @@ class ProtocolDriver:
         """
         protocol = load_protocol(path)
         check_against_limits(protocol, {name: output.limits for name, output in self._rig.outputs.items()}, str(path))
-        if self._rois is None:
+        rois = self._cells.table()
+        if rois is None:
             raise SafetyError("no cells are known yet", "load a calibration first")
         self._interlock.set_protocol_limits(protocol.limits)
-        self._protocol = SpikeTriggered(protocol, self._rois)
+        um_per_px = getattr(self._rig.microscope, "um_per_px", None)
+        self._protocol = ProtocolRun(protocol, replace(rois, um_per_px=um_per_px), partner_of(protocol))
         self.name = protocol.name
         for note in self._protocol.notes:
             self._log("warning", f"protocol {protocol.name}: {note}")
         return {
             "protocol": protocol.name,
-            "cells": list(self._protocol.cell_ids),
-            "targets": list(self._protocol.target_ids),
+            "groups": {name: [i for i in group.ids if i >= 0] for name, group in self._protocol.groups.items()},
         }
 
+    def places(self, plane: int) -> frozenset[tuple[int, float, float]]:
+        """Identity and position of the cells of one plane, as it told them last."""
+        return self._cells.places(plane)
+
     def take_rois(self, header: RoisHeader, payload: bytes) -> bool:
-        """Learn the cells from a `rois` message with footprints; False if its payload does not fit its header."""
-        start = header.footprint_start
-        if len(start) != len(header.rois) + 1 or len(payload) != 4 * start[-1] or header.pixels_per_line < 1:
-            return False
-        if any(end <= begin for begin, end in pairwise(start)):
-            return False
-        pixels = np.frombuffer(payload, "<u4")
-        centroids = np.zeros((len(header.rois), 2))
-        for index in range(len(header.rois)):
-            flat = pixels[start[index] : start[index + 1]]
-            centroids[index] = (flat // header.pixels_per_line).mean(), (flat % header.pixels_per_line).mean()
-        tagged: dict[str, tuple[int, ...]] = {}
-        for roi in header.rois:
-            for tag in roi.tags:
-                tagged[tag] = (*tagged.get(tag, ()), roi.roi_id)
-        self._rois = RoiTable(
-            roi_id=np.array([roi.roi_id for roi in header.rois], np.uint32),
-            centroid_yx_px=centroids,
-            expected_detection=np.array([roi.expected_detection for roi in header.rois], np.float32),
-            snr=np.array([roi.snr for roi in header.rois], np.float32),
-            tags=tagged,
-        )
-        return True
+        """Learn the cells of a plane from a `rois` message with footprints; False if its payload does not fit."""
+        return self._cells.take(header, payload)
 
     def take_spikes(self, header: SpikesHeader, payload: bytes) -> bool:
         """Decide on one `spikes` message; False if its payload does not fit its header."""
-        if not header.n_events or self._protocol is None:
+        if self._protocol is None:
             return True
         if len(payload) != header.n_events * EVENT_DTYPE.itemsize:
             return False
-        events: NDArray[Any] = np.frombuffer(payload, EVENT_DTYPE)
-        requests = self._protocol.on_spikes(
+        events: NDArray[Any] = np.frombuffer(payload, EVENT_DTYPE) if header.n_events else _NO_EVENTS
+        commands = self._protocol.on_spikes(
             header.frame, header.t_scan_ns, header.t_decided_ns, header.mode, events, header.plane
         )
-        for request in requests:
-            decision = self._interlock.request(request)
-            self.publish(request, decision, Phase.DONE)
-            self._remember_train(request, decision)
-            self._trial += decision.outcome in _COUNTED
-            if decision.t_command_ns is not None:
-                self._intervals["decision_to_command"].record(decision.t_command_ns - header.t_decided_ns)
-                self._intervals["scan_to_command"].record(decision.t_command_ns - header.t_scan_ns)
+        if commands:
+            self._carry_out(commands)
         return True
 
+    def take_activity(self, header: ActivityHeader, payload: bytes) -> bool:
+        """Take in one `activity` message; False if its payload does not fit its header.
+
+        It comes after the `spikes` of the same frame, and before those of frames scanned later (`frame_join`).
+        """
+        if self._protocol is None or not self._protocol.uses_activity:
+            return True
+        if len(payload) != 4 * header.n_rois * len(header.fields):
+            return False
+        values = np.frombuffer(payload, "<f4").reshape(len(header.fields), header.n_rois)
+        commands = self._protocol.on_activity(header.frame, header.t_scan_ns, header.plane, header.fields, values)
+        if commands:
+            self._carry_out(commands)
+        return True
+
+    def take_sync(self, header: SyncHeader) -> None:
+        """An edge of a behaviour line."""
+        if self._protocol is not None and header.t_edge_ns is not None:
+            self._protocol.on_sync(header.line, header.edge == "rising", header.t_edge_ns)
+
+    def take_key(self, key: str) -> None:
+        """A mark that a person gave."""
+        if self._protocol is not None:
+            self._protocol.on_key(key)
+
+    def _carry_out(self, commands: Sequence[ProtocolCommand]) -> None:
+        for command in commands:
+            match command:
+                case PulseRequest():
+                    self._ask(command)
+                case MarkCommand():
+                    fields = {"mark": command.mark, "t_scan_ns": command.t_scan_ns, "frame": command.frame}
+                    self._say(MARK_LEVEL, command.mark, fields)
+                case MessageCommand():
+                    self._say(MESSAGE_LEVEL, command.text, {"topic": command.topic, "t_scan_ns": command.t_scan_ns})
+
+    def _ask(self, request: PulseRequest) -> None:
+        decision = self._interlock.request(request)
+        self.publish(request, decision, Phase.DONE)
+        self._remember_train(request, decision)
+        if self._protocol is not None and decision.outcome is not None:
+            self._protocol.on_outcome(request, decision.outcome)
+        if decision.t_command_ns is not None:
+            self._intervals["decision_to_command"].record(decision.t_command_ns - request.t_decided_ns)
+            self._intervals["scan_to_command"].record(decision.t_command_ns - request.t_scan_ns)
+
+    def _say(self, level: str, text: str, fields: dict[str, Any]) -> None:
+        header = LogHeader(**self._publisher.stamp("log"), level=level, text=text, fields=fields)
+        self._publisher.send("log", header)
     def _remember_train(self, request: PulseRequest, decision: Decision) -> None:
         """Keep what may still be cut: the last trains of more than one pulse."""
         if decision.outcome is Outcome.DELIVERED and (decision.pulses or 1) > 1:
@@ -173,7 +221,8 @@ class ProtocolDriver:
             frame=request.frame,
             roi_ids=list(request.roi_ids),
             target_ids=list(request.target_ids),
-            pattern_id=None,
+            target_planes=list(request.target_planes),
+            pattern_id=request.pattern_id,
             t_scan_ns=request.t_scan_ns,
             t_decided_ns=request.t_decided_ns,
             t_command_ns=decision.t_command_ns,

@@ -9,36 +9,27 @@ import signal
 import threading
 import time
 import types
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rt_engine.interfaces.clock import NS_PER_S, MonotonicClock
-from rt_engine.interfaces.control import Request, Role
-from rt_engine.interfaces.errors import ConfigError, ServiceError, SpikeloopError
-from rt_engine.interfaces.messages import Header, SessionHeader
+from rt_engine.interfaces.errors import ServiceError, SpikeloopError
+from rt_engine.interfaces.messages import Header, LogHeader, SessionHeader
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, StreamMicroscope, VirtualMicroscope
 from rt_engine.services.calibration_job import CalibrationJob, run_calibration_process
+from rt_engine.services.client_commands import ClientCommands
 from rt_engine.services.run_view import RunView
 from rt_engine.services.session_folder import git_hash, versions, write_config
-from rt_engine.services.setup import Setup
+from rt_engine.services.setup import Setup, inference_services
 from rt_engine.services.snapshot import SnapshotKeeper
 from rt_engine.services.supervisor import Supervisor
 
 _SESSION_PERIOD_NS = NS_PER_S
 _NOTICE_FRAMES = 5
 _LATE_END_S = 10.0
-_FORWARDED = {
-    "arm": "stimulation",
-    "disarm": "stimulation",
-    "trip": "stimulation",
-    "reset": "stimulation",
-    "set_protocol": "stimulation",
-    "pause": "acquisition",
-    "start": "acquisition",
-    "press": "acquisition",
-}
-_ANYONE = ("describe", "status", "trip")
+_CONCLUDE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +76,9 @@ class SessionRun:
         self._t_wall_ns = time.time_ns()
         self._t_monotonic_ns = self._clock.now_ns()
         self._session = plan.folder.name
+        self._concluded: dict[str, Any] = {}
         self._config = self._resolved()
+        self._engines = inference_services(plan.rig)
 
     def run(self) -> dict[str, Any]:
         """Run to the end, and write summary and report.
@@ -108,7 +101,7 @@ class SessionRun:
         )
         previous = signal.signal(signal.SIGINT, self._on_interrupt)
         ended = "failure"
-        supervisor = Supervisor(setup, self._on_client, self._on_message)
+        supervisor = Supervisor(setup, ClientCommands(self).handle, self._on_message)
         self._supervisor = supervisor
         try:
             ended = self._phases()
@@ -130,7 +123,10 @@ class SessionRun:
 
     def _phases(self) -> str:
         self._view.say(f"session folder: {self._plan.folder}")
-        self._view.say("starting the five services …")
+        n_planes = len(self._engines)
+        self._view.say(
+            "starting the five services …" if n_planes == 1 else f"starting the services, {n_planes} planes …"
+        )
         self._supervisor.start()
         self._enter("waiting")
         geometry = self._await_geometry()
@@ -153,7 +149,7 @@ class SessionRun:
         return geometry
 
     def _record_baseline(self, geometry: dict[str, Any]) -> None:
-        rate_hz = float(geometry["frame_rate_hz"])
+        rate_hz = plane_rate_hz(geometry)
         n_frames = max(1, round(self._plan.baseline_s * rate_hz))
         if self._plan.baseline_frames is not None:
             n_frames = min(n_frames, self._plan.baseline_frames)
@@ -165,25 +161,26 @@ class SessionRun:
         self._supervisor.request("acquisition", "segment", {"n_frames": n_frames, "pause_after": pause})
         while self._supervisor.state("acquisition") not in ("segment_done", "ended"):
             self._turn()
-            self._view.progress("baseline", self._keeper.snapshot.frames / n_frames)
+            self._view.progress("baseline", self._keeper.snapshot.frames / n_frames / len(self._engines))
         self._view.progress("baseline", 1.0)
         self._view.end_progress()
 
     def _calibrate(self, geometry: dict[str, Any], target: Path) -> None:
         self._enter("calibrating")
-        self._supervisor.request("inference", "mode", {"mode": "calibrating"})
-        last_frame = int(self._supervisor.facts["acquisition"]["last_frame"])
-        while self._keeper.last_frame < last_frame:
+        for engine in self._engines.values():
+            self._supervisor.request(engine, "mode", {"mode": "calibrating"})
+        last_frames = self._supervisor.facts["acquisition"]["last_frames"]
+        while not self._keeper.has_seen(last_frames):
             self._turn()
         self._supervisor.request("recording", "rotate")
         inference = self._plan.rig.inference
         job = CalibrationJob(
             source=self._plan.folder,
             target=target,
-            last_frame=last_frame,
-            frame_rate_hz=float(geometry["frame_rate_hz"]),
-            channel=int(geometry["channels"][0]),
-            plane=self._plan.rig.plane,
+            last_frame=max(frame for _, frame in last_frames),
+            frame_rate_hz=plane_rate_hz(geometry),
+            channel=self._plan.rig.functional_channel,
+            planes=self._plan.rig.planes_inferred,
             um_per_px=geometry["um_per_px"],
             adc_max=geometry["adc_max"],
             offset_counts=geometry["offset"],
@@ -203,29 +200,34 @@ class SessionRun:
         facts = {
             "path": str(calibration),
             "size": size,
-            "frame_rate_hz": float(geometry["frame_rate_hz"]),
+            "frame_rate_hz": plane_rate_hz(geometry),
+            "frames_per_volume": geometry["frames_per_volume"],
             "um_per_px": geometry["um_per_px"],
         }
-        request("stimulation", "source", {"frame_rate_hz": float(geometry["frame_rate_hz"])})
-        loaded = request("inference", "calibrate", facts, timeout_s=120)
-        self._keeper.snapshot.n_rois = int(loaded["n_rois"])
+        request("stimulation", "source", {"frame_rate_hz": plane_rate_hz(geometry)})
+        engines = self._engines.values()
+        n_rois = sum(int(request(engine, "calibrate", facts, timeout_s=120)["n_rois"]) for engine in engines)
+        self._keeper.snapshot.n_rois = n_rois
         if self._plan.protocol is not None:
             self._await(lambda: request("stimulation", "status")["has_rois"], 20.0, "the cells to be known")
             request("stimulation", "set_protocol", {"path": str(self._plan.protocol)})
-        duration_s, rate_hz = self._plan.duration_s, float(geometry["frame_rate_hz"])
+        duration_s, rate_hz = self._plan.duration_s, plane_rate_hz(geometry)
         n_frames = None if duration_s is None else max(1, round(duration_s * rate_hz))
         self._keeper.begin_live(self._clock.now_ns(), duration_s)
         source = {"n_frames": n_frames, "pause_after": True, "notice_frames": _NOTICE_FRAMES}
         if self._plan.lossless:
             # The source stands still: inference must know where live begins before the first frame leaves it.
-            request("inference", "go_live", {"from_frame": 0})
+            for engine in engines:
+                request(engine, "go_live", {"from_frame": 0})
             request("acquisition", "segment", source)
         else:
             first = request("acquisition", "segment", source)["first_frame"]
-            request("inference", "go_live", {"from_frame": first})
+            for engine in engines:
+                request(engine, "go_live", {"from_frame": first})
         self._enter("live")
         self._view.say(
-            f"live: {loaded['n_rois']} cells"
+            f"live: {n_rois} cells"
+            + (f" in {len(engines)} planes" if len(engines) > 1 else "")
             + (f", {duration_s:g} s" if duration_s else ", until Ctrl-C")
             + self._arm()
         )
@@ -249,8 +251,8 @@ class SessionRun:
             except _StoppedByUser:
                 return "stopped"
             state = supervisor.state("acquisition")
-            last = supervisor.facts["acquisition"].get("last_frame", -1)
-            if state in ("segment_done", "ended") and self._keeper.last_frame >= int(last):
+            last_frames = supervisor.facts["acquisition"].get("last_frames", [])
+            if state in ("segment_done", "ended") and self._keeper.has_seen(last_frames):
                 return "duration" if state == "segment_done" else "source"
             if duration_s is not None and not self._plan.lossless:
                 late_s = (self._clock.now_ns() - self._keeper.live_since_ns) / NS_PER_S - duration_s
@@ -286,11 +288,15 @@ class SessionRun:
                 raise ServiceError(f"waited {timeout_s:g} s for {what}: {status.get('preconditions')}")
 
     def _end(self, supervisor: Supervisor) -> None:
+        failed_live = self._failure is not None and self._phase == "live"
         self._enter("stopping")
         self._view.say("stopping …")
         if "stimulation" not in supervisor.died() and self._supervisor_knows("stimulation"):
             try:
+                if failed_live:
+                    supervisor.request("stimulation", "trip", {"text": str(self._failure)}, timeout_s=5)
                 supervisor.request("stimulation", "disarm", {"reason": "end of run"}, timeout_s=5)
+                self._concluded = supervisor.request("stimulation", "conclude", timeout_s=_CONCLUDE_S)
             except SpikeloopError as error:
                 self._view.say(f"  warning: stimulation did not answer: {error}", "yellow")
         forced = supervisor.stop()
@@ -306,9 +312,11 @@ class SessionRun:
                 "stopped before going live", "what was recorded is in the session folder"
             )
         from rt_engine.services.conclusion import conclude
+        from rt_engine.services.protocol_results import write_results
 
         failure = str(self._failure) if self._failure else None
         facts = {"ended": ended, "failure": failure, "kind": self._plan.kind, "dry_run": self._plan.dry_run}
+        facts |= write_results(self._plan.folder, self._concluded)
         summary = conclude(self._plan.folder, facts, self._view)
         if self._failure is not None:
             raise self._failure
@@ -364,23 +372,37 @@ class SessionRun:
     def _on_message(self, topic: str, header: Header, payload: list[bytes]) -> None:
         self._keeper.take(topic, header, payload)
 
-    def _on_client(self, request: Request) -> dict[str, Any]:
-        """Carry out a command from outside."""
-        if request.role is Role.VIEWER and request.cmd not in _ANYONE:
-            raise ConfigError(f"a viewer may not {request.cmd}", "ask as an operator")
-        if request.cmd in ("status", "describe"):
-            return self._status()
-        if request.cmd in ("stop", "shutdown"):
-            self._stop.set()
-            return {"state": "stopping"}
-        service = _FORWARDED.get(request.cmd)
-        if service is None:
-            raise ConfigError(
-                f"{request.cmd!r} is not a command of a running rig", f"known: status, stop, {', '.join(_FORWARDED)}"
-            )
-        return self._supervisor.request(service, request.cmd, request.args | {"role": request.role}, timeout_s=5)
+    @property
+    def phase(self) -> str:
+        """As on topic `session`."""
+        return self._phase
 
-    def _status(self) -> dict[str, Any]:
+    @property
+    def engines(self) -> dict[int, str]:
+        """Plane to the service that infers it."""
+        return self._engines
+
+    def enter(self, phase: str) -> None:
+        """Another phase, asked for by a client."""
+        self._view.say(f"{phase}, by command")
+        self._enter(phase)
+
+    def end(self) -> None:
+        """The user wants the session to end."""
+        self._stop.set()
+
+    def note(self, level: str, text: str, fields: dict[str, Any]) -> None:
+        """Publish and record a sentence."""
+        publisher = self._supervisor.publisher
+        publisher.send("log", LogHeader(**publisher.stamp("log"), level=level, text=text, fields=fields))
+        self._view.say(f"  {level}: {text}")
+
+    def request(self, service: str, cmd: str, args: dict[str, Any]) -> dict[str, Any]:
+        """Result of a command of a client to a service."""
+        return self._supervisor.request(service, cmd, args, timeout_s=5)
+
+    def status(self) -> dict[str, Any]:
+        """What `status` tells."""
         snapshot = self._keeper.refresh(self._clock.now_ns())
         return {
             "session": self._session,
@@ -390,6 +412,7 @@ class SessionRun:
             "pids": self._supervisor.pids(),
             "frames": snapshot.frames,
             "frames_lost": snapshot.frames_lost,
+            "planes": {str(plane): {"frames": n} for plane, n in sorted(snapshot.plane_frames.items())},
             "events": snapshot.events,
             "n_rois": snapshot.n_rois,
             "interlock": snapshot.interlock,
@@ -397,6 +420,11 @@ class SessionRun:
             "stim": snapshot.stim,
             "latency_ms": snapshot.latency_ms,
         }
+
+
+def plane_rate_hz(geometry: Mapping[str, Any]) -> float:
+    """How often each plane is scanned, from the facts of a `FrameGeometry`."""
+    return float(geometry["frame_rate_hz"]) / int(geometry["frames_per_volume"])
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S
 from rt_engine.interfaces.control import Request, Role
 from rt_engine.interfaces.errors import ConfigError, MessageError, SafetyError
 from rt_engine.interfaces.messages import (
+    ActivityHeader,
     HealthHeader,
     LightHeader,
     Phase,
@@ -28,6 +29,7 @@ from rt_engine.safety.interlock import InterlockState, Precondition
 from rt_engine.safety.watchdog import live_silence_ns
 from rt_engine.services.base import Service
 from rt_engine.services.disk_sync import DiskSync
+from rt_engine.services.frame_join import MOST_WAIT_NS, FrameJoin
 from rt_engine.services.interlock_setup import make_interlock
 from rt_engine.services.protocol_driver import ProtocolDriver
 from rt_engine.transport.control import ControlServer
@@ -57,7 +59,8 @@ class StimulationService(Service):
         self._state_due_ns = self._sync_due_ns = 0
         self._published = ("", False, 0)
         self._line_ns = 0
-        self._rois_from = ""
+        self._rois_from: dict[int, str] = {}
+        self._templates: dict[int, str] = {}
         self._lost_records = 0
         self._n_trips = 0
         self._trip_to_dark = LatencyHistogram()
@@ -68,14 +71,14 @@ class StimulationService(Service):
         self._interlock = self._safety.interlock
         self._disk = DiskSync(self._sync)
         self._driver = ProtocolDriver(self.rig, self._interlock, self.publisher, self.log)
+        self._join = FrameJoin(self.rig.planes_inferred, None if self.setup.lossless else MOST_WAIT_NS)
         ports = self.rig.ports
-        self._sub = connect(self.context, zmq.SUB, ports.endpoint("inference"), 10_000)
-        self._sub.connect(ports.endpoint("recording"))
-        topics = ["spikes.", "rois", "health"]
-        if self.rig.stop_line is not None:
+        self._sub = connect(self.context, zmq.SUB, ports.endpoint("recording"), 10_000)
+        for plane in self.rig.planes_inferred:
+            self._sub.connect(ports.inference_endpoint(plane))
+        if self.rig.inputs:
             self._sub.connect(ports.endpoint("acquisition"))
-            topics.append("sync")
-        for topic in topics:
+        for topic in ("spikes.", "rois", "health", "sync"):
             self._sub.subscribe(topic.encode())
         self.poller.register(self._sub, zmq.POLLIN)
         self._server = ControlServer(self.context, ports.endpoint("stimulation_control"), self.handle)
@@ -88,12 +91,14 @@ class StimulationService(Service):
             "set_protocol": self._set_protocol,
             "status": self._status,
             "source": self._source,
+            "key": self._key,
+            "conclude": lambda args: self._driver.conclude(),
         }
         self._interlock.self_test()
 
     def is_ready(self) -> bool:
         """True once engine and recorder have been heard."""
-        return self._heard >= {"inference.0", "recording"}
+        return self._heard >= {"recording", *(f"inference.{plane}" for plane in self.rig.planes_inferred)}
 
     def latency_ms(self) -> dict[str, dict[str, float]]:
         """Intervals of the decisions so far."""
@@ -115,6 +120,7 @@ class StimulationService(Service):
                 break
             topic, *parts = self._sub.recv_multipart()
             self._take(topic.decode(errors="replace"), parts)
+        self._decide_joined()
         now_ns = self.clock.now_ns()
         before = self._published
         self._watch_recorder(now_ns)
@@ -198,15 +204,31 @@ class StimulationService(Service):
         match header:
             case HealthHeader(source="recording"):
                 self._recorder_ns = self.clock.now_ns() if header.state != "failed" else 0
-            case SyncHeader() if self.rig.stop_line is not None and header.line == self.rig.stop_line.line:
-                self._take_line(header, self.rig.stop_line)
             case RoisHeader() if payload:
                 self._take_rois(header, payload[0])
             case SpikesHeader():
-                if header.boot_id != self._rois_from:
+                if header.boot_id != self._rois_from.get(header.plane):
                     self._interlock.set_precondition(Precondition.CALIBRATION_MATCHES, False)
-                self._interlock.heartbeat(header.t_decided_ns, header.mode)
-                self.dropped += not self._driver.take_spikes(header, payload[0] if payload else b"")
+                self._interlock.heartbeat(header.t_decided_ns, header.mode, header.plane)
+                self._join.put(header, payload[0] if payload else b"", self.clock.now_ns())
+                self._decide_joined()
+            case ActivityHeader():
+                self._join.put(header, payload[0] if payload else b"", self.clock.now_ns())
+                self._decide_joined()
+            case SyncHeader():
+                if self.rig.stop_line is not None and header.line == self.rig.stop_line.line:
+                    self._take_line(header, self.rig.stop_line)
+                if header.kind == "edge":
+                    self._driver.take_sync(header)
+
+    def _decide_joined(self) -> None:
+        """Decide on the messages whose turn it is, over all planes."""
+        for header, payload in self._join.take(self.clock.now_ns()):
+            if isinstance(header, SpikesHeader):
+                self.dropped += not self._driver.take_spikes(header, payload)
+            else:
+                self.dropped += not self._driver.take_activity(header, payload)
+        self.late = self._join.overtaken
 
     def _on_intent(self, request: PulseRequest, decision: Decision) -> None:
         self._driver.publish(request, decision, Phase.INTENT)
@@ -215,14 +237,19 @@ class StimulationService(Service):
         self.publisher.send("light", LightHeader(**self.publisher.stamp("light"), **light))
 
     def _take_rois(self, header: RoisHeader, payload: bytes) -> None:
-        """Cells of a calibration; others than before disarm, and so does an engine that has told none."""
+        """Cells of a plane; others than before disarm, and so does an engine that has told none."""
+        before = self._driver.places(header.plane)
         if not self._driver.take_rois(header, payload):
             self.dropped += 1
             return
-        self._interlock.set_precondition(Precondition.CALIBRATION_MATCHES, False)
-        self._interlock.set_template(header.template_id)
-        self._rois_from = header.boot_id
-        self._interlock.set_precondition(Precondition.CALIBRATION_MATCHES, True)
+        self._join.set_lines(header.plane, header.lines_per_frame)
+        if not before <= self._driver.places(header.plane):
+            self._interlock.set_precondition(Precondition.CALIBRATION_MATCHES, False)
+        self._rois_from[header.plane] = header.boot_id
+        self._templates[header.plane] = header.template_id
+        if self._driver.has_rois:
+            self._interlock.set_template("/".join(one for _, one in sorted(self._templates.items())))
+            self._interlock.set_precondition(Precondition.CALIBRATION_MATCHES, True)
 
     def _take_line(self, header: SyncHeader, stop: StopLine) -> None:
         level = {"rising": "high", "falling": "low"}.get(str(header.edge), str(header.edge))
@@ -279,7 +306,18 @@ class StimulationService(Service):
 
     def _set_protocol(self, args: dict[str, Any]) -> dict[str, Any]:
         """Load a protocol for the cells of the present calibration; disarms."""
-        return self._driver.load(Path(str(args["path"])))
+        loaded = self._driver.load(Path(str(args["path"])))
+        if self._driver.uses_activity:
+            self._sub.subscribe(b"activity.")
+            self._join.awaits_activity = True
+        if self._driver.lines and not self.rig.inputs:
+            self._sub.connect(self.rig.ports.endpoint("acquisition"))
+        return loaded
+
+    def _key(self, args: dict[str, Any]) -> dict[str, Any]:
+        """A mark that a person gave; protocols may react to it."""
+        self._driver.take_key(str(args.get("key") or ""))
+        return {}
 
     def _status(self, args: dict[str, Any]) -> dict[str, Any]:
         snapshot = self._interlock.snapshot()

@@ -18,12 +18,12 @@ from rt_engine.interfaces.control import Reply, Request, Role, decode_reply, dec
 from rt_engine.interfaces.errors import ConfigError, MessageError, ServiceError, SpikeloopError
 from rt_engine.interfaces.messages import Header, decode, topic_name
 from rt_engine.services.process import run_service
-from rt_engine.services.setup import SERVICES, Setup
+from rt_engine.services.setup import Setup, service_names
 from rt_engine.transport.loss import SequenceTracker
 from rt_engine.transport.publisher import Publisher
 from rt_engine.transport.sockets import bind, connect
 
-STOP_ORDER = ("acquisition", "inference", "stimulation", "telemetry", "recording")
+_STOP_ORDER = ("acquisition", "inference", "stimulation", "telemetry", "recording")
 """The source first, so that what is under way comes to its end; the recorder last, so that it sees all of it."""
 _ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 _TOPICS = ("health", "log", "state", "stim", "spikes.", "rois")
@@ -43,6 +43,13 @@ class Supervisor:
         Carries out a command that came from outside (`spikeloop ctl`, the window).
     on_message : callable
         Is handed every message of the services that a display may want.
+
+    Attributes
+    ----------
+    services : tuple of str
+        Names of all services of the rig.
+    facts : dict of str to dict
+        What every service announced last.
     """
 
     def __init__(
@@ -60,12 +67,16 @@ class Supervisor:
         self._answering = False
         self.facts: dict[str, dict[str, Any]] = {}
         self.sequence = SequenceTracker()
-        ports = setup.rig_config().ports
+        rig = setup.rig_config()
+        ports = rig.ports
+        self.services = service_names(rig)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._router = bind(self._context, zmq.ROUTER, ports.endpoint("control"))
         self._sub = connect(self._context, zmq.SUB, ports.endpoint("acquisition"), 10_000)
-        for name in ("inference", "stimulation", "recording", "telemetry"):
+        for name in ("stimulation", "recording", "telemetry"):
             self._sub.connect(ports.endpoint(name))
+        for plane in rig.planes_inferred:
+            self._sub.connect(ports.inference_endpoint(plane))
         for topic in _TOPICS:
             self._sub.subscribe(topic.encode())
         self.publisher = Publisher(
@@ -90,12 +101,14 @@ class Supervisor:
         """
         os.environ.update(_ONE_THREAD)
         spawn = multiprocessing.get_context("spawn")
-        for name in SERVICES:
+        for name in self.services:
             setup = dataclasses.replace(self._setup, service=name)
             process = spawn.Process(target=run_service, args=(setup,), name=f"spikeloop-{name}")
             process.start()
             self._processes[name] = process
-        self.wait_for(lambda: all(self.state(name) == "ready" for name in SERVICES), timeout_s, "services to start")
+        self.wait_for(
+            lambda: all(self.state(name) == "ready" for name in self.services), timeout_s, "services to start"
+        )
 
     def state(self, service: str) -> str:
         """Last state that a service announced."""
@@ -118,7 +131,7 @@ class Supervisor:
             self.pump(0.05)
             self.raise_if_failed()
             if self.clock.now_ns() > deadline_ns:
-                states = ", ".join(f"{name}: {self.state(name)}" for name in SERVICES)
+                states = ", ".join(f"{name}: {self.state(name)}" for name in self.services)
                 raise ServiceError(f"waited {timeout_s:g} s for {what} ({states})")
 
     def pump(self, timeout_s: float) -> None:
@@ -194,7 +207,7 @@ class Supervisor:
     def stop(self, timeout_s: float = 20.0) -> list[str]:
         """Stop all services in order; returns those that had to be ended by force."""
         forced = []
-        for name in STOP_ORDER:
+        for name in sorted(self.services, key=lambda name: _STOP_ORDER.index(name.partition(".")[0])):
             process = self._processes.get(name)
             if process is None:
                 continue
