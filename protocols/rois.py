@@ -46,6 +46,8 @@ class RoiTable:
         in the order of its `activity` messages.
     um_per_px : float or None
         Pixel size; None if unknown.
+    removed : frozenset of int
+        `roi_id` of cells that were taken out: their rows stay, and no group may hold them.
     """
 
     roi_id: NDArray[np.uint32]
@@ -56,6 +58,7 @@ class RoiTable:
     values: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     planes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     um_per_px: float | None = None
+    removed: frozenset[int] = frozenset()
 
     def ranking(self) -> list[int]:
         """Every `roi_id`, the best first: expected detection, then SNR, then the lower id; NaN is last."""
@@ -148,10 +151,12 @@ def resolve_groups(cells: Mapping[str, CellSelection], rois: RoiTable) -> dict[s
 def _group(name: str, selection: CellSelection, left_out: set[int], rois: RoiTable) -> Group:
     key = f"cells.{name}"
     if isinstance(selection, ControlSites):
-        yx = place_sites(rois.centroid_yx_px, rois.um_per_px, selection.n, selection.min_distance_um, key)
+        cells_yx_px = rois.centroid_yx_px[np.isfinite(rois.centroid_yx_px).all(axis=1)]
+        yx = place_sites(cells_yx_px, rois.um_per_px, selection.n, selection.min_distance_um, key)
         return Group(name, tuple(-1 - i for i in range(len(yx))), yx, selection.n)
     limit = getattr(selection, "n", None)
-    ids = tuple(i for i in _candidates(selection, rois, key) if i not in left_out)[:limit]
+    barred = left_out | rois.removed
+    ids = tuple(i for i in _candidates(selection, rois, key) if i not in barred)[:limit]
     return Group(name, ids, rois.positions(ids), limit or 1)
 
 
@@ -163,7 +168,7 @@ def _candidates(selection: CellSelection, rois: RoiTable, key: str) -> tuple[int
         case BestCells():
             return tuple(rois.ranking())
         case CellsById():
-            known = {int(i) for i in rois.roi_id}
+            known = {int(i) for i in rois.roi_id} - rois.removed
             unknown = [i for i in selection.ids if i not in known]
             if unknown:
                 raise ConfigError(f"no cell has roi_id {unknown[0]}", f"there are {len(known)} cells", key=f"{key}.ids")

@@ -14,6 +14,7 @@ from rt_engine.commands import (
     calibrate,
     ctl,
     demo,
+    diff,
     gui,
     infer,
     protocol,
@@ -26,7 +27,7 @@ from rt_engine.commands import (
 )
 from rt_engine.interfaces.errors import ConfigError, SpikeloopError
 
-_COMMANDS = (demo, run, gui, ctl, calibrate, replay, simulate, protocol, infer, score, bench, report, recover)
+_COMMANDS = (demo, run, gui, ctl, calibrate, replay, simulate, protocol, infer, score, bench, report, recover, diff)
 """In the order of `spikeloop --help`. Each has `add_parser(commands)` and `execute(arguments)`."""
 
 

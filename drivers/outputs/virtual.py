@@ -9,9 +9,6 @@ from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_US, Clock
 from rt_engine.interfaces.devices import CutTrain, PulseCommand, require_command
 from rt_engine.interfaces.errors import DeviceError
 
-LATEST_NS = 10 * NS_PER_MS
-"""A pulse of a train that would come later than this is left out: late light is no light."""
-
 
 class LightFields(TypedDict):
     """The fields that `messages.LightHeader` adds to a header."""
@@ -48,7 +45,9 @@ class VirtualOutput:
     emit : callable
         Publishes one pulse on topic `light`, when it is due; called on the stimulation thread.
     watchdog_ms : float
-        Dark when it has not been fed for so long.
+        Dark when it has not been fed for so long; infinite for a simulated clock that comes in steps.
+    latest_ms : float
+        A pulse of a train that would come later than this is left out: late light is no light.
 
     Attributes
     ----------
@@ -58,11 +57,19 @@ class VirtualOutput:
 
     is_virtual = True
 
-    def __init__(self, name: str, clock: Clock, emit: Callable[[LightFields], None], watchdog_ms: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        clock: Clock,
+        emit: Callable[[LightFields], None],
+        watchdog_ms: float,
+        *,
+        latest_ms: float = 10.0,
+    ) -> None:
         self.name = name
         self.watchdog_ms = watchdog_ms
         self.pulses = 0
-        self._watchdog_ns = round(watchdog_ms * NS_PER_MS)
+        self._watchdog_ns, self._latest_ns = watchdog_ms * NS_PER_MS, latest_ms * NS_PER_MS
         self._clock = clock
         self._emit = emit
         self._open = False
@@ -171,7 +178,7 @@ class VirtualOutput:
     def _go_on(self, train: _Train, now_ns: int) -> None:
         """Emit the pulse that is due, or leave it out if it is too late."""
         command, emitted = train.command, train.emitted
-        if now_ns - train.due_ns <= LATEST_NS:
+        if now_ns - train.due_ns <= self._latest_ns:
             emitted += 1
             self.pulses += 1
             self._emit(

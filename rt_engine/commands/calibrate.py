@@ -130,7 +130,7 @@ def _job(arguments: argparse.Namespace, target: Path, heritage: dict[int, Herita
 def _tell(job: CalibrationJob, calibration: Calibration, target: Path, view: RunView) -> dict[str, Any]:
     """Figures of one plane, printed, drawn beside `target`, and returned."""
     from rt_engine.recording.calibration_figure import save_calibration_figure
-    from rt_engine.services.calibration_view import cell_figures, print_calibration
+    from rt_engine.services.calibration_view import cell_figures, overlap_figures, overlap_words, print_calibration
 
     picture = target.with_suffix(".png")
     figures: dict[str, Any] = {
@@ -139,9 +139,12 @@ def _tell(job: CalibrationJob, calibration: Calibration, target: Path, view: Run
         "provisional": calibration.provisional,
         "median_snr": float(_median(calibration.amplitude_dff / calibration.sigma_dff)),
         "median_expected_detection": float(_median(calibration.expected_detection)),
+        **overlap_figures(calibration),
         "cells": cell_figures(calibration),
     }
     print_calibration(calibration, view.console)
+    for words in overlap_words(calibration):
+        view.say(words)
     of_plane = f"plane {calibration.plane}: " if len(job.planes) > 1 else ""
     view.say(
         f"{of_plane}{calibration.n_rois} cells from {calibration.n_baseline_frames} frames; single spikes: median A/σ "

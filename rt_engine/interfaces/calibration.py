@@ -12,12 +12,18 @@ from numpy.typing import NDArray
 
 from rt_engine.interfaces.drive_constants import DriveConstants
 from rt_engine.interfaces.errors import CalibrationError
+from rt_engine.interfaces.threshold_law import ThresholdLaw
 from rt_engine.interfaces.trace_uncertainty import TraceUncertainty
 
 FORMAT = "spikeloop/calibration/2"
 READABLE = (FORMAT, "spikeloop/calibration/1")
-"""Version 1 has no `drive`, no `uncertainty` and no `photon_gain_counts`."""
-_GROUPS: dict[str, type[DriveConstants | TraceUncertainty]] = {"drive": DriveConstants, "uncertainty": TraceUncertainty}
+"""Version 1 has no `drive`, no `uncertainty` and no `photon_gain_counts`; early files of 2 no `threshold_law`."""
+_Group = DriveConstants | TraceUncertainty | ThresholdLaw
+_GROUPS: dict[str, type[_Group]] = {
+    "drive": DriveConstants,
+    "uncertainty": TraceUncertainty,
+    "threshold_law": ThresholdLaw,
+}
 ZOOM_TOLERANCE = 0.02
 """Relative difference of pixel size that is still the same zoom: 5 px over half a field of 512."""
 
@@ -109,6 +115,10 @@ class Calibration:
         decides, as with files of version 1.
     uncertainty : TraceUncertainty or None
         How well the constants of the cells are known; None in files of version 1.
+    baseline_shift_px : float32 ndarray, shape (n_baseline_frames, 2)
+        Shift (y, x) of every frame of the baseline, NaN where it jumped; empty (0, 2) in older files.
+    threshold_law : ThresholdLaw or None
+        What another threshold would find and cost; None in older files, whose thresholds stay as they are.
     """
 
     plane: int = 0
@@ -156,8 +166,10 @@ class Calibration:
     neuropil_from_prior: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     quality_numbers: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 5), np.float32))
     photon_gain_counts: float = float("nan")
+    baseline_shift_px: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
     drive: DriveConstants | None = None
     uncertainty: TraceUncertainty | None = None
+    threshold_law: ThresholdLaw | None = None
 
     @property
     def n_rois(self) -> int:
@@ -235,7 +247,7 @@ def write_fields(place: h5py.Group, calibration: Calibration) -> None:
     place.attrs["format"] = FORMAT
     for item in fields(calibration):
         value = getattr(calibration, item.name)
-        if isinstance(value, DriveConstants | TraceUncertainty):
+        if isinstance(value, _Group):
             group = place.create_group(item.name)
             for part in fields(value):
                 group.create_dataset(part.name, data=getattr(value, part.name))
@@ -286,9 +298,7 @@ def read_fields(place: h5py.Group, path: Path) -> Calibration:
     return Calibration(**values)
 
 
-def _read_group(
-    group: h5py.Group, kind: type[DriveConstants | TraceUncertainty], path: Path
-) -> DriveConstants | TraceUncertainty:
+def _read_group(group: h5py.Group, kind: type[_Group], path: Path) -> _Group:
     missing = [field.name for field in fields(kind) if field.name not in group]
     if missing:
         raise CalibrationError(f"{group.name}/{missing[0]} is missing", "calibrate again", file=str(path))

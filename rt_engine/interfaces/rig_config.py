@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.sample_config import SampleConfig
@@ -62,6 +63,7 @@ class ReplayMicroscope(Strict):
     frame_shape: tuple[int, int] | None = None
     um_per_px: float | None = Field(None, gt=0)
     speed: float | Literal["max"] = 1.0
+    live_silence_s: float | None = Field(None, gt=0, description="null: max_idle_s; longest silence that did not trip")
 
 
 class StreamMicroscope(Strict):
@@ -127,13 +129,10 @@ class VirtualOutput(Strict):
 
 
 class VirtualLine(Strict):
-    """A digital line that exists only in the program; it starts at `level` and changes at each of `changes_s`."""
+    """A digital line that exists only in the program: `spikeloop ctl press LINE` changes it."""
 
     driver: Literal["virtual"]
     level: Literal["low", "high"] = "high"
-    changes_s: tuple[Annotated[float, Field(ge=0)], ...] = Field(
-        (), description="seconds after acquisition has started"
-    )
 
 
 class StopLine(Strict):
@@ -141,6 +140,14 @@ class StopLine(Strict):
 
     line: str = Field(min_length=1)
     closed: Literal["low", "high"]
+
+
+class NewCells(StrEnum):
+    """What happens with cells that are found while the rig runs."""
+
+    OFF = "off"
+    OFFER = "offer"
+    TAKE = "take"
 
 
 class InferenceConfig(Strict):
@@ -153,6 +160,14 @@ class InferenceConfig(Strict):
     neuropil_update: bool = Field(False, description="let the coefficient follow the recording, 0.01 a minute at most")
     max_shift_px: float = Field(8.0, gt=0, le=64)
     max_backlog_frames: int = Field(32, ge=1, le=1000)
+    new_cells: NewCells = Field(NewCells.OFFER, description="off, offer, or take what is found while the rig runs")
+    spare_rois: int = Field(32, ge=0, le=256, description="rows for cells that are added while the rig runs")
+
+    @field_validator("new_cells", mode="before")
+    @classmethod
+    def _yaml_off(cls, value: object) -> object:
+        """YAML reads a bare ``off`` as false."""
+        return NewCells.OFF if value is False else value
 
 
 class RecordingConfig(Strict):

@@ -180,8 +180,22 @@ def extract_traces(
     *,
     max_shift_px: float,
     progress: Callable[[float], None],
+    shift_px_out: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8]]:
     """Traces of all cells through the same registration and extraction as live.
+
+    Parameters
+    ----------
+    open_frames : callable
+        Gives the frames from the first on.
+    n_frames : int
+    template : float32 ndarray, shape (n_lines, n_pixels), counts, read
+    masks : PlaneMasks
+    max_shift_px : float
+    progress : callable
+        Gets the fraction done.
+    shift_px_out : float32 ndarray, shape (n_frames, 2), optional
+        Overwritten with the shift (y, x) of every frame, NaN where it jumped.
 
     Returns
     -------
@@ -201,6 +215,9 @@ def extract_traces(
         extraction.process(frame, registration.shift_y_px, registration.shift_x_px)
         f_roi[index] = extraction.f_roi
         f_np[index] = extraction.f_np
+        if shift_px_out is not None:
+            shift = registration.shift_y_px, registration.shift_x_px
+            shift_px_out[index] = (np.nan, np.nan) if registration.jumped else shift
         valid[index] = 0 if registration.jumped else extraction.valid & (1 - extraction.censored)
         if index % 50 == 49:
             progress((index + 1) / n_frames)

@@ -84,6 +84,8 @@ def _run_facts(folder: Path) -> dict[str, Any]:
 
 def _head(summary: dict[str, Any]) -> list[str]:
     told = [f"rig {summary['rig'] or 'unknown'}", f"protocol {summary['protocol'] or 'none'}"]
+    if summary["replay"]:
+        told.append(f"replay of {summary['replay'].get('of') or summary['replay'].get('source')}")
     if summary["subject"]:
         told.append(f"subject {summary['subject']}")
     if summary["started_utc"]:
@@ -98,6 +100,12 @@ def _head(summary: dict[str, Any]) -> list[str]:
 
 def _warnings(summary: dict[str, Any]) -> list[str]:
     sentences = []
+    replay = summary["replay"] or {}
+    if replay.get("what_would_have_happened"):
+        sentences.append(
+            f"What would have happened: a replay of {replay['of']} with {'; '.join(replay['differs'])}. The recorded "
+            "cells answered the light of the experiment that was done, not the light shown here."
+        )
     if summary.get("failure"):
         sentences.append(f"The run failed: {summary['failure']}")
     if summary.get("dry_run"):

@@ -146,6 +146,7 @@ def summary_of(analysis: Analysis) -> dict[str, Any]:
         "versions": header.versions if header else {},
         "git_hash": header.git_hash if header else None,
         "seeds": header.seeds if header else {},
+        "replay": header.config.get("replay") if header else None,
     }
 
 

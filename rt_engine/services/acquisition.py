@@ -328,7 +328,10 @@ class AcquisitionService(Service):
             elif isinstance(header, SpikesHeader):
                 self._lead.decided(header.plane, header.frame)
             elif isinstance(header, AckHeader):
-                self._lead.written(header.plane, header.frame)
+                if header.source.startswith("inference"):
+                    self._lead.decided(header.plane, header.frame)
+                else:
+                    self._lead.written(header.plane, header.frame)
 
     def _say_rejected(self) -> None:
         if not isinstance(self._microscope, StreamMicroscope):

@@ -31,16 +31,8 @@ class CellsOfPlanes:
         if not _fits(header, payload):
             return False
         if header.plane in self._tables:
-            self._tables[header.plane] = table_of(header, payload)
+            self._tables[header.plane] = table_of(header, payload, self._tables[header.plane])
         return True
-
-    def places(self, plane: int) -> frozenset[tuple[int, float, float]]:
-        """Identity and position (y, x), px, of the cells of one plane; empty if it has not told any."""
-        table = self._tables.get(plane)
-        if table is None:
-            return frozenset()
-        ids, (y_px, x_px) = table.roi_id.tolist(), table.centroid_yx_px.T.tolist()
-        return frozenset(zip(ids, y_px, x_px, strict=True))
 
     def table(self) -> RoiTable | None:
         """The cells of all planes in the order of the planes; None until every plane has told its own."""
@@ -59,24 +51,36 @@ class CellsOfPlanes:
             tags=tags,
             values={name: np.concatenate([table.values[name] for table in tables]) for name in _VALUES},
             planes=np.concatenate([table.planes for table in tables]),
+            removed=frozenset().union(*(table.removed for table in tables)),
         )
 
 
 def _fits(header: RoisHeader, payload: bytes) -> bool:
-    """True if the payload holds at least one pixel for every cell, and nothing else."""
+    """True if the payload holds at least one pixel for every cell that is there, and nothing else."""
     start = header.footprint_start
-    if len(start) != len(header.rois) + 1 or start[0] != 0 or len(payload) != 4 * start[-1]:
+    if (
+        len(start) != len(header.rois) + 1
+        or start[0] != 0
+        or len(payload) != 4 * start[-1]
+        or header.pixels_per_line < 1
+    ):
         return False
-    return header.pixels_per_line > 0 and all(begin < end for begin, end in pairwise(start))
+    pieces = zip(header.rois, pairwise(start), strict=True)
+    return all(begin < end or (begin == end and roi.kind == "removed") for roi, (begin, end) in pieces)
 
 
-def table_of(header: RoisHeader, payload: bytes) -> RoiTable:
-    """The cells of one plane."""
+def table_of(header: RoisHeader, payload: bytes, before: RoiTable | None = None) -> RoiTable:
+    """The cells of one plane; those that were taken out have no footprint, and stay where they were `before`."""
     pixels = np.frombuffer(payload, "<u4")
     start = header.footprint_start
-    centroids = np.zeros((len(header.rois), 2))
-    for index in range(len(header.rois)):
+    centroids = np.full((len(header.rois), 2), np.nan)
+    removed = frozenset(roi.roi_id for roi in header.rois if roi.kind == "removed")
+    for index, roi in enumerate(header.rois):
         flat = pixels[start[index] : start[index + 1]]
+        if roi.roi_id in removed:
+            if before is not None and roi.roi_id in before.roi_id:
+                centroids[index] = before.positions((roi.roi_id,))[0]
+            continue
         centroids[index] = (flat // header.pixels_per_line).mean(), (flat % header.pixels_per_line).mean()
     tagged: dict[str, tuple[int, ...]] = {}
     for roi in header.rois:
@@ -90,4 +94,5 @@ def table_of(header: RoisHeader, payload: bytes) -> RoiTable:
         tags=tagged,
         values={name: np.array([getattr(roi, name) for roi in header.rois], np.float32) for name in _VALUES},
         planes=np.full(len(header.rois), header.plane, np.int64),
+        removed=removed,
     )

@@ -100,7 +100,7 @@ class ClientCommands:
         plane = args.get("plane", min(engines))
         if plane not in engines:
             raise ConfigError(f"no plane {plane!r} is inferred", f"known: {sorted(engines)}", key="plane")
-        if not args.get("dry"):
+        if not args.get("dry") and args.get("action") != "reject":
             # Nobody is armed while what he was armed for changes.
             self._run.request("stimulation", "disarm", {"reason": cmd})
         return self._run.request(engines[plane], cmd, args)

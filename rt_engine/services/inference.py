@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,18 +17,19 @@ from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.errors import CalibrationError, MessageError
 from rt_engine.interfaces.events import EVENT_DTYPE, EventFlag, FrameFlag
 from rt_engine.interfaces.messages import (
+    AckHeader,
     ActivityHeader,
     FrameHeader,
     HealthHeader,
     Mode,
-    RoiDescription,
-    RoisHeader,
     SpikesHeader,
     decode,
 )
 from rt_engine.pipeline.engine import ACTIVITY_FIELDS, Engine
 from rt_engine.pipeline.histogram import LatencyHistogram
 from rt_engine.services.base import Service
+from rt_engine.services.cell_desk import CellDesk
+from rt_engine.services.replay_pace import replay_pace
 from rt_engine.services.setup import Setup
 from rt_engine.transport.loss import FrameOrder, SequenceTracker
 from rt_engine.transport.plane_counter import PlaneCounter
@@ -71,6 +71,8 @@ class InferenceService(Service):
             "status": self._status,
             "describe": self._describe_rois,
         }
+        self._desk = CellDesk(self, self.plane)
+        self.commands |= {"rois_edit": self._desk.rois_edit, "set_threshold": self._desk.set_threshold}
         self._mode = Mode.BASELINE
         self._live_from: int | None = None
         self._engine: Engine | None = None
@@ -79,16 +81,16 @@ class InferenceService(Service):
         self._strip_frame: int | None = None
         self._next_line = 0
         self._strip_blanked: list[list[int]] = []
-        self._rois_rev = 0
-        self._template_id = ""
-        self._rois_due_ns = 0
+        self._neuropil_due_ns = 0
         self._skipped = 0
+        self._skipped_since: int | None = None
         self._bad = 0
         self._newest: FrameHeader | None = None
         self._source_paused = False
         self._order = PlaneCounter()
         self._sequence = SequenceTracker()
         self._acquisition_heard = False
+        self._replay = replay_pace(self.rig, self.plane)
         self._intervals = {"scan_to_receive": LatencyHistogram(), "receive_to_decision": LatencyHistogram()}
 
     def is_ready(self) -> bool:
@@ -106,13 +108,16 @@ class InferenceService(Service):
                 break
             parts = self._frames.recv_multipart(copy=False)
             self._receive([part.buffer for part in parts])
-        if self._engine is not None and self.clock.now_ns() >= self._rois_due_ns:
-            self._publish_rois(self._engine.calibration, with_footprints=False)
+        self._desk.tick()
+        if self._engine is not None and self.clock.now_ns() >= self._neuropil_due_ns:
+            self._neuropil_due_ns = self.clock.now_ns() + NS_PER_S
             for roi_id, coefficient in self._engine.neuropil_changes():
                 self.log("info", f"neuropil coefficient of roi {roi_id} is now {coefficient:.3f}")
 
     def finish(self) -> None:
-        """Close the socket."""
+        """End the finder, close the socket."""
+        if hasattr(self, "_desk"):
+            self._desk.close()
         if hasattr(self, "_frames"):
             self._frames.close()
 
@@ -229,6 +234,7 @@ class InferenceService(Service):
             self.dropped += 1
             self._next_line = header.lines_per_frame + 1
             return True
+        self._desk.apply_due(index, engine)
         engine.begin(index, missing + self._skipped)
         self._skipped = 0
         return True
@@ -265,6 +271,7 @@ class InferenceService(Service):
         blanked = header.blanked
         if header.flags & FrameFlag.ARTEFACT and not blanked:
             blanked = [[0, header.lines_per_frame]]
+        self._desk.apply_due(index, engine)
         n_events = engine.process(frame, index, header.t_scan_ns, missing, blanked)
         self._publish_decision(header, engine, n_events, t_received_ns, whole=True)
 
@@ -281,7 +288,8 @@ class InferenceService(Service):
         self._publish_spikes(header, t_received_ns, t_decided_ns, events)
         if whole:
             self._publish_activity(header, engine)
-        self._intervals["scan_to_receive"].record(t_received_ns - header.t_scan_ns)
+        if self._replay is None:
+            self._intervals["scan_to_receive"].record(t_received_ns - header.t_scan_ns)
         self._intervals["receive_to_decision"].record(t_decided_ns - t_received_ns)
 
     def _pass_over(self, missing: int) -> None:
@@ -290,6 +298,17 @@ class InferenceService(Service):
             self._skipped += missing + 1
 
     def _overloaded(self, header: FrameHeader, t_received_ns: int) -> bool:
+        """True if a frame is skipped: so many wait behind it, or it was skipped in the recording being replayed."""
+        if self._replay is not None and self._replay.skips(header):
+            self._acknowledge(header)
+        elif not self._is_behind(header, t_received_ns):
+            self._say_skipped(header.frame)
+            return False
+        if self._skipped_since is None:
+            self._skipped_since = header.frame
+        return True
+
+    def _is_behind(self, header: FrameHeader, t_received_ns: int) -> bool:
         """True if so many frames wait behind this one that it is better skipped; never where the source waits."""
         if self.setup.lossless:
             return False
@@ -298,9 +317,17 @@ class InferenceService(Service):
         self.queue = max(0, behind)
         return behind > self.rig.inference.max_backlog_frames and bool(self._frames.poll(0))
 
+    def _say_skipped(self, frame: int) -> None:
+        """Put into the journal which frames stand in it undecided."""
+        first, self._skipped_since = self._skipped_since, None
+        if first is not None:
+            self.log("warning", f"frames {first} to {frame - 1} were skipped", skipped=[first, frame - 1])
+
     def _publish_spikes(self, header: FrameHeader, t_received_ns: int, t_decided_ns: int, events: NDArray[Any]) -> None:
         self._newest = header
         topic = f"spikes.{self.plane}"
+        if self._replay is not None:
+            t_received_ns, t_decided_ns = self._replay.times_ns(header)
         spikes = SpikesHeader(
             **self.publisher.stamp(topic),
             plane=self.plane,
@@ -317,6 +344,12 @@ class InferenceService(Service):
         )
         self.publisher.send(topic, spikes, events.tobytes())
 
+    def _acknowledge(self, header: FrameHeader) -> None:
+        """Tell a source that waits that a frame is done with, though it was not decided."""
+        topic = f"ack.{self.plane}"
+        ack = AckHeader(**self.publisher.stamp(topic), plane=self.plane, frame=header.frame)
+        self.publisher.send(topic, ack, record=False)
+
     def _publish_activity(self, header: FrameHeader, engine: Engine) -> None:
         topic = f"activity.{self.plane}"
         shift_y_px, shift_x_px = engine.shift_yx_px
@@ -329,27 +362,12 @@ class InferenceService(Service):
             shift_y_px=shift_y_px,
             shift_x_px=shift_x_px,
             quality=engine.quality,
-            rois_rev=self._rois_rev,
-            n_rois=engine.calibration.n_rois,
+            rois_rev=self._desk.rev,
+            n_rois=engine.n_rois,
             fields=list(ACTIVITY_FIELDS),
             stage_ns=engine.stage_ns,
         )
         self.publisher.send(topic, activity, engine.fill_activity().data.cast("B"))
-
-    def _publish_rois(self, calibration: Calibration, *, with_footprints: bool) -> None:
-        self._rois_due_ns = self.clock.now_ns() + NS_PER_S
-        header = RoisHeader(
-            **self.publisher.stamp("rois"),
-            rev=self._rois_rev,
-            template_id=self._template_id,
-            plane=self.plane,
-            lines_per_frame=calibration.n_lines,
-            pixels_per_line=calibration.pixels_per_line,
-            rois=[describe_roi(calibration, index) for index in range(calibration.n_rois)],
-            footprint_start=calibration.roi_start.tolist() if with_footprints else [],
-        )
-        payload = calibration.roi_pixels.astype("<u4").tobytes() if with_footprints else None
-        self.publisher.send("rois", header, payload)
 
     def _refuse(self, why: str) -> None:
         self._bad += 1
@@ -372,14 +390,12 @@ class InferenceService(Service):
         if calibration.n_rois == 0:
             raise CalibrationError("holds no cells", "calibrate on a recording with active cells", file=str(path))
         self._say_other_rate(calibration, args.get("frame_rate_hz"))
-        n_planes = int(args.get("frames_per_volume", 1))
-        engine = Engine(calibration, self.rig.inference.max_shift_px, self.clock, self._strip_lines, n_planes)
+        config, n_planes = self.rig.inference, int(args.get("frames_per_volume", 1))
+        engine = Engine(calibration, config.max_shift_px, self.clock, self._strip_lines, n_planes, config.spare_rois)
         engine.warm_up()
         self._engine = engine
-        self._template_id = hashlib.sha256(calibration.template.tobytes()).hexdigest()[:16]
-        self._rois_rev += 1
-        self._publish_rois(calibration, with_footprints=True)
-        return {"n_rois": calibration.n_rois, "rev": self._rois_rev}
+        self._desk.open(calibration, path)
+        return {"n_rois": calibration.n_rois, "rev": self._desk.rev}
 
     def _say_other_rate(self, calibration: Calibration, frame_rate_hz: float | None) -> None:
         if frame_rate_hz is None or abs(frame_rate_hz / calibration.frame_rate_hz - 1) < _RATE_TOLERANCE:
@@ -405,9 +421,9 @@ class InferenceService(Service):
         self.announce("live", first_frame=frame)
 
     def _describe_rois(self, args: dict[str, Any]) -> dict[str, Any]:
-        if self._engine is not None:
-            self._publish_rois(self._engine.calibration, with_footprints=True)
-        return self._describe(args) | {"rois_rev": self._rois_rev}
+        self._desk.publish_rois(with_footprints=True)
+        self._desk.publish_candidates()
+        return self._describe(args) | {"rois_rev": self._desk.rev}
 
     def _status(self, args: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -416,23 +432,5 @@ class InferenceService(Service):
             "frames_duplicated": self._order.sequence.duplicated,
             "frames_out_of_order": self._order.sequence.out_of_order,
             "messages_refused": self._bad,
-            "n_rois": self._engine.calibration.n_rois if self._engine else 0,
+            "n_rois": self._engine.n_rois if self._engine else 0,
         }
-
-
-def describe_roi(calibration: Calibration, index: int) -> RoiDescription:
-    """One cell of a calibration as topic `rois` tells it; `snr` is A/sigma."""
-    return RoiDescription(
-        roi_id=int(calibration.roi_id[index]),
-        roi_index=index,
-        parent_id=None,
-        kind="soma",
-        plane=calibration.plane,
-        tags=[],
-        quality=float(calibration.quality[index]),
-        snr=float(calibration.amplitude_dff[index] / calibration.sigma_dff[index]),
-        tau_s=float(calibration.tau_s[index]),
-        amplitude=float(calibration.amplitude_dff[index]),
-        expected_detection=float(calibration.expected_detection[index]),
-        threshold=float(calibration.threshold[index]),
-    )

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from rt_engine.interfaces.clock import NS_PER_S, Clock
-from rt_engine.interfaces.devices import Output
+from drivers.outputs.virtual import LightFields, VirtualOutput
+from rt_engine.interfaces.clock import Clock
 from rt_engine.interfaces.errors import ConfigError
-from rt_engine.interfaces.rig_config import Limits, RigConfig
+from rt_engine.interfaces.rig_config import Limits, ReplayMicroscope, RigConfig, StopLine
+from rt_engine.interfaces.rig_config import VirtualOutput as OutputConfig
 from rt_engine.interfaces.stimulation import Decision, PulseRequest
 from rt_engine.safety.interlock import Interlock
 from rt_engine.safety.ledger import DoseLedger
 from rt_engine.safety.plane_heartbeats import PlaneHeartbeats
 from rt_engine.safety.wal import WriteAheadLog, next_wal_path
-from rt_engine.safety.watchdog import HeartbeatMonitor, live_silence_ns
+from rt_engine.safety.watchdog import HeartbeatMonitor
+from rt_engine.services.replay_interlock import Say, interlock_clock, make_interlock, silence_bounds_ns
 from rt_engine.services.setup import Setup
 
 _SUBJECT = re.compile(r"^[A-Za-z0-9_.-]+$")
@@ -27,27 +30,36 @@ _UNBOUNDED_REFUSALS = 100_000
 
 
 class SafetyParts(NamedTuple):
-    """The interlock with its files and its ear for the engine."""
+    """The interlock with what it stands on: outputs, files, and its ear for the engine."""
 
     interlock: Interlock
+    outputs: dict[str, VirtualOutput]
     ledger: DoseLedger
     wal: WriteAheadLog
     heartbeat: HeartbeatMonitor
+    stop_line: StopLine | None
 
 
-def make_interlock(
-    setup: Setup, outputs: Mapping[str, Output], clock: Clock, on_intent: Callable[[PulseRequest, Decision], None]
+def open_safety(
+    setup: Setup,
+    machine_clock: Clock,
+    emit: Callable[[LightFields], None],
+    on_intent: Callable[[PulseRequest, Decision], None],
+    say: Say,
 ) -> SafetyParts:
     """The interlock of a session; tripped where the session has a log already, for then its service was restarted.
 
     Parameters
     ----------
     setup : Setup
-    outputs : mapping of str to Output
-        By their name in the rig.
-    clock : Clock
+    machine_clock : Clock
+        Of the service; a replay judges by the clock of its recording.
+    emit : callable
+        Publishes a pulse of virtual light.
     on_intent : callable
         Called before light, see `Interlock`.
+    say : callable
+        Told a level and a sentence.
 
     Raises
     ------
@@ -58,21 +70,26 @@ def make_interlock(
     SafetyError
         The dose file of the subject is damaged.
     """
-    rig, now_ns = setup.rig_config(), clock.now_ns()
-    limits = {name: _limits(output.limits, setup) for name, output in rig.outputs.items()}
+    rig, clock = setup.rig_config(), interlock_clock(setup.rig_config(), machine_clock)
+    replays = isinstance(rig.microscope, ReplayMicroscope)
+    limits = {name: _limits(output.limits, tied=replays or not setup.lossless) for name, output in rig.outputs.items()}
+    outputs = {name: _output(name, one, clock, emit, stepped=replays) for name, one in rig.outputs.items()}
     um_per_px = getattr(rig.microscope, "um_per_px", None)
+    forgets = setup.dry_run or replays
     ledger = DoseLedger(
         limits,
         rig.session_limits,
-        now_ns,
-        _dose_folder(setup, rig),
+        clock.now_ns(),
+        None if forgets else _dose_folder(setup, rig),
         grid_px=_PLACE_UM / um_per_px if um_per_px else _PLACE_PX,
-        session_path=None if setup.dry_run else setup.path() / "session.dose",
+        session_path=None if forgets else setup.path() / "session.dose",
     )
     path = next_wal_path(setup.path())
     wal = WriteAheadLog(path)
-    heartbeat = _heartbeat(setup, rig)
-    interlock = Interlock(
+    bounds_ns, planes = silence_bounds_ns(rig, lossless=setup.lossless), rig.planes_inferred
+    heartbeat = PlaneHeartbeats(*bounds_ns, planes) if len(planes) > 1 else HeartbeatMonitor(*bounds_ns)
+    stop_line = None if replays else rig.stop_line
+    interlock = make_interlock(rig, clock, say)(
         limits,
         outputs,
         clock,
@@ -81,31 +98,29 @@ def make_interlock(
         heartbeat,
         dry_run=setup.dry_run,
         restarted=path.name != "stim_000.wal",
-        has_stop_line=rig.stop_line is not None,
+        has_stop_line=stop_line is not None,
         id_prefix=f"{setup.session}-{path.stem[-3:]}",
         on_intent=on_intent,
     )
-    return SafetyParts(interlock, ledger, wal, heartbeat)
+    return SafetyParts(interlock, outputs, ledger, wal, heartbeat, stop_line)
 
 
-def _limits(limits: Limits, setup: Setup) -> Limits:
-    """The rig's limits; a source that is not tied to the clock asks faster than any loop, and has not run away."""
-    return limits.model_copy(update={"max_refused_per_min": _UNBOUNDED_REFUSALS}) if setup.lossless else limits
+def _limits(limits: Limits, *, tied: bool) -> Limits:
+    """The rig's limits; a source that is not `tied` to a clock asks faster than any loop, and has not run away."""
+    return limits if tied else limits.model_copy(update={"max_refused_per_min": _UNBOUNDED_REFUSALS})
 
 
-def _heartbeat(setup: Setup, rig: RigConfig) -> HeartbeatMonitor:
-    rate_hz = getattr(rig.microscope, "frame_rate_hz", None) or 1.0
-    rate_hz /= getattr(rig.microscope, "frames_per_volume", 1)
-    idle_ns = round(rig.max_idle_s * NS_PER_S)
-    live_ns = idle_ns if setup.lossless else live_silence_ns(round(NS_PER_S / rate_hz))
-    planes = rig.planes_inferred
-    return PlaneHeartbeats(live_ns, idle_ns, planes) if len(planes) > 1 else HeartbeatMonitor(live_ns, idle_ns)
+def _output(
+    name: str, config: OutputConfig, clock: Clock, emit: Callable[[LightFields], None], *, stepped: bool
+) -> VirtualOutput:
+    """An output; where the clock comes in steps, those of a recording, no loop can be watched by it."""
+    if stepped:
+        return VirtualOutput(name, clock, emit, math.inf, latest_ms=math.inf)
+    return VirtualOutput(name, clock, emit, config.watchdog_ms)
 
 
-def _dose_folder(setup: Setup, rig: RigConfig) -> Path | None:
+def _dose_folder(setup: Setup, rig: RigConfig) -> Path:
     """Where this subject's dose is kept across sessions; in the session folder without a subject."""
-    if setup.dry_run:
-        return None
     if rig.subject is None:
         return setup.path()
     if not _SUBJECT.match(rig.subject):

@@ -59,6 +59,9 @@ class ProtocolDriver:
     ) -> None:
         self._rig, self._interlock, self._publisher, self._log = rig, interlock, publisher, log
         self._protocol: ProtocolRun | None = None
+        self._path: Path | None = None
+        self._seen: dict[int, dict[int, tuple[object, ...]]] = {}
+        self._rois_changed = False
         self._cells = CellsOfPlanes(rig.planes_inferred)
         self._trains: dict[str, tuple[PulseRequest, Decision]] = {}
         self._intervals = {name: LatencyHistogram() for name in ("decision_to_command", "scan_to_command")}
@@ -111,7 +114,7 @@ class ProtocolDriver:
         self._interlock.set_protocol_limits(protocol.limits)
         um_per_px = getattr(self._rig.microscope, "um_per_px", None)
         self._protocol = ProtocolRun(protocol, replace(rois, um_per_px=um_per_px), partner_of(protocol))
-        self.name = protocol.name
+        self.name, self._path, self._rois_changed = protocol.name, path, False
         for note in self._protocol.notes:
             self._log("warning", f"protocol {protocol.name}: {note}")
         return {
@@ -119,13 +122,39 @@ class ProtocolDriver:
             "groups": {name: [i for i in group.ids if i >= 0] for name, group in self._protocol.groups.items()},
         }
 
-    def places(self, plane: int) -> frozenset[tuple[int, float, float]]:
-        """Identity and position of the cells of one plane, as it told them last."""
-        return self._cells.places(plane)
+    def follow_rois(self) -> None:
+        """Before arming: load the protocol anew if the cells have changed since, so that it names those of now.
+
+        Raises
+        ------
+        ConfigError
+            The protocol names cells that are no longer there.
+        """
+        if self._rois_changed and self._path is not None:
+            self.load(self._path)
 
     def take_rois(self, header: RoisHeader, payload: bytes) -> bool:
-        """Learn the cells of a plane from a `rois` message with footprints; False if its payload does not fit."""
-        return self._cells.take(header, payload)
+        """Learn the cells of a plane from a `rois` message with footprints; disarms if a known one is not as it was.
+
+        False if payload and header do not fit.
+
+        A cell that is only added changes nothing for the others, and can neither trigger nor be a target before the
+        protocol is loaded anew, at the next arming.
+        """
+        if not self._cells.take(header, payload):
+            return False
+        self._note_changes(header)
+        return True
+
+    def _note_changes(self, header: RoisHeader) -> None:
+        cells: dict[int, tuple[object, ...]] = {
+            roi.roi_id: (roi.threshold, *roi.tags) for roi in header.rois if roi.kind != "removed"
+        }
+        known, self._seen[header.plane] = self._seen.get(header.plane, {}), cells
+        self._rois_changed |= bool(known) and known != cells
+        if not known.items() <= cells.items() and self._interlock.is_armed:
+            self._interlock.disarm(f"the cells of plane {header.plane} have changed (revision {header.rev})")
+            self._log("warning", "disarmed: the cells have changed")
 
     def take_spikes(self, header: SpikesHeader, payload: bytes) -> bool:
         """Decide on one `spikes` message; False if its payload does not fit its header."""
@@ -190,6 +219,7 @@ class ProtocolDriver:
     def _say(self, level: str, text: str, fields: dict[str, Any]) -> None:
         header = LogHeader(**self._publisher.stamp("log"), level=level, text=text, fields=fields)
         self._publisher.send("log", header)
+
     def _remember_train(self, request: PulseRequest, decision: Decision) -> None:
         """Keep what may still be cut: the last trains of more than one pulse."""
         if decision.outcome is Outcome.DELIVERED and (decision.pulses or 1) > 1:
@@ -225,6 +255,7 @@ class ProtocolDriver:
             pattern_id=request.pattern_id,
             t_scan_ns=request.t_scan_ns,
             t_decided_ns=request.t_decided_ns,
+            t_judged_ns=decision.t_judged_ns,
             t_command_ns=decision.t_command_ns,
             t_output_ns=None,
             output=decision.output,

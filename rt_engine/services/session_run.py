@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import shutil
 import signal
@@ -20,8 +19,10 @@ from rt_engine.interfaces.messages import Header, LogHeader, SessionHeader
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, StreamMicroscope, VirtualMicroscope
 from rt_engine.services.calibration_job import CalibrationJob, run_calibration_process
 from rt_engine.services.client_commands import ClientCommands
+from rt_engine.services.replay_plan import ReplayOf
 from rt_engine.services.run_view import RunView
-from rt_engine.services.session_folder import git_hash, versions, write_config
+from rt_engine.services.session_folder import keep_protocol, write_config
+from rt_engine.services.session_record import resolved_config, time_base
 from rt_engine.services.setup import Setup, inference_services
 from rt_engine.services.snapshot import SnapshotKeeper
 from rt_engine.services.supervisor import Supervisor
@@ -46,6 +47,7 @@ class RunPlan:
     duration_s: float | None
     dry_run: bool
     subject: str | None
+    replay: ReplayOf | None = None
 
     @property
     def lossless(self) -> bool:
@@ -53,7 +55,7 @@ class RunPlan:
         microscope = self.rig.microscope
         if isinstance(microscope, VirtualMicroscope):
             return microscope.pace == "max"
-        return isinstance(microscope, ReplayMicroscope) and microscope.speed == "max"
+        return isinstance(microscope, ReplayMicroscope)
 
 
 class _StoppedByUser(Exception):
@@ -77,7 +79,8 @@ class SessionRun:
         self._t_monotonic_ns = self._clock.now_ns()
         self._session = plan.folder.name
         self._concluded: dict[str, Any] = {}
-        self._config = self._resolved()
+        self._config = resolved_config(plan, self._session)
+        self._time_base = time_base(plan.replay, self._t_wall_ns, self._t_monotonic_ns)
         self._engines = inference_services(plan.rig)
 
     def run(self) -> dict[str, Any]:
@@ -89,6 +92,7 @@ class SessionRun:
             What ended the run before its time; the session folder holds what was recorded.
         """
         write_config(self._plan.folder, self._config)
+        keep_protocol(self._plan.folder, self._plan.protocol)
         setup = Setup(
             service="",
             rig=self._plan.rig.model_dump(mode="json"),
@@ -237,6 +241,8 @@ class SessionRun:
         """Arm where nothing but virtual light can follow; say what holds otherwise."""
         if self._plan.protocol is None:
             return "; no protocol, no light"
+        if self._plan.replay is not None:
+            return f"; {self._plan.replay.light}"
         if not self._plan.rig.all_outputs_virtual:
             return "; disarmed: arm with `spikeloop ctl arm`"
         self._await(lambda: self._supervisor.request("stimulation", "status")["can_arm"], 20.0, "the interlock")
@@ -332,9 +338,7 @@ class SessionRun:
         publisher = self._supervisor.publisher
         header = SessionHeader(
             **publisher.stamp("session"),
-            wall_time_utc=datetime.datetime.fromtimestamp(self._t_wall_ns / 1e9, datetime.UTC).isoformat(),
-            t_wall_ns=self._t_wall_ns,
-            t_monotonic_ns=self._t_monotonic_ns,
+            **self._time_base,
             state=self._phase,
             rig=self._plan.rig.name,
             protocol=self._plan.protocol.stem if self._plan.protocol else None,
@@ -345,24 +349,6 @@ class SessionRun:
             config=self._config,
         )
         publisher.send("session", header)
-
-    def _resolved(self) -> dict[str, Any]:
-        microscope = self._plan.rig.microscope
-        seeds = {"sample": microscope.sample.seed} if isinstance(microscope, VirtualMicroscope) else {}
-        return {
-            "spikeloop": "session/1",
-            "session": self._session,
-            "kind": self._plan.kind,
-            "rig": self._plan.rig.model_dump(mode="json"),
-            "protocol": str(self._plan.protocol) if self._plan.protocol else None,
-            "subject": self._plan.subject,
-            "baseline_s": None if self._plan.calibration else self._plan.baseline_s,
-            "duration_s": self._plan.duration_s,
-            "dry_run": self._plan.dry_run,
-            "seeds": seeds,
-            "versions": versions(),
-            "git_hash": git_hash(),
-        }
 
     def _on_interrupt(self, number: int, frame: types.FrameType | None) -> None:
         if self._stop.is_set():

@@ -15,6 +15,7 @@ from rt_engine.interfaces.messages import (
     LogHeader,
     Mode,
     Phase,
+    RoisHeader,
     SpikesHeader,
     StateHeader,
     StimHeader,
@@ -37,6 +38,7 @@ class SnapshotKeeper:
         self._frame_times_ns: deque[int] = deque(maxlen=2000)
         self._event_times_ns: deque[int] = deque(maxlen=20_000)
         self._stim: Counter[str] = Counter()
+        self._n_rois: dict[int, int] = {}
         self._losses: dict[str, int] = {}
         self._latency_ms: dict[str, dict[str, dict[str, float]]] = {}
         self._logs: deque[tuple[str, str]] = deque(maxlen=100)
@@ -65,6 +67,9 @@ class SnapshotKeeper:
             case HealthHeader():
                 self._losses[header.source] = header.dropped
                 self._latency_ms[header.source] = self._latency_ms.get(header.source, {}) | header.latency_ms
+            case RoisHeader():
+                self._n_rois[header.plane] = sum(roi.kind != "removed" for roi in header.rois)
+                self.snapshot.n_rois = sum(self._n_rois.values())
             case LogHeader():
                 self._logs.append((header.level, header.text))
 
@@ -114,12 +119,12 @@ class SnapshotKeeper:
         counter = self._live_frames.setdefault(header.plane, PlaneCounter())
         if header.volume is not None or not counter.counts_volumes:
             snapshot.frames_lost += counter.see(header.frame, header.volume)[1]
-        self._frame_times_ns.append(header.t_decided_ns)
+        self._frame_times_ns.append(header.t_sent_ns)
         if not header.n_events or not payload:
             return
         events = np.frombuffer(payload[0], EVENT_DTYPE)
         snapshot.events += len(events)
-        self._event_times_ns.extend([header.t_decided_ns] * len(events))
+        self._event_times_ns.extend([header.t_sent_ns] * len(events))
         for event in events[:3]:
             snapshot.last_events.append(
                 f"cell {event['roi_id']}: {event['n_spikes']:.0f} spike(s), p {event['probability']:.2f}, "

@@ -7,7 +7,7 @@ from typing import Any
 
 import zmq
 
-from drivers.outputs.virtual import LightFields, VirtualOutput
+from drivers.outputs.virtual import LightFields
 from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S
 from rt_engine.interfaces.control import Request, Role
 from rt_engine.interfaces.errors import ConfigError, MessageError, SafetyError
@@ -22,7 +22,7 @@ from rt_engine.interfaces.messages import (
     SyncHeader,
     decode,
 )
-from rt_engine.interfaces.rig_config import StopLine
+from rt_engine.interfaces.rig_config import ReplayMicroscope, StopLine
 from rt_engine.interfaces.stimulation import Decision, PulseRequest
 from rt_engine.pipeline.histogram import LatencyHistogram
 from rt_engine.safety.interlock import InterlockState, Precondition
@@ -30,7 +30,7 @@ from rt_engine.safety.watchdog import live_silence_ns
 from rt_engine.services.base import Service
 from rt_engine.services.disk_sync import DiskSync
 from rt_engine.services.frame_join import MOST_WAIT_NS, FrameJoin
-from rt_engine.services.interlock_setup import make_interlock
+from rt_engine.services.interlock_setup import open_safety
 from rt_engine.services.protocol_driver import ProtocolDriver
 from rt_engine.transport.control import ControlServer
 from rt_engine.transport.sockets import connect
@@ -64,11 +64,9 @@ class StimulationService(Service):
         self._lost_records = 0
         self._n_trips = 0
         self._trip_to_dark = LatencyHistogram()
-        self._outputs: dict[str, VirtualOutput] = {
-            name: VirtualOutput(name, self.clock, self._emit, one.watchdog_ms) for name, one in self.rig.outputs.items()
-        }
-        self._safety = make_interlock(self.setup, self._outputs, self.clock, self._on_intent)
-        self._interlock = self._safety.interlock
+        self._replays = isinstance(self.rig.microscope, ReplayMicroscope)
+        self._safety = open_safety(self.setup, self.clock, self._emit, self._on_intent, self.log)
+        self._interlock, self._outputs = self._safety.interlock, self._safety.outputs
         self._disk = DiskSync(self._sync)
         self._driver = ProtocolDriver(self.rig, self._interlock, self.publisher, self.log)
         self._join = FrameJoin(self.rig.planes_inferred, None if self.setup.lossless else MOST_WAIT_NS)
@@ -124,8 +122,8 @@ class StimulationService(Service):
         now_ns = self.clock.now_ns()
         before = self._published
         self._watch_recorder(now_ns)
-        if self.rig.stop_line is not None and now_ns - self._line_ns > _SILENCE_NS:
-            self._interlock.stop_line(False, now_ns, f"{self.rig.stop_line.line} (not read any more)")
+        if self._safety.stop_line is not None and now_ns - self._line_ns > _SILENCE_NS:
+            self._interlock.stop_line(False, now_ns, f"{self._safety.stop_line.line} (not read any more)")
         self._interlock.tend(now_ns)
         self._after_tending()
         if self._coarse_state() != before or now_ns >= self._state_due_ns:
@@ -209,15 +207,17 @@ class StimulationService(Service):
             case SpikesHeader():
                 if header.boot_id != self._rois_from.get(header.plane):
                     self._interlock.set_precondition(Precondition.CALIBRATION_MATCHES, False)
-                self._interlock.heartbeat(header.t_decided_ns, header.mode, header.plane)
+                if not self._replays:
+                    self._interlock.heartbeat(header.t_decided_ns, header.mode, header.plane)
                 self._join.put(header, payload[0] if payload else b"", self.clock.now_ns())
                 self._decide_joined()
             case ActivityHeader():
                 self._join.put(header, payload[0] if payload else b"", self.clock.now_ns())
                 self._decide_joined()
             case SyncHeader():
-                if self.rig.stop_line is not None and header.line == self.rig.stop_line.line:
-                    self._take_line(header, self.rig.stop_line)
+                stop = self._safety.stop_line
+                if stop is not None and header.line == stop.line:
+                    self._take_line(header, stop)
                 if header.kind == "edge":
                     self._driver.take_sync(header)
 
@@ -225,6 +225,8 @@ class StimulationService(Service):
         """Decide on the messages whose turn it is, over all planes."""
         for header, payload in self._join.take(self.clock.now_ns()):
             if isinstance(header, SpikesHeader):
+                if self._replays:  # the time of the recording comes in its order, whichever engine is faster now
+                    self._interlock.heartbeat(header.t_decided_ns, header.mode, header.plane)
                 self.dropped += not self._driver.take_spikes(header, payload)
             else:
                 self.dropped += not self._driver.take_activity(header, payload)
@@ -237,14 +239,11 @@ class StimulationService(Service):
         self.publisher.send("light", LightHeader(**self.publisher.stamp("light"), **light))
 
     def _take_rois(self, header: RoisHeader, payload: bytes) -> None:
-        """Cells of a plane; others than before disarm, and so does an engine that has told none."""
-        before = self._driver.places(header.plane)
+        """Cells of a plane; an engine that has told none is not the one that was calibrated."""
         if not self._driver.take_rois(header, payload):
             self.dropped += 1
             return
         self._join.set_lines(header.plane, header.lines_per_frame)
-        if not before <= self._driver.places(header.plane):
-            self._interlock.set_precondition(Precondition.CALIBRATION_MATCHES, False)
         self._rois_from[header.plane] = header.boot_id
         self._templates[header.plane] = header.template_id
         if self._driver.has_rois:
@@ -272,6 +271,7 @@ class StimulationService(Service):
         automatic = bool(args.get("automatic", False))
         if not automatic and not operator:
             raise SafetyError("arming needs the name of the operator", "spikeloop ctl arm NAME")
+        self._driver.follow_rois()
         if not automatic:
             self._interlock.set_precondition(Precondition.OPERATOR, True)
         self._interlock.arm(automatic=automatic)
@@ -300,7 +300,7 @@ class StimulationService(Service):
     def _source(self, args: dict[str, Any]) -> dict[str, Any]:
         """Learn how often frames come: the silence of a live engine is judged by it."""
         period_ns = round(NS_PER_S / float(args["frame_rate_hz"]))
-        if not self.setup.lossless:
+        if not self.setup.lossless and not self._replays:
             self._safety.heartbeat.set_live_bound(live_silence_ns(period_ns))
         return {"live_bound_ms": self._safety.heartbeat.live_bound_ns / NS_PER_MS}
 
