@@ -34,6 +34,8 @@ class SessionReplay:
         Sleeps that many seconds.
     planes : tuple of int
         Planes to deliver, None: the configured one.
+    structural_channel : int, optional
+        A second channel to deliver.
 
     Notes
     -----
@@ -48,8 +50,10 @@ class SessionReplay:
         wait: Callable[[float], None] = time.sleep,
         *,
         planes: tuple[int, ...] | None = None,
+        structural_channel: int | None = None,
     ) -> None:
         self._config = config
+        self._channels = (config.channel,) if structural_channel is None else (config.channel, structural_channel)
         self._planes = planes or (config.plane,)
         self._pacer = Pacer(clock, config.speed, wait)
         self._lines: Iterator[Lines] = iter(())
@@ -152,7 +156,7 @@ class SessionReplay:
         return first, last
 
     def _within(self, first: int, last: int) -> Iterator[Lines]:
-        for header, lines in open_session(Path(self._config.path)).frames(self._planes, self._config.channel):
+        for header, lines in open_session(Path(self._config.path)).frames(self._planes, self._channels):
             if first <= (header.frame if header.volume is None else header.volume) <= last:
                 yield header, lines
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rt_engine.commands.figures import write_json
-from rt_engine.commands.parsers import Commands, add_json, add_movie_options, new_command
+from rt_engine.commands.parsers import Commands, add_json, add_movie_options, new_command, not_negative
 from rt_engine.interfaces.errors import ConfigError, ServiceError
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument("--from", dest="old", metavar="OLD_CAL", help="find the cells of an older calibration again")
     parser.add_argument("--yes", action="store_true", help="with --from: take what was found again without asking")
+    parser.add_argument(
+        "--registration-channel", type=not_negative, metavar="N", help="structural channel that tells the movement"
+    )
     parser.add_argument("--indicator", metavar="NAME", help="calcium indicator (default jGCaMP8m, or the session's)")
     parser.add_argument("-o", "--output", metavar="CAL", required=True, help="file to write (.h5), a .png beside it")
     add_json(parser)
@@ -91,11 +94,13 @@ def _job(arguments: argparse.Namespace, target: Path, heritage: dict[int, Herita
 
     source = Path(arguments.source)
     channel = arguments.channel or 0
+    structural = arguments.registration_channel
     inference, stated = InferenceConfig(), next((one.old.indicator for one in heritage.values()), None)
     if source.is_dir() and not is_movie_folder(source):
         rig = rig_of_session(source)[0]
         inference, stated, planes = rig.inference, None, rig.planes_inferred
         channel = rig.functional_channel if arguments.channel is None else channel
+        structural = rig.registration_channel if structural is None else structural
     else:
         request = MovieRequest(arguments.frame_rate_hz, channel, 0, arguments.axes, arguments.shape)
         planes = planes_of_movie(source, request)
@@ -124,6 +129,7 @@ def _job(arguments: argparse.Namespace, target: Path, heritage: dict[int, Herita
         planes=planes,
         axes=arguments.axes,
         frame_shape=arguments.shape,
+        registration_channel=structural,
     )
 
 

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from rt_engine.commands.figures import write_json
-from rt_engine.commands.parsers import Commands, add_json, new_command
+from rt_engine.commands.parsers import Commands, add_json, new_command, not_negative
 from rt_engine.interfaces.errors import ConfigError
 
 
@@ -31,6 +31,7 @@ def add_parser(commands: Commands) -> None:
         "rois_edit: add N | reject N (a candidate), remove ROI …, merge ROI ROI …, tag NAME ROI …",
     )
     parser.add_argument("--dry", action="store_true", help="set_threshold: tell the consequence, change nothing")
+    parser.add_argument("--plane", type=not_negative, metavar="N", help="rois_edit, set_threshold: of several planes")
     parser.add_argument("--rig", metavar="RIG", default="virtual_rig", help="rig whose ports are used")
     add_json(parser)
 
@@ -53,6 +54,8 @@ def execute(arguments: argparse.Namespace) -> int:
         args = _edit(arguments.text)
     elif arguments.cmd == "set_threshold":
         args = _thresholds(arguments.text) | {"dry": arguments.dry}
+    if arguments.plane is not None:
+        args["plane"] = arguments.plane
     if arguments.cmd == "reset" and not text:
         raise ConfigError("a reset needs a reason", 'spikeloop ctl reset "why light may be allowed again"')
     if arguments.cmd == "arm" and not text:

@@ -117,6 +117,10 @@ class Calibration:
         How well the constants of the cells are known; None in files of version 1.
     baseline_shift_px : float32 ndarray, shape (n_baseline_frames, 2)
         Shift (y, x) of every frame of the baseline, NaN where it jumped; empty (0, 2) in older files.
+    registration_channel : int
+        Structural channel by which frames are registered; -1: by `channel` itself.
+    registration_template : float32 ndarray, shape (n_lines, pixels_per_line), counts
+        Mean of that channel in the coordinates of `template`; empty (0, 0) without one.
     threshold_law : ThresholdLaw or None
         What another threshold would find and cost; None in older files, whose thresholds stay as they are.
     """
@@ -166,6 +170,8 @@ class Calibration:
     neuropil_from_prior: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     quality_numbers: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 5), np.float32))
     photon_gain_counts: float = float("nan")
+    registration_channel: int = -1
+    registration_template: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     baseline_shift_px: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
     drive: DriveConstants | None = None
     uncertainty: TraceUncertainty | None = None
@@ -234,6 +240,24 @@ class Calibration:
                     f"frames are of {name} {asked}, the calibration was made for {name} {made}",
                     f"give --{name} {made}, or calibrate again",
                 )
+
+    def require_registration(self, channel: int | None, where: str) -> None:
+        """Refuse a rig that tells movement by another channel than the calibration; None: by the one that is read.
+
+        Raises
+        ------
+        CalibrationError
+            They differ.
+        """
+        asked = -1 if channel is None else channel
+        if asked != self.registration_channel:
+            both = self.registration_channel, asked
+            made, wanted = ("the channel that is read" if one < 0 else f"channel {one}" for one in both)
+            raise CalibrationError(
+                f"registers by {made}, the rig by {wanted}",
+                "set registration_channel in the rig file to what the calibration has, or calibrate again",
+                file=where,
+            )
 
 
 def save_calibration(path: Path, calibration: Calibration) -> None:

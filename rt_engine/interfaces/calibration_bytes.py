@@ -15,7 +15,7 @@ from rt_engine.interfaces.errors import MessageError
 from rt_engine.interfaces.threshold_law import ThresholdLaw
 from rt_engine.interfaces.trace_uncertainty import TraceUncertainty
 
-_OF_FIELD = frozenset({"template", "correlation_image", "baseline_shift_px"})
+_OF_FIELD = frozenset({"template", "correlation_image", "registration_template", "baseline_shift_px"})
 _GROUPS = {"drive": DriveConstants, "uncertainty": TraceUncertainty, "threshold_law": ThresholdLaw}
 
 

@@ -224,7 +224,8 @@ class RigConfig(Strict):
     """One rig: microscope, inference, outputs with their limits, recording and ports.
 
     `planes` are those that are inferred (null: all of the virtual rig, the one replayed, plane 0 of a stream) and
-    `channel` the one that carries the indicator. Frames of others are recorded and passed on, and change nothing else.
+    `channel` the one that carries the indicator. `registration_channel` is a structural one by which movement is told,
+    if there is one. Frames of others are recorded and passed on, and change nothing else.
     """
 
     schema_version: Literal[1]
@@ -233,6 +234,7 @@ class RigConfig(Strict):
     microscope: MicroscopeConfig
     planes: tuple[Annotated[int, Field(ge=0, le=255)], ...] | None = Field(None, min_length=1, max_length=MAX_PLANES)
     channel: int = Field(0, ge=0, le=255)
+    registration_channel: int | None = Field(None, ge=0, le=255, description="null: movement is told by `channel`")
     inference: InferenceConfig = InferenceConfig()
     outputs: dict[str, VirtualOutput]
     session_limits: SessionLimits
@@ -248,6 +250,16 @@ class RigConfig(Strict):
     def _stop_line_is_an_input(self) -> RigConfig:
         if self.stop_line is not None and self.stop_line.line not in self.inputs:
             raise ValueError(f"stop_line {self.stop_line.line!r} is not among inputs {sorted(self.inputs)}")
+        return self
+
+    @model_validator(mode="after")
+    def _two_channels(self) -> RigConfig:
+        if self.registration_channel is None:
+            return self
+        if self.registration_channel == self.functional_channel:
+            raise ValueError(f"registration_channel is channel {self.functional_channel}, which is read; leave it out")
+        if isinstance(self.microscope, VirtualMicroscope):
+            raise ValueError("registration_channel: the virtual rig has one channel only")
         return self
 
     @model_validator(mode="after")

@@ -65,6 +65,8 @@ def calibrate(
     first_rois: Callable[[list[NDArray[np.uint32]]], None] = lambda footprints: None,
     plane: int = 0,
     channel: int = 0,
+    open_structural: OpenFrames | None = None,
+    registration_channel: int = -1,
 ) -> Calibration:
     """Make a calibration; the recording is read three times, and memory does not grow with its length but for traces.
 
@@ -99,6 +101,10 @@ def calibrate(
         Gets the masks found so far as soon as they can be used: flat pixel indices of each cell, in the coordinates of
         the template.
     plane, channel : int
+    open_structural : callable, optional
+        Gives as many frames of a structural channel, by which all are registered; the cells are read from the others.
+    registration_channel : int
+        Its number; -1 without.
 
     Returns
     -------
@@ -120,11 +126,13 @@ def calibrate(
     _require_counts(next(iter(open_frames())))
     line_phase_px = _line_phase_px(open_frames)
     straight = straightened(open_frames, line_phase_px)
-    template = first_template(straight, n_frames, max_shift_px, lambda done: progress("template", done))
+    structural = None if open_structural is None else straightened(open_structural, line_phase_px)
+    template = first_template(structural or straight, n_frames, max_shift_px, lambda done: progress("template", done))
+    registration_template = np.zeros((0, 0), np.float32) if structural is None else template
     _require_unsaturated(template, adc_max)
     bin_frames = _bin_frames(frame_rate_hz, library_entry.tau_s, n_frames, MOVIE_BYTES // template.nbytes)
     baseline = register_baseline(
-        straight, n_frames, template, bin_frames=bin_frames, max_shift_px=max_shift_px,
+        straight, n_frames, template, bin_frames=bin_frames, max_shift_px=max_shift_px, open_structural=structural,
         progress=lambda done: progress("register", done),
     )  # fmt: skip
     cells = None
@@ -141,7 +149,8 @@ def calibrate(
     masks = replace(masks, line_phase_px=line_phase_px)
     shift_px = np.zeros((n_frames, 2), np.float32)
     f_roi, f_np, valid = extract_traces(
-        open_frames, n_frames, template, masks, max_shift_px=max_shift_px, shift_px_out=shift_px,
+        open_frames, n_frames, template if structural is None else registration_template, masks,
+        max_shift_px=max_shift_px, shift_px_out=shift_px, open_structural=open_structural,
         progress=lambda done: progress("traces", done),
     )  # fmt: skip
     progress("thresholds", 0.0)
@@ -182,6 +191,8 @@ def calibrate(
         reference_roi_counts=masks.reference_roi_counts,
         reference_np_counts=masks.reference_np_counts,
         rest_counts=masks.rest_counts,
+        registration_channel=registration_channel if structural is not None else -1,
+        registration_template=registration_template,
         baseline_shift_px=shift_px,
         inseparable_roi_id=roi_id[np.array(overlap.inseparable(), np.int64).reshape(-1, 2)],
         condition_number=overlap.condition_number(),

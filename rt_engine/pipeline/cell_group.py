@@ -21,7 +21,7 @@ USUAL_SHIFT_LINES = 4
 """Lines below a cell's last one that are waited for; a larger shift down waits for one strip more."""
 _Constants = DriveConstants | TraceUncertainty | ThresholdLaw
 _OF_BASELINE = "baseline_shift_px"
-_IMAGES = frozenset({"template", "correlation_image"})
+_IMAGES = frozenset({"template", "correlation_image", "registration_template"})
 _PACKED = frozenset({"roi_start", "roi_pixels", "roi_weight", "neuropil_start", "neuropil_pixels"})
 
 

@@ -47,6 +47,9 @@ class Engine:
         The last frame's values, overwritten by `fill_activity`; another array after `take`.
     events : EVENT_DTYPE ndarray, shape (n_rois + spare rows left,)
         The first `n` of them are of the lines processed last, `n` being what `process` returned.
+    reference : uint16 or int16 ndarray, shape (n_lines, pixels_per_line), C order, counts, or None
+        Of a calibration with a structural channel: its lines of the frame that is processed next; None where they did
+        not come: cells are then read where those of the frame before were. To be set before `process_lines`.
     stage_ns : dict of str to int
         Time spent in each stage of the last frame.
     """
@@ -70,6 +73,7 @@ class Engine:
         if isinstance(self._registration, StripRegistration):
             self._ends = self._registration.ends
             self._groups = groups_of_strips(calibration, self._ends, max_shift_px)
+        self.reference: NDArray[Any] | None = None
         self._strip = 0
         self._n_decided = 0
         self._begun: int | None = None
@@ -91,6 +95,8 @@ class Engine:
 
     def _make_registration(self) -> RigidRegistration | StripRegistration:
         template, line_phase_px = self.calibration.template, self.calibration.line_phase_px
+        if self.calibration.registration_channel >= 0:
+            template = self.calibration.registration_template
         if self._strip_lines is None:
             return RigidRegistration(template, self._max_shift_px, line_phase_px)
         return StripRegistration(template, self._max_shift_px, self._strip_lines, line_phase_px)
@@ -215,10 +221,11 @@ class Engine:
             Lines of the frame scanned under stimulation light so far.
         """
         t0_ns = self._clock.now_ns()
+        image = frame if self.calibration.registration_channel < 0 else self.reference
         while self._strip < len(self._ends) and self._ends[self._strip] <= end_line:
-            if not self._is_lit(self._strip, blanked):
+            if image is not None and not self._is_lit(self._strip, blanked):
                 # Light of our own would look like motion: such lines are read where those before them were.
-                self._register(frame, self._strip)
+                self._register(image, self._strip)
             self._strip += 1
         self.stage_ns["register"] += self._clock.now_ns() - t0_ns
         whole = end_line >= self.calibration.n_lines

@@ -156,8 +156,10 @@ class Session:
         if not chosen:
             self._damage, self._lost = damage, lost
 
-    def frames(self, plane: int | Sequence[int] = 0, channel: int = 0) -> Iterator[tuple[FrameHeader, NDArray[Any]]]:
-        """Frames, or strips of them, of one channel and one plane or several, in the order of writing.
+    def frames(
+        self, plane: int | Sequence[int] = 0, channel: int | Sequence[int] = 0
+    ) -> Iterator[tuple[FrameHeader, NDArray[Any]]]:
+        """Frames, or strips of them, of one plane and channel or several, in the order of writing.
 
         Yields
         ------
@@ -167,7 +169,8 @@ class Session:
         """
         self.malformed_frames = 0
         planes = (plane,) if isinstance(plane, int) else plane
-        for message in self.messages(*(f"frame.{one}.{channel}" for one in planes)):
+        channels = (channel,) if isinstance(channel, int) else channel
+        for message in self.messages(*(f"frame.{one}.{c}" for one in planes for c in channels)):
             try:
                 header = decode_as(FrameHeader, message.topic, message.header_bytes)
             except MessageError:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from drivers.microscopes.stream import StreamMicroscope
 from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.devices import AnswersLight, FrameGeometry, FrameInfo, Microscope
-from rt_engine.interfaces.errors import DeviceError, MessageError, SourceEnded
+from rt_engine.interfaces.errors import ConfigError, DeviceError, MessageError, SourceEnded
 from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.messages import (
     AckHeader,
@@ -57,7 +57,11 @@ def make_microscope(rig: RigConfig, clock: Clock) -> Microscope:
         if Path(config.path).is_dir() and not is_movie_folder(config.path):
             from drivers.microscopes.session_replay import SessionReplay
 
-            return SessionReplay(config, clock, planes=planes)
+            return SessionReplay(config, clock, planes=planes, structural_channel=rig.registration_channel)
+        if rig.registration_channel is not None:
+            raise ConfigError(
+                "a movie is replayed with one channel", "leave out registration_channel", file=config.path
+            )
         asked = config.model_dump(include={"frame_rate_hz", "channel", "axes", "frame_shape"})
         return MovieReplay(config, clock, lambda path: open_volume(path, planes, **asked), planes=planes)
     from drivers.microscopes.virtual import VirtualMicroscope

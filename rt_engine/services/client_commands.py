@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from rt_engine.interfaces.control import Request, Role
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.messages import Mode
+from rt_engine.services.commands_by_plane import by_plane
 
 ANYONE = ("describe", "status", "trip")
 _OF_STIMULATION = ("arm", "disarm", "trip", "reset", "set_protocol")
@@ -97,13 +98,14 @@ class ClientCommands:
 
     def _of_cells(self, cmd: str, args: dict[str, Any]) -> dict[str, Any]:
         engines = self._run.engines
-        plane = args.get("plane", min(engines))
-        if plane not in engines:
-            raise ConfigError(f"no plane {plane!r} is inferred", f"known: {sorted(engines)}", key="plane")
+        asked = by_plane(cmd, args, engines)
         if not args.get("dry") and args.get("action") != "reject":
             # Nobody is armed while what he was armed for changes.
             self._run.request("stimulation", "disarm", {"reason": cmd})
-        return self._run.request(engines[plane], cmd, args)
+        results = {plane: self._run.request(engines[plane], cmd, own) for plane, own in asked.items()}
+        return (
+            next(iter(results.values())) if len(results) == 1 else {"planes": {str(p): r for p, r in results.items()}}
+        )
 
     def _status(self, args: dict[str, Any]) -> dict[str, Any]:
         return self._run.status()

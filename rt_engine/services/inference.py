@@ -31,6 +31,7 @@ from rt_engine.services.base import Service
 from rt_engine.services.cell_desk import CellDesk
 from rt_engine.services.replay_pace import replay_pace
 from rt_engine.services.setup import Setup
+from rt_engine.services.structural_lines import StructuralLines
 from rt_engine.transport.loss import FrameOrder, SequenceTracker
 from rt_engine.transport.plane_counter import PlaneCounter
 from rt_engine.transport.sockets import connect, queue_length
@@ -62,6 +63,11 @@ class InferenceService(Service):
         self._channel = self.rig.functional_channel
         self._frames = connect(self.context, zmq.SUB, self.rig.ports.endpoint("acquisition"), queue_length(512 * 1024))
         self._frames.subscribe(f"frame.{self.plane}.{self._channel}".encode())
+        self._structural_channel = self.rig.registration_channel
+        if self._structural_channel is not None:
+            self._frames.subscribe(f"frame.{self.plane}.{self._structural_channel}".encode())
+        self._structural = StructuralLines()
+        self._waiting: tuple[FrameHeader, memoryview, int] | None = None
         self._frames.subscribe(b"health")
         self.poller.register(self._frames, zmq.POLLIN)
         self.commands |= {
@@ -133,14 +139,48 @@ class InferenceService(Service):
             self._acquisition_heard = True
             self._note_source(header.state == "paused")
             return
-        if not isinstance(header, FrameHeader) or header.channel != self._channel:
+        if not isinstance(header, FrameHeader) or header.channel not in (self._channel, self._structural_channel):
             return
         self._sequence.see(header.source, header.boot_id, topic, header.seq)
         expected_bytes = header.n_lines * header.pixels_per_line * 2
         if len(parts) != 3 or header.dtype not in _DTYPES or parts[2].nbytes != expected_bytes:
             self._refuse(f"frame {header.frame}: payload does not fit its header")
             return
-        self._take_lines(header, parts[2], t_received_ns)
+        if self._structural_channel is None:
+            self._take_lines(header, parts[2], t_received_ns)
+        else:
+            self._pair(header, parts[2], t_received_ns)
+
+    def _pair(self, header: FrameHeader, payload: memoryview, t_received_ns: int) -> None:
+        """Functional lines go on with their structural ones; those whose partner does not come go on alone."""
+        structural, waiting = self._structural, self._waiting
+        if header.channel == self._structural_channel:
+            lines = np.frombuffer(payload, _DTYPES[header.dtype]).reshape(header.n_lines, header.pixels_per_line)
+            structural.take(header, lines)
+            if waiting is not None and structural.covers(waiting[0]):
+                self._waiting = None
+                self._take_with(structural.image, *waiting)
+            return
+        if waiting is not None:
+            self._waiting = None
+            structural.n_alone += 1
+            if structural.n_alone & (structural.n_alone - 1) == 0:
+                self.log(
+                    "warning",
+                    f"frame {waiting[0].frame} came without its structural channel ({structural.n_alone} so far)",
+                )
+            self._take_with(None, *waiting)
+        if structural.covers(header):
+            self._take_with(structural.image, header, payload, t_received_ns)
+        else:
+            self._waiting = (header, payload, t_received_ns)
+
+    def _take_with(
+        self, reference: NDArray[Any] | None, header: FrameHeader, payload: memoryview, t_received_ns: int
+    ) -> None:
+        if self._engine is not None:
+            self._engine.reference = reference
+        self._take_lines(header, payload, t_received_ns)
 
     def _note_source(self, paused: bool) -> None:
         """A source that has paused by design is said to be so, with one more `spikes` message; its frames end that."""
@@ -387,6 +427,7 @@ class InferenceService(Service):
         if size is not None:
             um_per_px, n_lines, n_pixels = args.get("um_per_px"), int(size[0]), int(size[1])
             calibration.require_fits(n_lines, n_pixels, str(path), um_per_px=um_per_px, channel=self._channel)
+        calibration.require_registration(self._structural_channel, str(path))
         if calibration.n_rois == 0:
             raise CalibrationError("holds no cells", "calibrate on a recording with active cells", file=str(path))
         self._say_other_rate(calibration, args.get("frame_rate_hz"))

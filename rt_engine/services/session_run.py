@@ -193,6 +193,7 @@ class SessionRun:
             false_alarms_per_min=inference.false_alarms_per_min,
             neuropil_coefficient=inference.neuropil_coefficient,
             max_shift_px=inference.max_shift_px,
+            registration_channel=self._plan.rig.registration_channel,
         )
         self._view.say("calibrating …")
         run_calibration_process(job, self._view.progress, self._turn, self._view.say)

@@ -83,11 +83,12 @@ def _event_ids(session: Path) -> list[int]:
 def test_editing_cells_disarms_and_a_bad_edit_is_one_clear_line(start: Start, half_known: Path) -> None:
     run = start(small_rig(microscope__pace="real_time", inference__new_cells="off"), "--calibration", half_known)
     run.live()
-    assert run.ctl("status")["interlock"] == "armed"
+    run.wait_for("being armed", lambda status: status["interlock"] == "armed")
     with pytest.raises(RuntimeError, match="no cell has roi id 999"):
         run.ctl("rois_edit", "remove", "999")
-    assert run.ctl("status")["interlock"] == "disarmed"
+    run.wait_for("being disarmed", lambda status: status["interlock"] == "disarmed")
     run.ctl("arm", "somebody")
+    run.wait_for("being armed", lambda status: status["interlock"] == "armed")
     run.ctl("set_threshold", "1.0", "--dry")
     assert run.ctl("status")["interlock"] == "armed"
     run.ctl("set_threshold", "1.0")

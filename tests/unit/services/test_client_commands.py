@@ -88,9 +88,10 @@ def test_cells_change_only_after_disarming(run: Run, cmd: str) -> None:
     assert [one[:2] for one in run.asked] == [("stimulation", "disarm"), ("inference.3", cmd)]
 
 
-def test_a_dry_threshold_disarms_nobody(run: Run) -> None:
-    ask(run, "set_threshold", dry=True)
-    assert [one[:2] for one in run.asked] == [("inference.0", "set_threshold")]
+def test_a_dry_threshold_disarms_nobody_and_is_for_every_plane(run: Run) -> None:
+    told = ask(run, "set_threshold", false_alarms_per_min=0.5, dry=True)
+    assert [one[:2] for one in run.asked] == [("inference.0", "set_threshold"), ("inference.3", "set_threshold")]
+    assert told == {"planes": {"0": {"from": "inference.0"}, "3": {"from": "inference.3"}}}
 
 
 def test_a_plane_that_is_not_there_is_named(run: Run) -> None:
