@@ -45,21 +45,17 @@ TARGETS_YX = ((20, 20), (20, 80), (80, 20), (80, 80))
 
 def protocol(**action: Any) -> dict[str, Any]:
     """Every event of cell 0 lights cells 1 to 3; nothing is withheld, nothing suppressed."""
+    pulse: dict[str, Any] = {"do": "pulse", "output": "led", "targets": "lit", "power_mw": 8.0, "width_ms": 5.0}
     return {
-        "schema_version": 1,
-        "kind": "spike_triggered",
+        "schema_version": 2,
         "name": "every_event",
-        "cells": {"select": "ids", "ids": [0]},
-        "refractory_ms": 0.0,
-        "withhold_probability": 0.0,
-        "seed": 1,
-        "action": {
-            "output": "led",
-            "power_mw": 8.0,
-            "width_ms": 5.0,
-            "targets": {"select": "ids", "ids": [1, 2, 3]},
-            **action,
-        },
+        "description": "for tests",
+        "source": "none",
+        "cells": {"watched": {"select": "ids", "ids": [0]}, "lit": {"select": "ids", "ids": [1, 2, 3]}},
+        "triggers": {"spike": {"when": "event", "cells": "watched", "refractory_ms": 0.0}},
+        "actions": {"light": pulse | action},
+        "phases": {"watch": {"reactions": [{"trigger": "spike", "do": ["light"], "trial": True}]}},
+        "design": {"seed": 1, "arms": {"stim": {"kind": "stim", "share": 1.0}}},
     }
 
 
@@ -97,6 +93,7 @@ class StimulationBench:
             self._listener.subscribe(topic.encode())
         self.mode, self.beating, self.recording = Mode.LIVE, True, True
         self.line: str | None = None
+        self.uncertainty_ns: int | None = None
         self.announced: list[str] = []
         self.lights: list[tuple[int, LightHeader]] = []
         self.stims: list[tuple[int, StimHeader]] = []
@@ -180,6 +177,7 @@ class StimulationBench:
             **{"plane": 0, "frame": self.frame, "line0": 0, "n_lines": 128, "hold_frames": 1, "mode": self.mode},
             **{"t_scan_ns": now_ns, "t_received_ns": now_ns, "t_decided_ns": now_ns},
             "n_events": 0 if events is None else len(events),
+            "t_scan_uncertainty_ns": self.uncertainty_ns,
         }
         header = SpikesHeader(**self._engine.stamp("spikes.0"), **(values | changes))
         self._engine.send("spikes.0", header, b"" if events is None else events.tobytes())
@@ -188,7 +186,11 @@ class StimulationBench:
         """Bytes as they are, from the engine."""
         self._engine._pub.send_multipart(list(parts))
 
-    def send_rois(self, template_id: str = "template", rev: int = 1) -> None:
+    def reboot_engine(self) -> None:
+        """Messages of the engine are from now on those of another process."""
+        self._engine._boot_id, self._engine._seq = "another", {}
+
+    def send_rois(self, template_id: str = "template", rev: int = 1, threshold: float = 1.0) -> None:
         """Four cells of 9 pixels."""
         pixels, start = [], [0]
         for y, x in TARGETS_YX:
@@ -197,7 +199,7 @@ class StimulationBench:
         rois = [
             RoiDescription(
                 roi_id=i, roi_index=i, parent_id=None, kind="soma", plane=0, tags=[], quality=1.0, snr=5.0, tau_s=0.2,
-                amplitude=0.1, expected_detection=0.9, threshold=1.0,
+                amplitude=0.1, expected_detection=0.9, threshold=threshold,
             )
             for i in range(len(TARGETS_YX))
         ]  # fmt: skip

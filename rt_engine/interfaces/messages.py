@@ -95,6 +95,7 @@ class SpikesHeader(Header, kw_only=True):
     hold_frames: int
     mode: Mode
     t_scan_ns: int
+    t_scan_uncertainty_ns: int | None = None
     t_received_ns: int
     t_decided_ns: int
     n_events: int

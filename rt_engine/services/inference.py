@@ -378,6 +378,7 @@ class InferenceService(Service):
             hold_frames=self._engine.calibration.hold_frames if self._engine else 0,
             mode=self._mode,
             t_scan_ns=header.t_scan_ns,
+            t_scan_uncertainty_ns=header.t_scan_uncertainty_ns,
             t_received_ns=t_received_ns,
             t_decided_ns=t_decided_ns,
             n_events=len(events),

@@ -63,6 +63,7 @@ class ProtocolDriver:
         self._seen: dict[int, dict[int, tuple[object, ...]]] = {}
         self._rois_changed = False
         self._cells = CellsOfPlanes(rig.planes_inferred)
+        self._uncertainty_ns = 0
         self._trains: dict[str, tuple[PulseRequest, Decision]] = {}
         self._intervals = {name: LatencyHistogram() for name in ("decision_to_command", "scan_to_command")}
         self.name: str | None = None
@@ -166,8 +167,9 @@ class ProtocolDriver:
         commands = self._protocol.on_spikes(
             header.frame, header.t_scan_ns, header.t_decided_ns, header.mode, events, header.plane
         )
+        self._uncertainty_ns = header.t_scan_uncertainty_ns or 0
         if commands:
-            self._carry_out(commands)
+            self._carry_out(commands, header.t_scan_ns)
         return True
 
     def take_activity(self, header: ActivityHeader, payload: bytes) -> bool:
@@ -182,7 +184,7 @@ class ProtocolDriver:
         values = np.frombuffer(payload, "<f4").reshape(len(header.fields), header.n_rois)
         commands = self._protocol.on_activity(header.frame, header.t_scan_ns, header.plane, header.fields, values)
         if commands:
-            self._carry_out(commands)
+            self._carry_out(commands, header.t_scan_ns)
         return True
 
     def take_sync(self, header: SyncHeader) -> None:
@@ -195,16 +197,25 @@ class ProtocolDriver:
         if self._protocol is not None:
             self._protocol.on_key(key)
 
-    def _carry_out(self, commands: Sequence[ProtocolCommand]) -> None:
+    def _carry_out(self, commands: Sequence[ProtocolCommand], t_scan_ns: int) -> None:
+        """Requests go to the interlock, the rest to the wire; `t_scan_ns`: of the lines decided on."""
         for command in commands:
             match command:
                 case PulseRequest():
-                    self._ask(command)
+                    self._ask(self._aged(command, t_scan_ns))
                 case MarkCommand():
                     fields = {"mark": command.mark, "t_scan_ns": command.t_scan_ns, "frame": command.frame}
                     self._say(MARK_LEVEL, command.mark, fields)
                 case MessageCommand():
                     self._say(MESSAGE_LEVEL, command.text, {"topic": command.topic, "t_scan_ns": command.t_scan_ns})
+
+    def _aged(self, request: PulseRequest, t_scan_ns: int) -> PulseRequest:
+        """As old as the lines it was decided on, at the worst: the protocol's own clock never goes back."""
+        oldest_ns = min(request.t_scan_ns, t_scan_ns)
+        if oldest_ns == request.t_scan_ns and not self._uncertainty_ns:
+            return request
+        uncertainty_ns = self._uncertainty_ns
+        return msgspec.structs.replace(request, t_scan_ns=oldest_ns, t_scan_uncertainty_ns=uncertainty_ns)
 
     def _ask(self, request: PulseRequest) -> None:
         decision = self._interlock.request(request)

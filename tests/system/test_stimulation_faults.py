@@ -272,10 +272,13 @@ def test_ten_times_the_events_stay_within_every_limit_and_trip_as_a_runaway(make
     require_honest(bench)
 
 
-def test_old_decisions_are_late_and_never_fired(make: Make) -> None:
+@pytest.mark.parametrize(("age_ms", "uncertainty_ms"), [(51, None), (30, 25)])
+def test_old_decisions_are_late_and_never_fired(make: Make, age_ms: int, uncertainty_ms: int | None) -> None:
+    """Also where the frame before was younger, and where only the uncertainty makes it old."""
     bench = make(light_rig())
     bench.arm()
-    bench.pump(lambda: bench.events(age_ns=51 * NS_PER_MS) or len(bench.stims) > 20)
+    bench.uncertainty_ns = None if uncertainty_ms is None else uncertainty_ms * NS_PER_MS
+    bench.pump(lambda: bench.events(age_ns=age_ms * NS_PER_MS) or len(bench.stims) > 20)
     assert {stim.outcome for _, stim in bench.stims} == {Outcome.LATE}
     assert bench.lights == []
 
@@ -332,10 +335,14 @@ def test_a_pause_by_design_is_dark_without_a_trip_and_ends_by_itself(make: Make)
     require_honest(bench)
 
 
-def test_other_cells_or_another_engine_disarm(make: Make) -> None:
+@pytest.mark.parametrize("change", ["cells", "engine"])
+def test_other_cells_and_an_engine_without_cells_disarm(make: Make, change: str) -> None:
     bench = make(light_rig())
     light_up(bench)
-    bench.send_rois(rev=2)
+    if change == "cells":
+        bench.send_rois(rev=2, threshold=3.0)
+    else:
+        bench.reboot_engine()
     bench.pump(lambda: bench.interlock() == "disarmed")
     n_lights = len(bench.lights)
     keep_asking(bench, 0.5)
