@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.sample_config import SampleConfig
+from rt_engine.interfaces.specimen_config import AnimalConfig, OpticsConfig
 
 
 class Strict(BaseModel):
@@ -159,6 +160,7 @@ class InferenceConfig(Strict):
     neuropil_coefficient: float | None = Field(None, ge=0, le=1, description="null: estimated; 0.7 is customary")
     neuropil_update: bool = Field(False, description="let the coefficient follow the recording, 0.01 a minute at most")
     max_shift_px: float = Field(8.0, gt=0, le=64)
+    template_adaptation: bool = Field(False, description="let the template follow the look of the field, slowly")
     max_backlog_frames: int = Field(32, ge=1, le=1000)
     new_cells: NewCells = Field(NewCells.OFFER, description="off, offer, or take what is found while the rig runs")
     spare_rois: int = Field(32, ge=0, le=256, description="rows for cells that are added while the rig runs")
@@ -244,6 +246,8 @@ class RigConfig(Strict):
     recording: RecordingConfig = RecordingConfig()
     ports: Ports = Ports()
     subject: str | None = None
+    animal: AnimalConfig = AnimalConfig()
+    optics: OpticsConfig = OpticsConfig()
     max_idle_s: float = Field(10.0, gt=0)
 
     @model_validator(mode="after")

@@ -243,7 +243,10 @@ class InferenceService(Service):
         self._strip_blanked += header.blanked or own
         index = self._order.index or 0
         n_events = engine.process_lines(self._assembly, index, end_line, header.t_scan_ns, self._strip_blanked)
-        self._publish_decision(header, engine, n_events, t_received_ns, whole=end_line == header.lines_per_frame)
+        whole = end_line == header.lines_per_frame
+        self._publish_decision(header, engine, n_events, t_received_ns, whole=whole)
+        if whole:
+            engine.maintain(self._assembly, index)
 
     def _begin_strips(self, header: FrameHeader, t_received_ns: int) -> bool:
         """Note the first strip of a frame; false if the frame is to be left out."""
@@ -314,6 +317,7 @@ class InferenceService(Service):
         self._desk.apply_due(index, engine)
         n_events = engine.process(frame, index, header.t_scan_ns, missing, blanked)
         self._publish_decision(header, engine, n_events, t_received_ns, whole=True)
+        engine.maintain(frame, index)
 
     def _publish_decision(
         self, header: FrameHeader, engine: Engine, n_events: int, t_received_ns: int, *, whole: bool
@@ -433,7 +437,15 @@ class InferenceService(Service):
             raise CalibrationError("holds no cells", "calibrate on a recording with active cells", file=str(path))
         self._say_other_rate(calibration, args.get("frame_rate_hz"))
         config, n_planes = self.rig.inference, int(args.get("frames_per_volume", 1))
-        engine = Engine(calibration, config.max_shift_px, self.clock, self._strip_lines, n_planes, config.spare_rois)
+        engine = Engine(
+            calibration,
+            config.max_shift_px,
+            self.clock,
+            self._strip_lines,
+            n_planes,
+            config.spare_rois,
+            adapts_template=config.template_adaptation,
+        )
         engine.warm_up()
         self._engine = engine
         self._desk.open(calibration, path)
