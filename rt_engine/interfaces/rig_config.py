@@ -47,6 +47,11 @@ class VirtualMicroscope(Strict):
         """Planes and flyback frames of one volume."""
         return self.n_planes + self.n_flyback_frames
 
+    def first_plane_alone(self) -> VirtualMicroscope:
+        """Plane 0 as often as the volume shows it, without the others."""
+        rate_hz = self.frame_rate_hz / self.frames_per_volume
+        return self.model_copy(update={"frame_rate_hz": rate_hz, "n_planes": 1, "n_flyback_frames": 0})
+
 
 class ReplayMicroscope(Strict):
     """Frames of a movie file or of a recorded session. `speed` 1 is real time; `max` as fast as it is consumed.
