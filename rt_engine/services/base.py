@@ -49,7 +49,7 @@ class Service:
         self.publisher = Publisher(
             self.context,
             ports.endpoint(self.port),
-            ports.endpoint("recorder_inlet"),
+            ports.endpoint("recorder_inlet") if setup.recorded else None,
             source=self.source,
             session=setup.session,
             clock=self.clock,

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -43,13 +43,21 @@ class Supervisor:
         Carries out a command that came from outside (`spikeloop ctl`, the window).
     on_message : callable
         Is handed every message of the services that a display may want.
+    services : sequence of str
+        Those that it starts.
     """
 
     def __init__(
-        self, setup: Setup, on_client: ClientCommand, on_message: Listener, clock: Clock | None = None
+        self,
+        setup: Setup,
+        on_client: ClientCommand,
+        on_message: Listener,
+        clock: Clock | None = None,
+        services: Sequence[str] = SERVICES,
     ) -> None:
         self.clock: Clock = clock or MonotonicClock()
         self._setup = setup
+        self._services = tuple(services)
         self._on_client = on_client
         self._on_message = on_message
         self._processes: dict[str, BaseProcess] = {}
@@ -80,8 +88,8 @@ class Supervisor:
         self._poller.register(self._router, zmq.POLLIN)
         self._poller.register(self._sub, zmq.POLLIN)
 
-    def start(self, timeout_s: float = 120.0) -> None:
-        """Start all services and wait until each is ready.
+    def start(self, timeout_s: float = 120.0, on_wait: Callable[[], None] = lambda: None) -> None:
+        """Start all services and wait until each is ready; `on_wait` is called again and again meanwhile.
 
         Raises
         ------
@@ -90,12 +98,16 @@ class Supervisor:
         """
         os.environ.update(_ONE_THREAD)
         spawn = multiprocessing.get_context("spawn")
-        for name in SERVICES:
+        for name in self._services:
             setup = dataclasses.replace(self._setup, service=name)
             process = spawn.Process(target=run_service, args=(setup,), name=f"spikeloop-{name}")
             process.start()
             self._processes[name] = process
-        self.wait_for(lambda: all(self.state(name) == "ready" for name in SERVICES), timeout_s, "services to start")
+        self.wait_for(lambda: self._all_ready(on_wait), timeout_s, "services to start")
+
+    def _all_ready(self, on_wait: Callable[[], None]) -> bool:
+        on_wait()
+        return all(self.state(name) == "ready" for name in self._services)
 
     def state(self, service: str) -> str:
         """Last state that a service announced."""
@@ -118,7 +130,7 @@ class Supervisor:
             self.pump(0.05)
             self.raise_if_failed()
             if self.clock.now_ns() > deadline_ns:
-                states = ", ".join(f"{name}: {self.state(name)}" for name in SERVICES)
+                states = ", ".join(f"{name}: {self.state(name)}" for name in self._services)
                 raise ServiceError(f"waited {timeout_s:g} s for {what} ({states})")
 
     def pump(self, timeout_s: float) -> None:
