@@ -13,7 +13,7 @@ from rt_engine.interfaces.errors import ConfigError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RoiTable:
-    """The cells of one plane.
+    """The cells of a session, of all its planes.
 
     Attributes
     ----------
@@ -26,6 +26,8 @@ class RoiTable:
         dF/F of one spike in noise SD.
     tags : dict of str to tuple of int
         Tag to the `roi_id` that carry it.
+    planes : int64 ndarray, shape (n_rois,)
+        Plane of every cell; empty where all are in plane 0.
     """
 
     roi_id: NDArray[np.uint32]
@@ -33,6 +35,7 @@ class RoiTable:
     expected_detection: NDArray[np.float32]
     snr: NDArray[np.float32]
     tags: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    planes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def ranking(self) -> list[int]:
         """Every `roi_id`, the best first: expected detection, then SNR, then the lower id; NaN is last."""
@@ -44,6 +47,12 @@ class RoiTable:
         """Centroids (y, x) of cells, template px."""
         row = {int(roi): i for i, roi in enumerate(self.roi_id)}
         return tuple((float(self.centroid_yx_px[row[i], 0]), float(self.centroid_yx_px[row[i], 1])) for i in ids)
+
+    def plane_of(self) -> dict[int, int]:
+        """Plane of every `roi_id`; empty where all cells are in plane 0."""
+        if not self.planes.any():
+            return {}
+        return {int(roi): int(plane) for roi, plane in zip(self.roi_id, self.planes, strict=True)}
 
 
 def select_cells(selection: CellSelection, rois: RoiTable, key: str) -> tuple[int, ...]:

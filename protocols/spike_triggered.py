@@ -81,6 +81,7 @@ class SpikeTriggered:
         self.notes = tuple(notes)
         self._row = {roi: i for i, roi in enumerate(self._cells)}
         self._position = dict(zip(map(int, rois.roi_id), rois.positions(tuple(map(int, rois.roi_id))), strict=True))
+        self._plane_of = rois.plane_of()
         self._t_event_ns = np.full(len(self._cells), _NEVER, np.int64)
 
     def on_spikes(
@@ -157,6 +158,7 @@ class SpikeTriggered:
             roi_ids=cells,
             target_ids=targets,
             targets_yx_px=tuple(self._position[i] for i in targets),
+            target_planes=tuple(self._plane_of[i] for i in targets) if self._plane_of else (),
             power_mw=action.power_mw,
             width_ms=action.width_ms,
             pulses=action.pulses,

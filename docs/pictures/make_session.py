@@ -23,7 +23,7 @@ from rt_engine.recording.summary import analyse
 def main(folder: Path, target: Path) -> None:
     """Field on the left, traces and the response to light on the right."""
     activity = ActivityTable()
-    view = ReportView(analyse(open_session(folder), (activity,)), activity)
+    view = ReportView(analyse(open_session(folder), (activity,)), activity, 0)
     calibration = view.calibration
     if calibration is None:
         raise SystemExit(f"{folder} has no calibration")

@@ -50,6 +50,8 @@ class ReplayMicroscope:
     clock : Clock
     opener : callable
         From the configured path to an open movie; raises MovieError.
+    planes : tuple of int
+        Planes that the movie's frames are of, in turn; None: of the configured one.
     start_frame : int
         First frame delivered; frames keep their number in the file.
     wait : callable
@@ -66,11 +68,13 @@ class ReplayMicroscope:
         clock: Clock,
         opener: Callable[[str], MovieLike],
         *,
+        planes: tuple[int, ...] | None = None,
         start_frame: int = 0,
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self._config = config
         self._opener = opener
+        self._planes = planes or (config.plane,)
         self._pacer = Pacer(clock, config.speed, wait)
         self._movie: MovieLike | None = None
         self._next_frame = start_frame
@@ -88,7 +92,9 @@ class ReplayMicroscope:
         self.close()
         movie = self._opener(self._config.path)
         self._movie = movie
-        rate_hz = self._config.frame_rate_hz or movie.require_frame_rate()
+        n_planes = len(self._planes)
+        stated_hz = self._config.frame_rate_hz
+        rate_hz = movie.require_frame_rate() if stated_hz is None else stated_hz * n_planes
         self._period_ns = NS_PER_S / rate_hz
         return FrameGeometry(
             n_lines=movie.n_lines,
@@ -97,6 +103,7 @@ class ReplayMicroscope:
             frame_rate_hz=rate_hz,
             adc_max=movie.adc_max,
             um_per_px=self._config.um_per_px or movie.um_per_px,
+            frames_per_volume=n_planes,
             channels=(self._config.channel,),
         )
 
@@ -126,12 +133,14 @@ class ReplayMicroscope:
             return None
         np.copyto(buffer, self._movie.read(self._next_frame))
         frame = self._next_frame
+        volume, position = divmod(frame, len(self._planes))
         self._next_frame += 1
         return FrameInfo(
             frame=frame,
             t_scan_ns=self._pacer.due_ns(recorded_ns),
-            plane=self._config.plane,
+            plane=self._planes[position],
             channel=self._config.channel,
+            volume=volume if len(self._planes) > 1 else None,
             n_lines=self._movie.n_lines,
         )
 

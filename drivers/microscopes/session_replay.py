@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from drivers.microscopes.pacing import Pacer
 from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.devices import FrameGeometry, FrameInfo
 from rt_engine.interfaces.errors import DeviceError, MovieError, SourceEnded
+from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.messages import FrameHeader, Mode, SpikesHeader
 from rt_engine.interfaces.rig_config import ReplayMicroscope as ReplayConfig
 from rt_engine.recording.reader import open_session
@@ -31,14 +32,24 @@ class SessionReplay:
     clock : Clock
     wait : callable
         Sleeps that many seconds.
+    planes : tuple of int
+        Planes to deliver, None: the configured one.
 
     Notes
     -----
     At real time a frame is there as long after the first as it was scanned after it, so gaps keep their length.
     """
 
-    def __init__(self, config: ReplayConfig, clock: Clock, wait: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        config: ReplayConfig,
+        clock: Clock,
+        wait: Callable[[float], None] = time.sleep,
+        *,
+        planes: tuple[int, ...] | None = None,
+    ) -> None:
         self._config = config
+        self._planes = planes or (config.plane,)
         self._pacer = Pacer(clock, config.speed, wait)
         self._lines: Iterator[Lines] = iter(())
         self._next: Lines | None = None
@@ -54,7 +65,7 @@ class SessionReplay:
         RecordingError
             There is no journal.
         """
-        first_live = self._first_live_frame()
+        first_live = self._first_live()
         self._lines = self._from(first_live)
         self._next = next(self._lines, None)
         if self._next is None:
@@ -70,6 +81,7 @@ class SessionReplay:
             adc_max=header.adc_max,
             offset=header.offset,
             um_per_px=self._config.um_per_px,
+            frames_per_volume=frames_per_volume(header for header, _ in self._from(first_live)),
             channels=(header.channel,),
             line_period_ns=header.line_period_ns,
         )
@@ -123,14 +135,30 @@ class SessionReplay:
         self._running = False
         self._lines, self._next = iter(()), None
 
-    def _first_live_frame(self) -> int:
-        for message in open_session(Path(self._config.path)).messages("spikes"):
+    def _first_live(self) -> int:
+        """The first live frame, or volume where the source gave them."""
+        topics = [f"spikes.{plane}" for plane in self._planes]
+        for message in open_session(Path(self._config.path)).messages(*topics):
             header = message.header
             if isinstance(header, SpikesHeader) and header.mode is Mode.LIVE:
-                return header.frame
+                return header.frame if header.volume is None else header.volume
         raise MovieError("never went live", "calibrate from it, or replay a session that did", file=self._config.path)
 
-    def _from(self, first_frame: int) -> Iterator[Lines]:
-        for header, lines in open_session(Path(self._config.path)).frames(self._config.plane, self._config.channel):
-            if header.frame >= first_frame:
+    def _from(self, first: int) -> Iterator[Lines]:
+        for header, lines in open_session(Path(self._config.path)).frames(self._planes, self._config.channel):
+            if (header.frame if header.volume is None else header.volume) >= first:
                 yield header, lines
+
+
+def frames_per_volume(headers: Iterable[FrameHeader]) -> int:
+    """How far the frame counter moves from one frame of a plane to its next; 1 where no volumes are given."""
+    first: FrameHeader | None = None
+    for header in headers:
+        if header.volume is None:
+            return 1
+        if header.flags & FrameFlag.DISCARD:
+            continue
+        first = first or header
+        if header.plane == first.plane and header.volume > (first.volume or 0):
+            return max(1, round((header.frame - first.frame) / (header.volume - (first.volume or 0))))
+    return 1

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import time
+from collections import Counter, deque
 from typing import Any
 
 import numpy as np
@@ -18,44 +21,114 @@ from rt_engine.transport.sockets import connect
 
 _DTYPES = {"u2": np.dtype("<u2"), "i2": np.dtype("<i2")}
 _QUEUE = 512
+_VOLUME_STANDS = 64
+"""Frames of a plane after which a volume that has not moved on is taken for none."""
+_COUNTS_WATCHED = 32
+"""Of the frame counter, to see whether it is the plane's own: a plane of a volume is scanned in every n-th."""
+_MOST_OTHERS = 200
+"""Messages of other planes and channels after which it is said that those wanted do not come."""
 
 
 class StreamMicroscope:
     """Fulfils `interfaces.devices.Microscope` over a SUB socket.
 
-    Size, type and rate come from the first good message; what does not fit them later is dropped and counted in
-    `rejected`, with the last reason in `why`. Messages missing by `seq` are counted in `sequence`.
+    Size, type and rate come from the first good message of the first plane and its channel, and where it tells a
+    volume also from that plane's next; what does not fit them later is dropped and counted in `rejected`, with the last
+    reason in `why`. Messages missing by `seq` are counted in `sequence`.
+
+    Parameters
+    ----------
+    config : rig_config.StreamMicroscope
+    planes : tuple of int
+        Planes that are inferred. Others are passed on all the same.
+    channel : int
+        The one that carries the indicator. Others are passed on all the same.
     """
 
-    def __init__(self, config: StreamConfig) -> None:
+    def __init__(self, config: StreamConfig, planes: tuple[int, ...] = (0,), channel: int = 0) -> None:
         self._config = config
+        self._planes, self._channel = planes, channel
+        self._seen: Counter[tuple[int, int]] = Counter()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes] | None = None
-        self._first: tuple[FrameHeader, memoryview] | None = None
+        self._first: FrameHeader | None = None
+        self._counts = 1
+        self._has_volumes = True
+        self._kept_of_plane = 0
+        self._kept: deque[tuple[FrameHeader, memoryview]] = deque()
         self.geometry: FrameGeometry | None = None
         self.sequence = SequenceTracker()
         self.rejected = 0
         self.why = ""
 
     def open(self) -> FrameGeometry | None:
-        """Connect, and wait 0.1 s for the first message, which tells size and rate."""
+        """Connect, and wait 0.1 s for the messages that tell size and rate.
+
+        Raises
+        ------
+        DeviceError
+            Messages come, but none of the planes and the channel that are inferred.
+        """
         if self._socket is None:
             self._context = zmq.Context()
             self._socket = connect(self._context, zmq.SUB, self._config.endpoint, _QUEUE)
             self._socket.subscribe(b"frame.")
-        if self.geometry is None:
-            self._first = self._receive(100)
-            if self._first is not None:
-                self.geometry = self._geometry_of(self._first[0])
+        give_up_s = time.monotonic() + 0.1
+        while self.geometry is None and (left_s := give_up_s - time.monotonic()) > 0:
+            message = self._receive(max(1, int(1000 * left_s)))
+            if message is None:
+                break
+            self._learn(*message)
         return self.geometry
+
+    def _learn(self, header: FrameHeader, payload: memoryview) -> None:
+        """Take in one message from before the geometry is known; lines of the first volumes are delivered later."""
+        self._seen[header.plane, header.channel] += 1
+        if (header.plane, header.channel) != (self._planes[0], self._channel):
+            if self._first is None and self._seen.total() > _MOST_OTHERS:
+                places = ", ".join(f"{plane}.{channel}" for plane, channel in sorted(self._seen))
+                raise DeviceError(
+                    "stream",
+                    f"{self._config.endpoint} sends frames of plane.channel {places}, none of "
+                    f"{self._planes[0]}.{self._channel}",
+                    "set `planes` and `channel` in the rig file to those that carry the indicator",
+                )
+            if self._first is not None:
+                self._kept.append((header, payload))
+            return
+        self._kept.append((header, payload))
+        self._kept_of_plane += header.line0 == 0
+        first = self._first = self._first or header
+        if self._kept_of_plane > _VOLUME_STANDS:
+            self._has_volumes = False
+        if first.volume is None or not self._has_volumes:
+            self._learn_unnumbered(first, header)
+        elif header.volume is not None and header.volume > first.volume:
+            stride = round((header.frame - first.frame) / (header.volume - first.volume))
+            self.geometry = self._geometry_of(first, max(1, stride))
+
+    def _learn_unnumbered(self, first: FrameHeader, header: FrameHeader) -> None:
+        """Without volumes the frame counter is the plane's own, or, if it always leaves out as many, that of all."""
+        if len(self._planes) == 1:
+            self.geometry = self._geometry_of(first, 1)
+        elif header.frame - first.frame >= _COUNTS_WATCHED:
+            frames = [kept.frame for kept, _ in self._kept if kept.plane == first.plane]
+            self._counts = math.gcd(*(frame - first.frame for frame in frames))
+            self.geometry = self._geometry_of(first, self._counts)
+
+    def _volume_of(self, header: FrameHeader) -> int | None:
+        if self._has_volumes and header.volume is not None:
+            return header.volume
+        if self._counts == 1 or self._first is None:
+            return None
+        return max(0, (header.frame - self._first.frame) // self._counts)
 
     def start(self) -> None:
         """Nothing to do: the program outside decides when it sends."""
 
     def read(self, buffer: NDArray[Any], timeout_s: float) -> FrameInfo | None:
         """Copy the next lines into `buffer`, at their place in the frame."""
-        message, self._first = self._first, None
-        message = message or self._receive(int(timeout_s * 1000))
+        message = self._kept.popleft() if self._kept else self._receive(int(timeout_s * 1000))
         if message is None:
             return None
         header, payload = message
@@ -66,7 +139,7 @@ class StreamMicroscope:
             t_scan_ns=header.t_scan_ns,
             plane=header.plane,
             channel=header.channel,
-            volume=header.volume,
+            volume=self._volume_of(header),
             line0=header.line0,
             n_lines=header.n_lines,
             t_scan_uncertainty_ns=header.t_scan_uncertainty_ns,
@@ -116,7 +189,9 @@ class StreamMicroscope:
             return f"{n_bytes} bytes are not {header.n_lines} x {header.pixels_per_line} pixels of {header.dtype}"
         if not (header.line0 >= 0 and header.n_lines > 0 and header.line0 + header.n_lines <= header.lines_per_frame):
             return f"lines {header.line0}+{header.n_lines} are not within {header.lines_per_frame}"
-        known = self.geometry
+        if min(header.plane, header.channel, header.frame) < 0:
+            return f"plane {header.plane}, channel {header.channel}, frame {header.frame}: none may be negative"
+        known = self.geometry or (self._geometry_of(self._first, 1) if self._first else None)
         if known is None:
             return "" if header.frame_period_ns else "frame_period_ns is required from a stream"
         if (header.lines_per_frame, header.pixels_per_line) != (known.n_lines, known.pixels_per_line):
@@ -132,7 +207,7 @@ class StreamMicroscope:
         self.rejected += 1
         self.why = why
 
-    def _geometry_of(self, header: FrameHeader) -> FrameGeometry:
+    def _geometry_of(self, header: FrameHeader, frames_per_volume: int) -> FrameGeometry:
         return FrameGeometry(
             n_lines=header.lines_per_frame,
             pixels_per_line=header.pixels_per_line,
@@ -141,6 +216,7 @@ class StreamMicroscope:
             adc_max=header.adc_max,
             offset=header.offset,
             um_per_px=self._config.um_per_px,
+            frames_per_volume=frames_per_volume,
             channels=(header.channel,),
             line_period_ns=header.line_period_ns,
         )

@@ -1,16 +1,19 @@
-"""The virtual sample as a microscope: frames in real time or as fast as they are consumed, and their truth."""
+"""The virtual sample as a microscope: frames in real time or as fast as they are consumed, and their truth.
+
+A volume is scanned plane by plane; see `drivers.virtual_rig.volume`.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.virtual_rig.sample import VirtualSample
 from drivers.virtual_rig.truth import FrameTruth
+from drivers.virtual_rig.volume import VirtualVolume
 from rt_engine.interfaces.clock import NS_PER_S, NS_PER_US, Clock
 from rt_engine.interfaces.devices import FrameGeometry, FrameInfo
 from rt_engine.interfaces.errors import DeviceError
@@ -47,7 +50,7 @@ class VirtualMicroscope:
         self._clock = clock
         self._sleep = sleep
         self._real_time = config.pace == "real_time"
-        self._sample: VirtualSample | None = None
+        self._volume: VirtualVolume | None = None
         self._frame: NDArray[np.uint16] = np.zeros((0, 0), dtype=np.uint16)
         self._drawn: tuple[FrameTruth, int] | None = None
         self._delivered: tuple[FrameTruth, int] | None = None
@@ -58,28 +61,27 @@ class VirtualMicroscope:
     def open(self) -> FrameGeometry:
         """Plant the sample (once) and tell its geometry."""
         config = self._config
-        if self._sample is None:
-            self._sample = VirtualSample(
-                config.sample, config.n_lines, config.pixels_per_line, config.um_per_px, config.frame_rate_hz
-            )
+        if self._volume is None:
+            self._volume = VirtualVolume(config)
             self._frame = np.zeros((config.n_lines, config.pixels_per_line), dtype=np.uint16)
         return FrameGeometry(
             n_lines=config.n_lines,
             pixels_per_line=config.pixels_per_line,
             dtype="u2",
             frame_rate_hz=config.frame_rate_hz,
-            adc_max=self._sample.adc_max_counts,
+            adc_max=self._volume.planes[0].adc_max_counts,
             offset=config.sample.detector.offset_counts,
             um_per_px=config.um_per_px,
+            frames_per_volume=config.frames_per_volume,
             line_period_ns=round(NS_PER_S / config.frame_rate_hz / config.n_lines),
         )
 
     def start(self) -> None:
         """Begin to scan, or go on where `stop` left off."""
-        sample = self._opened()
+        volume = self._opened()
         if not self._running:
             self._running = True
-            self._t0_ns = self._clock.now_ns() - self._sample_ns(sample.next_frame)
+            self._t0_ns = self._clock.now_ns() - self._sample_ns(volume.next_frame)
 
     def read(self, buffer: NDArray[Any], timeout_s: float) -> FrameInfo | None:
         """Fill `buffer` (uint16, shape (n_lines, pixels_per_line), overwritten) with the next frame.
@@ -91,17 +93,17 @@ class VirtualMicroscope:
         DeviceError
             The microscope has not been opened and started.
         """
-        sample = self._opened()
+        volume = self._opened()
         if not self._running:
             raise DeviceError("virtual microscope", "read before start")
         give_up_ns = self._clock.now_ns() + int(timeout_s * NS_PER_S)
         if self._drawn is None:
-            self._skip_pause(sample)
+            self._skip_pause(volume)
             if self._real_time and not self._wait(
-                self._scan_end_ns(sample.next_frame) - int(RENDER_MARGIN * self._render_ns), give_up_ns
+                self._scan_end_ns(volume.next_frame) - int(RENDER_MARGIN * self._render_ns), give_up_ns
             ):
                 return None
-            self._drawn = self._draw(sample)
+            self._drawn = self._draw(volume)
         truth, drawn_ns = self._drawn
         scanned_ns = drawn_ns
         if self._real_time:
@@ -110,13 +112,17 @@ class VirtualMicroscope:
                 return None
         buffer[...] = self._frame
         self._drawn, self._delivered = None, (truth, scanned_ns)
+        number, plane = volume.place(truth.frame)
+        artefact = FrameFlag.ARTEFACT if truth.blanked else FrameFlag(0)
         return FrameInfo(
             frame=truth.frame,
             t_scan_ns=scanned_ns,
+            plane=plane,
+            volume=number if volume.frames_per_volume > 1 else None,
             n_lines=self._config.n_lines,
             t_scan_uncertainty_ns=0,
             t_device_s=(truth.frame + 1) / self._config.frame_rate_hz,
-            flags=int(FrameFlag.ARTEFACT) if truth.blanked else 0,
+            flags=int(FrameFlag.DISCARD if volume.is_flyback(truth.frame) else artefact),
             blanked=truth.blanked,
         )
 
@@ -127,20 +133,27 @@ class VirtualMicroscope:
     def close(self) -> None:
         """Forget the sample."""
         self._running = False
-        self._sample = self._drawn = self._delivered = None
+        self._volume = self._drawn = self._delivered = None
 
-    def receive_light(self, t_on_ns: int, width_us: int, power_uw: list[int], targets_yx_px: list[list[float]]) -> None:
+    def receive_light(
+        self,
+        t_on_ns: int,
+        width_us: int,
+        power_uw: list[int],
+        targets_yx_px: list[list[float]],
+        target_planes: Sequence[int] = (),
+    ) -> None:
         """One pulse on all targets; acts at the end of the last frame drawn where it comes later than that."""
-        sample = self._opened()
-        horizon_s = sample.next_frame / self._config.frame_rate_hz
+        volume = self._opened()
+        horizon_s = volume.next_frame / self._config.frame_rate_hz
         t_s = (t_on_ns - self._t0_ns) / NS_PER_S if self._real_time else horizon_s
         power_mw = np.array(power_uw, dtype=np.float64) / 1000
         targets = np.array(targets_yx_px, dtype=np.float64).reshape(-1, 2)
-        sample.receive_light(t_s, width_us * NS_PER_US / NS_PER_S, power_mw, targets)
+        volume.receive_light(t_s, width_us * NS_PER_US / NS_PER_S, power_mw, targets, target_planes)
 
-    def describe_sample(self) -> dict[str, Any]:
-        """Planted cells: lists of equal length, see `messages.TruthHeader`; `p50_mw` besides."""
-        sample = self._opened()
+    def describe_sample(self, plane: int = 0) -> dict[str, Any]:
+        """Planted cells of a plane: lists of equal length, see `messages.TruthHeader`; `p50_mw` besides."""
+        sample = self._opened().planes[plane]
         somata = sample.somata
         rate_hz = sample.spikes.rate_hz if self._config.sample.spontaneous else np.zeros(len(somata.y_px))
         return {
@@ -176,10 +189,10 @@ class VirtualMicroscope:
             "t_light_ns": self._host_ns(truth, truth.light_frame, end_ns),
         }
 
-    def _opened(self) -> VirtualSample:
-        if self._sample is None:
+    def _opened(self) -> VirtualVolume:
+        if self._volume is None:
             raise DeviceError("virtual microscope", "is not open")
-        return self._sample
+        return self._volume
 
     def _sample_ns(self, frame: float) -> int:
         return round(frame * NS_PER_S / self._config.frame_rate_hz)
@@ -190,10 +203,10 @@ class VirtualMicroscope:
     def _host_ns(self, truth: FrameTruth, frames: NDArray[np.float64], end_ns: int) -> list[int]:
         return [max(0, end_ns + self._sample_ns(float(f) - truth.frame - 1)) for f in frames]
 
-    def _skip_pause(self, sample: VirtualSample) -> None:
+    def _skip_pause(self, volume: VirtualVolume) -> None:
         now_ns = self._clock.now_ns()
-        if self._real_time and now_ns - self._scan_end_ns(sample.next_frame) > PAUSE_NS:
-            self._t0_ns = now_ns - self._sample_ns(sample.next_frame)
+        if self._real_time and now_ns - self._scan_end_ns(volume.next_frame) > PAUSE_NS:
+            self._t0_ns = now_ns - self._sample_ns(volume.next_frame)
 
     def _wait(self, until_ns: int, give_up_ns: int) -> bool:
         """Sleep until `until_ns`, or until `give_up_ns` if that is earlier; True if `until_ns` has come."""
@@ -203,10 +216,11 @@ class VirtualMicroscope:
             self._sleep((min(until_ns, give_up_ns) - now_ns) / NS_PER_S)
         return True
 
-    def _draw(self, sample: VirtualSample) -> tuple[FrameTruth, int]:
+    def _draw(self, volume: VirtualVolume) -> tuple[FrameTruth, int]:
         begin_ns = self._clock.now_ns()
-        truth = sample.render(sample.next_frame, self._frame)
+        truth = volume.render(volume.next_frame, self._frame)
         end_ns = self._clock.now_ns()
         took_ns = end_ns - begin_ns
-        self._render_ns = max(took_ns, (7 * self._render_ns + took_ns) // 8)
+        if not volume.is_flyback(truth.frame):
+            self._render_ns = max(took_ns, (7 * self._render_ns + took_ns) // 8)
         return truth, end_ns

@@ -18,6 +18,7 @@ class LightFields(TypedDict):
     width_us: int
     power_uw: list[int]
     targets_yx_px: list[list[float]]
+    target_planes: list[int]
 
 
 class VirtualOutput:
@@ -100,6 +101,7 @@ class VirtualOutput:
                     width_us=command.width_us,
                     power_uw=list(command.power_uw),
                     targets_yx_px=[list(position) for position in command.targets_yx_px],
+                    target_planes=list(command.target_planes),
                 )
             )
         return t_command_ns

@@ -33,6 +33,8 @@ class LightRecord:
         Lines fill the frame period: line i of frame k is scanned in [k + i/n_lines, k + (i + 1)/n_lines)/frame_rate_hz.
     photons_per_mw : float
         Light that a whole line receives from 1 mW, photons per pixel.
+    scan_fraction : float
+        The lines fill only this last part of the frame period.
 
     Attributes
     ----------
@@ -40,7 +42,8 @@ class LightRecord:
         Artefact of the last frame exposed; overwritten by `expose`.
     """
 
-    def __init__(self, n_lines: int, frame_rate_hz: float, photons_per_mw: float) -> None:
+    def __init__(self, n_lines: int, frame_rate_hz: float, photons_per_mw: float, scan_fraction: float = 1.0) -> None:
+        self._scan_fraction = scan_fraction
         self._n_lines = n_lines
         self._frame_rate_hz = frame_rate_hz
         self._photons_per_mw = photons_per_mw
@@ -55,11 +58,13 @@ class LightRecord:
         """Fill `line_photons` for a frame, and forget pulses that end within it."""
         self.line_photons[:] = 0
         lit = np.zeros(self._n_lines, dtype=bool)
-        edges = frame + np.arange(self._n_lines + 1) / self._n_lines
+        part = self._scan_fraction
+        edges = frame + (1 - part) + part * (np.arange(self._n_lines + 1) / self._n_lines)
         end_s = (frame + 1) / self._frame_rate_hz
         for pulse in self._pulses:
             begin, end = pulse.begin_s * self._frame_rate_hz, pulse.end_s * self._frame_rate_hz
-            overlap = np.clip(np.minimum(edges[1:], end) - np.maximum(edges[:-1], begin), 0, None) * self._n_lines
+            overlap = np.clip(np.minimum(edges[1:], end) - np.maximum(edges[:-1], begin), 0, None)
+            overlap *= self._n_lines / part
             self.line_photons += (self._photons_per_mw * pulse.power_mw * overlap).astype(np.float32)
             lit |= overlap > 0
         onsets = [p.begin_s for p in self._pulses if frame <= p.begin_s * self._frame_rate_hz < frame + 1]

@@ -46,6 +46,10 @@ class VirtualSample:
     n_lines, pixels_per_line : int
     um_per_px : float
     frame_rate_hz : float
+    scan_fraction : float
+        The lines are scanned in this last part of the frame period: the rest is spent elsewhere.
+    motion_seed : int, optional
+        Seed of the motion alone; that of `config` where it is None.
 
     Attributes
     ----------
@@ -65,7 +69,15 @@ class VirtualSample:
     """
 
     def __init__(
-        self, config: SampleConfig, n_lines: int, pixels_per_line: int, um_per_px: float, frame_rate_hz: float
+        self,
+        config: SampleConfig,
+        n_lines: int,
+        pixels_per_line: int,
+        um_per_px: float,
+        frame_rate_hz: float,
+        *,
+        scan_fraction: float = 1.0,
+        motion_seed: int | None = None,
     ) -> None:
         self.config = config
         self.frame_rate_hz = frame_rate_hz
@@ -80,13 +92,14 @@ class VirtualSample:
         self.somata = self.field.somata
         self.a_over_sigma = self.field.a_over_sigma
         self._scene = np.zeros(shape, dtype=np.float32)
-        self.motion = Motion(config.motion, um_per_px, frame_rate_hz, generator(config.seed, Stream.MOTION))
+        seed = config.seed if motion_seed is None else motion_seed
+        self.motion = Motion(config.motion, um_per_px, frame_rate_hz, generator(seed, Stream.MOTION))
         self.neuropil = self._make_neuropil()
         centres = np.stack([self.somata.y_px, self.somata.x_px], axis=1)
         self.opsin = Opsin(config.opsin, centres, um_per_px, (config.seed, Stream.OPSIN))
-        self.light = LightRecord(n_lines, frame_rate_hz, config.opsin.artefact_photons_per_mw)
+        self.light = LightRecord(n_lines, frame_rate_hz, config.opsin.artefact_photons_per_mw, scan_fraction)
         self._calcium = CalciumPopulation(self.indicator.physics, config.n_cells, 1 / frame_rate_hz)
-        self._phase = np.clip((self.somata.y_px + 0.5) / n_lines, 0, 1)
+        self._phase = 1 - scan_fraction + scan_fraction * np.clip((self.somata.y_px + 0.5) / n_lines, 0, 1)
         self._waiting_s: NDArray[np.float64] = np.zeros(0)
         self._waiting_cell: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._evoked_s: NDArray[np.float64] = np.zeros(0)
@@ -161,6 +174,7 @@ class VirtualSample:
         width_s: float,
         power_mw: NDArray[np.float64],
         targets_yx_px: NDArray[np.float64],
+        total_mw: float | None = None,
     ) -> None:
         """One pulse on all targets at once.
 
@@ -173,9 +187,11 @@ class VirtualSample:
             Power at the sample on each target.
         targets_yx_px : float64 ndarray, shape (n_targets, 2), read
             Where the optics aim, template coordinates.
+        total_mw : float, optional
+            Power that makes the artefact, where it is another than the sum of `power_mw`.
         """
         begin_s = max(t_s, self.next_frame / self.frame_rate_hz)
-        self.light.add(begin_s, width_s, float(power_mw.sum()))
+        self.light.add(begin_s, width_s, float(power_mw.sum()) if total_mw is None else total_mw)
         received_mw = self.opsin.received_mw(power_mw, targets_yx_px.reshape(-1, 2), self._shift_px)
         latency_s, cell = self.opsin.answer(width_s, received_mw)
         self._evoked_s = np.concatenate([self._evoked_s, begin_s + latency_s])

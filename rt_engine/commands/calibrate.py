@@ -13,6 +13,7 @@ from rt_engine.interfaces.errors import ConfigError, ServiceError
 if TYPE_CHECKING:
     from rt_engine.interfaces.calibration import Calibration
     from rt_engine.models.carry_over import Heritage
+    from rt_engine.services.calibration_job import CalibrationJob
     from rt_engine.services.run_view import RunView
 
 
@@ -40,31 +41,77 @@ def add_parser(commands: Commands) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """A recording becomes a calibration file."""
-    from drivers.microscopes.movie_file import is_movie_folder
+    from rt_engine.services.calibration_job import make_calibration, write_calibration
+    from rt_engine.services.run_view import RunView
+
+    target = Path(arguments.output)
+    heritage = _heritage(arguments)
+    if not target.parent.is_dir():
+        raise ConfigError("there is no such folder", "make it first", file=str(target.parent))
+    if target.with_suffix(".png") == target:
+        raise ConfigError("is the name of the picture", "end the calibration's name in .h5", file=str(target))
+    view = RunView()
+    job = _job(arguments, target, heritage, view)
+    calibrations: list[Calibration] = []
+    carried: dict[int, dict[str, Any]] = {}
+    for plane in job.planes:
+        calibration = make_calibration(job, view.progress, view.say, heritage.get(plane), plane=plane)
+        view.end_progress()
+        if heritage:
+            figures = _consent(arguments, heritage[plane], calibration, _beside(job, plane, target), view)
+            if figures is None:
+                return 1
+            carried[plane] = figures
+        calibrations.append(calibration)
+    write_calibration(target, calibrations)
+    told = [_tell(job, one, _beside(job, one.plane, target), view) for one in calibrations]
+    view.say(f"calibration: {target}")
+    told = [figures | carried.get(one.plane, {}) for one, figures in zip(calibrations, told, strict=True)]
+    if len(told) == 1:
+        return write_json(arguments, told[0])
+    n_rois = sum(one.n_rois for one in calibrations)
+    view.say(f"{n_rois} cells in {len(calibrations)} planes")
+    planes = {str(one.plane): figures for one, figures in zip(calibrations, told, strict=True)}
+    return write_json(arguments, {"n_rois": n_rois, "planes": planes})
+
+
+def _beside(job: CalibrationJob, plane: int, target: Path) -> Path:
+    """`target`, or where there are several planes the same with the plane in its name."""
+    return target if len(job.planes) == 1 else target.with_name(f"{target.stem}.plane{plane}{target.suffix}")
+
+
+def _job(arguments: argparse.Namespace, target: Path, heritage: dict[int, Heritage], view: RunView) -> CalibrationJob:
+    """What is to be calibrated: of a session its planes and channel, of a movie all planes, unless said otherwise."""
+    from drivers.microscopes.movie_file import MovieRequest, is_movie_folder
     from rt_engine.commands.start_run import rig_of_session
     from rt_engine.interfaces.rig_config import InferenceConfig
     from rt_engine.models.indicators import indicator
-    from rt_engine.recording.calibration_figure import save_calibration_figure
-    from rt_engine.services.calibration_job import CalibrationJob, make_calibration, write_calibration
-    from rt_engine.services.calibration_view import cell_figures, print_calibration
-    from rt_engine.services.run_view import RunView
+    from rt_engine.services.calibration_job import CalibrationJob
+    from rt_engine.services.frame_sources import planes_of_movie
 
-    source, target = Path(arguments.source), Path(arguments.output)
-    heritage = _heritage(arguments)
-    is_session = source.is_dir() and not is_movie_folder(source)
-    picture = target.with_suffix(".png")
-    if not target.parent.is_dir():
-        raise ConfigError("there is no such folder", "make it first", file=str(target.parent))
-    if picture == target:
-        raise ConfigError("is the name of the picture", "end the calibration's name in .h5", file=str(target))
-    inference = rig_of_session(source)[0].inference if is_session else InferenceConfig()
-    stated = heritage.old.indicator if heritage is not None and not is_session else None
-    view = RunView()
-    job = CalibrationJob(
+    source = Path(arguments.source)
+    channel = arguments.channel or 0
+    inference, stated = InferenceConfig(), next((one.old.indicator for one in heritage.values()), None)
+    if source.is_dir() and not is_movie_folder(source):
+        rig = rig_of_session(source)[0]
+        inference, stated, planes = rig.inference, None, rig.planes_inferred
+        channel = rig.functional_channel if arguments.channel is None else channel
+    else:
+        request = MovieRequest(arguments.frame_rate_hz, channel, 0, arguments.axes, arguments.shape)
+        planes = planes_of_movie(source, request)
+    planes = arguments.plane or planes
+    if heritage and (left := [plane for plane in planes if plane not in heritage]):
+        if arguments.plane or len(left) == len(planes):
+            raise ConfigError(
+                f"holds no plane {left[0]}", "choose another with --plane", file=arguments.old, key="--from"
+            )
+        view.say(f"left out: plane {', '.join(map(str, left))}, which {arguments.old} does not hold")
+        planes = tuple(plane for plane in planes if plane in heritage)
+    return CalibrationJob(
         source=source,
         target=target,
         frame_rate_hz=arguments.frame_rate_hz,
-        channel=arguments.channel,
+        channel=channel,
         um_per_px=None,
         adc_max=None,
         offset_counts=None,
@@ -74,18 +121,19 @@ def execute(arguments: argparse.Namespace) -> int:
         neuropil_coefficient=inference.neuropil_coefficient,
         max_shift_px=inference.max_shift_px,
         rois=Path(arguments.rois) if arguments.rois else None,
-        plane=arguments.plane,
+        planes=planes,
         axes=arguments.axes,
         frame_shape=arguments.shape,
     )
-    calibration = make_calibration(job, view.progress, view.say, heritage)
-    view.end_progress()
-    carried = {} if heritage is None else _consent(arguments, heritage, calibration, target, view)
-    if carried is None:
-        return 1
-    write_calibration(target, calibration)
+
+
+def _tell(job: CalibrationJob, calibration: Calibration, target: Path, view: RunView) -> dict[str, Any]:
+    """Figures of one plane, printed, drawn beside `target`, and returned."""
+    from rt_engine.recording.calibration_figure import save_calibration_figure
+    from rt_engine.services.calibration_view import cell_figures, print_calibration
+
+    picture = target.with_suffix(".png")
     figures: dict[str, Any] = {
-        **carried,
         "n_rois": calibration.n_rois,
         "n_frames": calibration.n_baseline_frames,
         "provisional": calibration.provisional,
@@ -94,8 +142,9 @@ def execute(arguments: argparse.Namespace) -> int:
         "cells": cell_figures(calibration),
     }
     print_calibration(calibration, view.console)
+    of_plane = f"plane {calibration.plane}: " if len(job.planes) > 1 else ""
     view.say(
-        f"{calibration.n_rois} cells from {calibration.n_baseline_frames} frames; single spikes: median A/σ "
+        f"{of_plane}{calibration.n_rois} cells from {calibration.n_baseline_frames} frames; single spikes: median A/σ "
         f"{figures['median_snr']:.1f}, expected detection {figures['median_expected_detection']:.0%} at "
         f"{calibration.false_alarms_per_min:g} false events per minute and cell, "
         f"hold {calibration.hold_frames} frame(s)"
@@ -106,12 +155,12 @@ def execute(arguments: argparse.Namespace) -> int:
         save_calibration_figure(picture, calibration)
     except OSError as error:
         raise ServiceError(f"{picture}: cannot be written: {error.strerror}") from error
-    view.say(f"calibration: {target}\npicture: {picture}")
-    return write_json(arguments, figures)
+    view.say(f"picture: {picture}")
+    return figures
 
 
-def _heritage(arguments: argparse.Namespace) -> Heritage | None:
-    """The older calibration whose cells are looked for, if one was named.
+def _heritage(arguments: argparse.Namespace) -> dict[int, Heritage]:
+    """The older calibration whose cells are looked for, by plane; nothing where none was named.
 
     Raises
     ------
@@ -119,8 +168,8 @@ def _heritage(arguments: argparse.Namespace) -> Heritage | None:
         It cannot be read, cells are given as well, or nobody could give consent.
     """
     if not arguments.old:
-        return None
-    from rt_engine.interfaces.calibration import load_calibration
+        return {}
+    from rt_engine.interfaces.calibration_planes import load_planes
     from rt_engine.models.carry_over import Heritage
     from rt_engine.services.carry_over_job import require_someone_to_ask
 
@@ -128,7 +177,7 @@ def _heritage(arguments: argparse.Namespace) -> Heritage | None:
     if arguments.rois:
         raise ConfigError("finds the cells of an older calibration", "leave out --rois, or --from", key="--from")
     require_someone_to_ask(arguments.yes, path)
-    return Heritage(load_calibration(path))
+    return {plane: Heritage(old) for plane, old in load_planes(path).items()}
 
 
 def _consent(

@@ -33,5 +33,6 @@ def execute(arguments: argparse.Namespace) -> int:
         protocol=rig.protocol,
         baseline_s=_DEMO_BASELINE_S,
         duration_s=arguments.duration,
+        window_of=None if arguments.no_gui else "virtual_rig",
     )
     return write_json(arguments, summary)

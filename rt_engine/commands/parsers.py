@@ -23,8 +23,8 @@ def new_command(commands: Commands, name: str, summary: str, example: str) -> ar
 def add_movie_options(parser: argparse.ArgumentParser) -> None:
     """How a movie is to be read, where its file does not say."""
     parser.add_argument("--frame-rate-hz", type=positive, metavar="F", help="where the file does not say")
-    parser.add_argument("--channel", type=not_negative, default=0, metavar="N", help="from 0 (default 0)")
-    parser.add_argument("--plane", type=not_negative, default=0, metavar="N", help="of a volume, from 0 (default 0)")
+    parser.add_argument("--channel", type=not_negative, metavar="N", help="from 0 (default 0, or the session's)")
+    parser.add_argument("--plane", type=planes, metavar="N", help="of a volume, from 0: 1, or 0,2 (default: all)")
     parser.add_argument("--axes", metavar="AXES", help="order as stored where the file does not say, e.g. TZYX")
     parser.add_argument("--shape", type=shape, metavar="LINESxPIXELS", help="of a .bin file without ops.npy")
 
@@ -48,6 +48,11 @@ def not_negative(text: str) -> int:
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is below 0")
     return value
+
+
+def planes(text: str) -> tuple[int, ...]:
+    """Planes of a volume: ascending, each once."""
+    return tuple(sorted({not_negative(part) for part in text.split(",")}))
 
 
 def shape(text: str) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,46 +32,54 @@ def execute(arguments: argparse.Namespace) -> int:
     """Recorded frames through the same engine; every output is virtual."""
     from drivers.microscopes.movie_file import MovieRequest, is_movie_folder
     from rt_engine.commands.start_run import rig_of_session, run_rig
-    from rt_engine.interfaces.rig_config import ReplayMicroscope, load_rig
+    from rt_engine.interfaces.errors import ConfigError
+    from rt_engine.interfaces.rig_config import MAX_PLANES, ReplayMicroscope, load_rig
     from rt_engine.interfaces.shipped import find_rig
 
     source = Path(arguments.source)
-    calibration, n_frames = arguments.calibration, None
+    calibration, n_frames, channel = arguments.calibration, None, arguments.channel or 0
     if source.is_dir() and not is_movie_folder(source):
         rig, protocol = rig_of_session(source)
+        planes = arguments.plane or rig.planes_inferred
+        channel = rig.functional_channel if arguments.channel is None else channel
         calibration = calibration or str(source / "calibration.h5")
     else:
-        from rt_engine.interfaces.calibration import load_calibration
-        from rt_engine.services.frame_sources import movie_source
+        from rt_engine.interfaces.calibration_planes import load_plane
+        from rt_engine.services.frame_sources import movie_source, planes_of_movie
 
         rig = load_rig(find_rig("virtual_rig"))
         protocol = rig.protocol
-        movie = movie_source(
-            source,
-            MovieRequest(arguments.frame_rate_hz, arguments.channel, arguments.plane, arguments.axes, arguments.shape),
-        )
+        asked = MovieRequest(arguments.frame_rate_hz, channel, 0, arguments.axes, arguments.shape)
+        planes = arguments.plane or planes_of_movie(source, asked)
+        movie = movie_source(source, replace(asked, plane=planes[0]))
         n_frames = movie.n_frames
-        if calibration:
-            load_calibration(Path(calibration)).require_fits(
+        for plane in planes if calibration else ():
+            load_plane(Path(calibration), plane).require_fits(
                 movie.n_lines,
                 movie.pixels_per_line,
                 calibration,
                 um_per_px=movie.um_per_px,
                 indicator=arguments.indicator,
-                plane=arguments.plane,
-                channel=arguments.channel,
+                plane=plane,
+                channel=channel,
             )
+    if len(planes) > MAX_PLANES:
+        raise ConfigError(
+            f"has {len(planes)} planes, one run infers at most {MAX_PLANES}",
+            "choose some with --plane, for example --plane 0,1",
+            file=str(source),
+        )
     microscope = ReplayMicroscope(
         driver="replay",
         path=str(source),
         frame_rate_hz=arguments.frame_rate_hz,
-        channel=arguments.channel,
-        plane=arguments.plane,
+        channel=channel,
+        plane=planes[0],
         axes=arguments.axes,
         frame_shape=arguments.shape,
         speed=arguments.speed,
     )
-    update: dict[str, Any] = {"name": "replay", "microscope": microscope}
+    update: dict[str, Any] = {"name": "replay", "microscope": microscope, "planes": planes}
     if arguments.indicator:
         update["inference"] = rig.inference.model_copy(update={"indicator": arguments.indicator})
     rig = rig.model_copy(update=update)

@@ -46,6 +46,7 @@ def execute(arguments: argparse.Namespace) -> int:
         calibration=arguments.calibration,
         baseline_s=arguments.baseline,
         duration_s=arguments.duration,
+        window_of=None if arguments.no_gui else arguments.rig,
         dry_run=arguments.dry_run,
     )
     return write_json(arguments, summary)

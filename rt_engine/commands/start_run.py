@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rt_engine.interfaces.calibration import Calibration, load_calibration
+from rt_engine.commands.window_process import start_window
+from rt_engine.interfaces.calibration_planes import load_plane
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.rig_config import (
     ReplayMicroscope,
@@ -27,8 +28,11 @@ def run_rig(
     calibration: str | None = None,
     baseline_frames: int | None = None,
     dry_run: bool = False,
+    window_of: str | None = None,
 ) -> dict[str, Any]:
     """Check everything that can be checked before a device is touched, then run; the summary.
+
+    `window_of` is the rig file or name whose window is opened beside the run, None for no window.
 
     Raises
     ------
@@ -48,7 +52,8 @@ def run_rig(
         check_against_limits(load_protocol(protocol_path), limits, str(protocol_path))
     calibration_path = Path(calibration) if calibration else None
     if calibration_path is not None:
-        _require_fits(rig, load_calibration(calibration_path), calibration_path)
+        _require_fits(rig, calibration_path)
+    view = RunView()
     plan = RunPlan(
         rig=rig,
         kind=kind,
@@ -61,30 +66,32 @@ def run_rig(
         dry_run=dry_run,
         subject=rig.subject,
     )
-    return SessionRun(plan, RunView()).run()
+    if window_of is not None and (said := start_window(window_of, plan.folder / "window.log")):
+        view.say(said)
+    return SessionRun(plan, view).run()
 
 
-def _require_fits(rig: RigConfig, calibration: Calibration, path: Path) -> None:
+def _require_fits(rig: RigConfig, path: Path) -> None:
     """Refuse a calibration of another size, zoom, indicator, plane or channel, as far as the rig says before it opens.
 
     Raises
     ------
     CalibrationError
-        It does not fit.
+        It cannot be read, does not fit, or lacks a plane of the rig.
     """
     microscope = rig.microscope
     virtual = microscope if isinstance(microscope, VirtualMicroscope) else None
     replayed = microscope if isinstance(microscope, ReplayMicroscope) else None
     is_movie = replayed is not None and not (Path(replayed.path) / "config.yaml").is_file()
-    calibration.require_fits(
-        virtual.n_lines if virtual else None,
-        virtual.pixels_per_line if virtual else None,
-        str(path),
-        um_per_px=microscope.um_per_px,
-        indicator=None if is_movie else rig.inference.indicator,
-        plane=replayed.plane if replayed else None,
-        channel=replayed.channel if replayed else None,
-    )
+    for plane in rig.planes_inferred:
+        load_plane(path, plane).require_fits(
+            virtual.n_lines if virtual else None,
+            virtual.pixels_per_line if virtual else None,
+            str(path),
+            um_per_px=microscope.um_per_px,
+            indicator=None if is_movie else rig.inference.indicator,
+            channel=rig.functional_channel,
+        )
 
 
 def rig_of_session(folder: Path) -> tuple[RigConfig, str | None]:

@@ -227,21 +227,26 @@ class Calibration:
 def save_calibration(path: Path, calibration: Calibration) -> None:
     """Write one HDF5 file with every field; scalars are attributes, what has fields of its own is a group."""
     with h5py.File(path, "w") as file:
-        file.attrs["format"] = FORMAT
-        for item in fields(calibration):
-            value = getattr(calibration, item.name)
-            if isinstance(value, DriveConstants | TraceUncertainty):
-                group = file.create_group(item.name)
-                for part in fields(value):
-                    group.create_dataset(part.name, data=getattr(value, part.name))
-            elif isinstance(value, np.ndarray):
-                file.create_dataset(item.name, data=value)
-            elif value is not None:
-                file.attrs[item.name] = value
+        write_fields(file, calibration)
+
+
+def write_fields(place: h5py.Group, calibration: Calibration) -> None:
+    """Write every field into a file, or into a group of one."""
+    place.attrs["format"] = FORMAT
+    for item in fields(calibration):
+        value = getattr(calibration, item.name)
+        if isinstance(value, DriveConstants | TraceUncertainty):
+            group = place.create_group(item.name)
+            for part in fields(value):
+                group.create_dataset(part.name, data=getattr(value, part.name))
+        elif isinstance(value, np.ndarray):
+            place.create_dataset(item.name, data=value)
+        elif value is not None:
+            place.attrs[item.name] = value
 
 
 def load_calibration(path: Path) -> Calibration:
-    """Read a calibration file.
+    """Read a calibration file of one plane; `calibration_planes` reads those of several as well.
 
     Raises
     ------
@@ -250,24 +255,35 @@ def load_calibration(path: Path) -> Calibration:
     """
     try:
         with h5py.File(path, "r") as file:
-            found = file.attrs.get("format")
-            if found not in READABLE:
-                message = f"not a {FORMAT} file" + (f" but {found}" if isinstance(found, str) else "")
-                raise CalibrationError(message, "make it with this version's `spikeloop calibrate`", file=str(path))
-            values: dict[str, Any] = {}
-            for item in fields(Calibration):
-                if isinstance(file.get(item.name), h5py.Group):
-                    values[item.name] = _read_group(file[item.name], _GROUPS[item.name], path)
-                elif item.name in file:
-                    values[item.name] = np.ascontiguousarray(file[item.name][()])
-                elif item.name in file.attrs:
-                    value = file.attrs[item.name]
-                    values[item.name] = value.item() if isinstance(value, np.generic) else value
-                elif item.default is MISSING and item.default_factory is MISSING:
-                    raise CalibrationError(f"{item.name} is missing", "calibrate again", file=str(path))
-            return Calibration(**values)
+            return read_fields(file, path)
     except OSError as error:
         raise CalibrationError(f"cannot be read: {error}", "calibrate again", file=str(path)) from error
+
+
+def read_fields(place: h5py.Group, path: Path) -> Calibration:
+    """Read what `write_fields` wrote; `path` is for the words of a refusal.
+
+    Raises
+    ------
+    CalibrationError
+        Another format, or incomplete.
+    """
+    found = place.attrs.get("format")
+    if found not in READABLE:
+        message = f"not a {FORMAT} file" + (f" but {found}" if isinstance(found, str) else "")
+        raise CalibrationError(message, "make it with this version's `spikeloop calibrate`", file=str(path))
+    values: dict[str, Any] = {}
+    for item in fields(Calibration):
+        if isinstance(place.get(item.name), h5py.Group):
+            values[item.name] = _read_group(place[item.name], _GROUPS[item.name], path)
+        elif item.name in place:
+            values[item.name] = np.ascontiguousarray(place[item.name][()])
+        elif item.name in place.attrs:
+            value = place.attrs[item.name]
+            values[item.name] = value.item() if isinstance(value, np.generic) else value
+        elif item.default is MISSING and item.default_factory is MISSING:
+            raise CalibrationError(f"{item.name} is missing", "calibrate again", file=str(path))
+    return Calibration(**values)
 
 
 def _read_group(

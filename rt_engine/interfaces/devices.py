@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,6 +15,7 @@ class FrameGeometry:
     """What a microscope delivers; known once it is open.
 
     `dtype` is ``"u2"`` or ``"i2"``; `adc_max`, `offset` (counts) and `um_per_px` are None where unknown.
+    `frame_rate_hz` is that of the frame counter: a plane is scanned once in `frames_per_volume` counts of it.
     """
 
     n_lines: int
@@ -23,7 +25,7 @@ class FrameGeometry:
     adc_max: int | None = None
     offset: float | None = None
     um_per_px: float | None = None
-    n_planes: int = 1
+    frames_per_volume: int = 1
     channels: tuple[int, ...] = (0,)
     line_period_ns: int | None = None
 
@@ -81,12 +83,19 @@ class Microscope(Protocol):
 class AnswersLight(Protocol):
     """A sample that reacts to stimulation light and knows its own truth: the virtual rig."""
 
-    def receive_light(self, t_on_ns: int, width_us: int, power_uw: list[int], targets_yx_px: list[list[float]]) -> None:
-        """Light that reached the sample; called on the acquisition thread between two reads."""
+    def receive_light(
+        self,
+        t_on_ns: int,
+        width_us: int,
+        power_uw: list[int],
+        targets_yx_px: list[list[float]],
+        target_planes: Sequence[int] = (),
+    ) -> None:
+        """Light that reached the sample; called on the acquisition thread between two reads. No planes: plane 0."""
         ...
 
-    def describe_sample(self) -> dict[str, Any]:
-        """Planted cells, see `messages.TruthHeader`."""
+    def describe_sample(self, plane: int = 0) -> dict[str, Any]:
+        """Planted cells of a plane, see `messages.TruthHeader`."""
         ...
 
     def take_truth(self) -> dict[str, Any]:
@@ -134,6 +143,8 @@ class PulseCommand:
         Power at the sample for each target, microwatt.
     targets_yx_px : tuple of (float, float)
         Target positions in template coordinates, pixels.
+    target_planes : tuple of int
+        Plane of every target; empty where all are in plane 0.
 
     Raises
     ------
@@ -141,7 +152,16 @@ class PulseCommand:
         `token` is not the interlock's.
     """
 
-    __slots__ = ("decision_id", "output", "period_us", "power_uw", "pulses", "targets_yx_px", "width_us")
+    __slots__ = (
+        "decision_id",
+        "output",
+        "period_us",
+        "power_uw",
+        "pulses",
+        "target_planes",
+        "targets_yx_px",
+        "width_us",
+    )
 
     def __init__(
         self,
@@ -154,6 +174,7 @@ class PulseCommand:
         period_us: int,
         power_uw: tuple[int, ...],
         targets_yx_px: tuple[tuple[float, float], ...],
+        target_planes: tuple[int, ...] = (),
     ) -> None:
         if not _ISSUED or token is not _ISSUED[0]:
             raise PermissionError("a PulseCommand can be made only by rt_engine.safety.interlock")
@@ -164,6 +185,7 @@ class PulseCommand:
         self.period_us = period_us
         self.power_uw = power_uw
         self.targets_yx_px = targets_yx_px
+        self.target_planes = target_planes
 
 
 @runtime_checkable

@@ -82,10 +82,14 @@ class FrameHeader(Header, kw_only=True):
 
 
 class SpikesHeader(Header, kw_only=True):
-    """Topic ``spikes.<plane>``; payload packed records of `events.EVENT_DTYPE`."""
+    """Topic ``spikes.<plane>``; payload packed records of `events.EVENT_DTYPE`.
+
+    `volume` is that of the frame; nil where the source gives none, and for frames of the flyback.
+    """
 
     plane: int
     frame: int
+    volume: int | None = None
     line0: int
     n_lines: int
     hold_frames: int
@@ -124,6 +128,7 @@ class StimHeader(Header, kw_only=True):
     frame: int
     roi_ids: list[int]
     target_ids: list[int] = msgspec.field(default_factory=list)
+    target_planes: list[int] = msgspec.field(default_factory=list)
     pattern_id: str | None
     t_scan_ns: int
     t_decided_ns: int
@@ -196,11 +201,19 @@ class RoisHeader(Header, kw_only=True):
 
 
 class StateHeader(Header, kw_only=True):
-    """Topic ``state``: the interlock and the protocol as they are now."""
+    """Topic ``state``: the interlock and the protocol as they are now.
+
+    `trips`: each with `t_ns`, `signal`, `value`, `limit`, `text`, and `dark_after_ns`, the time from its cause until
+    every output was dark. `remedies`: what to do about each precondition that does not hold (``reset``: about a trip).
+    `heartbeat`: `mode`, `age_ms`, `bound_ms` of the engine. `dose`: for each output the totals, `fractions` of each
+    limit that is used, and the `targets` lit last with `y_px`, `x_px`, `energy_mj`, `fraction`.
+    """
 
     interlock: str
     trips: list[dict[str, Any]]
     preconditions: dict[str, bool]
+    remedies: dict[str, str] = msgspec.field(default_factory=dict)
+    heartbeat: dict[str, Any] = msgspec.field(default_factory=dict)
     limits: dict[str, dict[str, Any]]
     dose: dict[str, dict[str, Any]]
     protocol: str | None
@@ -212,13 +225,14 @@ class StateHeader(Header, kw_only=True):
 
 
 class LightHeader(Header, kw_only=True):
-    """Topic ``light``: what an output commanded; the virtual rig answers it."""
+    """Topic ``light``: what an output commanded; the virtual rig answers it. Without `target_planes` it is plane 0."""
 
     output: str
     t_on_ns: int
     width_us: int
     power_uw: list[int]
     targets_yx_px: list[list[float]]
+    target_planes: list[int] = msgspec.field(default_factory=list)
 
 
 class TruthHeader(Header, kw_only=True):
@@ -226,8 +240,8 @@ class TruthHeader(Header, kw_only=True):
 
     `kind` ``sample`` describes the planted cells (lists of equal length: `cell`, `y_px`, `x_px`, `radius_px`,
     `a_over_sigma`, `rate_hz`, `opsin`) in `sample`; `kind` ``frame`` tells what happened in `frame`: displacement of
-    the sample and the spikes since the last frame (`spike_cell`, `t_spike_ns`, `spike_frame` as a fractional frame
-    number, `evoked`), and the light received (`t_light_ns`).
+    the sample and the spikes since the last frame of the plane (`spike_cell`, `t_spike_ns`, `spike_frame` as a
+    fractional frame number, `evoked`), and the light received (`t_light_ns`). Cells are numbered within their plane.
     """
 
     kind: str

@@ -18,8 +18,16 @@ class Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+MAX_PLANES = 16
+"""Planes that one run can infer, each in a process of its own."""
+
+
 class VirtualMicroscope(Strict):
-    """The virtual rig: simulated cells that answer the light. `pace: max` renders as fast as it is consumed."""
+    """The virtual rig: simulated cells that answer the light. `pace: max` renders as fast as it is consumed.
+
+    With `n_planes` above 1 it scans a volume again and again: every plane once, then `n_flyback_frames` while the
+    focus returns. `frame_rate_hz` counts all of them; each plane has `sample.n_cells` cells of its own.
+    """
 
     driver: Literal["virtual"]
     frame_rate_hz: float = Field(30.0, gt=0, le=1000)
@@ -27,7 +35,15 @@ class VirtualMicroscope(Strict):
     pixels_per_line: int = Field(512, ge=32, le=4096)
     um_per_px: float = Field(0.8, gt=0)
     pace: Literal["real_time", "max"] = "real_time"
+    n_planes: int = Field(1, ge=1, le=MAX_PLANES)
+    n_flyback_frames: int = Field(0, ge=0, le=MAX_PLANES)
+    plane_spacing_um: float = Field(40.0, gt=0, le=1000)
     sample: SampleConfig = SampleConfig()
+
+    @property
+    def frames_per_volume(self) -> int:
+        """Planes and flyback frames of one volume."""
+        return self.n_planes + self.n_flyback_frames
 
 
 class ReplayMicroscope(Strict):
@@ -111,7 +127,7 @@ class RecordingConfig(Strict):
 
 
 class Ports(Strict):
-    """TCP ports on `host`; inference uses one for each plane from `inference` upwards."""
+    """TCP ports on `host`; inference of plane p uses `inference` + p."""
 
     host: str = "127.0.0.1"
     control: int = Field(5570, ge=1024, le=65535)
@@ -127,6 +143,10 @@ class Ports(Strict):
     def endpoint(self, name: str) -> str:
         """``tcp://host:port`` of one of the fields."""
         return f"tcp://{self.host}:{getattr(self, name)}"
+
+    def inference_endpoint(self, plane: int) -> str:
+        """``tcp://host:port`` of the inference of one plane."""
+        return f"tcp://{self.host}:{self.inference + plane}"
 
     def all_ports(self) -> dict[str, int]:
         """Every port by name."""
@@ -149,12 +169,18 @@ class Ports(Strict):
 
 
 class RigConfig(Strict):
-    """One rig: microscope, inference, outputs with their limits, recording and ports."""
+    """One rig: microscope, inference, outputs with their limits, recording and ports.
+
+    `planes` are those that are inferred (null: all of the virtual rig, the one replayed, plane 0 of a stream) and
+    `channel` the one that carries the indicator. Frames of others are recorded and passed on, and change nothing else.
+    """
 
     schema_version: Literal[1]
     name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
     description: str = ""
     microscope: MicroscopeConfig
+    planes: tuple[Annotated[int, Field(ge=0, le=255)], ...] | None = Field(None, min_length=1, max_length=MAX_PLANES)
+    channel: int = Field(0, ge=0, le=255)
     inference: InferenceConfig = InferenceConfig()
     outputs: dict[str, VirtualOutput]
     protocol: str | None = None
@@ -163,10 +189,34 @@ class RigConfig(Strict):
     subject: str | None = None
     max_idle_s: float = Field(10.0, gt=0)
 
+    @model_validator(mode="after")
+    def _planes_there(self) -> RigConfig:
+        planes = self.planes_inferred
+        if list(planes) != sorted(set(planes)):
+            raise ValueError(f"planes {list(planes)} must be different and ascending")
+        if isinstance(self.microscope, VirtualMicroscope) and planes[-1] >= self.microscope.n_planes:
+            raise ValueError(f"there is no plane {planes[-1]}: microscope.n_planes is {self.microscope.n_planes}")
+        others = {port: name for name, port in self.ports.all_ports().items() if name != "inference"}
+        for plane in planes:
+            port = self.ports.inference + plane
+            if port in others or port > 65535:
+                taken = f"that of {others[port]}" if port in others else "beyond 65535"
+                raise ValueError(f"the port of inference of plane {plane} would be {port}, {taken}")
+        return self
+
     @property
-    def plane(self) -> int:
-        """The plane that inference serves: the one replayed, else 0."""
-        return self.microscope.plane if isinstance(self.microscope, ReplayMicroscope) else 0
+    def planes_inferred(self) -> tuple[int, ...]:
+        """The planes that inference serves, ascending."""
+        if self.planes is not None:
+            return self.planes
+        if isinstance(self.microscope, VirtualMicroscope):
+            return tuple(range(self.microscope.n_planes))
+        return (self.microscope.plane,) if isinstance(self.microscope, ReplayMicroscope) else (0,)
+
+    @property
+    def functional_channel(self) -> int:
+        """The channel that inference serves: the one replayed, else `channel`."""
+        return self.microscope.channel if isinstance(self.microscope, ReplayMicroscope) else self.channel
 
     @property
     def all_outputs_virtual(self) -> bool:

@@ -111,6 +111,7 @@ class OpsinConfig(_Part):
     log_sd_p50: float = Field(0.3, ge=0, le=2, description="SD of ln(P50) over cells")
     slope_mw: float = Field(1.0, gt=0, le=100)
     lateral_fwhm_um: float = Field(15.0, gt=0, le=500, description="power around a target falls as a Gaussian")
+    axial_fwhm_um: float = Field(40.0, gt=0, le=1000, description="along the depth, for light aimed at other planes")
     latency_ms: float = Field(6.0, ge=0, le=100)
     latency_sd_ms: float = Field(2.0, ge=0, le=50)
     min_width_ms: float = Field(0.5, ge=0, le=100, description="shorter pulses evoke nothing")

@@ -29,6 +29,8 @@ class PulseRequest(msgspec.Struct, frozen=True, kw_only=True):
         Cells to be lit, in the order of `targets_yx_px`.
     targets_yx_px : tuple of (float, float)
         Target positions (y, x) in template coordinates, pixels.
+    target_planes : tuple of int
+        Plane of every target; empty where all are in plane 0.
     power_mw : float
         Power at the sample for each target.
     width_ms : float
@@ -54,6 +56,7 @@ class PulseRequest(msgspec.Struct, frozen=True, kw_only=True):
     roi_ids: tuple[int, ...]
     target_ids: tuple[int, ...]
     targets_yx_px: tuple[tuple[float, float], ...]
+    target_planes: tuple[int, ...] = ()
     power_mw: float
     width_ms: float
     pulses: int = 1

@@ -34,6 +34,8 @@ class Engine:
     strip_lines : int, optional
         Lines of the strips that frames come in. With it every cell is decided when the lines that it needs are there;
         without it, when the frame is.
+    frames_per_volume : int
+        The lines of a frame take this part of the time from one frame of the plane to the next.
 
     Attributes
     ----------
@@ -46,7 +48,12 @@ class Engine:
     """
 
     def __init__(
-        self, calibration: Calibration, max_shift_px: float, clock: Clock, strip_lines: int | None = None
+        self,
+        calibration: Calibration,
+        max_shift_px: float,
+        clock: Clock,
+        strip_lines: int | None = None,
+        frames_per_volume: int = 1,
     ) -> None:
         self.calibration = calibration
         self._clock = clock
@@ -66,7 +73,7 @@ class Engine:
         self.events = np.zeros(calibration.n_rois, EVENT_DTYPE)
         self.stage_ns = {"register": 0, "extract": 0, "infer": 0}
         self._period_ns = round(NS_PER_S / calibration.frame_rate_hz)
-        self._line_ns = self._period_ns / calibration.n_lines
+        self._line_ns = self._period_ns / frames_per_volume / calibration.n_lines
         self._t_scan_ns = np.zeros(_T_RING, np.int64)
         self._frame_of = np.full(_T_RING, -1, np.int64)
         lines_after = np.zeros(calibration.n_rois)

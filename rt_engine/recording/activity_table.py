@@ -71,6 +71,10 @@ class ActivityTable:
                 row[kept, : header.n_rois] = values[header.fields.index(name)]
         self._n_rows += 1
 
+    def bound(self, budget_bytes: int) -> None:
+        """Another bound, from the next time on that room is needed."""
+        self._budget_bytes = budget_bytes
+
     def _make_room(self, n_rois: int) -> None:
         capacity, n_kept, width = self._values.shape
         if n_rois > width:
@@ -89,3 +93,30 @@ class ActivityTable:
         self._frame[: len(kept)] = self._frame[::2].copy()
         self._n_rows = len(kept)
         self.stride *= 2
+
+
+class ActivityTables:
+    """Observer of all planes: a table for each, made when the plane is first seen; they share the memory.
+
+    Parameters
+    ----------
+    budget_bytes : int
+        Bound of the memory held by all, bytes.
+    """
+
+    def __init__(self, budget_bytes: int = _BUDGET_BYTES) -> None:
+        self._budget_bytes = budget_bytes
+        self._tables: dict[int, ActivityTable] = {}
+
+    def of(self, plane: int) -> ActivityTable:
+        """Table of a plane, empty where it has said nothing."""
+        if plane not in self._tables:
+            self._tables[plane] = ActivityTable(plane)
+            for table in self._tables.values():
+                table.bound(self._budget_bytes // len(self._tables))
+        return self._tables[plane]
+
+    def see(self, message: JournalMessage, header: Header) -> None:
+        """Keep the traces of one message."""
+        if isinstance(header, ActivityHeader):
+            self.of(header.plane).see(message, header)

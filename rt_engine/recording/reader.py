@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,8 +148,8 @@ class Session:
             damage += walk.damage
         self._damage, self._lost = damage, lost
 
-    def frames(self, plane: int = 0, channel: int = 0) -> Iterator[tuple[FrameHeader, NDArray[Any]]]:
-        """Frames, or strips of them, of one plane and channel.
+    def frames(self, plane: int | Sequence[int] = 0, channel: int = 0) -> Iterator[tuple[FrameHeader, NDArray[Any]]]:
+        """Frames, or strips of them, of one channel and one plane or several, in the order of writing.
 
         Yields
         ------
@@ -158,7 +158,8 @@ class Session:
             Read-only view.
         """
         self.malformed_frames = 0
-        for message in self.messages(f"frame.{plane}.{channel}"):
+        planes = (plane,) if isinstance(plane, int) else plane
+        for message in self.messages(*(f"frame.{one}.{channel}" for one in planes)):
             try:
                 header = decode_as(FrameHeader, message.topic, message.header_bytes)
             except MessageError:

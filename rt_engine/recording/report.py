@@ -11,7 +11,7 @@ import yaml
 
 from rt_engine.interfaces.errors import RecordingError
 from rt_engine.recording import report_template as html
-from rt_engine.recording.activity_table import ActivityTable
+from rt_engine.recording.activity_table import ActivityTables
 from rt_engine.recording.figure_style import styled
 from rt_engine.recording.reader import open_session, read_config
 from rt_engine.recording.report_sections import (
@@ -47,19 +47,19 @@ def write_report(session_folder: Path) -> Path:
         There is no journal, or the report cannot be written.
     """
     session = open_session(session_folder)
-    activity = ActivityTable()
+    activity = ActivityTables()
     analysis = analyse(session, (activity,))
     summary = _run_facts(session.folder) | summary_of(analysis)
-    view = ReportView(analysis, activity)
+    views = [ReportView(analysis, activity.of(plane), plane) for plane in sorted(analysis.tables.planes) or (0,)]
     with styled():
         parts = [
             *_head(summary),
-            field_section(view),
-            traces_section(view),
-            raster_section(view),
-            response_section(view, summary),
-            latency_section(view),
-            accuracy_section(view, summary),
+            *map(field_section, views),
+            *map(traces_section, views),
+            *map(raster_section, views),
+            response_section(views, summary),
+            latency_section(views[0]),
+            accuracy_section(views, summary),
             _losses(summary),
             _provenance(summary, read_config(session), [log.text for log in analysis.tables.logs]),
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -28,17 +29,23 @@ def field_section(view: ReportView) -> str:
     """Mean image with cells and targets."""
     calibration = view.calibration
     if calibration is None:
-        return html.section("Field of view", html.paragraph("The session has no calibration that can be read."))
+        text = "The session has no calibration that can be read."
+        return html.section(f"Field of view{view.of_plane}", html.paragraph(text))
     triggers = {roi_id for d in view.decisions for roi_id in d.first.roi_ids}
     targets = {roi_id for d in view.decisions for roi_id in d.first.target_ids}
-    lit = {(round(y, 1), round(x, 1)) for light in view.analysis.tables.lights for y, x in light.targets_yx_px}
+    lit = {
+        (round(y, 1), round(x, 1))
+        for light in view.analysis.tables.lights
+        for (y, x), plane in zip(light.targets_yx_px, light.target_planes or repeat(0), strict=False)
+        if plane == view.plane
+    }
     caption = (
         f"Mean of the registered baseline ({calibration.n_baseline_frames:,} frames, {calibration.n_lines} × "
         f"{calibration.pixels_per_line} px at {calibration.frame_rate_hz:g} Hz, {calibration.indicator}) with the "
         f"outlines of {calibration.n_rois} cells."
     )
     return html.section(
-        "Field of view",
+        f"Field of view{view.of_plane}",
         html.figure(
             to_svg(field_figure(calibration, triggers, targets, sorted(lit)), "Mean image with cells"), caption
         ),
@@ -49,12 +56,12 @@ def traces_section(view: ReportView) -> str:
     """Five example cells."""
     traces, window = view.examples()
     if not traces:
-        return html.section("Example cells", html.paragraph("No traces were recorded while live."))
+        return html.section(f"Example cells{view.of_plane}", html.paragraph("No traces were recorded while live."))
     caption = f"The {len(traces)} most active cells, {window[0]:.0f} to {window[1]:.0f} s."
     if window[1] - window[0] < view.span_s[1]:
         caption += " The busiest minute of the session is shown."
     return html.section(
-        "Example cells",
+        f"Example cells{view.of_plane}",
         html.figure(to_svg(traces_figure(traces, window), "Traces of example cells"), caption),
         _decimated(view),
     )
@@ -68,11 +75,13 @@ def raster_section(view: ReportView) -> str:
     known = row >= 0
     figure = raster_figure(t_event_s[known], row[known], max(view.n_cells, 1), view.light_times_s(), view.span_s)
     caption = f"{len(row)} events of {view.n_cells} cells; each mark is an event, at the time of its spike."
-    return html.section("Activity of all cells", html.figure(to_svg(figure, "Raster of events"), caption))
+    return html.section(
+        f"Activity of all cells{view.of_plane}", html.figure(to_svg(figure, "Raster of events"), caption)
+    )
 
 
-def response_section(view: ReportView, summary: dict[str, Any]) -> str:
-    """Outcomes of the decisions, and what the target cells did."""
+def response_section(views: list[ReportView], summary: dict[str, Any]) -> str:
+    """Outcomes of the decisions, and what the target cells of every plane did."""
     if not any(summary["stim"].values()):
         return html.section("Stimulation", html.paragraph("No stimulation was decided."))
     parts = [
@@ -86,17 +95,23 @@ def response_section(view: ReportView, summary: dict[str, Any]) -> str:
         parts.append(
             html.paragraph(f"{summary['stim_unfinished']} decisions have no outcome in the journal.", "warning")
         )
+    return html.section("Stimulation", *parts, *(part for view in views for part in _responses(view)))
+
+
+def _responses(view: ReportView) -> list[str]:
     averages = view.responses()
+    parts: list[str] = []
     if averages:
-        caption = (
+        title = f"Average response to light{view.of_plane}"
+        caption = (f"Cells of plane {view.plane}. " if view.of_plane else "") + (
             "Mean over trials of the target cells' ΔF/F around the trigger; band: pointwise 95 % confidence interval "
             "over trials. A closed loop triggers at extreme moments, so only withheld triggers are a valid baseline. "
             "Trials at the ends of the recording or across lost frames are left out."
         )
-        parts.append(html.figure(to_svg(triggered_figure(averages), "Average response to light"), caption))
+        parts.append(html.figure(to_svg(triggered_figure(averages), title), caption))
         parts.append(_effect(averages))
         parts.append(_decimated(view))
-    return html.section("Stimulation", *parts)
+    return parts
 
 
 def _effect(averages: dict[str, Any]) -> str:
@@ -138,13 +153,11 @@ def _ms(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
-def accuracy_section(view: ReportView, summary: dict[str, Any]) -> str:
-    """Recall and precision against the truth of the virtual rig."""
-    score = view.analysis.scores.get(view.plane)
-    truth = summary["truth"]
-    if score is None or truth is None:
+def accuracy_section(views: list[ReportView], summary: dict[str, Any]) -> str:
+    """Recall and precision against the truth of the virtual rig, over all planes."""
+    analysis, truth = views[0].analysis, summary["truth"]
+    if truth is None or not analysis.scores:
         return ""
-    a_over_sigma = np.array(view.analysis.tables.truth[view.plane].sample["a_over_sigma"], np.float64)
     headline = (
         f"Planted cells with A/σ ≥ 4: {truth['visible_cells_found']} of {truth['visible_cells']} found, median recall "
         f"{_share(summary['recall'])}, median precision {_share(summary['precision'])}; cells not found count 0. "
@@ -155,11 +168,14 @@ def accuracy_section(view: ReportView, summary: dict[str, Any]) -> str:
         "Spikes no more than 100 ms apart are one burst, matched one to one with an event within 100 ms of a spike of "
         "it; spikes evoked by light are part of the truth. Precision of a cell that fired and has no event counts 0."
     )
-    return html.section(
-        "Accuracy against the truth",
-        html.paragraph(headline),
-        html.figure(to_svg(accuracy_figure(a_over_sigma, score), "Recall and precision by A over sigma"), caption),
-    )
+    figures = []
+    for view in views:
+        if (score := analysis.scores.get(view.plane)) is not None:
+            a_over_sigma = np.array(analysis.tables.truth[view.plane].sample["a_over_sigma"], np.float64)
+            title = f"Recall and precision by A over sigma{view.of_plane}"
+            of_plane = f"Plane {view.plane}. " if view.of_plane else ""
+            figures.append(html.figure(to_svg(accuracy_figure(a_over_sigma, score), title), of_plane + caption))
+    return html.section("Accuracy against the truth", html.paragraph(headline), *figures)
 
 
 def _share(value: float | None) -> str:

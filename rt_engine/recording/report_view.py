@@ -20,31 +20,42 @@ ARMS = ("delivered", "withheld", "sham", "dry_run")
 
 
 class ReportView:
-    """One plane of an analysed session: the first that has been live, else the first.
+    """One plane of an analysed session.
 
     Parameters
     ----------
     analysis : Analysis
     activity : ActivityTable
-        Filled in the same pass.
+        Of the plane, filled in the same pass.
+    plane : int
+
+    Attributes
+    ----------
+    decisions : list of Decision
+        Of all planes: light aimed at one plane may follow events of another.
     """
 
-    def __init__(self, analysis: Analysis, activity: ActivityTable) -> None:
+    def __init__(self, analysis: Analysis, activity: ActivityTable, plane: int) -> None:
         self.analysis = analysis
         self.activity = activity
         tables = analysis.tables
-        self.plane = min(tables.planes, default=0)
+        self.plane = plane
         self.table = tables.planes.get(self.plane, PlaneTable())
         self.period_s = frame_period_s(tables, analysis.calibration) or 1.0
         self.period_is_known = frame_period_s(tables, analysis.calibration) is not None
         self.row_of_id = self._rows()
         self.n_cells = max(len(self.row_of_id), self.activity.dff.shape[1])
-        self.decisions = [d for d in tables.decisions.values() if d.first.plane == self.plane]
+        self.decisions = list(tables.decisions.values())
+
+    @property
+    def of_plane(self) -> str:
+        """The plane in words for a title; empty where the session has only one."""
+        return f", plane {self.plane}" if len(self.analysis.tables.planes) > 1 else ""
 
     @property
     def calibration(self) -> Calibration | None:
-        """Calibration of the session, if it can be read."""
-        return self.analysis.calibration
+        """Calibration of the plane, if it can be read."""
+        return self.analysis.calibrations.get(self.plane)
 
     @property
     def span_s(self) -> tuple[float, float]:
@@ -60,7 +71,7 @@ class ReportView:
         """Times of the spikes of all live events, seconds from going live, and the rows of their cells (-1 unknown)."""
         events = self.table.events
         rows = np.array([self.row_of_id.get(int(i), -1) for i in events["roi_id"]], np.int64)
-        return self.seconds(events["event_frame"] + 0.5), rows
+        return self.seconds(self.table.middle_of(events["event_frame"])), rows
 
     def trigger_frames(self, decision: Decision) -> float:
         """Time of a decision's command (of the decision itself, where none was sent), in frames."""
@@ -143,7 +154,7 @@ class ReportView:
         rois = self.analysis.tables.rois.get(self.plane)
         if rois is not None and rois.rois:
             return {roi.roi_id: roi.roi_index for roi in rois.rois}
-        if self.calibration is not None and self.calibration.plane == self.plane:
+        if self.calibration is not None:
             return {int(roi_id): row for row, roi_id in enumerate(self.calibration.roi_id)}
         return {}
 

@@ -27,6 +27,7 @@ from rt_engine.interfaces.messages import (
     TruthHeader,
 )
 from rt_engine.recording.reader import JournalMessage, Session
+from rt_engine.transport.plane_counter import PlaneCounter
 
 _MOST_LOG_LINES = 200
 
@@ -52,13 +53,15 @@ class Decision:
 
 @dataclass(slots=True)
 class PlaneTable:
-    """Live frames and events of one plane; `scan_to_receive_ns` and `receive_to_decision_ns` hold one per message."""
+    """Live frames and events of one plane; `scan_to_receive_ns` and `receive_to_decision_ns` hold one per message.
 
+    `counter` follows the plane's frames from the first live one on.
+    """
+
+    counter: PlaneCounter = field(default_factory=PlaneCounter)
     first_live: int | None = None
     last_live: int = -1
-    last_frame: int = -1
     n_frames: int = 0
-    n_lost: int = 0
     hold_frames: int = 0
     t_first_live_ns: int = 0
     t_last_live_ns: int = 0
@@ -66,6 +69,23 @@ class PlaneTable:
     receive_to_decision_ns: array[int] = field(default_factory=lambda: array("q"))
     decided_frame: array[int] = field(default_factory=lambda: array("q"))
     _event_bytes: bytearray = field(default_factory=bytearray)
+
+    @property
+    def n_lost(self) -> int:
+        """Frames of the plane missing since it went live."""
+        return self.counter.sequence.lost
+
+    @property
+    def frames_per_index(self) -> int:
+        """How far the frame counter moves from one frame of the plane to the next."""
+        return self.counter.frames_per_index
+
+    def middle_of(self, frame: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Middle of the time that the plane's samples tell of, by the frame counter; same shape as `frame`.
+
+        It ends with the frame, and begins where the plane was scanned before it.
+        """
+        return np.asarray(frame + 1 - 0.5 * self.frames_per_index, np.float64)
 
     @property
     def events(self) -> NDArray[np.void]:
@@ -85,18 +105,19 @@ class PlaneTable:
         return True
 
     def _count_frame(self, header: SpikesHeader) -> None:
+        if header.volume is None and self.counter.counts_volumes:
+            return
         live = header.mode is Mode.LIVE
         if self.first_live is None and live:
             self.first_live = header.frame
             self.t_first_live_ns = header.t_scan_ns
-        elif self.first_live is not None and header.frame > self.last_frame + 1:
-            self.n_lost += header.frame - self.last_frame - 1
+        if self.first_live is not None:
+            self.counter.see(header.frame, header.volume)
         if live:
             self.n_frames += header.frame != self.last_live
             self.last_live = header.frame
             self.hold_frames = header.hold_frames
             self.t_last_live_ns = header.t_scan_ns
-        self.last_frame = header.frame
 
 
 @dataclass(slots=True)

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rt_engine.interfaces.calibration import Calibration, load_calibration
+from rt_engine.interfaces.calibration import Calibration
+from rt_engine.interfaces.calibration_planes import load_planes
 from rt_engine.interfaces.clock import NS_PER_S
 from rt_engine.interfaces.errors import CalibrationError, RecordingError
 from rt_engine.interfaces.events import EventFlag
@@ -36,7 +37,8 @@ class Analysis:
     ----------
     session : Session
     tables : SessionTables
-    calibration : Calibration or None
+    calibrations : dict of int to Calibration
+        By plane; empty where there is none that can be read.
     scores : dict of int to TruthScore
         By plane; empty without a truth.
     offsets_yx_px : dict of int to float64 ndarray, shape (2,)
@@ -46,10 +48,15 @@ class Analysis:
 
     session: Session
     tables: SessionTables
-    calibration: Calibration | None
+    calibrations: dict[int, Calibration]
     scores: dict[int, TruthScore]
     offsets_yx_px: dict[int, NDArray[np.float64]]
     latency_ms: LatencyTable
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """Of the first plane."""
+        return next(iter(self.calibrations.values()), None)
 
 
 def analyse(session: Session, observers: Iterable[Observer] = ()) -> Analysis:
@@ -61,14 +68,14 @@ def analyse(session: Session, observers: Iterable[Observer] = ()) -> Analysis:
         A file cannot be opened.
     """
     tables = collect(session, observers)
-    calibration = _calibration(session)
-    period_s = frame_period_s(tables, calibration)
+    calibrations = _calibrations(session)
+    period_s = frame_period_s(tables, next(iter(calibrations.values()), None))
     scores: dict[int, TruthScore] = {}
     offsets: dict[int, NDArray[np.float64]] = {}
     for plane, truth in tables.truth.items():
         if truth.sample and tables.plane(plane).first_live is not None and period_s is not None:
-            scores[plane], offsets[plane] = _score_plane(tables, plane, truth, calibration, period_s)
-    return Analysis(session, tables, calibration, scores, offsets, latency_intervals_ms(tables, scores))
+            scores[plane], offsets[plane] = _score_plane(tables, plane, truth, calibrations.get(plane), period_s)
+    return Analysis(session, tables, calibrations, scores, offsets, latency_intervals_ms(tables, scores))
 
 
 def summarize(session: Session) -> dict[str, Any]:
@@ -143,9 +150,13 @@ def summary_of(analysis: Analysis) -> dict[str, Any]:
 
 
 def frame_period_s(tables: SessionTables, calibration: Calibration | None) -> float | None:
-    """Nominal frame period, seconds: from the calibration, else from the frames; None if unknown."""
+    """Nominal time from one number of the frame counter to the next, seconds; None if unknown.
+
+    From the calibration, which knows how often a plane is scanned, else from the frames.
+    """
     if calibration is not None and calibration.frame_rate_hz > 0:
-        return float(1 / calibration.frame_rate_hz)
+        counts = max((plane.frames_per_index for plane in tables.planes.values()), default=1)
+        return float(1 / calibration.frame_rate_hz / counts)
     return tables.frame_period_ns / NS_PER_S if tables.frame_period_ns else None
 
 
@@ -175,13 +186,13 @@ def roi_positions(
     return np.zeros(0, np.int64), np.zeros((0, 2))
 
 
-def _calibration(session: Session) -> Calibration | None:
+def _calibrations(session: Session) -> dict[int, Calibration]:
     if session.calibration_path is None:
-        return None
+        return {}
     try:
-        return load_calibration(session.calibration_path)
+        return load_planes(session.calibration_path)
     except CalibrationError:
-        return None
+        return {}
 
 
 def _score_plane(
@@ -199,7 +210,7 @@ def _score_plane(
     margin = table.hold_frames
     score = score_events(
         np.array([cell_of_id.get(int(i), -1) for i in events["roi_id"]], np.int64),
-        events["event_frame"] + 0.5,
+        table.middle_of(events["event_frame"]),
         np.array([row_of_cell.get(cell, -1) for cell in truth.cell], np.int64),
         np.array(truth.frame, np.float64),
         found,
@@ -256,12 +267,13 @@ def _outcomes(tables: SessionTables) -> dict[str, int]:
 def _n_cells(analysis: Analysis) -> int | None:
     if analysis.tables.rois:
         return sum(len(rois.rois) for rois in analysis.tables.rois.values())
-    return analysis.calibration.n_rois if analysis.calibration is not None else None
+    calibrations = analysis.calibrations.values()
+    return sum(one.n_rois for one in calibrations) if calibrations else None
 
 
 def _is_provisional(analysis: Analysis) -> bool:
-    if analysis.calibration is not None:
-        return analysis.calibration.n_baseline_frames < _COMPLETE_BASELINE_FRAMES
+    if analysis.calibrations:
+        return any(one.n_baseline_frames < _COMPLETE_BASELINE_FRAMES for one in analysis.calibrations.values())
     planes = analysis.tables.planes.values()
     return any(bool(np.any(plane.events["flags"] & EventFlag.PROVISIONAL)) for plane in planes)
 

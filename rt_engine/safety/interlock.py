@@ -16,6 +16,7 @@ from rt_engine.safety.ledger import DoseLedger, OutputDose, Train
 from rt_engine.safety.limits import bounds_of, tighten
 from rt_engine.safety.request_check import plan_train, time_fault
 from rt_engine.safety.states import InterlockState, Precondition, Trip
+from rt_engine.safety.status import heartbeat_fields, remedies
 from rt_engine.safety.wal import RecordKind, WriteAheadLog
 from rt_engine.safety.watchdog import HeartbeatMonitor
 
@@ -193,12 +194,14 @@ class Interlock(SafetyLatch):
         elif self.dry_run:
             outcome, reason = Outcome.DRY_RUN, None
         else:
-            outcome, reason = self._fire(decision, dose, train)
+            outcome, reason = self._fire(request, decision, dose, train)
         self._end(decision, outcome, reason)
         self._log_done(decision)
         return decision
 
-    def _fire(self, decision: Decision, dose: OutputDose, train: Train) -> tuple[Outcome, str | None]:
+    def _fire(
+        self, request: PulseRequest, decision: Decision, dose: OutputDose, train: Train
+    ) -> tuple[Outcome, str | None]:
         command = PulseCommand(
             _TOKEN,
             decision_id=decision.decision_id,
@@ -208,6 +211,7 @@ class Interlock(SafetyLatch):
             period_us=train.period_us,
             power_uw=(train.power_uw,) * len(train.targets_yx_px),
             targets_yx_px=train.targets_yx_px,
+            target_planes=request.target_planes,
         )
         returned = False
         try:
@@ -241,12 +245,15 @@ class Interlock(SafetyLatch):
 
     def snapshot(self) -> dict[str, Any]:
         """The fields of `messages.StateHeader` that the interlock knows."""
+        now_ns, preconditions = self._clock.now_ns(), self.preconditions()
         return {
             "interlock": self.state.value,
             "trips": [trip._asdict() for trip in self.trips],
-            "preconditions": self.preconditions(),
+            "preconditions": preconditions,
+            "remedies": remedies(preconditions, self.state),
+            "heartbeat": heartbeat_fields(self._heartbeat, now_ns),
             "limits": {name: one.model_dump(mode="json") for name, one in self.limits.items()},
-            "dose": self._ledger.used(self._clock.now_ns()),
+            "dose": self._ledger.used(now_ns),
             "counts": {outcome.value: n for outcome, n in self.counts.items() if n},
         }
 
@@ -265,6 +272,7 @@ def _intent_fields(request: PulseRequest, decision: Decision, now_ns: int) -> di
         "roi_ids": request.roi_ids,
         "target_ids": request.target_ids,
         "targets_yx_px": request.targets_yx_px,
+        "target_planes": request.target_planes,
         "pulses": decision.pulses,
         "width_us": decision.width_us,
         "period_us": decision.period_us,

@@ -165,16 +165,32 @@ class SafetyLatch:
             self.state = InterlockState.DISARMED
             self._note({"state": "disarmed", "reason": reason})
 
-    def trip(self, signal: str, value: float | str, limit: float | str, text: str) -> None:
-        """Dark at once and latched until `reset`; never refused. A repetition of the last trip is only counted."""
+    def trip(
+        self, signal: str, value: float | str, limit: float | str, text: str, *, t_cause_ns: int | None = None
+    ) -> None:
+        """Dark at once and latched until `reset`; never refused. A repetition of the last trip is only counted.
+
+        Parameters
+        ----------
+        signal : str
+            What tripped.
+        value, limit : float or str
+            What it was, and what it may be.
+        text : str
+            One sentence for people.
+        t_cause_ns : int or None
+            When the cause arose, if that is known to be earlier than now; on the clock of this host.
+        """
         repeated = self.state is InterlockState.TRIPPED and bool(self.trips) and self.trips[-1].signal == signal
+        t_ns = self._clock.now_ns()
         self.state = InterlockState.TRIPPED
         self._held[Precondition.OPERATOR] = False
         self._make_safe()
         self.n_trips += 1
         if repeated:
             return
-        trip = Trip(self._clock.now_ns(), signal, value, limit, text)
+        begun_ns = t_ns if t_cause_ns is None else min(t_cause_ns, t_ns)
+        trip = Trip(t_ns, signal, value, limit, text, self._clock.now_ns() - begun_ns)
         self.trips.append(trip)
         try:
             self._wal.write(RecordKind.TRIP, trip._asdict())
@@ -206,13 +222,13 @@ class SafetyLatch:
         self._heartbeat.forget()
         self.state = InterlockState.DISARMED
 
-    def heartbeat(self, t_ns: int, mode: Mode) -> None:
-        """Take the engine's sign of life (`t_decided_ns` of every `spikes` message, in this host's clock)."""
+    def heartbeat(self, t_ns: int, mode: Mode, plane: int = 0) -> None:
+        """Take a sign of life of the engine of a plane (`t_decided_ns` of every `spikes` message)."""
         now_ns = self._clock.now_ns()
         if t_ns > now_ns:
             self.trip("engine_heartbeat", (now_ns - t_ns) / NS_PER_MS, 0, "the engine's clock is ahead of ours")
             return
-        self._heartbeat.beat(t_ns, mode)
+        self._heartbeat.beat(t_ns, mode, plane)
 
     def check(self, now_ns: int) -> InterlockState:
         """Look at the clock and the heartbeat; call it in every turn of the loop, at least every few milliseconds."""
@@ -221,7 +237,8 @@ class SafetyLatch:
         self._last_now_ns = max(now_ns, self._last_now_ns)
         if self.state is InterlockState.ARMED and not self._heartbeat.fresh(now_ns):
             age_ms, bound_ms = self._heartbeat.age_ns(now_ns) / NS_PER_MS, self._heartbeat.bound_ns / NS_PER_MS
-            self.trip("engine_heartbeat", age_ms, bound_ms, f"no sign of the engine for {age_ms:.0f} ms")
+            who = self._heartbeat.silent(now_ns)
+            self.trip("engine_heartbeat", age_ms, bound_ms, f"no sign of {who} for {age_ms:.0f} ms")
         return self.state
 
     def _make_safe(self) -> None:

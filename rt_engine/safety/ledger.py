@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ CAPACITY = 16_384
 """Places of the template that one ledger can tell apart; each target takes up to nine."""
 CARRY_OVER_NS = 24 * 3600 * 1_000_000_000
 """A subject's total starts again at zero only after this long without light."""
+PLACES_SHOWN = 32
+"""Targets whose dose is told to people."""
 _TOTAL, _PULSES, _ON, _WALL, _ROWS, _ENERGY_WINDOW, _DUTY_WINDOW, _TOTAL_ON, _TRAIN = range(len(SCALARS))
 _LONG_AGO = -(1 << 62)
 _ONE_ROW = np.zeros(1, np.intp)
@@ -95,6 +97,7 @@ class OutputDose:
         self._apply(bounds, now_ns + left_ns)
         self._end_ns = now_ns + left_ns if self._scalars[_PULSES] > 0 else _LONG_AGO
         self._onsets = [self._end_ns] * bounds.max_rate_n
+        self._lit: dict[int, tuple[float, float]] = {}
         self._judged: tuple[Train, dict[int, int]] | None = None
         self._charged: tuple[Train, int, NDArray[np.intp], NDArray[np.int64]] | None = None
 
@@ -198,12 +201,16 @@ class OutputDose:
         """Energy (nJ) that each square of the template is charged with by a train."""
         share: dict[int, int] = {}
         energy_nj = train.target_nj
-        for y_px, x_px in train.targets_yx_px:
-            key = (int(y_px // self._grid_px) << 32) + int(x_px // self._grid_px)
+        for position in train.targets_yx_px:
+            key = self._square(position)
             for row_key in (key - (1 << 32), key, key + (1 << 32)):
                 for square in (row_key - 1, row_key, row_key + 1):
                     share[square] = share.get(square, 0) + energy_nj
         return share
+
+    def _square(self, position_yx_px: tuple[float, float]) -> int:
+        """Number of the square of the template that a position lies in."""
+        return (int(position_yx_px[0] // self._grid_px) << 32) + int(position_yx_px[1] // self._grid_px)
 
     def charge(self, train: Train, now_ns: int) -> None:
         """Book a train that is about to be fired; call only after `violation` said None for the same time."""
@@ -221,6 +228,7 @@ class OutputDose:
                 self._keys[row] = key
                 scalars[_ROWS] = row + 1
         self._energy.n_used = len(places)
+        self._remember(train)
         rows = np.array([places[key] for key in share], np.intp)
         energy_nj = np.fromiter(share.values(), np.int64, len(share))
         self._file.cumulative_nj[rows] += energy_nj
@@ -233,6 +241,16 @@ class OutputDose:
         del self._onsets[: -self.bounds.max_rate_n]
         self._end_ns = end_ns
         self._charged = (train, now_ns, rows, energy_nj)
+
+    def _remember(self, train: Train) -> None:
+        """Keep the places lit last, for people."""
+        lit = self._lit
+        for position in train.targets_yx_px:
+            key = self._square(position)
+            lit.pop(key, None)
+            lit[key] = position
+        while len(lit) > PLACES_SHOWN:
+            del lit[next(iter(lit))]
 
     def settle(self, t_command_ns: int) -> None:
         """Move the last train to when the driver was really called, so that no window forgets it too early."""
@@ -249,21 +267,52 @@ class OutputDose:
         self._energy.move_to(rows, energy_nj, self._end_ns)
         self._charged = None
 
-    def used(self, now_ns: int) -> dict[str, float | int]:
-        """Dose so far, for people: totals, and the highest target in the window."""
+    def used(self, now_ns: int) -> dict[str, Any]:
+        """Dose so far, for people.
+
+        Returns
+        -------
+        dict
+            Totals, the highest target in the window; `fractions`: each of these as a share of its limit (1 is used
+            up); `targets`: the places lit last, newest first, each with `y_px`, `x_px`, `energy_mj` in the window and
+            its `fraction`.
+        """
         self._on_time.advance(now_ns)
         self._energy.advance(now_ns)
-        rows = len(self._row)
+        bounds, scalars, rows = self.bounds, self._scalars, len(self._row)
+        worst_nj = int(self._file.window_nj[:rows].max(initial=0))
+        started = sum(now_ns - onset_ns < bounds.rate_window_ns for onset_ns in self._onsets)
         return {
-            "pulses": int(self._scalars[_PULSES]),
-            "total_energy_mj": int(self._scalars[_TOTAL]) / 1e6,
-            "duty": int(self._scalars[_ON]) * 1e3 / self.bounds.duty_window_ns,
-            "max_energy_per_target_mj": int(self._file.window_nj[:rows].max(initial=0)) / 1e6,
+            "pulses": int(scalars[_PULSES]),
+            "total_energy_mj": int(scalars[_TOTAL]) / 1e6,
+            "duty": int(scalars[_ON]) * 1e3 / bounds.duty_window_ns,
+            "max_energy_per_target_mj": worst_nj / 1e6,
+            "fractions": {
+                "total_energy": _share(int(scalars[_TOTAL]), bounds.max_total_nj),
+                "energy_per_target": _share(worst_nj, bounds.max_target_nj),
+                "duty": _share(int(scalars[_ON]), bounds.max_on_us),
+                "rate": _share(started, bounds.max_rate_n),
+            },
+            "targets": [self._place(key, position) for key, position in reversed(self._lit.items())],
+        }
+
+    def _place(self, key: int, position: tuple[float, float]) -> dict[str, float]:
+        energy_nj = int(self._file.window_nj[self._row[key]])
+        return {
+            "y_px": float(position[0]),
+            "x_px": float(position[1]),
+            "energy_mj": energy_nj / 1e6,
+            "fraction": _share(energy_nj, self.bounds.max_target_nj),
         }
 
     def sync(self) -> None:
         """Push the numbers to the disk."""
         self._file.sync()
+
+
+def _share(used: int, limit: int) -> float:
+    """Part of a limit that is used; a limit of nothing is used up."""
+    return used / limit if limit > 0 else 1.0
 
 
 class DoseLedger:
@@ -310,7 +359,7 @@ class DoseLedger:
             for name, one in limits.items()
         }
 
-    def used(self, now_ns: int) -> dict[str, dict[str, float | int]]:
+    def used(self, now_ns: int) -> dict[str, dict[str, Any]]:
         """Dose so far of every output."""
         return {name: dose.used(now_ns) for name, dose in self.outputs.items()}
 

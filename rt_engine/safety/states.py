@@ -25,10 +25,11 @@ class Precondition(StrEnum):
 
 
 class Trip(NamedTuple):
-    """Why the interlock latched."""
+    """Why the interlock latched; `dark_after_ns` is the time from the cause until every output was dark."""
 
     t_ns: int
     signal: str
     value: float | str
     limit: float | str
     text: str
+    dark_after_ns: int = 0

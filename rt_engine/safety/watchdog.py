@@ -45,8 +45,11 @@ class HeartbeatMonitor:
         self.mode: Mode | None = None
         self._last_ns = 0
 
-    def beat(self, t_ns: int, mode: Mode) -> None:
-        """Take a sign of life that the engine gave at `t_ns`; an older one than the last changes nothing."""
+    def beat(self, t_ns: int, mode: Mode, plane: int = 0) -> None:
+        """Take a sign of life that the engine gave at `t_ns`; an older one than the last changes nothing.
+
+        `plane` matters where several are watched (`plane_heartbeats`).
+        """
         if self.mode is None or t_ns >= self._last_ns:
             self._last_ns, self.mode = t_ns, mode
 
@@ -62,6 +65,10 @@ class HeartbeatMonitor:
     def age_ns(self, now_ns: int) -> int:
         """Time since the last sign of life."""
         return now_ns - self._last_ns
+
+    def silent(self, now_ns: int) -> str:
+        """Whom one waits for, in words."""
+        return "the engine"
 
     def fresh(self, now_ns: int) -> bool:
         """True if the engine has spoken within the bound, and not in the future."""

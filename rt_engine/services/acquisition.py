@@ -31,6 +31,9 @@ from rt_engine.interfaces.rig_config import (
     StreamMicroscope as StreamConfig,
 )
 from rt_engine.services.base import Service
+from rt_engine.services.source_lead import SourceLead
+from rt_engine.transport.loss import FrameOrder
+from rt_engine.transport.plane_counter import PlaneCounter
 from rt_engine.transport.sockets import connect
 
 AHEAD_FRAMES = 32
@@ -41,22 +44,44 @@ _SAMPLE_PERIOD_NS = 5 * NS_PER_S
 
 def make_microscope(rig: RigConfig, clock: Clock) -> Microscope:
     """Driver of the rig's microscope; imports only the one that is asked for."""
-    config = rig.microscope
+    config, planes = rig.microscope, rig.planes_inferred
     if isinstance(config, StreamConfig):
-        return StreamMicroscope(config)
+        return StreamMicroscope(config, planes, rig.functional_channel)
     if isinstance(config, ReplayMicroscope):
-        from drivers.microscopes.movie_file import is_movie_folder, open_movie
+        from drivers.microscopes.movie_file import is_movie_folder
+        from drivers.microscopes.movie_volume import open_volume
         from drivers.microscopes.replay import ReplayMicroscope as MovieReplay
 
         if Path(config.path).is_dir() and not is_movie_folder(config.path):
             from drivers.microscopes.session_replay import SessionReplay
 
-            return SessionReplay(config, clock)
-        asked = config.model_dump(include={"frame_rate_hz", "channel", "plane", "axes", "frame_shape"})
-        return MovieReplay(config, clock, lambda path: open_movie(path, **asked))
+            return SessionReplay(config, clock, planes=planes)
+        asked = config.model_dump(include={"frame_rate_hz", "channel", "axes", "frame_shape"})
+        return MovieReplay(config, clock, lambda path: open_volume(path, planes, **asked), planes=planes)
     from drivers.microscopes.virtual import VirtualMicroscope
 
     return VirtualMicroscope(config, clock)
+
+
+class _Stream:
+    """What has been sent of one plane and channel."""
+
+    def __init__(self) -> None:
+        self.counter = PlaneCounter()
+        self.lost_before = False
+        self.is_whole = True
+        self.is_flyback = False
+
+    def see(self, info: FrameInfo, *, is_whole: bool) -> None:
+        """Note one message; `is_whole` where the frame ends with it."""
+        self.is_flyback = info.volume is not None and bool(info.flags & FrameFlag.DISCARD)
+        if not self.is_flyback:
+            order, missing = self.counter.see(info.frame, info.volume)
+            if order is FrameOrder.NEW:
+                self.lost_before = missing > 0 or not self.is_whole
+            elif order is FrameOrder.STALE:
+                self.lost_before = False
+        self.is_whole = is_whole
 
 
 class AcquisitionService(Service):
@@ -74,18 +99,21 @@ class AcquisitionService(Service):
         self._started = False
         self._left: int | None = None
         self._pause_after = False
-        self._segment_frame: int | None = None
-        self._next_frame = 0
+        self._segment_index: int | None = None
         self._n_delivered = 0
-        self._acked = {"inference": -1, "recording": -1}
-        self._last_sent = -1
-        self._sample_due_ns = 0
+        planes = self.rig.planes_inferred
+        self._counted = (planes[-1], self.rig.functional_channel)
+        self._streams: dict[tuple[int, int], _Stream] = {}
+        self._lead = SourceLead(planes, AHEAD_FRAMES)
+        self._last_frames: dict[int, int] = {}
+        self._sample_due_ns: dict[int, int] = {}
         self._rejected_said = 0
         self.commands |= {"segment": self._segment, "pause": self._pause, "status": self._status}
         ports = self.rig.ports
         self._feedback = connect(self.context, zmq.SUB, ports.endpoint("stimulation"))
-        self._feedback.connect(ports.endpoint("inference"))
         self._feedback.connect(ports.endpoint("recording"))
+        for plane in planes:
+            self._feedback.connect(ports.inference_endpoint(plane))
         topics = ["light", "health"] + (["spikes.", "ack."] if self.setup.lossless else [])
         for topic in topics:
             self._feedback.subscribe(topic.encode())
@@ -95,7 +123,8 @@ class AcquisitionService(Service):
 
     def is_ready(self) -> bool:
         """True once light and acknowledgements can be heard."""
-        return self._heard >= {"stimulation", "inference.0", "recording"}
+        engines = {f"inference.{plane}" for plane in self.rig.planes_inferred}
+        return self._heard >= {"stimulation", "recording"} | engines
 
     def step(self, ready: dict[Any, int]) -> None:
         """Take in light and acknowledgements, then deliver at most one message of lines."""
@@ -105,7 +134,7 @@ class AcquisitionService(Service):
         if not self._running or self._geometry is None:
             self.poll_ms = 20
             return
-        if self.setup.lossless and self._last_sent - min(self._acked.values()) >= AHEAD_FRAMES:
+        if self.setup.lossless and not self._lead.allows_more():
             self.poll_ms = 20
             return
         self.poll_ms = 0
@@ -113,7 +142,7 @@ class AcquisitionService(Service):
             info = self._microscope.read(self._buffer, _READ_S)
         except SourceEnded:
             self._running = False
-            self.announce("ended", last_frame=self._last_sent)
+            self.announce("ended", **self._last())
             return
         if info is not None:
             self._publish(info, self._geometry)
@@ -136,22 +165,25 @@ class AcquisitionService(Service):
         self.announce(self.state, geometry=dataclasses.asdict(geometry))
 
     def _segment(self, args: dict[str, Any]) -> dict[str, Any]:
-        """Count `n_frames` from the next frame (from a few frames on, while running), then pause or go on."""
+        """Count `n_frames` of a plane from the next frame (from a few on, while running), then pause or go on."""
         n_frames = args.get("n_frames")
         self._left = None if n_frames is None else int(n_frames)
         self._pause_after = bool(args.get("pause_after", False))
         if not self._started:
             self._microscope.start()
             self._started = True
-        self._segment_frame = self._next_frame + (int(args.get("notice_frames", 0)) if self._running else 0)
+        counted = self._streams.get(self._counted)
+        index = None if counted is None else counted.counter.index
+        next_index = 0 if index is None else index + 1
+        self._segment_index = next_index + (int(args.get("notice_frames", 0)) if self._running else 0)
         self._running = True
         self.announce("running")
-        return {"first_frame": self._segment_frame}
+        return {"first_frame": self._segment_index}
 
     def _pause(self, args: dict[str, Any]) -> dict[str, Any]:
         self._running = False
-        self.announce("paused", last_frame=self._last_sent)
-        return {"last_frame": self._last_sent}
+        self.announce("paused", **self._last())
+        return self._last()
 
     def _status(self, args: dict[str, Any]) -> dict[str, Any]:
         geometry = dataclasses.asdict(self._geometry) if self._geometry else None
@@ -160,6 +192,8 @@ class AcquisitionService(Service):
     def _publish(self, info: FrameInfo, geometry: FrameGeometry) -> None:
         topic = f"frame.{info.plane}.{info.channel}"
         n_lines = info.n_lines or geometry.n_lines
+        stream = self._streams.setdefault((info.plane, info.channel), _Stream())
+        stream.see(info, is_whole=info.line0 + n_lines >= geometry.n_lines)
         header = FrameHeader(
             **self.publisher.stamp(topic),
             plane=info.plane,
@@ -178,24 +212,30 @@ class AcquisitionService(Service):
             t_scan_ns=info.t_scan_ns,
             t_scan_uncertainty_ns=info.t_scan_uncertainty_ns,
             t_device_s=info.t_device_s,
-            flags=info.flags | (FrameFlag.LOST_BEFORE if self._n_delivered and info.frame > self._next_frame else 0),
+            flags=info.flags | (FrameFlag.LOST_BEFORE if stream.lost_before else 0),
             blanked=[list(span) for span in info.blanked],
         )
-        if self._n_delivered == 0 and self._last_sent < 0:
-            self._acked = dict.fromkeys(self._acked, info.frame - 1)
-            self._last_sent = info.frame - 1
         self.publisher.send(topic, header, self._buffer[info.line0 : info.line0 + n_lines].data.cast("B"))
-        if isinstance(self._microscope, AnswersLight):
+        if isinstance(self._microscope, AnswersLight) and not info.flags & FrameFlag.DISCARD:
             self._publish_truth(self._microscope, info)
-        if info.line0 + n_lines < geometry.n_lines:
+        if not stream.is_whole:
             return
         self._n_delivered += 1
-        self._last_sent = info.frame
-        self._next_frame = info.frame + 1
-        self._count_down(info.frame)
+        if info.channel != self.rig.functional_channel:
+            return
+        self._last_frames[info.plane] = info.frame
+        if self.setup.lossless:
+            self._lead.sent(info.plane, info.frame)
+        if (info.plane, info.channel) == self._counted and not stream.is_flyback:
+            self._count_down(stream.counter.index or 0)
 
-    def _count_down(self, frame: int) -> None:
-        if self._left is None or self._segment_frame is None or frame < self._segment_frame:
+    def _last(self) -> dict[str, Any]:
+        """The last frame of every plane inferred, ``[plane, frame]``."""
+        planes = self.rig.planes_inferred
+        return {"last_frames": [[plane, self._last_frames[plane]] for plane in planes if plane in self._last_frames]}
+
+    def _count_down(self, index: int) -> None:
+        if self._left is None or self._segment_index is None or index < self._segment_index:
             return
         self._left -= 1
         if self._left > 0:
@@ -203,7 +243,7 @@ class AcquisitionService(Service):
         self._left = None
         if self._pause_after:
             self._running = False
-        self.announce("segment_done", last_frame=frame)
+        self.announce("segment_done", **self._last())
 
     def _publish_truth(self, sample: AnswersLight, info: FrameInfo) -> None:
         truth = sample.take_truth()
@@ -212,8 +252,8 @@ class AcquisitionService(Service):
         )
         self.publisher.send("truth", header)
         now_ns = self.clock.now_ns()
-        if now_ns >= self._sample_due_ns:
-            self._sample_due_ns = now_ns + _SAMPLE_PERIOD_NS
+        if now_ns >= self._sample_due_ns.get(info.plane, 0):
+            self._sample_due_ns[info.plane] = now_ns + _SAMPLE_PERIOD_NS
             header = TruthHeader(
                 **self.publisher.stamp("truth"),
                 kind="sample",
@@ -226,7 +266,7 @@ class AcquisitionService(Service):
                 spike_frame=[],
                 evoked=[],
                 t_light_ns=[],
-                sample=sample.describe_sample(),
+                sample=sample.describe_sample(info.plane),
             )
             self.publisher.send("truth", header)
 
@@ -240,11 +280,13 @@ class AcquisitionService(Service):
                 continue
             self._heard.add(header.source)
             if isinstance(header, LightHeader) and isinstance(self._microscope, AnswersLight):
-                self._microscope.receive_light(header.t_on_ns, header.width_us, header.power_uw, header.targets_yx_px)
+                self._microscope.receive_light(
+                    header.t_on_ns, header.width_us, header.power_uw, header.targets_yx_px, header.target_planes
+                )
             elif isinstance(header, SpikesHeader):
-                self._acked["inference"] = max(self._acked["inference"], header.frame)
+                self._lead.decided(header.plane, header.frame)
             elif isinstance(header, AckHeader):
-                self._acked["recording"] = max(self._acked["recording"], header.frame)
+                self._lead.written(header.plane, header.frame)
 
     def _say_rejected(self) -> None:
         if not isinstance(self._microscope, StreamMicroscope):

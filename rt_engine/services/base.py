@@ -26,8 +26,8 @@ Command = Callable[[dict[str, Any]], dict[str, Any]]
 class Service:
     """One process of the rig.
 
-    A subclass gives `source` (name on the wire), `port` (field of `Ports` it publishes on), fills `commands`,
-    registers its sockets with `poller` in `open`, and does its work in `step`.
+    A subclass gives `source` (name on the wire), `port` (field of `Ports` it publishes on, see `publishes_at`), fills
+    `commands`, registers its sockets with `poller` in `open`, and does its work in `step`.
     """
 
     source = ""
@@ -48,7 +48,7 @@ class Service:
         ports = self.rig.ports
         self.publisher = Publisher(
             self.context,
-            ports.endpoint(self.port),
+            self.publishes_at(),
             ports.endpoint("recorder_inlet") if setup.recorded else None,
             source=self.source,
             session=setup.session,
@@ -58,6 +58,10 @@ class Service:
         )
         self._supervisor = connect(self.context, zmq.DEALER, ports.endpoint("control"))
         self.poller.register(self._supervisor, zmq.POLLIN)
+
+    def publishes_at(self) -> str:
+        """Endpoint of the PUB socket."""
+        return self.rig.ports.endpoint(self.port)
 
     def open(self) -> None:
         """Make sockets and devices ready; raises errors of our tree."""

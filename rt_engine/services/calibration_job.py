@@ -10,7 +10,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rt_engine.interfaces.calibration import Calibration, save_calibration
+from rt_engine.interfaces.calibration import Calibration
+from rt_engine.interfaces.calibration_planes import number_cells, save_planes
 from rt_engine.interfaces.errors import CalibrationError, SpikeloopError
 
 if TYPE_CHECKING:
@@ -37,27 +38,27 @@ class CalibrationJob:
     neuropil_coefficient: float | None
     max_shift_px: float
     rois: Path | None = None
-    plane: int = 0
+    planes: tuple[int, ...] = (0,)
     axes: str | None = None
     frame_shape: tuple[int, int] | None = None
     last_frame: int | None = None
     n_frames: int | None = None
 
 
-def run_calibration(job: CalibrationJob, progress: Progress, say: Say = lambda text: None) -> Calibration:
-    """Calibrate in this process, and write the file; `say` as in `make_calibration`.
+def run_calibration(job: CalibrationJob, progress: Progress, say: Say = lambda text: None) -> list[Calibration]:
+    """Calibrate every plane in this process, and write the file; `say` as in `make_calibration`.
 
     Raises
     ------
     CalibrationError, MovieError
         The recording cannot be used.
     """
-    calibration = make_calibration(job, progress, say)
-    write_calibration(job.target, calibration)
-    return calibration
+    calibrations = [make_calibration(job, progress, say, plane=plane) for plane in job.planes]
+    write_calibration(job.target, calibrations)
+    return calibrations
 
 
-def write_calibration(path: Path, calibration: Calibration) -> None:
+def write_calibration(path: Path, calibrations: list[Calibration]) -> None:
     """Write the file.
 
     Raises
@@ -66,16 +67,23 @@ def write_calibration(path: Path, calibration: Calibration) -> None:
         It cannot be written.
     """
     try:
-        save_calibration(path, calibration)
+        save_planes(path, calibrations)
     except OSError as error:
         raise CalibrationError(f"cannot be written: {error}", "give another path", file=str(path)) from error
 
 
 def make_calibration(
-    job: CalibrationJob, progress: Progress, say: Say = lambda text: None, heritage: Heritage | None = None
+    job: CalibrationJob,
+    progress: Progress,
+    say: Say = lambda text: None,
+    heritage: Heritage | None = None,
+    *,
+    plane: int = 0,
 ) -> Calibration:
-    """Calibrate in this process; `say` gets what a person should know: of the cells imported, of the
+    """Calibrate one plane in this process; `say` gets what a person should know: of the cells imported, of the
     first masks and where they are meanwhile, of the candidates that were dropped and why.
+
+    Where the job has several planes, the cells are numbered so that no two planes share one.
 
     Raises
     ------
@@ -88,10 +96,11 @@ def make_calibration(
     from rt_engine.services.frame_sources import movie_source, session_source
     from rt_engine.services.roi_import.read import read_rois
 
+    progress, say, target = _of_plane(job, plane, progress, say)
     if job.source.is_dir() and not is_movie_folder(job.source):
-        source = session_source(job.source, job.channel, plane=job.plane, until_frame=job.last_frame)
+        source = session_source(job.source, job.channel, plane=plane, until_frame=job.last_frame)
     else:
-        asked = MovieRequest(job.frame_rate_hz, job.channel, job.plane, job.axes, job.frame_shape)
+        asked = MovieRequest(job.frame_rate_hz, job.channel, plane, job.axes, job.frame_shape)
         source = movie_source(job.source, asked, job.n_frames)
     rate_hz = job.frame_rate_hz or source.frame_rate_hz
     if rate_hz is None:
@@ -103,15 +112,15 @@ def make_calibration(
             str(job.source),
             um_per_px=job.um_per_px or source.um_per_px,
             indicator=job.indicator,
-            plane=job.plane,
+            plane=plane,
             channel=job.channel,
         )
     imported = None
     if job.rois is not None:
-        imported = read_rois(job.rois, (source.n_lines, source.pixels_per_line), job.plane)
+        imported = read_rois(job.rois, (source.n_lines, source.pixels_per_line), plane)
         for remark in imported.remarks:
             say(remark)
-    first = FirstRois(job.target, (source.n_lines, source.pixels_per_line), say)
+    first = FirstRois(target, (source.n_lines, source.pixels_per_line), say)
     work = functools.partial(
         calibrate,
         source.open_frames,
@@ -130,13 +139,25 @@ def make_calibration(
         progress=progress,
         say=say,
         first_rois=first.write,
-        plane=job.plane,
+        plane=plane,
         channel=job.channel,
     )
     try:
-        return work()
+        calibration = work()
     finally:
         first.remove()
+    return number_cells(calibration) if len(job.planes) > 1 and heritage is None else calibration
+
+
+def _of_plane(job: CalibrationJob, plane: int, progress: Progress, say: Say) -> tuple[Progress, Say, Path]:
+    """Progress and words that name the plane, and a file name for what lies beside the calibration meanwhile."""
+    if len(job.planes) == 1:
+        return progress, say, job.target
+    return (
+        lambda stage, fraction: progress(f"plane {plane}: {stage}", fraction),
+        lambda text: say(f"plane {plane}: {text}"),
+        job.target.with_name(f"{job.target.stem}.plane{plane}{job.target.suffix}"),
+    )
 
 
 def run_calibration_process(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.microscopes.movie_file import MovieRequest, open_movie
+from drivers.microscopes.session_replay import frames_per_volume
 from rt_engine.interfaces.errors import MovieError
 from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.messages import FrameHeader
@@ -33,6 +34,18 @@ class FrameSource:
     adc_max: int | None
     offset_counts: float | None
     open_frames: Callable[[], Iterator[NDArray[Any]]]
+
+
+def planes_of_movie(path: Path, request: MovieRequest) -> tuple[int, ...]:
+    """All planes of a movie file.
+
+    Raises
+    ------
+    MovieError
+        The file cannot be used.
+    """
+    with open_movie(path, **asdict(request)) as movie:
+        return tuple(range(movie.n_planes))
 
 
 def movie_source(path: Path, request: MovieRequest, n_frames: int | None = None) -> FrameSource:
@@ -84,6 +97,8 @@ def session_source(folder: Path, channel: int, *, plane: int = 0, until_frame: i
             f"holds no frames of channel {channel}, plane {plane}", "record with frames: all", file=str(folder)
         )
 
+    per_volume = frames_per_volume(_frame_headers(folder, plane, channel))
+
     def frames() -> Iterator[NDArray[Any]]:
         left = n_frames
         strips = _Strips()
@@ -105,7 +120,7 @@ def session_source(folder: Path, channel: int, *, plane: int = 0, until_frame: i
         n_frames=n_frames,
         n_lines=first.lines_per_frame,
         pixels_per_line=first.pixels_per_line,
-        frame_rate_hz=1e9 / first.frame_period_ns if first.frame_period_ns else None,
+        frame_rate_hz=1e9 / first.frame_period_ns / per_volume if first.frame_period_ns else None,
         um_per_px=_um_per_px(folder),
         adc_max=first.adc_max,
         offset_counts=first.offset,

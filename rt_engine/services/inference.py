@@ -11,8 +11,9 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from rt_engine.interfaces.calibration import Calibration, load_calibration
-from rt_engine.interfaces.clock import NS_PER_S
+from rt_engine.interfaces.calibration import Calibration
+from rt_engine.interfaces.calibration_planes import load_plane
+from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.errors import CalibrationError, MessageError
 from rt_engine.interfaces.events import EVENT_DTYPE, EventFlag, FrameFlag
 from rt_engine.interfaces.messages import (
@@ -28,7 +29,9 @@ from rt_engine.interfaces.messages import (
 from rt_engine.pipeline.engine import ACTIVITY_FIELDS, Engine
 from rt_engine.pipeline.histogram import LatencyHistogram
 from rt_engine.services.base import Service
-from rt_engine.transport.loss import FrameOrder, FrameSequence, SequenceTracker
+from rt_engine.services.setup import Setup
+from rt_engine.transport.loss import FrameOrder, SequenceTracker
+from rt_engine.transport.plane_counter import PlaneCounter
 from rt_engine.transport.sockets import connect, queue_length
 
 _DTYPES = {"u2": np.dtype("<u2"), "i2": np.dtype("<i2")}
@@ -40,15 +43,22 @@ _RATE_TOLERANCE = 0.05
 class InferenceService(Service):
     """The frame loop of one plane."""
 
-    source = "inference.0"
     port = "inference"
-    plane = 0
+
+    def __init__(self, setup: Setup, clock: Clock | None = None) -> None:
+        self.plane = setup.plane()
+        self.source = f"inference.{self.plane}"
+        super().__init__(setup, clock)
+
+    def publishes_at(self) -> str:
+        """Every plane has a port of its own."""
+        return self.rig.ports.inference_endpoint(self.plane)
 
     def open(self) -> None:
-        """Subscribe to the frames of this plane."""
-        self.plane = self.rig.plane
+        """Subscribe to the frames of this plane and of the channel that carries the indicator."""
+        self._channel = self.rig.functional_channel
         self._frames = connect(self.context, zmq.SUB, self.rig.ports.endpoint("acquisition"), queue_length(512 * 1024))
-        self._frames.subscribe(f"frame.{self.plane}.".encode())
+        self._frames.subscribe(f"frame.{self.plane}.{self._channel}".encode())
         self._frames.subscribe(b"health")
         self.poller.register(self._frames, zmq.POLLIN)
         self.commands |= {
@@ -66,12 +76,11 @@ class InferenceService(Service):
         self._strip_frame: int | None = None
         self._next_line = 0
         self._strip_blanked: list[list[int]] = []
-        self._channel = 0
         self._rois_rev = 0
         self._rois_due_ns = 0
         self._skipped = 0
         self._bad = 0
-        self._order = FrameSequence()
+        self._order = PlaneCounter()
         self._sequence = SequenceTracker()
         self._acquisition_heard = False
         self._intervals = {"scan_to_receive": LatencyHistogram(), "receive_to_decision": LatencyHistogram()}
@@ -123,6 +132,10 @@ class InferenceService(Service):
 
     def _take_lines(self, header: FrameHeader, payload: memoryview, t_received_ns: int) -> None:
         """Whole frames go on as they are; strips are gathered, and decided as far as they have come."""
+        if header.volume is not None and header.flags & FrameFlag.DISCARD:
+            # Volumes count the samples of a plane, and the flyback is none.
+            self._publish_spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
+            return
         lines = np.frombuffer(payload, _DTYPES[header.dtype]).reshape(header.n_lines, header.pixels_per_line)
         if header.n_lines == header.lines_per_frame:
             self._take_frame(header, lines, t_received_ns)
@@ -161,17 +174,19 @@ class InferenceService(Service):
         self._assembly[header.line0 : end_line] = lines
         own = [[header.line0, header.n_lines]] if header.flags & FrameFlag.ARTEFACT else []
         self._strip_blanked += header.blanked or own
-        n_events = engine.process_lines(self._assembly, header.frame, end_line, header.t_scan_ns, self._strip_blanked)
+        index = self._order.index or 0
+        n_events = engine.process_lines(self._assembly, index, end_line, header.t_scan_ns, self._strip_blanked)
         self._publish_decision(header, engine, n_events, t_received_ns, whole=end_line == header.lines_per_frame)
 
     def _begin_strips(self, header: FrameHeader, t_received_ns: int) -> bool:
         """Note the first strip of a frame; false if the frame is to be left out."""
-        order, missing = self._order.see(header.frame)
-        self.gaps = self._order.lost
+        order, missing = self._order.see(header.frame, header.volume)
+        index = self._order.index or 0
+        self.gaps = self._order.sequence.lost
         if order is not FrameOrder.NEW:
             self.late += 1
             return False
-        if self._live_from is not None and header.frame >= self._live_from:
+        if self._live_from is not None and index >= self._live_from:
             self._begin_live(header.frame)
             missing = 0
         engine = self._engine
@@ -191,17 +206,18 @@ class InferenceService(Service):
             self.dropped += 1
             self._next_line = header.lines_per_frame + 1
             return True
-        engine.begin(header.frame, missing + self._skipped)
+        engine.begin(index, missing + self._skipped)
         self._skipped = 0
         return True
 
     def _take_frame(self, header: FrameHeader, frame: NDArray[Any], t_received_ns: int) -> None:
-        order, missing = self._order.see(header.frame)
-        self.gaps = self._order.lost
+        order, missing = self._order.see(header.frame, header.volume)
+        index = self._order.index or 0
+        self.gaps = self._order.sequence.lost
         if order is not FrameOrder.NEW:
             self.late += 1
             return
-        if self._live_from is not None and header.frame >= self._live_from:
+        if self._live_from is not None and index >= self._live_from:
             self._begin_live(header.frame)
             missing = 0
         engine = self._engine
@@ -225,7 +241,7 @@ class InferenceService(Service):
         blanked = header.blanked
         if header.flags & FrameFlag.ARTEFACT and not blanked:
             blanked = [[0, header.lines_per_frame]]
-        n_events = engine.process(frame, header.frame, header.t_scan_ns, missing, blanked)
+        n_events = engine.process(frame, index, header.t_scan_ns, missing, blanked)
         self._publish_decision(header, engine, n_events, t_received_ns, whole=True)
 
     def _publish_decision(
@@ -235,6 +251,8 @@ class InferenceService(Service):
         events = engine.events[:n_events]
         if n_events and engine.calibration.provisional:
             events["flags"] |= np.uint32(EventFlag.PROVISIONAL)
+        if n_events and header.volume is not None:
+            events["event_frame"] = self._order.frames_of(events["event_frame"])
         t_decided_ns = self.clock.now_ns()
         self._publish_spikes(header, t_received_ns, t_decided_ns, events)
         if whole:
@@ -246,7 +264,7 @@ class InferenceService(Service):
         """True if so many frames wait behind this one that it is better skipped; never where the source waits."""
         if self.setup.lossless:
             return False
-        period_ns = header.frame_period_ns or NS_PER_S
+        period_ns = (header.frame_period_ns or NS_PER_S) * self._order.frames_per_index
         behind = (t_received_ns - header.t_scan_ns) // period_ns
         self.queue = max(0, behind)
         return behind > self.rig.inference.max_backlog_frames and bool(self._frames.poll(0))
@@ -257,6 +275,7 @@ class InferenceService(Service):
             **self.publisher.stamp(topic),
             plane=self.plane,
             frame=header.frame,
+            volume=None if header.flags & FrameFlag.DISCARD else header.volume,
             line0=header.line0,
             n_lines=header.n_lines,
             hold_frames=self._engine.calibration.hold_frames if self._engine else 0,
@@ -313,17 +332,18 @@ class InferenceService(Service):
     def _calibrate(self, args: dict[str, Any]) -> dict[str, Any]:
         """Load a calibration, build the engine, warm it; `go_live` lets it begin."""
         path = Path(args["path"])
-        calibration = replace(load_calibration(path), updates_neuropil=self.rig.inference.neuropil_update)
+        calibration = replace(load_plane(path, self.plane), updates_neuropil=self.rig.inference.neuropil_update)
         size = args.get("size")
         if size is not None:
-            calibration.require_fits(int(size[0]), int(size[1]), str(path), um_per_px=args.get("um_per_px"))
+            um_per_px, n_lines, n_pixels = args.get("um_per_px"), int(size[0]), int(size[1])
+            calibration.require_fits(n_lines, n_pixels, str(path), um_per_px=um_per_px, channel=self._channel)
         if calibration.n_rois == 0:
             raise CalibrationError("holds no cells", "calibrate on a recording with active cells", file=str(path))
         self._say_other_rate(calibration, args.get("frame_rate_hz"))
-        engine = Engine(calibration, self.rig.inference.max_shift_px, self.clock, self._strip_lines)
+        n_planes = int(args.get("frames_per_volume", 1))
+        engine = Engine(calibration, self.rig.inference.max_shift_px, self.clock, self._strip_lines, n_planes)
         engine.warm_up()
         self._engine = engine
-        self._channel = calibration.channel
         self._rois_rev += 1
         self._publish_rois(calibration, with_footprints=True)
         return {"n_rois": calibration.n_rois, "rev": self._rois_rev}
@@ -359,9 +379,9 @@ class InferenceService(Service):
     def _status(self, args: dict[str, Any]) -> dict[str, Any]:
         return {
             "mode": self._mode,
-            "frames_lost": self._order.lost,
-            "frames_duplicated": self._order.duplicated,
-            "frames_out_of_order": self._order.out_of_order,
+            "frames_lost": self._order.sequence.lost,
+            "frames_duplicated": self._order.sequence.duplicated,
+            "frames_out_of_order": self._order.sequence.out_of_order,
             "messages_refused": self._bad,
             "n_rois": self._engine.calibration.n_rois if self._engine else 0,
         }

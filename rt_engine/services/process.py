@@ -30,9 +30,9 @@ def run_service(setup: Setup) -> None:
     Ctrl-C is left to the supervisor, which stops the services in order.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    module = importlib.import_module(f"rt_engine.services.{setup.service}")
+    module = importlib.import_module(f"rt_engine.services.{setup.kind}")
     try:
-        service: Service = getattr(module, _CLASSES[setup.service])(setup)
+        service: Service = getattr(module, _CLASSES[setup.kind])(setup)
     except SpikeloopError as error:
         sys.stderr.write(f"{setup.service}: {error}\n")
         sys.exit(error.exit_code)

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 import types
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, StreamM
 from rt_engine.services.calibration_job import CalibrationJob, run_calibration_process
 from rt_engine.services.run_view import RunView
 from rt_engine.services.session_folder import git_hash, versions, write_config
-from rt_engine.services.setup import Setup
+from rt_engine.services.setup import Setup, inference_services
 from rt_engine.services.snapshot import SnapshotKeeper
 from rt_engine.services.supervisor import Supervisor
 
@@ -83,6 +84,7 @@ class SessionRun:
         self._t_monotonic_ns = self._clock.now_ns()
         self._session = plan.folder.name
         self._config = self._resolved()
+        self._engines = inference_services(plan.rig)
 
     def run(self) -> dict[str, Any]:
         """Run to the end, and write summary and report.
@@ -127,7 +129,10 @@ class SessionRun:
 
     def _phases(self) -> str:
         self._view.say(f"session folder: {self._plan.folder}")
-        self._view.say("starting the five services …")
+        n_planes = len(self._engines)
+        self._view.say(
+            "starting the five services …" if n_planes == 1 else f"starting the services, {n_planes} planes …"
+        )
         self._supervisor.start()
         self._enter("waiting")
         geometry = self._await_geometry()
@@ -150,7 +155,7 @@ class SessionRun:
         return geometry
 
     def _record_baseline(self, geometry: dict[str, Any]) -> None:
-        rate_hz = float(geometry["frame_rate_hz"])
+        rate_hz = plane_rate_hz(geometry)
         n_frames = max(1, round(self._plan.baseline_s * rate_hz))
         if self._plan.baseline_frames is not None:
             n_frames = min(n_frames, self._plan.baseline_frames)
@@ -162,25 +167,26 @@ class SessionRun:
         self._supervisor.request("acquisition", "segment", {"n_frames": n_frames, "pause_after": pause})
         while self._supervisor.state("acquisition") not in ("segment_done", "ended"):
             self._turn()
-            self._view.progress("baseline", self._keeper.snapshot.frames / n_frames)
+            self._view.progress("baseline", self._keeper.snapshot.frames / n_frames / len(self._engines))
         self._view.progress("baseline", 1.0)
         self._view.end_progress()
 
     def _calibrate(self, geometry: dict[str, Any], target: Path) -> None:
         self._enter("calibrating")
-        self._supervisor.request("inference", "mode", {"mode": "calibrating"})
-        last_frame = int(self._supervisor.facts["acquisition"]["last_frame"])
-        while self._keeper.last_frame < last_frame:
+        for engine in self._engines.values():
+            self._supervisor.request(engine, "mode", {"mode": "calibrating"})
+        last_frames = self._supervisor.facts["acquisition"]["last_frames"]
+        while not self._keeper.has_seen(last_frames):
             self._turn()
         self._supervisor.request("recording", "rotate")
         inference = self._plan.rig.inference
         job = CalibrationJob(
             source=self._plan.folder,
             target=target,
-            last_frame=last_frame,
-            frame_rate_hz=float(geometry["frame_rate_hz"]),
-            channel=int(geometry["channels"][0]),
-            plane=self._plan.rig.plane,
+            last_frame=max(frame for _, frame in last_frames),
+            frame_rate_hz=plane_rate_hz(geometry),
+            channel=self._plan.rig.functional_channel,
+            planes=self._plan.rig.planes_inferred,
             um_per_px=geometry["um_per_px"],
             adc_max=geometry["adc_max"],
             offset_counts=geometry["offset"],
@@ -200,28 +206,33 @@ class SessionRun:
         facts = {
             "path": str(calibration),
             "size": size,
-            "frame_rate_hz": float(geometry["frame_rate_hz"]),
+            "frame_rate_hz": plane_rate_hz(geometry),
+            "frames_per_volume": geometry["frames_per_volume"],
             "um_per_px": geometry["um_per_px"],
         }
-        loaded = request("inference", "calibrate", facts, timeout_s=120)
-        self._keeper.snapshot.n_rois = int(loaded["n_rois"])
+        engines = self._engines.values()
+        n_rois = sum(int(request(engine, "calibrate", facts, timeout_s=120)["n_rois"]) for engine in engines)
+        self._keeper.snapshot.n_rois = n_rois
         if self._plan.protocol is not None:
             self._await(lambda: request("stimulation", "status")["has_rois"], 20.0, "the cells to be known")
             request("stimulation", "set_protocol", {"path": str(self._plan.protocol)})
-        duration_s, rate_hz = self._plan.duration_s, float(geometry["frame_rate_hz"])
+        duration_s, rate_hz = self._plan.duration_s, plane_rate_hz(geometry)
         n_frames = None if duration_s is None else max(1, round(duration_s * rate_hz))
         self._keeper.begin_live(self._clock.now_ns(), duration_s)
         source = {"n_frames": n_frames, "pause_after": True, "notice_frames": _NOTICE_FRAMES}
         if self._plan.lossless:
             # The source stands still: inference must know where live begins before the first frame leaves it.
-            request("inference", "go_live", {"from_frame": 0})
+            for engine in engines:
+                request(engine, "go_live", {"from_frame": 0})
             request("acquisition", "segment", source)
         else:
             first = request("acquisition", "segment", source)["first_frame"]
-            request("inference", "go_live", {"from_frame": first})
+            for engine in engines:
+                request(engine, "go_live", {"from_frame": first})
         self._enter("live")
         self._view.say(
-            f"live: {loaded['n_rois']} cells"
+            f"live: {n_rois} cells"
+            + (f" in {len(engines)} planes" if len(engines) > 1 else "")
             + (f", {duration_s:g} s" if duration_s else ", until Ctrl-C")
             + self._arm()
         )
@@ -245,8 +256,8 @@ class SessionRun:
             except _StoppedByUser:
                 return "stopped"
             state = supervisor.state("acquisition")
-            last = supervisor.facts["acquisition"].get("last_frame", -1)
-            if state in ("segment_done", "ended") and self._keeper.last_frame >= int(last):
+            last_frames = supervisor.facts["acquisition"].get("last_frames", [])
+            if state in ("segment_done", "ended") and self._keeper.has_seen(last_frames):
                 return "duration" if state == "segment_done" else "source"
             if duration_s is not None and not self._plan.lossless:
                 late_s = (self._clock.now_ns() - self._keeper.live_since_ns) / NS_PER_S - duration_s
@@ -393,6 +404,11 @@ class SessionRun:
             "stim": snapshot.stim,
             "latency_ms": snapshot.latency_ms,
         }
+
+
+def plane_rate_hz(geometry: Mapping[str, Any]) -> float:
+    """How often each plane is scanned, from the facts of a `FrameGeometry`."""
+    return float(geometry["frame_rate_hz"]) / int(geometry["frames_per_volume"])
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:

@@ -8,8 +8,16 @@ from typing import Any
 
 from rt_engine.interfaces.rig_config import RigConfig
 
-SERVICES = ("recording", "inference", "stimulation", "acquisition", "telemetry")
-"""The five services in the order they are started; they are stopped in the order light needs (see `supervisor`)."""
+
+def inference_services(rig: RigConfig) -> dict[int, str]:
+    """Plane to the service that infers it: ``inference`` where there is one plane, else ``inference.<plane>``."""
+    planes = rig.planes_inferred
+    return {plane: "inference" if len(planes) == 1 else f"inference.{plane}" for plane in planes}
+
+
+def service_names(rig: RigConfig) -> tuple[str, ...]:
+    """All services in the order they are started; they are stopped in the order light needs (see `supervisor`)."""
+    return ("recording", *inference_services(rig).values(), "stimulation", "acquisition", "telemetry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +27,7 @@ class Setup:
     Attributes
     ----------
     service : str
-        One of `SERVICES`.
+        One of `service_names`.
     rig : dict
         `RigConfig` as JSON values.
     session : str
@@ -49,6 +57,16 @@ class Setup:
     def rig_config(self) -> RigConfig:
         """The rig, validated again on this side."""
         return RigConfig.model_validate(self.rig)
+
+    @property
+    def kind(self) -> str:
+        """What the service is: its name without the plane."""
+        return self.service.partition(".")[0]
+
+    def plane(self) -> int:
+        """The plane that an inference service serves."""
+        by_name = {name: plane for plane, name in inference_services(self.rig_config()).items()}
+        return by_name[self.service]
 
     def path(self) -> Path:
         """The session folder."""

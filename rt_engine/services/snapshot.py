@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from rt_engine.interfaces.messages import (
     StimHeader,
 )
 from rt_engine.services.run_view import Snapshot
+from rt_engine.transport.plane_counter import PlaneCounter
 
 _WINDOW_NS = 5 * NS_PER_S
 _INTERVALS = ("scan_to_receive", "receive_to_decision", "decision_to_command", "scan_to_command")
@@ -30,7 +32,7 @@ class SnapshotKeeper:
 
     def __init__(self) -> None:
         self.snapshot = Snapshot()
-        self.last_frame = -1
+        self.last_frames: dict[int, int] = {}
         self.live_since_ns = 0
         self._frame_times_ns: deque[int] = deque(maxlen=2000)
         self._event_times_ns: deque[int] = deque(maxlen=20_000)
@@ -38,7 +40,11 @@ class SnapshotKeeper:
         self._losses: dict[str, int] = {}
         self._latency_ms: dict[str, dict[str, float]] = {}
         self._logs: deque[tuple[str, str]] = deque(maxlen=100)
-        self._next_live_frame: int | None = None
+        self._live_frames: dict[int, PlaneCounter] = {}
+
+    def has_seen(self, last_frames: Iterable[Sequence[int]]) -> bool:
+        """True if inference has answered these frames, given as ``[plane, frame]``."""
+        return all(self.last_frames.get(plane, -1) >= frame for plane, frame in last_frames)
 
     def begin_live(self, now_ns: int, duration_s: float | None) -> None:
         """Live frames, losses and events are counted from here on."""
@@ -85,15 +91,16 @@ class SnapshotKeeper:
 
     def _take_spikes(self, header: SpikesHeader, payload: list[bytes]) -> None:
         snapshot = self.snapshot
-        is_new = header.frame > self.last_frame
-        self.last_frame = max(self.last_frame, header.frame)
+        last_frame = self.last_frames.get(header.plane, -1)
+        is_new = header.frame > last_frame
+        self.last_frames[header.plane] = max(last_frame, header.frame)
         if header.mode is not Mode.LIVE:
             snapshot.frames += is_new and self.live_since_ns == 0
             return
         snapshot.frames += is_new
-        if self._next_live_frame is not None:
-            snapshot.frames_lost += max(0, header.frame - self._next_live_frame)
-        self._next_live_frame = self.last_frame + 1
+        counter = self._live_frames.setdefault(header.plane, PlaneCounter())
+        if header.volume is not None or not counter.counts_volumes:
+            snapshot.frames_lost += counter.see(header.frame, header.volume)[1]
         self._frame_times_ns.append(header.t_decided_ns)
         if not header.n_events or not payload:
             return

@@ -6,37 +6,31 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import zmq
-from numpy.typing import NDArray
 
 from drivers.outputs.virtual import LightFields, VirtualOutput
-from protocols.load import check_against_limits, load_protocol
-from protocols.rois import RoiTable
-from protocols.spike_triggered import SpikeTriggered
 from rt_engine.interfaces.clock import NS_PER_S
 from rt_engine.interfaces.control import Request, Role
 from rt_engine.interfaces.devices import Output
 from rt_engine.interfaces.errors import ConfigError, MessageError, SafetyError
-from rt_engine.interfaces.events import EVENT_DTYPE
 from rt_engine.interfaces.messages import (
     HealthHeader,
     LightHeader,
-    Outcome,
     Phase,
     RoisHeader,
     SpikesHeader,
     StateHeader,
-    StimHeader,
     decode,
 )
 from rt_engine.interfaces.stimulation import Decision, PulseRequest
-from rt_engine.pipeline.histogram import LatencyHistogram
 from rt_engine.safety.interlock import Interlock, InterlockState, Precondition
 from rt_engine.safety.ledger import DoseLedger
+from rt_engine.safety.plane_heartbeats import PlaneHeartbeats
 from rt_engine.safety.wal import WriteAheadLog, next_wal_path
 from rt_engine.safety.watchdog import HeartbeatMonitor, live_silence_ns
 from rt_engine.services.base import Service
+from rt_engine.services.frame_join import MOST_WAIT_NS, FrameJoin
+from rt_engine.services.protocol_driver import ProtocolDriver
 from rt_engine.transport.control import ControlServer
 from rt_engine.transport.sockets import connect
 
@@ -56,20 +50,16 @@ class StimulationService(Service):
 
     def open(self) -> None:
         """Open the log, the ledger and the outputs, all dark; subscribe to the engine and the recorder."""
-        self._protocol: SpikeTriggered | None = None
-        self._protocol_name: str | None = None
-        self._rois: RoiTable | None = None
         self._heard: set[str] = set()
         self._recorder_ns = 0
         self._state_due_ns = self._sync_due_ns = 0
-        self._trial = 0
-        self._sequence_frame = -1
-        names = ("decision_to_command", "scan_to_command")
-        self._intervals = {name: LatencyHistogram() for name in names}
         self._interlock = self._make_interlock()
+        self._driver = ProtocolDriver(self.rig, self._interlock, self.publisher, self.log)
+        self._join = FrameJoin(self.rig.planes_inferred, None if self.setup.lossless else MOST_WAIT_NS)
         ports = self.rig.ports
-        self._sub = connect(self.context, zmq.SUB, ports.endpoint("inference"), 10_000)
-        self._sub.connect(ports.endpoint("recording"))
+        self._sub = connect(self.context, zmq.SUB, ports.endpoint("recording"), 10_000)
+        for plane in self.rig.planes_inferred:
+            self._sub.connect(ports.inference_endpoint(plane))
         for topic in ("spikes.", "rois", "health"):
             self._sub.subscribe(topic.encode())
         self.poller.register(self._sub, zmq.POLLIN)
@@ -87,11 +77,11 @@ class StimulationService(Service):
 
     def is_ready(self) -> bool:
         """True once engine and recorder have been heard."""
-        return self._heard >= {"inference.0", "recording"}
+        return self._heard >= {"recording", *(f"inference.{plane}" for plane in self.rig.planes_inferred)}
 
     def latency_ms(self) -> dict[str, dict[str, float]]:
         """Intervals of the decisions so far."""
-        return {name: histogram.summary_ms() for name, histogram in self._intervals.items()}
+        return self._driver.latency_ms() if hasattr(self, "_driver") else {}
 
     def handle(self, request: Request) -> dict[str, Any]:
         """Carry out one command; `trip` is accepted from every role."""
@@ -104,6 +94,7 @@ class StimulationService(Service):
         while self._sub.poll(0):
             topic, data, *payload = self._sub.recv_multipart()
             self._take(topic.decode(errors="replace"), data, payload)
+        self._decide_joined()
         self._server.serve()
         now_ns = self.clock.now_ns()
         before = self._interlock.state
@@ -141,9 +132,12 @@ class StimulationService(Service):
         restarted = path.name != "stim_000.wal"
         self._wal = WriteAheadLog(path)
         rate_hz = getattr(rig.microscope, "frame_rate_hz", None) or 1.0
+        rate_hz /= getattr(rig.microscope, "frames_per_volume", 1)
         idle_ns = round(rig.max_idle_s * NS_PER_S)
         live_ns = idle_ns if self.setup.lossless else live_silence_ns(round(NS_PER_S / rate_hz))
-        heartbeat = HeartbeatMonitor(live_ns, idle_ns)
+        planes = rig.planes_inferred
+        one_plane = HeartbeatMonitor(live_ns, idle_ns)
+        heartbeat = PlaneHeartbeats(live_ns, idle_ns, planes) if len(planes) > 1 else one_plane
         return Interlock(
             limits,
             self._outputs,
@@ -181,91 +175,32 @@ class StimulationService(Service):
             case HealthHeader(source="recording"):
                 self._recorder_ns = self.clock.now_ns() if header.state != "failed" else 0
             case RoisHeader() if payload:
-                self._take_rois(header, payload[0])
+                self._join.set_lines(header.plane, header.lines_per_frame)
+                self._driver.take_rois(header, payload[0])
+                self._interlock.set_precondition(Precondition.CALIBRATION_MATCHES, self._driver.has_rois)
             case SpikesHeader():
-                self._take_spikes(header, payload[0] if payload else b"")
+                self._interlock.heartbeat(header.t_decided_ns, header.mode, header.plane)
+                self._join.put(header, payload[0] if payload else b"", self.clock.now_ns())
+                self._decide_joined()
 
-    def _take_rois(self, header: RoisHeader, payload: bytes) -> None:
-        pixels = np.frombuffer(payload, "<u4")
-        start = header.footprint_start
-        centroids = np.zeros((len(header.rois), 2))
-        for index in range(len(header.rois)):
-            flat = pixels[start[index] : start[index + 1]]
-            centroids[index] = (flat // header.pixels_per_line).mean(), (flat % header.pixels_per_line).mean()
-        tagged: dict[str, tuple[int, ...]] = {}
-        for roi in header.rois:
-            for tag in roi.tags:
-                tagged[tag] = (*tagged.get(tag, ()), roi.roi_id)
-        self._rois = RoiTable(
-            roi_id=np.array([roi.roi_id for roi in header.rois], np.uint32),
-            centroid_yx_px=centroids,
-            expected_detection=np.array([roi.expected_detection for roi in header.rois], np.float32),
-            snr=np.array([roi.snr for roi in header.rois], np.float32),
-            tags=tagged,
-        )
-        self._interlock.set_precondition(Precondition.CALIBRATION_MATCHES, True)
-
-    def _take_spikes(self, header: SpikesHeader, payload: bytes) -> None:
-        self._interlock.heartbeat(header.t_decided_ns, header.mode)
-        if not header.n_events or self._protocol is None:
-            return
-        if len(payload) != header.n_events * EVENT_DTYPE.itemsize:
-            self.dropped += 1
-            return
-        events: NDArray[Any] = np.frombuffer(payload, EVENT_DTYPE)
-        requests = self._protocol.on_spikes(
-            header.frame, header.t_scan_ns, header.t_decided_ns, header.mode, events, header.plane
-        )
-        for request in requests:
-            decision = self._interlock.request(request)
-            self._publish_stim(request, decision, Phase.DONE)
-            self._trial += decision.outcome in (Outcome.DELIVERED, Outcome.WITHHELD, Outcome.DRY_RUN)
-            if decision.t_command_ns is not None:
-                self._intervals["decision_to_command"].record(decision.t_command_ns - header.t_decided_ns)
-                self._intervals["scan_to_command"].record(decision.t_command_ns - header.t_scan_ns)
+    def _decide_joined(self) -> None:
+        """Decide on the messages whose turn it is, over all planes."""
+        for header, payload in self._join.take(self.clock.now_ns()):
+            self.dropped += not self._driver.take_spikes(header, payload)
+        self.late = self._join.overtaken
 
     def _on_intent(self, request: PulseRequest, decision: Decision) -> None:
-        self._publish_stim(request, decision, Phase.INTENT)
+        self._driver.publish(request, decision, Phase.INTENT)
 
     def _emit(self, light: LightFields) -> None:
         self.publisher.send("light", LightHeader(**self.publisher.stamp("light"), **light))
-
-    def _publish_stim(self, request: PulseRequest, decision: Decision, phase: Phase) -> None:
-        header = StimHeader(
-            **self.publisher.stamp("stim"),
-            decision_id=decision.decision_id,
-            phase=phase,
-            rule=request.rule,
-            arm=request.arm,
-            outcome=decision.outcome if phase is Phase.DONE else None,
-            reason=decision.reason,
-            plane=request.plane,
-            frame=request.frame,
-            roi_ids=list(request.roi_ids),
-            target_ids=list(request.target_ids),
-            pattern_id=None,
-            t_scan_ns=request.t_scan_ns,
-            t_decided_ns=request.t_decided_ns,
-            t_command_ns=decision.t_command_ns,
-            t_output_ns=None,
-            output=decision.output,
-            pulses=decision.pulses,
-            width_us=decision.width_us,
-            power_uw=list(decision.power_uw) if decision.power_uw else None,
-            energy_nj=list(decision.energy_nj) if decision.energy_nj else None,
-        )
-        self.publisher.send("stim", header)
 
     def _publish_state(self, now_ns: int) -> None:
         self._state_due_ns = now_ns + NS_PER_S
         header = StateHeader(
             **self.publisher.stamp("state"),
             **self._interlock.snapshot(),
-            protocol=self._protocol_name,
-            protocol_phase="running" if self._protocol else None,
-            trial=self._trial,
-            arm=None,
-            effect=None,
+            **self._driver.state(),
         )
         self.publisher.send("state", header)
 
@@ -300,21 +235,7 @@ class StimulationService(Service):
 
     def _set_protocol(self, args: dict[str, Any]) -> dict[str, Any]:
         """Load a protocol for the cells of the present calibration; disarms."""
-        path = Path(str(args["path"]))
-        protocol = load_protocol(path)
-        check_against_limits(protocol, {name: output.limits for name, output in self.rig.outputs.items()}, str(path))
-        if self._rois is None:
-            raise SafetyError("no cells are known yet", "load a calibration first")
-        self._interlock.set_protocol_limits(protocol.limits)
-        self._protocol = SpikeTriggered(protocol, self._rois)
-        self._protocol_name = protocol.name
-        for note in self._protocol.notes:
-            self.log("warning", f"protocol {protocol.name}: {note}")
-        return {
-            "protocol": protocol.name,
-            "cells": list(self._protocol.cell_ids),
-            "targets": list(self._protocol.target_ids),
-        }
+        return self._driver.load(Path(str(args["path"])))
 
     def _status(self, args: dict[str, Any]) -> dict[str, Any]:
         snapshot = self._interlock.snapshot()
@@ -322,9 +243,9 @@ class StimulationService(Service):
         return {
             "interlock": snapshot["interlock"],
             "can_arm": not missing and self._interlock.state is not InterlockState.TRIPPED,
-            "has_rois": self._rois is not None,
+            "has_rois": self._driver.has_rois,
             "preconditions": snapshot["preconditions"],
             "trips": snapshot["trips"],
             "counts": snapshot["counts"],
-            "protocol": self._protocol_name,
+            "protocol": self._driver.name,
         }

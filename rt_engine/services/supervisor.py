@@ -18,12 +18,12 @@ from rt_engine.interfaces.control import Reply, Request, Role, decode_reply, dec
 from rt_engine.interfaces.errors import ConfigError, MessageError, ServiceError, SpikeloopError
 from rt_engine.interfaces.messages import Header, decode, topic_name
 from rt_engine.services.process import run_service
-from rt_engine.services.setup import SERVICES, Setup
+from rt_engine.services.setup import Setup, service_names
 from rt_engine.transport.loss import SequenceTracker
 from rt_engine.transport.publisher import Publisher
 from rt_engine.transport.sockets import bind, connect
 
-STOP_ORDER = ("acquisition", "inference", "stimulation", "telemetry", "recording")
+_STOP_ORDER = ("acquisition", "inference", "stimulation", "telemetry", "recording")
 """The source first, so that what is under way comes to its end; the recorder last, so that it sees all of it."""
 _ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 _TOPICS = ("health", "log", "state", "stim", "spikes.", "rois")
@@ -43,8 +43,15 @@ class Supervisor:
         Carries out a command that came from outside (`spikeloop ctl`, the window).
     on_message : callable
         Is handed every message of the services that a display may want.
-    services : sequence of str
-        Those that it starts.
+    services : sequence of str, optional
+        Those that it starts; by default all of the rig.
+
+    Attributes
+    ----------
+    services : tuple of str
+        Names of all services that it starts.
+    facts : dict of str to dict
+        What every service announced last.
     """
 
     def __init__(
@@ -53,11 +60,10 @@ class Supervisor:
         on_client: ClientCommand,
         on_message: Listener,
         clock: Clock | None = None,
-        services: Sequence[str] = SERVICES,
+        services: Sequence[str] | None = None,
     ) -> None:
         self.clock: Clock = clock or MonotonicClock()
         self._setup = setup
-        self._services = tuple(services)
         self._on_client = on_client
         self._on_message = on_message
         self._processes: dict[str, BaseProcess] = {}
@@ -68,12 +74,16 @@ class Supervisor:
         self._answering = False
         self.facts: dict[str, dict[str, Any]] = {}
         self.sequence = SequenceTracker()
-        ports = setup.rig_config().ports
+        rig = setup.rig_config()
+        ports = rig.ports
+        self.services = service_names(rig) if services is None else tuple(services)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._router = bind(self._context, zmq.ROUTER, ports.endpoint("control"))
         self._sub = connect(self._context, zmq.SUB, ports.endpoint("acquisition"), 10_000)
-        for name in ("inference", "stimulation", "recording", "telemetry"):
+        for name in ("stimulation", "recording", "telemetry"):
             self._sub.connect(ports.endpoint(name))
+        for plane in rig.planes_inferred:
+            self._sub.connect(ports.inference_endpoint(plane))
         for topic in _TOPICS:
             self._sub.subscribe(topic.encode())
         self.publisher = Publisher(
@@ -98,7 +108,7 @@ class Supervisor:
         """
         os.environ.update(_ONE_THREAD)
         spawn = multiprocessing.get_context("spawn")
-        for name in self._services:
+        for name in self.services:
             setup = dataclasses.replace(self._setup, service=name)
             process = spawn.Process(target=run_service, args=(setup,), name=f"spikeloop-{name}")
             process.start()
@@ -107,7 +117,7 @@ class Supervisor:
 
     def _all_ready(self, on_wait: Callable[[], None]) -> bool:
         on_wait()
-        return all(self.state(name) == "ready" for name in self._services)
+        return all(self.state(name) == "ready" for name in self.services)
 
     def state(self, service: str) -> str:
         """Last state that a service announced."""
@@ -130,7 +140,7 @@ class Supervisor:
             self.pump(0.05)
             self.raise_if_failed()
             if self.clock.now_ns() > deadline_ns:
-                states = ", ".join(f"{name}: {self.state(name)}" for name in self._services)
+                states = ", ".join(f"{name}: {self.state(name)}" for name in self.services)
                 raise ServiceError(f"waited {timeout_s:g} s for {what} ({states})")
 
     def pump(self, timeout_s: float) -> None:
@@ -206,7 +216,7 @@ class Supervisor:
     def stop(self, timeout_s: float = 20.0) -> list[str]:
         """Stop all services in order; returns those that had to be ended by force."""
         forced = []
-        for name in STOP_ORDER:
+        for name in sorted(self.services, key=lambda name: _STOP_ORDER.index(name.partition(".")[0])):
             process = self._processes.get(name)
             if process is None:
                 continue

@@ -23,8 +23,10 @@ class TelemetryService(Service):
         """Subscribe to everybody's health."""
         self.newest: dict[str, HealthHeader] = {}
         self._sub = connect(self.context, zmq.SUB, self.rig.ports.endpoint("acquisition"))
-        for name in ("inference", "stimulation", "recording"):
+        for name in ("stimulation", "recording"):
             self._sub.connect(self.rig.ports.endpoint(name))
+        for plane in self.rig.planes_inferred:
+            self._sub.connect(self.rig.ports.inference_endpoint(plane))
         self._sub.subscribe(b"health")
         self.poller.register(self._sub, zmq.POLLIN)
         self.commands["status"] = self._status

@@ -95,7 +95,7 @@ def test_size_and_rate_come_from_the_first_message_which_is_the_first_frame(
     program: Program, microscope: StreamMicroscope
 ) -> None:
     assert isinstance(microscope, Microscope)
-    program.send(41, np.arange(6, dtype="<u2"), flags=2, blanked=[[0, 1]], volume=3)
+    program.send(41, np.arange(6, dtype="<u2"), flags=2, blanked=[[0, 1]])
     geometry = geometry_of(microscope)
     assert (geometry.n_lines, geometry.pixels_per_line, geometry.dtype) == (2, 3, "u2")
     assert (geometry.frame_rate_hz, geometry.um_per_px) == (20.0, 0.9)
@@ -105,7 +105,7 @@ def test_size_and_rate_come_from_the_first_message_which_is_the_first_frame(
     info = next_frame(microscope, buffer)
     assert buffer.tolist() == [[0, 1, 2], [3, 4, 5]]
     assert (info.frame, info.t_scan_ns, info.t_scan_uncertainty_ns) == (41, 1_000_041, 7)
-    assert (info.flags, info.blanked, info.volume, info.t_device_s) == (2, ((0, 1),), 3, 0.5)
+    assert (info.flags, info.blanked, info.volume, info.t_device_s) == (2, ((0, 1),), None, 0.5)
     assert microscope.read(buffer, 0.001) is None
 
 

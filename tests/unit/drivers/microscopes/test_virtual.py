@@ -112,13 +112,13 @@ def test_after_a_pause_the_numbers_go_on():
 def test_slow_drawing_is_late_and_says_so(monkeypatch):
     microscope, clock, buffer = make()
     microscope.start()
-    draw = microscope._sample.render
+    draw = microscope._volume.render
 
     def slow(frame, out):
         clock.t_ns += 50_000_000
         return draw(frame, out)
 
-    monkeypatch.setattr(microscope._sample, "render", slow)
+    monkeypatch.setattr(microscope._volume, "render", slow)
     info = next_frame(microscope, buffer)
     assert info.t_scan_ns > 5_000_000_000 + PERIOD_NS
     assert info.t_scan_ns == clock.t_ns

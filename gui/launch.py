@@ -1,0 +1,117 @@
+"""Starts the window: everything it needs is made here and handed on."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from gui.command_link import CommandLink
+from gui.endpoints import Endpoints
+from gui.settings import Settings, default_path
+from gui.stop_line import StopLine
+from gui.wire_client import WireClient
+from rt_engine.interfaces.clock import Clock, MonotonicClock
+
+
+@dataclass(slots=True)
+class Parts:
+    """A window and what works behind it; `close` ends all of it."""
+
+    window: Any
+    wire: WireClient
+    link: CommandLink
+    stop_line: StopLine
+    context: zmq.Context[zmq.Socket[bytes]]
+
+    def close(self) -> None:
+        """End threads and sockets."""
+        self.window.close()
+        self.wire.close()
+        self.link.close()
+        self.stop_line.close()
+        self.context.destroy(linger=0)
+
+
+def build(endpoints: Endpoints, settings: Settings, clock: Clock | None = None) -> Parts:
+    """Make the window and start its threads; a QApplication must exist."""
+    import pyqtgraph as pg
+
+    from gui.desk import Desk
+    from gui.model.live import LiveModel
+    from gui.window import MainWindow
+
+    pg.setConfigOptions(imageAxisOrder="row-major", antialias=False, useOpenGL=False)
+    clock = clock or MonotonicClock()
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    wire, link = WireClient(context, endpoints), CommandLink(context, endpoints, clock)
+    stop_line = StopLine(context, endpoints, clock)
+    desk = Desk(LiveModel(clock), link, endpoints, settings, clock)
+    window = MainWindow(desk, wire, stop_line)
+    wire.start()
+    link.start()
+    window.pacer.start()
+    return Parts(window, wire, link, stop_line, context)
+
+
+def main(
+    endpoints: Endpoints,
+    settings_path: Path | None = None,
+    *,
+    rig: str = "virtual_rig",
+    review: Path | None = None,
+    only_one: bool = False,
+) -> int:
+    """Show the window until it is closed.
+
+    Parameters
+    ----------
+    endpoints : Endpoints
+        Of the rig.
+    settings_path : Path or None
+        What the window remembers; None: the file of this user.
+    rig : str
+        Offered where a run can be started.
+    review : Path or None
+        A session to open at once.
+    only_one : bool
+        Return at once if this rig has a window on this computer already.
+
+    Returns
+    -------
+    int
+        Exit code.
+    """
+    os.environ.setdefault("PYQTGRAPH_QT_LIB", "PyQt6")
+    from pyqtgraph.Qt import QtCore, QtWidgets
+
+    app = QtWidgets.QApplication.instance() or QtWidgets.QApplication(sys.argv[:1])
+    app.setApplicationName("spikeloop")
+    app.setStyle("Fusion")
+    lock = QtCore.QLockFile(str(Path(tempfile.gettempdir()) / f"spikeloop-window-{_user()}-{endpoints.ports.control}"))
+    lock.setStaleLockTime(0)
+    if not lock.tryLock(0) and only_one:
+        return 0
+    settings = Settings(settings_path or default_path())
+    settings["rig"] = rig
+    parts = build(endpoints, settings)
+    try:
+        width, height = (int(one) for one in settings["size"][:2])
+        parts.window.resize(width, height)
+        parts.window.show()
+        return int(app.exec())
+    finally:
+        parts.close()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "user"

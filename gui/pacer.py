@@ -1,0 +1,53 @@
+"""The window's own pace: messages in, then every view that can be seen and is due, never more than it can afford."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pyqtgraph.Qt import QtCore
+
+from gui.model.rings import RowRing
+from rt_engine.interfaces.clock import NS_PER_MS, Clock
+
+PERIOD_MS = 33
+_MOST_BUSY = 0.6
+"""Share of the time that refreshing may take: the rest belongs to mouse and keyboard, and to STOP."""
+
+
+class Pacer(QtCore.QObject):
+    """Calls `turn` again and again; later, where a turn took long.
+
+    Attributes
+    ----------
+    n_turns : int
+    took_ms : RowRing
+        Duration of the last turns.
+    """
+
+    def __init__(self, turn: Callable[[], None], clock: Clock, parent: Any = None) -> None:
+        super().__init__(parent)
+        self._turn, self._clock = turn, clock
+        self._timer = QtCore.QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setTimerType(QtCore.Qt.TimerType.PreciseTimer)
+        self._timer.timeout.connect(self._tick)
+        self.n_turns = 0
+        self.took_ms = RowRing(300, 1)
+
+    def start(self) -> None:
+        """Begin."""
+        self._timer.start(0)
+
+    def stop(self) -> None:
+        """End."""
+        self._timer.stop()
+
+    def _tick(self) -> None:
+        before_ns = self._clock.now_ns()
+        self._turn()
+        took_ms = (self._clock.now_ns() - before_ns) / NS_PER_MS
+        self.took_ms.append(took_ms)
+        self.n_turns += 1
+        wait_ms = max(PERIOD_MS - took_ms, took_ms * (1 / _MOST_BUSY - 1), 1.0)
+        self._timer.start(round(min(wait_ms, 1000.0)))

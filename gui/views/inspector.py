@@ -1,0 +1,89 @@
+"""All that is known of one cell."""
+
+from __future__ import annotations
+
+import math
+
+from pyqtgraph.Qt import QtWidgets
+
+from gui.desk import Desk
+from gui.model.cells import Cells
+from gui.model.traces import Traces
+from gui.numbers import NONE, fixed, number, percent
+from gui.widgets.card import Card
+from gui.widgets.tile import Tile
+
+_COLUMNS = 5
+
+
+class Inspector(Card):
+    """Figures of the cell that was selected last."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__("Cell")
+        self._desk = desk
+        names = {
+            "snr": "SNR (A/σ)",
+            "tau_s": "decay τ (s)",
+            "amplitude": "amplitude (ΔF/F)",
+            "expected_detection": "expected detection",
+            "false_alarms": "false alarms (per h)",
+            "neuropil_coefficient": "neuropil coefficient",
+            "floor_hits": "floor_hits",
+            "valid": "valid samples",
+            "probability": "P(spike) now",
+            "threshold": "threshold",
+        }
+        self.tiles = {name: Tile(caption) for name, caption in names.items()}
+        grid = QtWidgets.QGridLayout()
+        grid.setHorizontalSpacing(8)
+        grid.setVerticalSpacing(4)
+        for index, tile in enumerate(self.tiles.values()):
+            grid.addWidget(tile, index // _COLUMNS, index % _COLUMNS)
+        self.body.addLayout(grid)
+
+    def refresh(self) -> None:
+        """Show the newest figures."""
+        model, desk = self._desk.model, self._desk
+        cells, traces = model.cells.get(desk.plane), model.traces.get(desk.plane)
+        roi_id = desk.selection[-1] if desk.selection else None
+        row = cells.row_of.get(roi_id) if cells is not None and roi_id is not None else None
+        if cells is None or row is None:
+            self.title.setText("Cell: none selected — click one in the field")
+            for tile in self.tiles.values():
+                tile.say(NONE)
+            return
+        tags = f"  ·  {', '.join(cells.tags[row])}" if cells.tags[row] else ""
+        self.title.setText(f"Cell {roi_id}{tags}")
+        self._calibrated(cells, row)
+        self._live(traces, row)
+
+    def _calibrated(self, cells: Cells, row: int) -> None:
+        figures = {name: float(values[row]) for name, values in cells.figures.items()}
+        for name in ("snr", "amplitude", "threshold"):
+            self.tiles[name].say(fixed(figures[name], 2))
+        self.tiles["tau_s"].say(fixed(figures["tau_s"], 2))
+        self.tiles["expected_detection"].say(percent(figures["expected_detection"]))
+        self.tiles["false_alarms"].say(number(_false_alarms_per_h(self._desk), 3))
+        self.tiles["floor_hits"].say(NONE)
+        self.tiles["neuropil_coefficient"].say(NONE)
+
+    def _live(self, traces: Traces | None, row: int) -> None:
+        if traces is None or row >= traces.n_rois:
+            return
+        for name in ("neuropil_coefficient", "floor_hits"):
+            values = traces.newest.get(name)
+            if values is not None:
+                self.tiles[name].say(number(float(values[row]), 3))
+        probability = traces.newest.get("probability")
+        self.tiles["probability"].say(fixed(float(probability[row]), 2) if probability is not None else NONE)
+        self.tiles["valid"].say(percent(float(traces.valid_fraction[row])))
+
+
+def _false_alarms_per_h(desk: Desk) -> float:
+    """Nominal rate of false events of a cell, from the session's config; NaN if it does not say."""
+    session = desk.model.session
+    rig = session.config.get("rig") if session else None
+    inference = rig.get("inference") if isinstance(rig, dict) else None
+    value = inference.get("false_alarms_per_min") if isinstance(inference, dict) else None
+    return 60.0 * value if isinstance(value, int | float) and math.isfinite(value) else math.nan

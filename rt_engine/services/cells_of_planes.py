@@ -1,0 +1,68 @@
+"""The cells of all planes as one table, from the `rois` messages of every engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from protocols.rois import RoiTable
+from rt_engine.interfaces.messages import RoisHeader
+
+
+class CellsOfPlanes:
+    """Keeps what every plane has told last.
+
+    Parameters
+    ----------
+    planes : iterable of int
+        Planes of the rig; messages of others are passed over.
+    """
+
+    def __init__(self, planes: Iterable[int]) -> None:
+        self._tables: dict[int, RoiTable | None] = dict.fromkeys(planes)
+
+    def take(self, header: RoisHeader, payload: bytes) -> None:
+        """Learn the cells of one plane from a message with footprints."""
+        if header.plane in self._tables:
+            self._tables[header.plane] = table_of(header, payload)
+
+    def table(self) -> RoiTable | None:
+        """The cells of all planes in the order of the planes; None until every plane has told its own."""
+        tables = [table for table in self._tables.values() if table is not None]
+        if len(tables) < len(self._tables):
+            return None
+        tags: dict[str, tuple[int, ...]] = {}
+        for table in tables:
+            for tag, ids in table.tags.items():
+                tags[tag] = (*tags.get(tag, ()), *ids)
+        return RoiTable(
+            roi_id=np.concatenate([table.roi_id for table in tables]),
+            centroid_yx_px=np.concatenate([table.centroid_yx_px for table in tables]),
+            expected_detection=np.concatenate([table.expected_detection for table in tables]),
+            snr=np.concatenate([table.snr for table in tables]),
+            tags=tags,
+            planes=np.concatenate([table.planes for table in tables]),
+        )
+
+
+def table_of(header: RoisHeader, payload: bytes) -> RoiTable:
+    """The cells of one plane."""
+    pixels = np.frombuffer(payload, "<u4")
+    start = header.footprint_start
+    centroids = np.zeros((len(header.rois), 2))
+    for index in range(len(header.rois)):
+        flat = pixels[start[index] : start[index + 1]]
+        centroids[index] = (flat // header.pixels_per_line).mean(), (flat % header.pixels_per_line).mean()
+    tagged: dict[str, tuple[int, ...]] = {}
+    for roi in header.rois:
+        for tag in roi.tags:
+            tagged[tag] = (*tagged.get(tag, ()), roi.roi_id)
+    return RoiTable(
+        roi_id=np.array([roi.roi_id for roi in header.rois], np.uint32),
+        centroid_yx_px=centroids,
+        expected_detection=np.array([roi.expected_detection for roi in header.rois], np.float32),
+        snr=np.array([roi.snr for roi in header.rois], np.float32),
+        tags=tagged,
+        planes=np.full(len(header.rois), header.plane, np.int64),
+    )

@@ -1,0 +1,79 @@
+"""Messages of several planes, brought into the order in which their frames were scanned."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator
+
+from rt_engine.interfaces.clock import NS_PER_MS
+from rt_engine.interfaces.messages import Mode, SpikesHeader
+
+MOST_WAIT_NS = 5 * NS_PER_MS
+"""Live, a message waits no longer than this for an earlier one of another plane: light that is late is no light."""
+
+Spikes = tuple[SpikesHeader, bytes]
+
+
+class FrameJoin:
+    """One stream of `spikes` out of one for each plane, ordered by volume (else frame), plane and line.
+
+    Each plane is decided by a process of its own, so that messages can overtake each other; what a protocol does with
+    them must not depend on that, or a replay would decide differently.
+
+    Parameters
+    ----------
+    planes : iterable of int
+    most_wait_ns : int or None
+        See `MOST_WAIT_NS`; None waits for ever, where the source waits as well.
+
+    Attributes
+    ----------
+    overtaken : int
+        Messages that came after a later one had been passed on.
+    """
+
+    def __init__(self, planes: Iterable[int], most_wait_ns: int | None = MOST_WAIT_NS) -> None:
+        self._most_wait_ns = most_wait_ns
+        self._complete: dict[int, int] = dict.fromkeys(planes, -1)
+        self._lines: dict[int, int] = {}
+        self._waiting: list[tuple[tuple[int, int, int], int, int, Spikes]] = []
+        self._n_put = 0
+        self._last = (-1, -1, -1)
+        self.overtaken = 0
+
+    def set_lines(self, plane: int, lines_per_frame: int) -> None:
+        """Lines of a whole frame, so that the last strip of one is known."""
+        self._lines[plane] = lines_per_frame
+
+    def put(self, header: SpikesHeader, payload: bytes, now_ns: int) -> None:
+        """Take one message in. Those of planes that are not of this rig are passed over."""
+        if header.plane not in self._complete:
+            return
+        index = header.frame if header.volume is None else header.volume
+        is_last = header.line0 + header.n_lines >= self._lines.get(header.plane, 0)
+        complete = index if is_last else index - 1
+        self._complete[header.plane] = max(self._complete[header.plane], complete)
+        self._n_put += 1
+        key = (index, header.plane, header.line0)
+        heapq.heappush(self._waiting, (key, self._n_put, now_ns, (header, payload)))
+
+    def take(self, now_ns: int) -> Iterator[Spikes]:
+        """Every message whose turn it is, and those that have waited too long."""
+        while self._waiting and self._may_go(now_ns):
+            key, _, _, message = heapq.heappop(self._waiting)
+            if key < self._last:
+                self.overtaken += 1
+            self._last = max(self._last, key)
+            yield message
+
+    def _may_go(self, now_ns: int) -> bool:
+        (index, plane, _), _, t_put_ns, (header, _) = self._waiting[0]
+        if header.mode is not Mode.LIVE:
+            return True
+        if self._most_wait_ns is not None and now_ns - t_put_ns >= self._most_wait_ns:
+            return True
+        return all(
+            complete >= (index if other < plane else index - 1)
+            for other, complete in self._complete.items()
+            if other != plane
+        )
