@@ -116,6 +116,7 @@ class InferenceConfig(Strict):
     neuropil_update: bool = Field(False, description="let the coefficient follow the recording, 0.01 a minute at most")
     max_shift_px: float = Field(8.0, gt=0, le=64)
     max_backlog_frames: int = Field(32, ge=1, le=1000)
+    deadline_ms: float | None = Field(None, gt=0, description="null: the shortest max_decision_age_ms of the outputs")
 
 
 class RecordingConfig(Strict):
@@ -217,6 +218,13 @@ class RigConfig(Strict):
     def functional_channel(self) -> int:
         """The channel that inference serves: the one replayed, else `channel`."""
         return self.microscope.channel if isinstance(self.microscope, ReplayMicroscope) else self.channel
+
+    @property
+    def deadline_ns(self) -> int:
+        """Longest time from the scan to the decision after which a frame may still trigger, nanoseconds."""
+        own_ms = self.inference.deadline_ms
+        ages_ms = [output.limits.max_decision_age_ms for output in self.outputs.values()]
+        return round(1e6 * (min(ages_ms, default=1e12) if own_ms is None else own_ms))
 
     @property
     def all_outputs_virtual(self) -> bool:

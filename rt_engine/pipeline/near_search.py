@@ -67,6 +67,10 @@ class NearSearch:
             lag_y, lag_x = lag_y + _STEPS[step_y], lag_x + _STEPS[step_x]
         return False
 
+    def forget(self) -> None:
+        """Rely on nothing until the peak has stayed for `SURE_FRAMES`."""
+        self._n_sure = 0
+
     def learn(self, lag_y: int, lag_x: int, height: float) -> None:
         """Take the true peak of a frame, as the whole correlation told it."""
         moved = max(abs(lag_y - self.lag_yx[0]), abs(lag_x - self.lag_yx[1]))

@@ -181,12 +181,10 @@ class RigidRegistration:
         self._white_energy = rows * columns * float(self._energy_weight.sum())
         self._top_y, self._top_x = (self._tops(template, rows, columns, axis) for axis in (0, 1))
         self._binned[:] = 0.0
-        near = scipy.fft.irfft2(np.conj(whole) * self._is_held(whole.shape[1]), s=self._shape, workers=1)
+        held_waves = np.arange(whole.shape[1]) < self._n_waves
+        near = scipy.fft.irfft2(np.conj(whole) * held_waves, s=self._shape, workers=1)
         self._near = NearSearch(np.ascontiguousarray(near, np.float32), self._max_lag_y, self._max_lag_x)
         self._searched_all = False
-
-    def _is_held(self, n_waves: int) -> NDArray[np.bool_]:
-        return np.arange(n_waves) < self._n_waves
 
     def _tops(self, template: NDArray[np.float32], rows: int, columns: int, axis: int) -> NDArray[np.float64]:
         """Where the parabola's top lies if the template is moved by each of `PARTS` lags along one axis.
@@ -286,6 +284,15 @@ class RigidRegistration:
             find_peak(self._near.correlation, 0, 0, self._peak)
             self._peak[:2] += self._near.lag_yx
         return self._lag_of_peak()
+
+    @property
+    def searched_near(self) -> bool:
+        """True if the last frame was found near the shift of the one before."""
+        return not self._searched_all
+
+    def forget_last_shift(self) -> None:
+        """Look everywhere for the next frames, until the peak has stayed for a while."""
+        self._near.forget()
 
     def _lag_of_peak(self) -> tuple[float, float]:
         lag = [0.0, 0.0]

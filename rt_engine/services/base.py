@@ -80,6 +80,10 @@ class Service:
         """Intervals for `health`."""
         return {}
 
+    def fates(self) -> dict[str, int]:
+        """How many frames met which fate, for `health`."""
+        return {}
+
     poll_ms = 20
 
     def run(self) -> int:
@@ -145,6 +149,7 @@ class Service:
             queue=self.queue,
             rss_bytes=self._process.memory_info().rss,
             latency_ms=self.latency_ms(),
+            fates=self.fates(),
         )
         self.publisher.send("health", header)
 

@@ -98,8 +98,8 @@ class ProtocolDriver:
         self._cells.take(header, payload)
 
     def take_spikes(self, header: SpikesHeader, payload: bytes) -> bool:
-        """Decide on one `spikes` message; False if its payload does not fit its header."""
-        if not header.n_events or self._protocol is None:
+        """Decide on one `spikes` message, unless it is late; False if its payload does not fit its header."""
+        if not header.n_events or self._protocol is None or header.late:
             return True
         if len(payload) != header.n_events * EVENT_DTYPE.itemsize:
             return False

@@ -22,8 +22,7 @@ from rt_engine.bench.loop.watcher import watch
 from rt_engine.interfaces.calibration import save_calibration
 from rt_engine.interfaces.clock import NS_PER_S, MonotonicClock
 from rt_engine.interfaces.errors import ServiceError
-from rt_engine.interfaces.events import EVENT_DTYPE
-from rt_engine.interfaces.messages import FrameHeader, HealthHeader, LogHeader
+from rt_engine.interfaces.messages import FrameHeader, HealthHeader, LogHeader, SpikesHeader
 from rt_engine.interfaces.rig_config import Ports, RigConfig
 from rt_engine.services.setup import Setup
 from rt_engine.services.supervisor import Supervisor
@@ -31,6 +30,8 @@ from rt_engine.transport.publisher import Publisher
 from rt_engine.transport.sockets import queue_length
 
 _WAIT_MS = 20_000
+_NO_COMMAND_MS = 100
+"""Longer than any command takes; a frame that triggers nothing costs so much of the round, and is left out."""
 _LIVE_S = 60.0
 _HEALTH_S = 0.2
 _SETTLE_FRAMES = 30
@@ -82,22 +83,18 @@ class Intervals(NamedTuple):
 class _Times:
     """Collects the intervals of one round."""
 
-    def __init__(self, n: int) -> None:
-        self._decisions = np.zeros((n, 3), np.int64)
-        self._n = 0
+    def __init__(self) -> None:
+        self._decisions: list[tuple[int, int, int]] = []
         self._commands: list[tuple[int, int]] = []
         self._last_scan_ns = 0
-        self.refused: str | None = None
+        self.n_without_command = 0
 
-    def decided(self, spikes: _Spikes, now_ns: int) -> None:
+    def decided(self, spikes: _Spikes | SpikesHeader, arrived_ns: int | None) -> None:
         """Note one decision."""
         scan_ns = spikes.t_scan_ns
-        self._decisions[self._n] = (
-            spikes.t_received_ns - scan_ns,
-            spikes.t_decided_ns - spikes.t_received_ns,
-            now_ns - scan_ns,
-        )
-        self._n += 1
+        arrival_ns = 0 if arrived_ns is None else arrived_ns - scan_ns
+        times = spikes.t_received_ns - scan_ns, spikes.t_decided_ns - spikes.t_received_ns, arrival_ns
+        self._decisions.append(times)
 
     def commanded(self, stim: _Stim) -> None:
         """Note the first command of a frame."""
@@ -109,9 +106,11 @@ class _Times:
 
     def intervals(self, duration_s: float) -> Intervals:
         """All that was noted."""
-        decisions = self._decisions[: self._n]
+        decisions = np.array(self._decisions, np.int64).reshape(-1, 3)
         commands = np.array(self._commands, np.int64).reshape(-1, 2)
-        return Intervals(*decisions.T, *commands.T, duration_s)
+        receive, decide, arrive = decisions.T
+        command, whole = commands.T
+        return Intervals(receive, decide, arrive, command, whole, duration_s)
 
 
 class ChainPlan(NamedTuple):
@@ -128,6 +127,10 @@ class ChainPlan(NamedTuple):
         Lines of a message; None: whole frames.
     keeps_frames : bool
         The recorder writes the frames too.
+    awaits_decision : bool
+        The next lines leave when the decision on those before has come here; else when a command has.
+    demixed : bool
+        Overlapping cells are taken apart.
     """
 
     name: str
@@ -135,6 +138,8 @@ class ChainPlan(NamedTuple):
     n_watchers: int = 0
     strip_lines: int | None = None
     keeps_frames: bool = True
+    awaits_decision: bool = False
+    demixed: bool = False
 
 
 def free_ports(n: int) -> list[int]:
@@ -146,7 +151,7 @@ def free_ports(n: int) -> list[int]:
         return [int(one.getsockname()[1]) for one in held]
 
 
-def _rig(side_px: int, ports: dict[str, int], keeps_frames: bool) -> dict[str, Any]:
+def bench_rig(side_px: int, ports: dict[str, int], keeps_frames: bool) -> dict[str, Any]:
     """Everything allowed, nothing real: the output is virtual, so its limits protect nobody."""
     limits = {
         "max_power_mw": 1.0,
@@ -207,7 +212,7 @@ class ProductChain:
         names = list(Ports().all_ports())
         self._side_px = planted.frames.shape[1]
         rig = RigConfig.model_validate(
-            _rig(self._side_px, dict(zip(names, free_ports(len(names)), strict=True)), plan.keeps_frames)
+            bench_rig(self._side_px, dict(zip(names, free_ports(len(names)), strict=True)), plan.keeps_frames)
         )
         clock = MonotonicClock()
         setup = Setup(
@@ -230,7 +235,7 @@ class ProductChain:
         self._stack.callback(self._supervisor.close)
         self._said: list[str] = []
         self._watchers = self._start_watchers(rig.ports)
-        self._frame = 0
+        self._frame = self._first_frame = 0
         self._start(folder)
 
     def _open_sockets(self, ports: Ports, setup: Setup, clock: MonotonicClock) -> None:
@@ -254,9 +259,11 @@ class ProductChain:
         self._answers.setsockopt(zmq.RCVHWM, 100_000)
         self._answers.connect(ports.endpoint("inference"))
         self._answers.connect(ports.endpoint("stimulation"))
-        self._answers.subscribe(b"spikes.")
-        self._answers.subscribe(b"stim")
+        # One small message wakes this process for each frame, as the output of the reference hop does.
+        self._answers.subscribe(b"spikes." if self.plan.awaits_decision else b"stim")
         self._health_due_s = 0.0
+        self._times = _Times()
+        self._in_round = False
 
     def _start_watchers(self, ports: Ports) -> list[BaseProcess]:
         endpoints = [ports.endpoint(n) for n in ("acquisition", "inference", "stimulation", "recording")]
@@ -326,6 +333,12 @@ class ProductChain:
     def _on_message(self, topic: str, header: Any, payload: list[bytes]) -> None:
         if isinstance(header, LogHeader):
             self._said.append(header.text)
+        elif isinstance(header, SpikesHeader) and header.frame >= self._first_frame and self._hears_spikes():
+            self._times.decided(header, None)
+
+    def _hears_spikes(self) -> bool:
+        """True while a round runs whose decisions do not come by themselves."""
+        return self._in_round and not self.plan.awaits_decision
 
     def run(self, n_frames: int, rate_hz: float | None) -> Intervals:
         """Whole frames one by one, each after the answer to the one before, and not before it is due.
@@ -340,7 +353,7 @@ class ProductChain:
         ServiceError
             No answer.
         """
-        times = _Times(n_frames)
+        times = self._begin()
         pacer = Pacer(rate_hz)
         begin_s = time.perf_counter()
         for _ in range(n_frames):
@@ -349,7 +362,7 @@ class ProductChain:
             t_ready_ns = time.perf_counter_ns()
             self._send_frame(t_ready_ns)
             self._await_answer(times)
-        return times.intervals(time.perf_counter() - begin_s)
+        return self._finish(time.perf_counter() - begin_s)
 
     def run_strips(self, n_frames: int, rate_hz: float) -> Intervals:
         """Strips in the pace of the scan.
@@ -361,7 +374,7 @@ class ProductChain:
             Of frames.
         """
         strip_lines = self.plan.strip_lines or self._side_px
-        times = _Times(n_frames * -(-self._side_px // strip_lines))
+        times = self._begin()
         n_strips = self._side_px // strip_lines
         pacer = Pacer(rate_hz * n_strips)
         begin_s = time.perf_counter()
@@ -372,29 +385,40 @@ class ProductChain:
                 self._send_lines(self._frame, strip * strip_lines, strip_lines, time.perf_counter_ns())
                 self._await_answer(times)
             self._frame += 1
-        return times.intervals(time.perf_counter() - begin_s)
+        return self._finish(time.perf_counter() - begin_s)
+
+    def _begin(self) -> _Times:
+        self._supervisor.pump(0.0)
+        self._first_frame = self._frame
+        self._times, self._in_round = _Times(), True
+        return self._times
+
+    def _finish(self, duration_s: float) -> Intervals:
+        """Take in what the supervisor has heard meanwhile."""
+        self._supervisor.pump(0.2)
+        self._in_round = False
+        return self._times.intervals(duration_s)
 
     def _await_answer(self, times: _Times) -> None:
-        """Until the decision has come, and the commands that follow from it."""
-        n_open, decided = 0, False
-        while not decided or n_open > 0:
-            if not self._answers.poll(_WAIT_MS):
-                self._supervisor.pump(0.1)
-                self._supervisor.raise_if_failed()
-                raise ServiceError(f"{self.plan.name}: frame {self._frame} was not answered: {self._said[-3:]}")
-            topic, data, *payload = self._answers.recv_multipart()
+        """Until the decision has come, or the command that follows from it; a frame may also end without one."""
+        while True:
+            if not self._answers.poll(_WAIT_MS if self.plan.awaits_decision else _NO_COMMAND_MS):
+                if self.plan.awaits_decision:
+                    self._supervisor.pump(0.1)
+                    self._supervisor.raise_if_failed()
+                    raise ServiceError(f"{self.plan.name}: frame {self._frame} was not answered: {self._said[-3:]}")
+                times.n_without_command += 1
+                return
+            _, data, *_ = self._answers.recv_multipart()
             now_ns = time.perf_counter_ns()
-            if topic.startswith(b"spikes."):
-                spikes = _SPIKES.decode(data)
-                events = np.frombuffer(payload[0], EVENT_DTYPE)
-                n_open += int(np.count_nonzero(events["roi_id"] < N_TRIGGERING))
-                decided = True
-                times.decided(spikes, now_ns)
-            else:
-                stim = _STIM.decode(data)
-                if stim.phase == "done":
-                    n_open -= 1
-                    times.commanded(stim)
+            if self.plan.awaits_decision:
+                times.decided(_SPIKES.decode(data), now_ns)
+                return
+            stim = _STIM.decode(data)
+            if stim.phase == "done":
+                times.commanded(stim)
+                if stim.frame == self._frame - 1:
+                    return
 
     def _send_frame(self, t_ready_ns: int) -> None:
         whole = self._side_px

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -177,7 +178,7 @@ def _moved(image: NDArray[np.float64], shift: NDArray[np.float64], side_px: int)
     rows, columns = (slice(MARGIN_PX + int(n), MARGIN_PX + int(n) + side_px + 1) for n in whole)
     window = image[rows, columns]
     lines = (1 - part_y) * window[:-1] + part_y * window[1:]
-    return (1 - part_x) * lines[:, :-1] + part_x * lines[:, 1:]
+    return np.asarray((1 - part_x) * lines[:, :-1] + part_x * lines[:, 1:])
 
 
 def _calibrate(
@@ -214,6 +215,6 @@ def _calibrate(
         hold_frames=HOLD_FRAMES,
         false_alarms_per_min=FALSE_ALARMS_PER_MIN,
     ).constants
-    of_masks = {name: getattr(masks, name) for name in PlaneMasks.__dataclass_fields__}
-    images = {"template": template, "correlation_image": template}
-    return replace(calibration_of(traces, settings, len(frames)), drive=drive, **images, **of_masks)
+    fields: dict[str, Any] = {name: getattr(masks, name) for name in PlaneMasks.__dataclass_fields__}
+    fields |= {"template": template, "correlation_image": template, "drive": drive}
+    return replace(calibration_of(traces, settings, len(frames)), **fields)

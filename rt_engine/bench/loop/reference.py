@@ -1,4 +1,4 @@
-"""The reference hop: three processes, a frame of 512 KiB and a small message over TCP loopback, and nothing computed."""
+"""The reference hop: three processes, a frame of 512 KiB and a small message over TCP, and nothing computed."""
 
 from __future__ import annotations
 
