@@ -83,11 +83,12 @@ class Intervals(NamedTuple):
 class _Times:
     """Collects the intervals of one round."""
 
-    def __init__(self) -> None:
+    def __init__(self, last_frame: int = -1) -> None:
         self._decisions: list[tuple[int, int, int]] = []
         self._commands: list[tuple[int, int]] = []
         self._last_scan_ns = 0
         self.n_without_command = 0
+        self.last_frame = last_frame
 
     def decided(self, spikes: _Spikes | SpikesHeader, arrived_ns: int | None) -> None:
         """Note one decision."""
@@ -361,8 +362,34 @@ class ProductChain:
             pacer.wait()
             t_ready_ns = time.perf_counter_ns()
             self._send_frame(t_ready_ns)
-            self._await_answer(times)
+            self._await_answer(times, self._frame - 1)
         return self._finish(time.perf_counter() - begin_s)
+
+    def run_stream(self, n_frames: int, n_ahead: int) -> Intervals:
+        """As fast as it goes, with at most `n_ahead` frames under way.
+
+        Parameters
+        ----------
+        n_frames, n_ahead : int
+        """
+        times = self._begin()
+        begin_s = time.perf_counter()
+        for _ in range(n_frames):
+            self._tell_health()
+            while self._frame - times.last_frame > n_ahead:
+                self._await_answer(times, self._frame - n_ahead)
+            self._send_frame(time.perf_counter_ns())
+        self._await_answer(times, self._frame - 1)
+        return self._finish(time.perf_counter() - begin_s)
+
+    def losses(self) -> dict[str, Any]:
+        """What inference says of all frames so far."""
+        status = self._supervisor.request("inference", "status")
+        return {"fates": status["fates"], "unaccounted": status["frames_unaccounted"]}
+
+    def pids(self) -> dict[str, int]:
+        """Process id of every service."""
+        return self._supervisor.pids()
 
     def run_strips(self, n_frames: int, rate_hz: float) -> Intervals:
         """Strips in the pace of the scan.
@@ -383,14 +410,14 @@ class ProductChain:
             for strip in range(n_strips):
                 pacer.wait()
                 self._send_lines(self._frame, strip * strip_lines, strip_lines, time.perf_counter_ns())
-                self._await_answer(times)
+                self._await_answer(times, self._frame)
             self._frame += 1
         return self._finish(time.perf_counter() - begin_s)
 
     def _begin(self) -> _Times:
         self._supervisor.pump(0.0)
         self._first_frame = self._frame
-        self._times, self._in_round = _Times(), True
+        self._times, self._in_round = _Times(self._frame - 1), True
         return self._times
 
     def _finish(self, duration_s: float) -> Intervals:
@@ -399,8 +426,8 @@ class ProductChain:
         self._in_round = False
         return self._times.intervals(duration_s)
 
-    def _await_answer(self, times: _Times) -> None:
-        """Until the decision has come, or the command that follows from it; a frame may also end without one."""
+    def _await_answer(self, times: _Times, frame: int) -> None:
+        """Until the decision on `frame` has come, or the command that follows from it; it may also end without one."""
         while True:
             if not self._answers.poll(_WAIT_MS if self.plan.awaits_decision else _NO_COMMAND_MS):
                 if self.plan.awaits_decision:
@@ -408,6 +435,7 @@ class ProductChain:
                     self._supervisor.raise_if_failed()
                     raise ServiceError(f"{self.plan.name}: frame {self._frame} was not answered: {self._said[-3:]}")
                 times.n_without_command += 1
+                times.last_frame = max(times.last_frame, frame)
                 return
             _, data, *_ = self._answers.recv_multipart()
             now_ns = time.perf_counter_ns()
@@ -417,7 +445,8 @@ class ProductChain:
             stim = _STIM.decode(data)
             if stim.phase == "done":
                 times.commanded(stim)
-                if stim.frame == self._frame - 1:
+                times.last_frame = stim.frame
+                if stim.frame >= frame:
                     return
 
     def _send_frame(self, t_ready_ns: int) -> None:

@@ -6,7 +6,9 @@ import gc
 import multiprocessing
 import struct
 import time
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 import numpy as np
 import zmq
@@ -39,7 +41,7 @@ def _forward(frames_port: int, decisions_port: int) -> None:
     context.destroy(linger=500)
 
 
-def _receive(decisions_port: int, answers_port: int) -> None:
+def receive_stamps(decisions_port: int, answers_port: int) -> None:
     """Output process: when did the small message come?"""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     decisions, answers = context.socket(zmq.SUB), context.socket(zmq.PUSH)
@@ -55,6 +57,25 @@ def _receive(decisions_port: int, answers_port: int) -> None:
             break
         answers.send(_STAMP.pack(_STAMP.unpack(header)[0], now_ns))
     context.destroy(linger=500)
+
+
+def await_answers(answers: zmq.Socket[bytes], send: Callable[[], Any], who: str) -> None:
+    """Send until answers come, then take in all of them.
+
+    Raises
+    ------
+    ServiceError
+        None came.
+    """
+    give_up_s = time.monotonic() + _START_S
+    while True:
+        send()
+        if answers.poll(50):
+            break
+        if time.monotonic() > give_up_s:
+            raise ServiceError(f"{who} do not answer")
+    while answers.poll(500):
+        answers.recv()
 
 
 class ReferenceHop:
@@ -75,23 +96,12 @@ class ReferenceHop:
         spawn = multiprocessing.get_context("spawn")
         self._processes: list[BaseProcess] = [
             spawn.Process(target=_forward, args=(frames_port, decisions_port), daemon=True),
-            spawn.Process(target=_receive, args=(decisions_port, answers_port), daemon=True),
+            spawn.Process(target=receive_stamps, args=(decisions_port, answers_port), daemon=True),
         ]
         for process in self._processes:
             process.start()
         self._payload = np.random.default_rng(0).integers(0, 4096, FRAME_BYTES // 2, np.uint16)
-        self._await_connection()
-
-    def _await_connection(self) -> None:
-        give_up_s = time.monotonic() + _START_S
-        while True:
-            self._send(0)
-            if self._answers.poll(50):
-                break
-            if time.monotonic() > give_up_s:
-                raise ServiceError("the processes of the reference hop do not answer")
-        while self._answers.poll(100):
-            self._answers.recv()
+        await_answers(self._answers, lambda: self._send(0), "the processes of the reference hop")
 
     def _send(self, number: int) -> int:
         t_ready_ns = time.perf_counter_ns()
