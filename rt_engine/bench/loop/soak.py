@@ -122,9 +122,7 @@ class _Watch:
         values_us = np.concatenate(self._of_minute or [np.zeros(0)]) / 1e3
         self._of_minute.clear()
         if len(values_us):
-            self.minutes.append(
-                {k: float(np.quantile(values_us, q)) for k, q in QUANTILES.items()} | {"n": len(values_us)}
-            )
+            self.minutes.append(percentiles(values_us))
 
 
 def _handles(process: psutil.Process) -> int:
