@@ -105,6 +105,9 @@ def main(
         width, height = (int(one) for one in settings["size"][:2])
         parts.window.resize(width, height)
         parts.window.show()
+        if review is not None:
+            parts.window.show_page(parts.window.pages.index(parts.window.review))
+            parts.window.review.open(review)
         return int(app.exec())
     finally:
         parts.close()

@@ -12,11 +12,18 @@ from gui.pacer import Pacer
 from gui.palette import Tone
 from gui.stop_line import StopLine
 from gui.theme import theme_named
+from gui.views.cells_view import CellsView
 from gui.views.field_rig import planes_inferred
 from gui.views.field_view import FieldView
+from gui.views.log_view import LogView
+from gui.views.loop_view import LoopView
+from gui.views.population_view import PopulationView
+from gui.views.review_view import ReviewView
 from gui.views.safety_view import SafetyView
+from gui.views.session_view import SessionView
 from gui.views.top_bar import TopBar
 from gui.views.traces_view import TracesView
+from gui.views.trials_view import TrialsView
 from gui.views.view import View
 from gui.widgets.overlay import Overlay
 from gui.wire_client import WireClient
@@ -44,7 +51,23 @@ class MainWindow(QtWidgets.QWidget):
         self.setMinimumSize(*_SMALLEST)
         self.desk, self.wire, self.stop_line = desk, wire, stop_line
         self.field = FieldView(desk)
-        self.pages: list[View] = [TracesView(desk), SafetyView(desk)]
+        self.middle = QtWidgets.QWidget()
+        self.middle.setObjectName("page")
+        self.overlay = Overlay(self.middle)
+        self.traces, self.cells = TracesView(desk), CellsView(desk, self.field)
+        self.safety, self.session = SafetyView(desk), SessionView(desk, self.overlay)
+        self.review = ReviewView(desk, self.overlay)
+        self.pages: list[View] = [
+            self.traces,
+            PopulationView(desk),
+            LoopView(desk),
+            TrialsView(desk),
+            self.safety,
+            self.cells,
+            self.session,
+            self.review,
+            LogView(desk),
+        ]
         self.bar = TopBar(desk, stop_line)
         self.foot = QtWidgets.QLabel("")
         self._lay_out()
@@ -61,8 +84,6 @@ class MainWindow(QtWidgets.QWidget):
         self.show_page(desk.settings["page"])
 
     def _lay_out(self) -> None:
-        self.middle = QtWidgets.QWidget()
-        self.middle.setObjectName("page")
         self.tabs = [self._tab(index, page.title) for index, page in enumerate(self.pages)]
         row = QtWidgets.QHBoxLayout()
         row.setContentsMargins(4, 0, 8, 0)
@@ -88,7 +109,6 @@ class MainWindow(QtWidgets.QWidget):
         inner = QtWidgets.QVBoxLayout(self.middle)
         inner.setContentsMargins(0, 0, 0, 0)
         inner.addWidget(self.split)
-        self.overlay = Overlay(self.middle)
         self.foot.setObjectName("small")
         foot = QtWidgets.QWidget()
         foot.setObjectName("status")
@@ -174,6 +194,19 @@ class MainWindow(QtWidgets.QWidget):
         """The sheet of keys."""
         self.overlay.show_sheet("Keys", key_sheet(), width_px=900)
 
+    def mark(self) -> None:
+        """Go to where a note can be typed."""
+        self.show_page(self.pages.index(self.session))
+        self.session.note.setFocus()
+
+    def pause(self) -> None:
+        """Pause, or go on."""
+        self.session.pause()
+
+    def undo(self) -> None:
+        """Take the last edit of cells back."""
+        self.cells.undo()
+
     def disarm(self) -> None:
         """No light until armed again."""
         self.desk.send("disarm", {"reason": "by the window"})
@@ -188,19 +221,15 @@ class MainWindow(QtWidgets.QWidget):
 
     def larger(self) -> None:
         """Larger traces."""
-        self._traces.change_gain(-1)
+        self.traces.change_gain(-1)
 
     def smaller(self) -> None:
         """Smaller traces."""
-        self._traces.change_gain(1)
+        self.traces.change_gain(1)
 
     def next_span(self) -> None:
         """Another length of time."""
-        self._traces.next_span()
-
-    @property
-    def _traces(self) -> TracesView:
-        return self.pages[0]
+        self.traces.next_span()
 
     def _step_cell(self, step: int) -> None:
         cells = self.desk.model.cells.get(self.desk.plane)
@@ -220,6 +249,7 @@ class MainWindow(QtWidgets.QWidget):
         desk.link.deliver()
         self._ask_footprints()
         self._hear_planes()
+        self.review.tick()
         now_ns = desk.now_ns()
         if now_ns >= getattr(self, "_bar_due_ns", 0):
             self._bar_due_ns = now_ns + 100 * NS_PER_MS
@@ -267,5 +297,6 @@ class MainWindow(QtWidgets.QWidget):
         settings["size"], settings["split"] = [self.width(), self.height()], self.split.sizes()
         settings.save()
         self.pacer.stop()
+        self.review.close_reading()
         QtWidgets.QApplication.instance().removeEventFilter(self.keyboard)
         super().closeEvent(event)

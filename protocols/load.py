@@ -1,16 +1,17 @@
-"""Find and read a protocol file, and prove before the run what can be proved about its bounds."""
+"""Find and read a protocol file."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from protocols.schema import ProtocolConfig, SpikeTriggeredConfig
+from protocols.references import check_references
+from protocols.running.pulse_times import read_partner
+from protocols.schema.design import BlockKind
+from protocols.schema.protocol import ProtocolConfig
 from rt_engine.interfaces.errors import ConfigError
-from rt_engine.interfaces.rig_config import Limits, config_error, read_yaml
+from rt_engine.interfaces.rig_config import config_error, read_yaml
 
 LIBRARY = Path(__file__).parent / "library"
 """Folder of the shipped protocols, in a checkout and in an installed wheel alike."""
@@ -50,75 +51,31 @@ def load_protocol(path: Path) -> ProtocolConfig:
     ConfigError
         Naming the file, the key, and what is allowed.
     """
+    data = read_yaml(path)
+    if data.get("schema_version") == 1:
+        raise ConfigError(
+            "version 1 (`kind: spike_triggered`) is no longer read",
+            "the shipped spike_triggered.yaml shows the same protocol in version 2",
+            file=str(path),
+            key="schema_version",
+        )
     try:
-        return SpikeTriggeredConfig.model_validate(read_yaml(path))
+        config = ProtocolConfig.model_validate(data)
     except ValidationError as error:
         raise config_error(str(path), error) from error
+    check_references(config, str(path))
+    return config
 
 
-def check_against_limits(protocol: ProtocolConfig, limits: Mapping[str, Limits], file: str = "") -> None:
-    """Refuse what the interlock could never let pass.
-
-    Parameters
-    ----------
-    protocol : ProtocolConfig
-    limits : mapping of str to Limits
-        Output name to the rig's limits.
-    file : str
-        Protocol file, for the message.
+def partner_of(config: ProtocolConfig) -> tuple[tuple[float, ...], ...]:
+    """Pulse times of the recorded partner that a yoked block names; empty where none does.
 
     Raises
     ------
     ConfigError
-        Naming the key, its value and the limit.
+        The partner cannot be read.
     """
-    action = protocol.action
-    if action.output not in limits:
-        raise ConfigError(
-            f"the rig has no output {action.output!r}",
-            f"outputs: {', '.join(sorted(limits))}",
-            file=file,
-            key="action.output",
-        )
-    for output in protocol.limits:
-        if output not in limits:
-            raise ConfigError(
-                "the rig has no such output", f"outputs: {', '.join(sorted(limits))}", file=file, key=f"limits.{output}"
-            )
-    limit = _with_protocol_limits(limits[action.output], protocol, file)
-    period_ms = action.period_ms or 0.0
-    energy_mj = action.power_mw * action.width_ms * action.pulses * 1e-3
-    in_window = 1 if action.pulses == 1 else min(action.pulses, limit.duty_window_s * 1e3 // period_ms + 1)
-    findings = [
-        ("action.power_mw", action.power_mw, "max_power_mw", limit.max_power_mw),
-        ("action.width_ms", action.width_ms, "max_width_ms", limit.max_width_ms),
-        ("action.pulses", energy_mj, "max_energy_per_target_mj", limit.max_energy_per_target_mj),
-        ("action.pulses", energy_mj, "max_total_energy_mj", limit.max_total_energy_mj),
-        ("action.width_ms", in_window * action.width_ms * 1e-3 / limit.duty_window_s, "max_duty", limit.max_duty),
-    ]
-    if action.pulses > 1:
-        findings += [
-            ("action.period_ms", _busiest_hz(action.pulses, period_ms, limit), "max_rate_hz", limit.max_rate_hz),
-            ("action.period_ms", -(period_ms - action.width_ms), "min_gap_ms", -limit.min_gap_ms),
-        ]
-    for key, value, name, bound in findings:
-        if value > bound * (1 + 1e-9 if bound > 0 else 1 - 1e-9):
-            raise ConfigError(
-                f"gives {abs(value):g}, which the rig's limit {name} {abs(bound):g} can never let pass",
-                file=file,
-                key=key,
-            )
-
-
-def _busiest_hz(pulses: int, period_ms: float, limit: Limits) -> float:
-    """Pulses per second in the busiest window of the rate limit (one second, or 1/rate below 1 Hz)."""
-    window_ms = max(1e3, 1e3 / limit.max_rate_hz)
-    return min(pulses, math.ceil(window_ms / period_ms)) / window_ms * 1e3
-
-
-def _with_protocol_limits(limit: Limits, protocol: ProtocolConfig, file: str) -> Limits:
-    own = protocol.limits.get(protocol.action.output, {})
-    try:
-        return Limits.model_validate({**limit.model_dump(), **own})
-    except ValidationError as error:
-        raise config_error(f"{file}: limits.{protocol.action.output}", error) from error
+    for name, block in (config.design.blocks.kinds if config.design.blocks else {}).items():
+        if block.kind is BlockKind.YOKED and block.partner != "previous":
+            return read_partner(block.partner, f"design.blocks.kinds.{name}.partner")
+    return ()

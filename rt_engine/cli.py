@@ -9,10 +9,25 @@ from types import ModuleType
 from typing import NoReturn
 
 from rt_engine import __version__
-from rt_engine.commands import bench, calibrate, ctl, demo, gui, infer, recover, replay, report, run, score, simulate
+from rt_engine.commands import (
+    bench,
+    calibrate,
+    ctl,
+    demo,
+    diff,
+    gui,
+    infer,
+    protocol,
+    recover,
+    replay,
+    report,
+    run,
+    score,
+    simulate,
+)
 from rt_engine.interfaces.errors import ConfigError, SpikeloopError
 
-_COMMANDS = (demo, run, gui, ctl, calibrate, replay, simulate, infer, score, bench, report, recover)
+_COMMANDS = (demo, run, gui, ctl, calibrate, replay, simulate, protocol, infer, score, bench, report, recover, diff)
 """In the order of `spikeloop --help`. Each has `add_parser(commands)` and `execute(arguments)`."""
 
 

@@ -59,7 +59,8 @@ class ReplayMicroscope:
 
     Notes
     -----
-    `t_scan_ns` is the deadline, when the last line would have been scanned; at ``"max"`` it is the moment of delivery.
+    `t_scan_ns` is when the last line would have been scanned had the movie begun at 0, whatever the speed: two replays
+    tell the same times.
     """
 
     def __init__(
@@ -137,7 +138,7 @@ class ReplayMicroscope:
         self._next_frame += 1
         return FrameInfo(
             frame=frame,
-            t_scan_ns=self._pacer.due_ns(recorded_ns),
+            t_scan_ns=round(recorded_ns),
             plane=self._planes[position],
             channel=self._config.channel,
             volume=volume if len(self._planes) > 1 else None,

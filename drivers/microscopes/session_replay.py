@@ -23,7 +23,7 @@ Lines = tuple[FrameHeader, NDArray[Any]]
 
 
 class SessionReplay:
-    """Fulfils `interfaces.devices.Microscope` with the frames of a session from the first live one on.
+    """Fulfils `interfaces.devices.Microscope` with the frames of a session that were decided live, and between those.
 
     Parameters
     ----------
@@ -34,10 +34,13 @@ class SessionReplay:
         Sleeps that many seconds.
     planes : tuple of int
         Planes to deliver, None: the configured one.
+    structural_channel : int, optional
+        A second channel to deliver.
 
     Notes
     -----
-    At real time a frame is there as long after the first as it was scanned after it, so gaps keep their length.
+    At real time a frame is there as long after the first as it was scanned after it, so gaps keep their length. Frames
+    keep the times that they were recorded with.
     """
 
     def __init__(
@@ -47,8 +50,10 @@ class SessionReplay:
         wait: Callable[[float], None] = time.sleep,
         *,
         planes: tuple[int, ...] | None = None,
+        structural_channel: int | None = None,
     ) -> None:
         self._config = config
+        self._channels = (config.channel,) if structural_channel is None else (config.channel, structural_channel)
         self._planes = planes or (config.plane,)
         self._pacer = Pacer(clock, config.speed, wait)
         self._lines: Iterator[Lines] = iter(())
@@ -65,8 +70,8 @@ class SessionReplay:
         RecordingError
             There is no journal.
         """
-        first_live = self._first_live()
-        self._lines = self._from(first_live)
+        first, last = self._live()
+        self._lines = self._within(first, last)
         self._next = next(self._lines, None)
         if self._next is None:
             raise MovieError("holds no live frames", "record with frames: all", file=self._config.path)
@@ -81,7 +86,7 @@ class SessionReplay:
             adc_max=header.adc_max,
             offset=header.offset,
             um_per_px=self._config.um_per_px,
-            frames_per_volume=frames_per_volume(header for header, _ in self._from(first_live)),
+            frames_per_volume=frames_per_volume(header for header, _ in self._within(first, last)),
             channels=(header.channel,),
             line_period_ns=header.line_period_ns,
         )
@@ -114,7 +119,7 @@ class SessionReplay:
         self._next = next(self._lines, None)
         return FrameInfo(
             frame=header.frame,
-            t_scan_ns=self._pacer.due_ns(header.t_scan_ns),
+            t_scan_ns=header.t_scan_ns,
             plane=header.plane,
             channel=header.channel,
             volume=header.volume,
@@ -135,18 +140,24 @@ class SessionReplay:
         self._running = False
         self._lines, self._next = iter(()), None
 
-    def _first_live(self) -> int:
-        """The first live frame, or volume where the source gave them."""
+    def _live(self) -> tuple[int, int]:
+        """The first and the last live frame, or volumes where the source gave them."""
+        first: int | None = None
         topics = [f"spikes.{plane}" for plane in self._planes]
         for message in open_session(Path(self._config.path)).messages(*topics):
             header = message.header
             if isinstance(header, SpikesHeader) and header.mode is Mode.LIVE:
-                return header.frame if header.volume is None else header.volume
-        raise MovieError("never went live", "calibrate from it, or replay a session that did", file=self._config.path)
+                last = header.frame if header.volume is None else header.volume
+                first = last if first is None else first
+        if first is None:
+            raise MovieError(
+                "never went live", "calibrate from it, or replay a session that did", file=self._config.path
+            )
+        return first, last
 
-    def _from(self, first: int) -> Iterator[Lines]:
-        for header, lines in open_session(Path(self._config.path)).frames(self._planes, self._config.channel):
-            if (header.frame if header.volume is None else header.volume) >= first:
+    def _within(self, first: int, last: int) -> Iterator[Lines]:
+        for header, lines in open_session(Path(self._config.path)).frames(self._planes, self._channels):
+            if first <= (header.frame if header.volume is None else header.volume) <= last:
                 yield header, lines
 
 

@@ -87,6 +87,7 @@ class VirtualSample:
         self.margin_px = int(np.ceil(config.motion.max_um / um_per_px)) + 2
         self.indicator = indicator(config.indicator)
         self.spikes = SpikeProcess(spike_statistics(config.spiking), config.n_cells, (config.seed, Stream.SPIKES))
+        self._late = np.arange(config.n_cells) < round(config.spiking.late_fraction * config.n_cells)
         shape = (n_lines + 2 * self.margin_px, pixels_per_line + 2 * self.margin_px)
         self.field = plant_field(config, shape, self.margin_px, um_per_px, self.indicator.amplitude_dff)
         self.somata = self.field.somata
@@ -217,11 +218,14 @@ class VirtualSample:
     def _fire(self, frame: int) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
         """Advance spikes, neuropil and calcium to the end of `frame`; returns the spikes within it.
 
-        The drive of the neuropil is that of the scheduled spikes, also where `spontaneous: false` silences them.
+        The drive of the neuropil is that of the scheduled spikes, also where `spontaneous: false` silences them, and
+        of cells that are silent at first.
         """
         end_s = (frame + 1) / self.frame_rate_hz
         own_s, own_cell = self.spikes.take_until(end_s)
         self.neuropil.step(own_cell)
+        late = self._late[own_cell] & (own_s < self.config.spiking.late_from_s)
+        own_s, own_cell = own_s[~late], own_cell[~late]
         if not self.config.spontaneous:
             own_s, own_cell = own_s[:0], own_cell[:0]
         due = self._evoked_s < end_s

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rt_engine.commands.figures import write_json
-from rt_engine.commands.parsers import Commands, add_json, add_movie_options, new_command
+from rt_engine.commands.parsers import Commands, add_json, add_movie_options, new_command, not_negative
 from rt_engine.interfaces.errors import ConfigError, ServiceError
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument("--from", dest="old", metavar="OLD_CAL", help="find the cells of an older calibration again")
     parser.add_argument("--yes", action="store_true", help="with --from: take what was found again without asking")
+    parser.add_argument(
+        "--registration-channel", type=not_negative, metavar="N", help="structural channel that tells the movement"
+    )
     parser.add_argument("--indicator", metavar="NAME", help="calcium indicator (default jGCaMP8m, or the session's)")
     parser.add_argument("-o", "--output", metavar="CAL", required=True, help="file to write (.h5), a .png beside it")
     add_json(parser)
@@ -91,11 +94,13 @@ def _job(arguments: argparse.Namespace, target: Path, heritage: dict[int, Herita
 
     source = Path(arguments.source)
     channel = arguments.channel or 0
+    structural = arguments.registration_channel
     inference, stated = InferenceConfig(), next((one.old.indicator for one in heritage.values()), None)
     if source.is_dir() and not is_movie_folder(source):
         rig = rig_of_session(source)[0]
         inference, stated, planes = rig.inference, None, rig.planes_inferred
         channel = rig.functional_channel if arguments.channel is None else channel
+        structural = rig.registration_channel if structural is None else structural
     else:
         request = MovieRequest(arguments.frame_rate_hz, channel, 0, arguments.axes, arguments.shape)
         planes = planes_of_movie(source, request)
@@ -124,13 +129,14 @@ def _job(arguments: argparse.Namespace, target: Path, heritage: dict[int, Herita
         planes=planes,
         axes=arguments.axes,
         frame_shape=arguments.shape,
+        registration_channel=structural,
     )
 
 
 def _tell(job: CalibrationJob, calibration: Calibration, target: Path, view: RunView) -> dict[str, Any]:
     """Figures of one plane, printed, drawn beside `target`, and returned."""
     from rt_engine.recording.calibration_figure import save_calibration_figure
-    from rt_engine.services.calibration_view import cell_figures, print_calibration
+    from rt_engine.services.calibration_view import cell_figures, overlap_figures, overlap_words, print_calibration
 
     picture = target.with_suffix(".png")
     figures: dict[str, Any] = {
@@ -139,9 +145,12 @@ def _tell(job: CalibrationJob, calibration: Calibration, target: Path, view: Run
         "provisional": calibration.provisional,
         "median_snr": float(_median(calibration.amplitude_dff / calibration.sigma_dff)),
         "median_expected_detection": float(_median(calibration.expected_detection)),
+        **overlap_figures(calibration),
         "cells": cell_figures(calibration),
     }
     print_calibration(calibration, view.console)
+    for words in overlap_words(calibration):
+        view.say(words)
     of_plane = f"plane {calibration.plane}: " if len(job.planes) > 1 else ""
     view.say(
         f"{of_plane}{calibration.n_rois} cells from {calibration.n_baseline_frames} frames; single spikes: median A/σ "

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from typing import Any
 
 from rt_engine.commands.figures import write_json
-from rt_engine.commands.parsers import Commands, add_json, new_command
+from rt_engine.commands.parsers import Commands, add_json, new_command, not_negative
 from rt_engine.interfaces.errors import ConfigError
 
 
@@ -16,9 +17,21 @@ def add_parser(commands: Commands) -> None:
     parser = new_command(
         commands, "ctl", "Command a running rig.", 'spikeloop ctl reset "fibre replaced", or: spikeloop ctl status'
     )
-    known = ("status", "arm", "disarm", "stop", "trip", "reset")
+    known = (
+        *("status", "arm", "disarm", "pause", "start", "mark", "stop", "trip", "reset", "describe"),
+        *("rois_edit", "set_threshold"),
+    )
     parser.add_argument("cmd", metavar="CMD", choices=known, help=", ".join(known))
-    parser.add_argument("text", metavar="ARGS", nargs="*", help="reset: the reason; trip: why; arm: who")
+    parser.add_argument(
+        "text",
+        metavar="ARGS",
+        nargs="*",
+        help="reset: the reason; trip: why; arm: who; mark: a note; "
+        "set_threshold: false events per cell and minute, or ROI=Z …; "
+        "rois_edit: add N | reject N (a candidate), remove ROI …, merge ROI ROI …, tag NAME ROI …",
+    )
+    parser.add_argument("--dry", action="store_true", help="set_threshold: tell the consequence, change nothing")
+    parser.add_argument("--plane", type=not_negative, metavar="N", help="rois_edit, set_threshold: of several planes")
     parser.add_argument("--rig", metavar="RIG", default="virtual_rig", help="rig whose ports are used")
     add_json(parser)
 
@@ -34,8 +47,14 @@ def execute(arguments: argparse.Namespace) -> int:
 
     ports = load_rig(find_rig(arguments.rig)).ports
     text = " ".join(arguments.text)
-    names = {"trip": "text", "reset": "reason", "arm": "operator", "disarm": "reason"}
-    args = {names[arguments.cmd]: text} if arguments.cmd in names and text else {}
+    names = {"trip": "text", "reset": "reason", "arm": "operator", "disarm": "reason", "mark": "note"}
+    args: dict[str, Any] = {names[arguments.cmd]: text} if arguments.cmd in names and text else {}
+    if arguments.cmd == "rois_edit":
+        args = _edit(arguments.text)
+    elif arguments.cmd == "set_threshold":
+        args = _thresholds(arguments.text) | {"dry": arguments.dry}
+    if arguments.plane is not None:
+        args["plane"] = arguments.plane
     if arguments.cmd == "reset" and not text:
         raise ConfigError("a reset needs a reason", 'spikeloop ctl reset "why light may be allowed again"')
     if arguments.cmd == "arm" and not text:
@@ -50,3 +69,51 @@ def execute(arguments: argparse.Namespace) -> int:
         context.destroy(linger=0)
     sys.stdout.write(json.dumps(result, indent=1, default=str) + "\n")
     return write_json(arguments, result)
+
+
+def _edit(words: list[str]) -> dict[str, Any]:
+    """Arguments of `rois_edit`.
+
+    Raises
+    ------
+    ConfigError
+        Naming what is missing.
+    """
+    action, *rest = words or [""]
+    if action in ("add", "reject") and len(rest) == 1:
+        return {"action": action, "candidate_id": _whole(rest[0])}
+    if action in ("remove", "merge") and rest:
+        return {"action": action, "roi_ids": [_whole(word) for word in rest]}
+    if action == "tag" and len(rest) >= 2:
+        return {"action": action, "tag": rest[0], "roi_ids": [_whole(word) for word in rest[1:]]}
+    raise ConfigError(
+        f"rois_edit cannot do {' '.join(words)!r}", "add N, reject N, remove ROI …, merge ROI ROI …, or tag NAME ROI …"
+    )
+
+
+def _thresholds(words: list[str]) -> dict[str, Any]:
+    """Arguments of `set_threshold`.
+
+    Raises
+    ------
+    ConfigError
+        Naming what is no number.
+    """
+    try:
+        if len(words) == 1 and "=" not in words[0]:
+            return {"false_alarms_per_min": float(words[0])}
+        pairs = [word.split("=", 1) for word in words]
+        if pairs:
+            return {"thresholds": {roi: float(z) for roi, z in pairs}}
+    except ValueError:
+        pass
+    raise ConfigError(
+        f"set_threshold cannot use {' '.join(words)!r}", "one rate (0.5), or thresholds by cell (12=4.5 17=5)"
+    )
+
+
+def _whole(word: str) -> int:
+    try:
+        return int(word)
+    except ValueError:
+        raise ConfigError(f"{word!r} is no number", "give the id that topic rois, or candidates, tells") from None

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rt_engine.commands.figures import write_json
-from rt_engine.commands.parsers import Commands, add_json, add_movie_options, new_command, speed
+from rt_engine.commands.parsers import Commands, add_json, add_movie_options, new_command, positive, speed
+
+if TYPE_CHECKING:
+    from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig
+    from rt_engine.services.frame_sources import FrameSource
 
 _REPLAY_BASELINE_S = 120.0
 
@@ -22,7 +27,11 @@ def add_parser(commands: Commands) -> None:
     add_movie_options(parser)
     parser.add_argument("--calibration", metavar="C", help="default: the session's own; for a movie, its first half")
     parser.add_argument("--indicator", metavar="NAME", help="for a movie without calibration (default jGCaMP8m)")
-    parser.add_argument("--protocol", metavar="P", help="protocol file or name (default: the session's)")
+    parser.add_argument("--protocol", metavar="P", help="protocol file or name, or none (default: the session's)")
+    parser.add_argument(
+        "--false-alarms-per-min", type=positive, metavar="X", help="per cell, instead of the calibration's: what if?"
+    )
+    parser.add_argument("--rig", metavar="RIG", default="virtual_rig", help="for a movie: whose limits and ports count")
     parser.add_argument("--speed", type=speed, default=1.0, metavar="N", help="1 real time (default), or max")
     parser.add_argument("--output", metavar="DIR", help="session folder (default sessions/<UTC time>-replay)")
     add_json(parser)
@@ -30,48 +39,151 @@ def add_parser(commands: Commands) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Recorded frames through the same engine; every output is virtual."""
-    from drivers.microscopes.movie_file import MovieRequest, is_movie_folder
-    from rt_engine.commands.start_run import rig_of_session, run_rig
-    from rt_engine.interfaces.errors import ConfigError
-    from rt_engine.interfaces.rig_config import MAX_PLANES, ReplayMicroscope, load_rig
-    from rt_engine.interfaces.shipped import find_rig
+    from drivers.microscopes.movie_file import is_movie_folder
 
     source = Path(arguments.source)
-    calibration, n_frames, channel = arguments.calibration, None, arguments.channel or 0
     if source.is_dir() and not is_movie_folder(source):
-        rig, protocol = rig_of_session(source)
-        planes = arguments.plane or rig.planes_inferred
-        channel = rig.functional_channel if arguments.channel is None else channel
-        calibration = calibration or str(source / "calibration.h5")
-    else:
-        from rt_engine.interfaces.calibration_planes import load_plane
-        from rt_engine.services.frame_sources import movie_source, planes_of_movie
+        return _replay_session(source, arguments)
+    return _replay_movie(source, arguments)
 
-        rig = load_rig(find_rig("virtual_rig"))
-        protocol = rig.protocol
-        asked = MovieRequest(arguments.frame_rate_hz, channel, 0, arguments.axes, arguments.shape)
-        planes = arguments.plane or planes_of_movie(source, asked)
-        movie = movie_source(source, replace(asked, plane=planes[0]))
-        n_frames = movie.n_frames
-        for plane in planes if calibration else ():
-            load_plane(Path(calibration), plane).require_fits(
-                movie.n_lines,
-                movie.pixels_per_line,
-                calibration,
-                um_per_px=movie.um_per_px,
-                indicator=arguments.indicator,
-                plane=plane,
-                channel=channel,
-            )
+
+def _replay_session(folder: Path, arguments: argparse.Namespace) -> int:
+    from protocols.load import find_protocol
+    from rt_engine.commands.start_run import rig_of_session, run_rig
+    from rt_engine.services.replay_plan import replay_of_session, session_rig
+    from rt_engine.services.session_folder import kept_protocol
+
+    rig, recorded_protocol = rig_of_session(folder)
+    planes = _at_most(arguments.plane or rig.planes_inferred, folder)
+    channel = rig.functional_channel if arguments.channel is None else arguments.channel
+    calibration = Path(arguments.calibration) if arguments.calibration else folder / "calibration.h5"
+    wanted = arguments.protocol or kept_protocol(folder) or recorded_protocol
+    protocol = None if wanted in (None, "none") else find_protocol(str(wanted))
+    differs = _differences(arguments, rig, planes, channel)
+    with tempfile.TemporaryDirectory() as scratch:
+        used = _with_thresholds(calibration, arguments.false_alarms_per_min, planes, Path(scratch))
+        replay = replay_of_session(folder, calibration, protocol, differs)
+        summary = run_rig(
+            session_rig(_with_indicator(rig, arguments.indicator), _microscope(arguments, planes, channel), planes),
+            kind="replay",
+            output=arguments.output,
+            protocol=str(protocol) if protocol else None,
+            calibration=str(used),
+            baseline_s=_REPLAY_BASELINE_S,
+            duration_s=None,
+            replay=replay,
+        )
+    return write_json(arguments, summary)
+
+
+def _differences(
+    arguments: argparse.Namespace, rig: RigConfig, planes: tuple[int, ...], channel: int
+) -> tuple[str, ...]:
+    """What was asked for otherwise than it was recorded."""
+    found = []
+    if arguments.indicator and arguments.indicator != rig.inference.indicator:
+        found.append(f"indicator {arguments.indicator}")
+    if arguments.false_alarms_per_min:
+        found.append(f"{arguments.false_alarms_per_min:g} false events per minute and cell")
+    if planes != rig.planes_inferred:
+        found.append(f"planes {', '.join(map(str, planes))} only")
+    if channel != rig.functional_channel:
+        found.append(f"channel {channel}")
+    return tuple(found)
+
+
+def _replay_movie(source: Path, arguments: argparse.Namespace) -> int:
+    from drivers.microscopes.movie_file import MovieRequest
+    from rt_engine.commands.start_run import run_rig
+    from rt_engine.interfaces.errors import ConfigError
+    from rt_engine.interfaces.rig_config import load_rig
+    from rt_engine.interfaces.shipped import find_rig
+    from rt_engine.services.frame_sources import movie_source, planes_of_movie
+    from rt_engine.services.replay_plan import movie_rig, replay_of_movie
+
+    if arguments.false_alarms_per_min and not arguments.calibration:
+        raise ConfigError("needs a calibration to change", "add --calibration", key="--false-alarms-per-min")
+    rig, channel = load_rig(find_rig(arguments.rig)), arguments.channel or 0
+    asked = MovieRequest(arguments.frame_rate_hz, channel, 0, arguments.axes, arguments.shape)
+    planes = _at_most(arguments.plane or planes_of_movie(source, asked), source)
+    movie = movie_source(source, replace(asked, plane=planes[0]))
+    if arguments.calibration:
+        _require_fits(Path(arguments.calibration), movie, planes, channel, arguments.indicator)
+    protocol = arguments.protocol or rig.protocol
+    with tempfile.TemporaryDirectory() as scratch:
+        used = None
+        if arguments.calibration:
+            used = _with_thresholds(Path(arguments.calibration), arguments.false_alarms_per_min, planes, Path(scratch))
+        summary = run_rig(
+            movie_rig(_with_indicator(rig, arguments.indicator), _microscope(arguments, planes, channel), planes),
+            kind="replay",
+            output=arguments.output,
+            protocol=None if protocol == "none" else protocol,
+            calibration=None if used is None else str(used),
+            baseline_s=_REPLAY_BASELINE_S,
+            baseline_frames=movie.n_frames // 2,
+            duration_s=None,
+            replay=replay_of_movie(source),
+        )
+    return write_json(arguments, summary)
+
+
+def _require_fits(
+    calibration: Path, movie: FrameSource, planes: tuple[int, ...], channel: int, indicator: str | None
+) -> None:
+    from rt_engine.interfaces.calibration_planes import load_plane
+
+    for plane in planes:
+        load_plane(calibration, plane).require_fits(
+            movie.n_lines,
+            movie.pixels_per_line,
+            str(calibration),
+            um_per_px=movie.um_per_px,
+            indicator=indicator,
+            plane=plane,
+            channel=channel,
+        )
+
+
+def _at_most(planes: tuple[int, ...], source: Path) -> tuple[int, ...]:
+    from rt_engine.interfaces.errors import ConfigError
+    from rt_engine.interfaces.rig_config import MAX_PLANES
+
     if len(planes) > MAX_PLANES:
         raise ConfigError(
             f"has {len(planes)} planes, one run infers at most {MAX_PLANES}",
             "choose some with --plane, for example --plane 0,1",
             file=str(source),
         )
-    microscope = ReplayMicroscope(
+    return planes
+
+
+def _with_indicator(rig: RigConfig, indicator: str | None) -> RigConfig:
+    if indicator is None:
+        return rig
+    return rig.model_copy(update={"inference": rig.inference.model_copy(update={"indicator": indicator})})
+
+
+def _with_thresholds(
+    calibration: Path, false_alarms_per_min: float | None, planes: tuple[int, ...], scratch: Path
+) -> Path:
+    """The calibration, or a copy in `scratch` with thresholds for another rate of false events."""
+    from rt_engine.interfaces.calibration_planes import load_plane, save_planes
+    from rt_engine.services.replay_plan import with_false_alarms
+
+    if false_alarms_per_min is None:
+        return calibration
+    changed = scratch / "calibration.h5"
+    save_planes(changed, [with_false_alarms(load_plane(calibration, plane), false_alarms_per_min) for plane in planes])
+    return changed
+
+
+def _microscope(arguments: argparse.Namespace, planes: tuple[int, ...], channel: int) -> ReplayMicroscope:
+    from rt_engine.interfaces.rig_config import ReplayMicroscope
+
+    return ReplayMicroscope(
         driver="replay",
-        path=str(source),
+        path=arguments.source,
         frame_rate_hz=arguments.frame_rate_hz,
         channel=channel,
         plane=planes[0],
@@ -79,18 +191,3 @@ def execute(arguments: argparse.Namespace) -> int:
         frame_shape=arguments.shape,
         speed=arguments.speed,
     )
-    update: dict[str, Any] = {"name": "replay", "microscope": microscope, "planes": planes}
-    if arguments.indicator:
-        update["inference"] = rig.inference.model_copy(update={"indicator": arguments.indicator})
-    rig = rig.model_copy(update=update)
-    summary = run_rig(
-        rig,
-        kind="replay",
-        output=arguments.output,
-        protocol=arguments.protocol or protocol,
-        calibration=calibration,
-        baseline_s=_REPLAY_BASELINE_S,
-        baseline_frames=None if n_frames is None else n_frames // 2,
-        duration_s=None,
-    )
-    return write_json(arguments, summary)

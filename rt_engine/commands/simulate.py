@@ -38,7 +38,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if not target.parent.is_dir():
         raise ConfigError("there is no such folder", "make it first", file=str(target.parent))
     view = RunView()
-    truth = write_movie(
+    truths = write_movie(
         microscope,
         arguments.duration,
         target,
@@ -46,5 +46,5 @@ def execute(arguments: argparse.Namespace) -> int:
         lambda done, total: view.progress("frames", done / total),
     )
     view.end_progress()
-    view.say(f"movie: {target}\ntruth: {truth}")
+    view.say(f"movie: {target}\ntruth: {', '.join(map(str, truths))}")
     return 0

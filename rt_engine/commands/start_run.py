@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rt_engine.commands.window_process import start_window
 from rt_engine.interfaces.calibration_planes import load_plane
@@ -15,6 +15,9 @@ from rt_engine.interfaces.rig_config import (
     config_error,
     read_yaml,
 )
+
+if TYPE_CHECKING:
+    from rt_engine.services.replay_plan import ReplayOf
 
 
 def run_rig(
@@ -28,6 +31,7 @@ def run_rig(
     calibration: str | None = None,
     baseline_frames: int | None = None,
     dry_run: bool = False,
+    replay: ReplayOf | None = None,
     window_of: str | None = None,
 ) -> dict[str, Any]:
     """Check everything that can be checked before a device is touched, then run; the summary.
@@ -39,7 +43,8 @@ def run_rig(
     SpikeloopError
         Protocol, calibration or folder cannot be used, or the run failed.
     """
-    from protocols.load import check_against_limits, find_protocol, load_protocol
+    from protocols.checking.check import check_against_limits
+    from protocols.load import find_protocol, load_protocol
     from rt_engine.models.indicators import indicator
     from rt_engine.services.run_view import RunView
     from rt_engine.services.session_folder import make_session_folder
@@ -65,6 +70,7 @@ def run_rig(
         duration_s=duration_s,
         dry_run=dry_run,
         subject=rig.subject,
+        replay=replay,
     )
     if window_of is not None and (said := start_window(window_of, plan.folder / "window.log")):
         view.say(said)

@@ -12,12 +12,18 @@ from numpy.typing import NDArray
 
 from rt_engine.interfaces.drive_constants import DriveConstants
 from rt_engine.interfaces.errors import CalibrationError
+from rt_engine.interfaces.threshold_law import ThresholdLaw
 from rt_engine.interfaces.trace_uncertainty import TraceUncertainty
 
 FORMAT = "spikeloop/calibration/2"
 READABLE = (FORMAT, "spikeloop/calibration/1")
-"""Version 1 has no `drive`, no `uncertainty` and no `photon_gain_counts`."""
-_GROUPS: dict[str, type[DriveConstants | TraceUncertainty]] = {"drive": DriveConstants, "uncertainty": TraceUncertainty}
+"""Version 1 has no `drive`, no `uncertainty` and no `photon_gain_counts`; early files of 2 no `threshold_law`."""
+_Group = DriveConstants | TraceUncertainty | ThresholdLaw
+_GROUPS: dict[str, type[_Group]] = {
+    "drive": DriveConstants,
+    "uncertainty": TraceUncertainty,
+    "threshold_law": ThresholdLaw,
+}
 ZOOM_TOLERANCE = 0.02
 """Relative difference of pixel size that is still the same zoom: 5 px over half a field of 512."""
 
@@ -109,6 +115,14 @@ class Calibration:
         decides, as with files of version 1.
     uncertainty : TraceUncertainty or None
         How well the constants of the cells are known; None in files of version 1.
+    baseline_shift_px : float32 ndarray, shape (n_baseline_frames, 2)
+        Shift (y, x) of every frame of the baseline, NaN where it jumped; empty (0, 2) in older files.
+    registration_channel : int
+        Structural channel by which frames are registered; -1: by `channel` itself.
+    registration_template : float32 ndarray, shape (n_lines, pixels_per_line), counts
+        Mean of that channel in the coordinates of `template`; empty (0, 0) without one.
+    threshold_law : ThresholdLaw or None
+        What another threshold would find and cost; None in older files, whose thresholds stay as they are.
     """
 
     plane: int = 0
@@ -156,8 +170,12 @@ class Calibration:
     neuropil_from_prior: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     quality_numbers: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 5), np.float32))
     photon_gain_counts: float = float("nan")
+    registration_channel: int = -1
+    registration_template: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    baseline_shift_px: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
     drive: DriveConstants | None = None
     uncertainty: TraceUncertainty | None = None
+    threshold_law: ThresholdLaw | None = None
 
     @property
     def n_rois(self) -> int:
@@ -223,6 +241,24 @@ class Calibration:
                     f"give --{name} {made}, or calibrate again",
                 )
 
+    def require_registration(self, channel: int | None, where: str) -> None:
+        """Refuse a rig that tells movement by another channel than the calibration; None: by the one that is read.
+
+        Raises
+        ------
+        CalibrationError
+            They differ.
+        """
+        asked = -1 if channel is None else channel
+        if asked != self.registration_channel:
+            both = self.registration_channel, asked
+            made, wanted = ("the channel that is read" if one < 0 else f"channel {one}" for one in both)
+            raise CalibrationError(
+                f"registers by {made}, the rig by {wanted}",
+                "set registration_channel in the rig file to what the calibration has, or calibrate again",
+                file=where,
+            )
+
 
 def save_calibration(path: Path, calibration: Calibration) -> None:
     """Write one HDF5 file with every field; scalars are attributes, what has fields of its own is a group."""
@@ -235,7 +271,7 @@ def write_fields(place: h5py.Group, calibration: Calibration) -> None:
     place.attrs["format"] = FORMAT
     for item in fields(calibration):
         value = getattr(calibration, item.name)
-        if isinstance(value, DriveConstants | TraceUncertainty):
+        if isinstance(value, _Group):
             group = place.create_group(item.name)
             for part in fields(value):
                 group.create_dataset(part.name, data=getattr(value, part.name))
@@ -286,9 +322,7 @@ def read_fields(place: h5py.Group, path: Path) -> Calibration:
     return Calibration(**values)
 
 
-def _read_group(
-    group: h5py.Group, kind: type[DriveConstants | TraceUncertainty], path: Path
-) -> DriveConstants | TraceUncertainty:
+def _read_group(group: h5py.Group, kind: type[_Group], path: Path) -> _Group:
     missing = [field.name for field in fields(kind) if field.name not in group]
     if missing:
         raise CalibrationError(f"{group.name}/{missing[0]} is missing", "calibrate again", file=str(path))

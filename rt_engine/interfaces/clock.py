@@ -24,3 +24,22 @@ class MonotonicClock:
     def now_ns(self) -> int:
         """Monotonic time in nanoseconds."""
         return time.perf_counter_ns()
+
+
+class SessionClock:
+    """Time of a recording that is being replayed: it moves only when told, and never backwards.
+
+    What it drives decides as it did then, at whatever speed the recording is read. Light must not follow it: the
+    interlock refuses it together with an output that is not virtual.
+    """
+
+    def __init__(self) -> None:
+        self._now_ns = 0
+
+    def now_ns(self) -> int:
+        """Time of the recording in nanoseconds; 0 before it begins."""
+        return self._now_ns
+
+    def advance(self, t_ns: int) -> None:
+        """Let it be `t_ns`, unless it is later already."""
+        self._now_ns = max(self._now_ns, t_ns)

@@ -104,10 +104,14 @@ class SpikesHeader(Header, kw_only=True):
 
 
 class ActivityHeader(Header, kw_only=True):
-    """Topic ``activity.<plane>``; payload one float32 array of `n_rois` per field, in the order of `fields`."""
+    """Topic ``activity.<plane>``; payload one float32 array of `n_rois` per field, in the order of `fields`.
+
+    `volume` as in `SpikesHeader`.
+    """
 
     plane: int
     frame: int
+    volume: int | None = None
     t_scan_ns: int
     shift_y_px: float
     shift_x_px: float
@@ -135,6 +139,7 @@ class StimHeader(Header, kw_only=True):
     pattern_id: str | None
     t_scan_ns: int
     t_decided_ns: int
+    t_judged_ns: int | None = None
     t_command_ns: int | None
     t_output_ns: int | None
     output: str | None
@@ -200,6 +205,71 @@ class RoisHeader(Header, kw_only=True):
     lines_per_frame: int
     pixels_per_line: int
     rois: list[RoiDescription]
+    footprint_start: list[int]
+
+
+class EditAction(StrEnum):
+    """What was done to the cells while they are read."""
+
+    ADD = "add"
+    REMOVE = "remove"
+    MERGE = "merge"
+    TAG = "tag"
+    THRESHOLD = "threshold"
+
+
+class EditHeader(Header, kw_only=True):
+    """Topic ``edit``: a change of the cells of a plane, complete enough to be done again in a replay.
+
+    It holds from `from_frame` on and made `rev` of topic ``rois``. Payload: of ``add`` and ``merge`` the constants of
+    the cells in `added` (`interfaces.calibration_bytes`), of ``threshold`` one float64 for each row, else none.
+    `n_known` is how many cells the calibration has that `added` counts on from.
+    """
+
+    plane: int
+    rev: int
+    from_frame: int
+    action: EditAction
+    added: list[int]
+    removed: list[int]
+    tagged: list[int]
+    tag: str | None
+    n_known: int
+    false_alarms_per_min: float | None
+
+
+class Candidate(msgspec.Struct, kw_only=True):
+    """One cell that was found while the rig runs, or asked for, and what is known of it so far."""
+
+    candidate_id: int
+    ready: bool
+    asked: bool
+    replaces: list[int]
+    y_px: float
+    x_px: float
+    n_pixels: int
+    n_frames: int
+    quality: float
+    snr: float | None
+    tau_s: float | None
+    amplitude: float | None
+    expected_detection: float | None
+    threshold: float | None
+
+
+class CandidatesHeader(Header, kw_only=True):
+    """Topic ``candidates``: cells that are offered. Payload, when they changed: uint32 flat pixel indices, as ``rois``.
+
+    `spare` rows are left. `searched_frame` is the newest frame of the last search, nil before it.
+    """
+
+    plane: int
+    rev: int
+    spare: int
+    searched_frame: int | None
+    lines_per_frame: int
+    pixels_per_line: int
+    candidates: list[Candidate]
     footprint_start: list[int]
 
 
@@ -317,6 +387,8 @@ HEADERS: dict[str, type[Header]] = {
     "sync": SyncHeader,
     "session": SessionHeader,
     "rois": RoisHeader,
+    "edit": EditHeader,
+    "candidates": CandidatesHeader,
     "state": StateHeader,
     "light": LightHeader,
     "truth": TruthHeader,

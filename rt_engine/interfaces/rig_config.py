@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.sample_config import SampleConfig
@@ -62,6 +63,7 @@ class ReplayMicroscope(Strict):
     frame_shape: tuple[int, int] | None = None
     um_per_px: float | None = Field(None, gt=0)
     speed: float | Literal["max"] = 1.0
+    live_silence_s: float | None = Field(None, gt=0, description="null: max_idle_s; longest silence that did not trip")
 
 
 class StreamMicroscope(Strict):
@@ -106,6 +108,14 @@ class VirtualOutput(Strict):
     limits: Limits
 
 
+class NewCells(StrEnum):
+    """What happens with cells that are found while the rig runs."""
+
+    OFF = "off"
+    OFFER = "offer"
+    TAKE = "take"
+
+
 class InferenceConfig(Strict):
     """How traces become decisions. `hold_frames: null` takes the indicator's default."""
 
@@ -117,6 +127,14 @@ class InferenceConfig(Strict):
     max_shift_px: float = Field(8.0, gt=0, le=64)
     max_backlog_frames: int = Field(32, ge=1, le=1000)
     deadline_ms: float | None = Field(None, gt=0, description="null: the shortest max_decision_age_ms of the outputs")
+    new_cells: NewCells = Field(NewCells.OFFER, description="off, offer, or take what is found while the rig runs")
+    spare_rois: int = Field(32, ge=0, le=256, description="rows for cells that are added while the rig runs")
+
+    @field_validator("new_cells", mode="before")
+    @classmethod
+    def _yaml_off(cls, value: object) -> object:
+        """YAML reads a bare ``off`` as false."""
+        return NewCells.OFF if value is False else value
 
 
 class RecordingConfig(Strict):
@@ -173,7 +191,8 @@ class RigConfig(Strict):
     """One rig: microscope, inference, outputs with their limits, recording and ports.
 
     `planes` are those that are inferred (null: all of the virtual rig, the one replayed, plane 0 of a stream) and
-    `channel` the one that carries the indicator. Frames of others are recorded and passed on, and change nothing else.
+    `channel` the one that carries the indicator. `registration_channel` is a structural one by which movement is told,
+    if there is one. Frames of others are recorded and passed on, and change nothing else.
     """
 
     schema_version: Literal[1]
@@ -182,6 +201,7 @@ class RigConfig(Strict):
     microscope: MicroscopeConfig
     planes: tuple[Annotated[int, Field(ge=0, le=255)], ...] | None = Field(None, min_length=1, max_length=MAX_PLANES)
     channel: int = Field(0, ge=0, le=255)
+    registration_channel: int | None = Field(None, ge=0, le=255, description="null: movement is told by `channel`")
     inference: InferenceConfig = InferenceConfig()
     outputs: dict[str, VirtualOutput]
     protocol: str | None = None
@@ -189,6 +209,16 @@ class RigConfig(Strict):
     ports: Ports = Ports()
     subject: str | None = None
     max_idle_s: float = Field(10.0, gt=0)
+
+    @model_validator(mode="after")
+    def _two_channels(self) -> RigConfig:
+        if self.registration_channel is None:
+            return self
+        if self.registration_channel == self.functional_channel:
+            raise ValueError(f"registration_channel is channel {self.functional_channel}, which is read; leave it out")
+        if isinstance(self.microscope, VirtualMicroscope):
+            raise ValueError("registration_channel: the virtual rig has one channel only")
+        return self
 
     @model_validator(mode="after")
     def _planes_there(self) -> RigConfig:

@@ -38,6 +38,8 @@ class SpikingConfig(_Part):
     group_size: int = Field(8, ge=2, le=500)
     n_groups: int = Field(10, ge=0, le=500)
     shared_fraction: float = Field(0.3, ge=0, le=1, description="part of a group member's events that the group shares")
+    late_fraction: float = Field(0.0, ge=0, le=1, description="part of the cells that is silent at first")
+    late_from_s: float = Field(60.0, ge=0, description="when these begin to fire")
     group_jitter_ms: float = Field(20.0, ge=0, le=1000, description="SD of a member's time around the group's event")
 
     @model_validator(mode="after")

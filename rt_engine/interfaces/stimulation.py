@@ -46,6 +46,12 @@ class PulseRequest(msgspec.Struct, frozen=True, kw_only=True):
         True for a control trigger: judged like the others, never charged, never fired.
     suppressed : str or None
         Why the protocol itself gives no light (refractory, phase); such a request is only reported.
+    sham : bool
+        True for a control with light that shall reach no target: judged, charged and fired like any other.
+    pattern_id : str or None
+        What stands for targets that are no cells.
+    trial : int
+        Number of the trial it belongs to; -1 for none.
     """
 
     rule: str
@@ -66,6 +72,29 @@ class PulseRequest(msgspec.Struct, frozen=True, kw_only=True):
     t_scan_uncertainty_ns: int = 0
     withheld: bool = False
     suppressed: str | None = None
+    sham: bool = False
+    pattern_id: str | None = None
+    trial: int = -1
+
+
+class MarkCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """A named moment in the record; `t_scan_ns` is the protocol's time."""
+
+    mark: str
+    t_scan_ns: int
+    frame: int
+
+
+class MessageCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """A message for MQTT, which the telemetry service forwards."""
+
+    topic: str
+    text: str
+    t_scan_ns: int
+
+
+ProtocolCommand = PulseRequest | MarkCommand | MessageCommand
+"""What a protocol may ask for."""
 
 
 class Decision(msgspec.Struct, kw_only=True):
@@ -73,7 +102,8 @@ class Decision(msgspec.Struct, kw_only=True):
 
     `outcome` is None before firing (phase `intent`). `pulses`, `width_us`, `period_us`, `power_uw`, `energy_nj` (the
     last two one entry for each target, energy of the whole train) are None where the request was too absurd to plan;
-    `t_command_ns` is None where nothing was fired.
+    `t_command_ns` is None where nothing was fired, `t_judged_ns` where nothing had to be judged: the moment that age,
+    dose and rates were taken at.
     """
 
     decision_id: str
@@ -86,3 +116,4 @@ class Decision(msgspec.Struct, kw_only=True):
     power_uw: tuple[int, ...] | None = None
     energy_nj: tuple[int, ...] | None = None
     t_command_ns: int | None = None
+    t_judged_ns: int | None = None

@@ -106,6 +106,7 @@ def register_baseline(
     bin_frames: int,
     max_shift_px: float,
     progress: Callable[[float], None],
+    open_structural: OpenFrames | None = None,
 ) -> BaselineMovie:
     """Register every frame to a template; bin in time, and gather a better template and photon statistics.
 
@@ -121,6 +122,8 @@ def register_baseline(
     max_shift_px : float
     progress : callable
         Gets the fraction done.
+    open_structural : callable, optional
+        Gives the frames that are registered to the template in place of the others.
     """
     registration = RigidRegistration(template, max_shift_px)
     n_bins = n_frames // bin_frames
@@ -133,9 +136,9 @@ def register_baseline(
     before = (0.0, 0.0)
     largest = 0.0
     n_total = n_pairs = n_in_bin = n_jumped = slot = 0
-    frames = open_frames()
+    frames, structural = open_frames(), open_structural() if open_structural else None
     for index, frame in enumerate(islice(frames, n_bins * bin_frames)):
-        shift = _shift_of(registration, frame)
+        shift = _shift_of(registration, frame if structural is None else next(structural))
         if registration.jumped:
             n_jumped += 1
         else:
@@ -180,8 +183,25 @@ def extract_traces(
     *,
     max_shift_px: float,
     progress: Callable[[float], None],
+    shift_px_out: NDArray[np.float32] | None = None,
+    open_structural: OpenFrames | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8]]:
     """Traces of all cells through the same registration and extraction as live.
+
+    Parameters
+    ----------
+    open_frames : callable
+        Gives the frames from the first on.
+    n_frames : int
+    template : float32 ndarray, shape (n_lines, n_pixels), counts, read
+    masks : PlaneMasks
+    max_shift_px : float
+    progress : callable
+        Gets the fraction done.
+    shift_px_out : float32 ndarray, shape (n_frames, 2), optional
+        Overwritten with the shift (y, x) of every frame, NaN where it jumped.
+    open_structural : callable, optional
+        Gives the frames that are registered to the template in place of the others.
 
     Returns
     -------
@@ -195,12 +215,15 @@ def extract_traces(
     f_roi = np.zeros((n_frames, n_rois), np.float32)
     f_np = np.zeros((n_frames, n_rois), np.float32)
     valid = np.zeros((n_frames, n_rois), np.uint8)
-    frames = open_frames()
+    frames, structural = open_frames(), open_structural() if open_structural else None
     for index, frame in enumerate(islice(frames, n_frames)):
-        registration.process(frame)
+        registration.process(frame if structural is None else next(structural))
         extraction.process(frame, registration.shift_y_px, registration.shift_x_px)
         f_roi[index] = extraction.f_roi
         f_np[index] = extraction.f_np
+        if shift_px_out is not None:
+            shift = registration.shift_y_px, registration.shift_x_px
+            shift_px_out[index] = (np.nan, np.nan) if registration.jumped else shift
         valid[index] = 0 if registration.jumped else extraction.valid & (1 - extraction.censored)
         if index % 50 == 49:
             progress((index + 1) / n_frames)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -22,19 +22,16 @@ from rt_engine.models.baseline import (
     register_baseline,
 )
 from rt_engine.models.carry_over import Heritage
+from rt_engine.models.cell_constants import cell_constants
 from rt_engine.models.cells import FoundCells, find_cells
 from rt_engine.models.demixing import demix_baseline, footprints_to_read, roi_weights
-from rt_engine.models.drive_calibration import calibrate_drive
 from rt_engine.models.indicators import indicator as indicator_named
-from rt_engine.models.neuropil_fit import choose_neuropil
 from rt_engine.models.neuropil_rings import neuropil_rings
 from rt_engine.models.photon_transfer import photon_transfer
 from rt_engine.models.seeds import correlation_image
-from rt_engine.models.trace_calibration import PhotonCounting, calibrate_traces
-from rt_engine.models.trace_uncertainty import describe_traces
 from rt_engine.pipeline.extraction import SATURATED_ADC
 from rt_engine.pipeline.line_phase import estimate_line_phase, straightened
-from rt_engine.pipeline.masks import LARGEST_WEIGHT, PlaneMasks
+from rt_engine.pipeline.masks import PlaneMasks
 
 MIN_FRAMES = 50
 LINE_PHASE_FRAMES = 200
@@ -44,22 +41,6 @@ MIN_BINS = 100
 """Short recordings are binned less."""
 MAX_SATURATED = 0.25
 """Part of the field that may be at the detector's limit in the template."""
-
-TRACE_FIELDS = (
-    "neuropil_coefficient",
-    "neuropil_median_counts",
-    "f0_counts",
-    "sigma_dff",
-    "tau_rise_s",
-    "tau_s",
-    "amplitude_dff",
-    "rate_hz",
-    "filter_taps",
-    "filter_gain",
-    "threshold",
-    "expected_detection",
-)
-"""Fields of `Calibration` that come from the traces alone."""
 
 Progress = Callable[[str, float], None]
 
@@ -84,6 +65,8 @@ def calibrate(
     first_rois: Callable[[list[NDArray[np.uint32]]], None] = lambda footprints: None,
     plane: int = 0,
     channel: int = 0,
+    open_structural: OpenFrames | None = None,
+    registration_channel: int = -1,
 ) -> Calibration:
     """Make a calibration; the recording is read three times, and memory does not grow with its length but for traces.
 
@@ -118,6 +101,10 @@ def calibrate(
         Gets the masks found so far as soon as they can be used: flat pixel indices of each cell, in the coordinates of
         the template.
     plane, channel : int
+    open_structural : callable, optional
+        Gives as many frames of a structural channel, by which all are registered; the cells are read from the others.
+    registration_channel : int
+        Its number; -1 without.
 
     Returns
     -------
@@ -139,11 +126,13 @@ def calibrate(
     _require_counts(next(iter(open_frames())))
     line_phase_px = _line_phase_px(open_frames)
     straight = straightened(open_frames, line_phase_px)
-    template = first_template(straight, n_frames, max_shift_px, lambda done: progress("template", done))
+    structural = None if open_structural is None else straightened(open_structural, line_phase_px)
+    template = first_template(structural or straight, n_frames, max_shift_px, lambda done: progress("template", done))
+    registration_template = np.zeros((0, 0), np.float32) if structural is None else template
     _require_unsaturated(template, adc_max)
     bin_frames = _bin_frames(frame_rate_hz, library_entry.tau_s, n_frames, MOVIE_BYTES // template.nbytes)
     baseline = register_baseline(
-        straight, n_frames, template, bin_frames=bin_frames, max_shift_px=max_shift_px,
+        straight, n_frames, template, bin_frames=bin_frames, max_shift_px=max_shift_px, open_structural=structural,
         progress=lambda done: progress("register", done),
     )  # fmt: skip
     cells = None
@@ -158,39 +147,23 @@ def calibrate(
     )
     del baseline
     masks = replace(masks, line_phase_px=line_phase_px)
+    shift_px = np.zeros((n_frames, 2), np.float32)
     f_roi, f_np, valid = extract_traces(
-        open_frames, n_frames, template, masks, max_shift_px=max_shift_px,
+        open_frames, n_frames, template if structural is None else registration_template, masks,
+        max_shift_px=max_shift_px, shift_px_out=shift_px, open_structural=open_structural,
         progress=lambda done: progress("traces", done),
     )  # fmt: skip
     progress("thresholds", 0.0)
     hold = library_entry.default_hold_frames(frame_rate_hz) if hold_frames is None else hold_frames
     masks, overlap = demix_baseline(masks, f_roi, f_np, valid)
-    neuropil = choose_neuropil(
-        f_roi, f_np, valid == 1, np.diff(masks.neuropil_start), frame_rate_hz, neuropil_coefficient
-    )
-    photons = PhotonCounting(photon_gain_counts, _effective_pixels(masks), np.diff(masks.neuropil_start))
-    traces = calibrate_traces(
-        f_roi, f_np, valid, frame_rate_hz=frame_rate_hz, indicator=library_entry.name, hold_frames=hold,
-        false_alarms_per_min=false_alarms_per_min, neuropil_coefficient=neuropil.coefficient, photons=photons,
+    constants = cell_constants(
+        masks, f_roi, f_np, valid, frame_rate_hz=frame_rate_hz, indicator=library_entry, hold_frames=hold,
+        false_alarms_per_min=false_alarms_per_min, neuropil_coefficient=neuropil_coefficient,
+        photon_gain_counts=photon_gain_counts, progress=lambda done: progress("thresholds", done),
     )  # fmt: skip
-    progress("thresholds", 0.5)
-    drive = calibrate_drive(
-        traces, f_roi, f_np, valid, frame_rate_hz=frame_rate_hz, indicator=library_entry, hold_frames=hold,
-        false_alarms_per_min=false_alarms_per_min, photons=photons,
-    )  # fmt: skip
-    progress("thresholds", 0.7)
-    described = describe_traces(
-        traces, f_roi, f_np, valid, frame_rate_hz=frame_rate_hz, indicator=library_entry, hold_frames=hold,
-        false_alarms_per_min=false_alarms_per_min, taps=drive.taps, threshold=drive.constants.threshold,
-        neuropil=neuropil,
-    )  # fmt: skip
-    progress("thresholds", 1.0)
     roi_id = np.arange(1, len(masks.roi_start), dtype=np.uint32) if heritage is None else heritage.roi_id
     return Calibration(
-        **{name: getattr(traces, name) for name in TRACE_FIELDS}
-        | described._asdict()
-        | {"threshold": drive.constants.threshold.astype(np.float32)},
-        drive=drive.constants,
+        **constants,
         photon_gain_counts=photon_gain_counts,
         plane=plane,
         channel=channel,
@@ -218,22 +191,13 @@ def calibrate(
         reference_roi_counts=masks.reference_roi_counts,
         reference_np_counts=masks.reference_np_counts,
         rest_counts=masks.rest_counts,
+        registration_channel=registration_channel if structural is not None else -1,
+        registration_template=registration_template,
+        baseline_shift_px=shift_px,
         inseparable_roi_id=roi_id[np.array(overlap.inseparable(), np.int64).reshape(-1, 2)],
         condition_number=overlap.condition_number(),
-        neuropil_coefficient_se=neuropil.standard_error.astype(np.float32),
-        neuropil_from_prior=neuropil.from_prior.astype(np.uint8),
         quality_numbers=cells.quality_numbers if cells and not heritage else np.zeros((0, 5), np.float32),
     )
-
-
-def _effective_pixels(masks: PlaneMasks) -> NDArray[np.float64]:
-    """Pixels of a plain mean whose photon noise is as skewed as that of the weighted one, shape (n_rois,)."""
-    found = np.diff(masks.roi_start).astype(np.float64)
-    if len(masks.roi_weight):
-        for n, (first, last) in enumerate(pairwise(masks.roi_start)):
-            weight = masks.roi_weight[first:last].astype(np.float64)
-            found[n] = np.sqrt(weight.sum() ** 3 / np.sum(weight**3)) if len(weight) else 0.0
-    return np.maximum(found, 1.0)
 
 
 def _bin_frames(frame_rate_hz: float, tau_s: float, n_frames: int, max_bins: int) -> int:
@@ -293,12 +257,11 @@ def _describe_plane(
         weights = [
             roi_weights(roi, footprint, pixels_per_line) for roi, footprint in zip(rois, footprints, strict=True)
         ]
-    elif heritage is not None:  # what came from another day is a mask without weights
-        weights = [np.full(len(footprint), LARGEST_WEIGHT, np.uint8) for footprint in footprints]
     else:
-        footprints, weights = footprints_to_read(
-            footprints, cells.weighted_pixels, cells.weights, n_lines * pixels_per_line
-        )
+        of_yesterday = heritage.silent_footprints if heritage is not None else []
+        weighted_pixels = [*cells.weighted_pixels, *(pixels for pixels, _ in of_yesterday)]
+        weights = [*cells.weights, *(weight for _, weight in of_yesterday)]
+        footprints, weights = footprints_to_read(footprints, weighted_pixels, weights, n_lines * pixels_per_line)
     darkest = min(float(baseline.template.ravel()[pixels].mean()) for pixels in [*footprints, *rings] if len(pixels))
     transfer = photon_transfer(baseline.mean, baseline.variance, darkest)
     if offset_counts is None:

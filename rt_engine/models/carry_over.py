@@ -12,7 +12,9 @@ from scipy.optimize import linear_sum_assignment
 
 from rt_engine.interfaces.calibration import Calibration
 from rt_engine.interfaces.errors import CalibrationError
+from rt_engine.interfaces.roi_mask import CORE_PART
 from rt_engine.models.field_alignment import SAME_SCALE, FieldTransform, align_fields, warp_to_new
+from rt_engine.pipeline.masks import LARGEST_WEIGHT, weights_of
 
 MIN_CORRELATION = 0.5
 """Of the two templates; fields of other places reach less, see the page of the command."""
@@ -88,11 +90,14 @@ class Heritage:
     ----------
     result : CarryOver or None
         What `adopt` decided.
+    silent_footprints : list of (uint32 ndarray, uint8 ndarray)
+        After `adopt`: pixels and weights, 1 to 255, of every silent cell of yesterday, moved into today's field.
     """
 
     def __init__(self, old: Calibration) -> None:
         self.old = old
         self.result: CarryOver | None = None
+        self.silent_footprints: list[tuple[NDArray[np.uint32], NDArray[np.uint8]]] = []
 
     @property
     def roi_id(self) -> NDArray[np.uint32]:
@@ -123,7 +128,8 @@ class Heritage:
         """
         transform = align_fields(self.old.template, template)
         _require_same_field(transform)
-        outlines, inside = _moved(self.old, transform)
+        moved, inside = _moved(self.old, transform)
+        outlines = [pixels[weights >= CORE_PART * weights.max(initial=0)] for pixels, weights in moved]
         overlap = _overlaps(outlines, footprints, template.size)
         partner = _partners(overlap)
         likeness = _likenesses(warp_to_new(self.old.template, transform), template, outlines, footprints)
@@ -135,6 +141,7 @@ class Heritage:
             for k in range(self.old.n_rois)
         )  # fmt: skip
         silent = [k for k, one in enumerate(fate) if one is Fate.SILENT]
+        self.silent_footprints = [moved[k] for k in silent]
         found_id = np.zeros(len(footprints), np.int64)
         for k, j in enumerate(partner):
             if j >= 0:
@@ -169,28 +176,34 @@ def _require_same_field(transform: FieldTransform) -> None:
         )
 
 
-def _moved(old: Calibration, transform: FieldTransform) -> tuple[list[NDArray[np.uint32]], NDArray[np.float64]]:
-    """Pixels of every old cell in the field of today, and the part of the cell that they are."""
+def _moved(
+    old: Calibration, transform: FieldTransform
+) -> tuple[list[tuple[NDArray[np.uint32], NDArray[np.uint8]]], NDArray[np.float64]]:
+    """Pixels and weights of every old cell in the field of today, and the part of the cell that they are."""
     lines, pixels = old.n_lines, old.pixels_per_line
-    outlines, inside = [], np.zeros(old.n_rois)
+    moved, inside = [], np.zeros(old.n_rois)
+    weight = weights_of(old)
     for k in range(old.n_rois):
-        flat = old.roi_pixels[old.roi_start[k] : old.roi_start[k + 1]].astype(np.int64)
+        entries = slice(int(old.roi_start[k]), int(old.roi_start[k + 1]))
+        flat = old.roi_pixels[entries].astype(np.int64)
         y, x = flat // pixels, flat % pixels
         corner = np.array([y.min() - 1, x.min() - 1])
-        mask = np.zeros((int(np.ptp(y)) + 3, int(np.ptp(x)) + 3), bool)
-        mask[y - corner[0], x - corner[1]] = True
+        mask = np.zeros((int(np.ptp(y)) + 3, int(np.ptp(x)) + 3), np.int64)
+        mask[y - corner[0], x - corner[1]] = weight[entries] if old.roi_weight.size else LARGEST_WEIGHT
         ends = np.array([[a, b] for a in (y.min(), y.max()) for b in (x.min(), x.max())], np.float64)
         low, high = transform.forward(ends).min(axis=0) - 2, transform.forward(ends).max(axis=0) + 3
         grid = np.moveaxis(np.mgrid[int(low[0]) : int(high[0]) + 1, int(low[1]) : int(high[1]) + 1], 0, -1)
         at = np.rint(transform.backward(grid.reshape(-1, 2).astype(np.float64)) - corner).astype(np.int64)
         within = ((at >= 0) & (at < mask.shape)).all(axis=1)
-        hit = np.zeros(len(at), bool)
+        hit = np.zeros(len(at), np.int64)
         hit[within] = mask[tuple(at[within].T)]
-        there = grid.reshape(-1, 2)[hit]
+        there, of_cell = grid.reshape(-1, 2)[hit > 0], hit[hit > 0]
         seen: NDArray[np.bool_] = np.all((there >= 0) & (there < (lines, pixels)), axis=1)
-        outlines.append(np.sort(there[seen, 0] * pixels + there[seen, 1]).astype(np.uint32))
+        place = there[seen, 0] * pixels + there[seen, 1]
+        order = np.argsort(place)
+        moved.append((place[order].astype(np.uint32), of_cell[seen][order].astype(np.uint8)))
         inside[k] = float(seen.mean()) if len(seen) else 0.0
-    return outlines, inside
+    return moved, inside
 
 
 def _overlaps(old: list[NDArray[np.uint32]], found: list[NDArray[np.uint32]], n_pixels: int) -> NDArray[np.float64]:

@@ -123,7 +123,7 @@ def find_cells(
     shape = (movie.shape[1], movie.shape[2])
     mean = movie.mean(axis=0)
     movie -= mean
-    background = _first_background(movie, mean, um_per_px)
+    background = first_background(movie, mean, um_per_px)
     progress(0.15)
     local_correlation = correlation_image(movie)
     progress(0.2)
@@ -143,13 +143,13 @@ def find_cells(
         update_footprints(movie, cells, centres)
         update_traces(movie, cells)
         if done == 0:
-            first(_judged(movie, cells, noise, diameter_px, local_correlation, n_candidates))
+            first(judged(movie, cells, noise, diameter_px, local_correlation, n_candidates))
         cells, centres = merge_components(cells, centres, diameter_px)
         update_background(movie, cells, background)
         progress(0.7 + 0.2 * (done + 1) / N_ROUNDS)
     update_footprints(movie, cells, centres)
     update_traces(movie, cells)
-    out = _judged(movie, cells, noise, diameter_px, local_correlation, n_candidates)
+    out = judged(movie, cells, noise, diameter_px, local_correlation, n_candidates)
     progress(1.0)
     return out
 
@@ -158,7 +158,7 @@ def _no_numbers() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     return np.zeros(0, np.float32), np.zeros((0, len(QUALITY_NUMBERS)), np.float32)
 
 
-def _first_background(
+def first_background(
     movie: NDArray[np.float32], mean: NDArray[np.float32], um_per_px: float | None
 ) -> RegionalBackground:
     """Fit the background before any cell is known, and take it out of the movie."""
@@ -200,18 +200,21 @@ def _centre_yx_px(candidate: Candidate, pool: int) -> tuple[int, int]:
     )
 
 
-def _judged(
+def judged(
     movie: NDArray[np.float32],
     cells: Components,
     noise: NDArray[np.float32],
     diameter_px: float,
     local_correlation: NDArray[np.float32],
     n_candidates: int,
+    first: int = 0,
 ) -> FoundCells:
-    """Components that are cells, best first, as binary masks and as weighted footprints."""
+    """Components that are cells, best first, as binary masks and as weighted footprints; those before `first` are not
+    looked at.
+    """
     dropped: Counter[Dropped] = Counter()
     kept: list[tuple[float, int, NDArray[np.bool_], ComponentQuality]] = []
-    for k in range(len(cells)):
+    for k in range(first, len(cells)):
         mask = _binary_mask(cells, k, noise, diameter_px)
         numbers = component_quality(movie, cells, k, mask, diameter_px) if mask.any() else NOTHING
         reason = numbers.dropped(len(movie))

@@ -134,6 +134,30 @@ def event_threshold(
     return np.asarray(kappa + skew * (kappa**2 - 1) / 6)
 
 
+def false_event_rates(
+    kappa: FloatArray, frame_rate_hz: float, rho: FloatArray, relative_error: FloatArray
+) -> FloatArray:
+    """Events a minute that symmetric noise raises at thresholds: what `event_threshold` inverts.
+
+    Parameters
+    ----------
+    kappa : float64 ndarray, shape (n_thresholds,)
+    frame_rate_hz : float
+    rho, relative_error : float64 ndarray, shape (n_rois,)
+        As of `event_threshold`.
+
+    Returns
+    -------
+    float64 ndarray, shape (n_thresholds, n_rois)
+    """
+    nodes, weights = np.polynomial.hermite_e.hermegauss(15)
+    scale = np.exp(relative_error[:, None] * nodes)
+    out = np.empty((len(kappa), len(rho)))
+    for row, height in enumerate(kappa):
+        out[row] = upcrossing_rate(height * scale, rho[:, None]) @ (weights / weights.sum())
+    return 60.0 * frame_rate_hz * out
+
+
 def expected_detection(
     threshold: FloatArray | float, gain: FloatArray | float, amplitude_over_sigma: FloatArray | float
 ) -> FloatArray:

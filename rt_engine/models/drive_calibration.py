@@ -9,22 +9,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rt_engine.interfaces.drive_constants import DriveConstants
-from rt_engine.models.detection import event_threshold, frames_before
-from rt_engine.models.drive_fit import DriveFit, fit_drive
+from rt_engine.interfaces.threshold_law import KAPPA_STEP, N_KAPPA
+from rt_engine.models.detection import event_threshold, false_event_rates, frames_before
+from rt_engine.models.drive_fit import fit_drive
 from rt_engine.models.indicators import Indicator
 from rt_engine.models.stage_run import RunSettings, TraceCalibration, quiet_frames, run_stage, z_scale
 from rt_engine.models.trace_calibration import MASK_Z, PhotonCounting, third_moment
 
 FloatArray = NDArray[np.float64]
 
+SMALLEST_RATE_PER_MIN = 1e-30
+"""Rates below are no numbers any more, and no difference to anybody."""
+
 
 class DriveCalibration(NamedTuple):
-    """``constants``, and ``taps`` : float32 ndarray, shape (n_taps, n_rois), newest sample last: the decision as a
-    filter of dF/F in noise standard deviations.
+    """``constants``; ``taps`` : float32 ndarray, shape (n_taps, n_rois), newest sample last: the decision as a filter
+    of dF/F in noise standard deviations; ``skewness`` and ``log_rate`` of `ThresholdLaw`.
     """
 
     constants: DriveConstants
     taps: NDArray[np.float32]
+    skewness: FloatArray
+    log_rate: FloatArray
 
 
 def calibrate_drive(
@@ -90,21 +96,22 @@ def calibrate_drive(
     quiet = quiet_frames(active, good & np.isfinite(run.z), lasting.tau_s, settings)
     centred = active._replace(z=run.z - (_medians(run.z, quiet) + skewness / 6).astype(np.float32))
     scale, relative_error = z_scale(lasting, centred, good, found.rho, skewness, settings)
-    return _scaled(found, scale, event_threshold(
+    threshold = event_threshold(
         false_alarms_per_min, frame_rate_hz, found.rho, relative_error=relative_error, skewness=skewness
-    ))  # fmt: skip
-
-
-def _medians(z: NDArray[np.float32], quiet: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Median of every cell's quiet frames, shape (n_rois,); 0 without any."""
-    return np.array([np.median(z[q, n]) if q.any() else 0.0 for n, q in enumerate(quiet.T)], np.float32)
-
-
-def _scaled(found: DriveFit, scale: FloatArray, threshold: FloatArray) -> DriveCalibration:
+    )
     constants = replace(
         found.constants,
         noise_dff=found.constants.noise_dff * scale,
         gain=found.constants.gain / scale,
         threshold=threshold,
     )
-    return DriveCalibration(constants, (found.taps / scale).astype(np.float32))
+    taps = (found.taps / scale).astype(np.float32)
+    rates = false_event_rates(
+        KAPPA_STEP * np.arange(N_KAPPA, dtype=np.float64), frame_rate_hz, found.rho, relative_error
+    )
+    return DriveCalibration(constants, taps, skewness, np.log(np.maximum(rates, SMALLEST_RATE_PER_MIN)))
+
+
+def _medians(z: NDArray[np.float32], quiet: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Median of every cell's quiet frames, shape (n_rois,); 0 without any."""
+    return np.array([np.median(z[q, n]) if q.any() else 0.0 for n, q in enumerate(quiet.T)], np.float32)

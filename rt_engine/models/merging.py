@@ -40,7 +40,7 @@ def merge_components(
     leader = np.arange(len(cells))
     for k in range(len(cells)):
         for j in neighbours(cells.corners, k, cells.size):
-            if j > k and _same_cell(cells, centres_yx_px, length, k, int(j), diameter_px):
+            if j > k and same_cell(cells, centres_yx_px, length, k, int(j), diameter_px):
                 one, other = int(leader[k]), int(leader[j])
                 kept = one if strength[one] >= strength[other] else other
                 leader[(leader == one) | (leader == other)] = kept
@@ -51,9 +51,10 @@ def merge_components(
     return cells.take(keep), centres_yx_px[keep]
 
 
-def _same_cell(
+def same_cell(
     cells: Components, centres_yx_px: NDArray[np.int64], length: NDArray[np.float64], k: int, j: int, diameter_px: float
 ) -> bool:
+    """True if components k and j are one cell; `length` is the root of the squares of each footprint."""
     if length[k] <= 0.0 or length[j] <= 0.0:
         return False
     if shared_light(cells, k, j) > SAME_FOOTPRINT * length[k] * length[j]:

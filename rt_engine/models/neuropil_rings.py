@@ -36,10 +36,19 @@ def neuropil_rings(
     cells = np.zeros((n_lines, pixels_per_line), bool)
     for footprint in footprints:
         cells.ravel()[footprint] = True
-    return [_ring(footprint, cells) for footprint in footprints]
+    return [ring_around(footprint, cells) for footprint in footprints]
 
 
-def _ring(footprint: NDArray[np.uint32], cells: NDArray[np.bool_]) -> NDArray[np.uint32]:
+def ring_around(footprint: NDArray[np.uint32], cells: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    """Ring of one cell.
+
+    Parameters
+    ----------
+    footprint : uint32 ndarray
+        Flat pixel indices, ascending.
+    cells : bool ndarray, shape (n_lines, n_pixels), read
+        Pixels of all cells.
+    """
     n_lines, pixels_per_line = cells.shape
     y, x = footprint.astype(np.int64) // pixels_per_line, footprint.astype(np.int64) % pixels_per_line
     y0, y1 = max(int(y.min()) - MAX_RADIUS_PX, 0), min(int(y.max()) + MAX_RADIUS_PX + 1, n_lines)

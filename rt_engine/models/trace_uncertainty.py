@@ -8,10 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from rt_engine.interfaces.threshold_law import N_PEAKS
 from rt_engine.interfaces.trace_uncertainty import TraceUncertainty
 from rt_engine.models.baseline_error import MIN_QUIET_FRAMES, baseline_path, f0_at_start, f0_error
 from rt_engine.models.detection import frames_before
-from rt_engine.models.detection_probability import isolated_detection
+from rt_engine.models.detection_probability import isolated_peaks
 from rt_engine.models.indicators import Indicator
 from rt_engine.models.kinetics_fit import (
     CERTAIN_Z,
@@ -33,10 +34,11 @@ SIGMA_SPREAD = 1.2  # of `noise.innovation_sigma`: relative standard error times
 
 
 class Described(NamedTuple):
-    """``uncertainty``, and ``expected_detection`` : float32 ndarray, shape (n_rois,)."""
+    """``uncertainty``; ``expected_detection`` : float32 ndarray, shape (n_rois,); ``peaks`` of `ThresholdLaw`."""
 
     uncertainty: TraceUncertainty
     expected_detection: NDArray[np.float32]
+    peaks: FloatArray
 
 
 def describe_traces(
@@ -94,10 +96,12 @@ def describe_traces(
     of_f0 = f0_se / traces.f0_counts
     sigma_error = traces.sigma_dff * np.hypot(noise_error, of_f0)
     amplitude_error = traces.amplitude_dff * np.hypot(amplitude.log_sd, of_f0)
-    low, expected, high = (
-        _detection(traces, np.maximum(traces.amplitude_dff + step * amplitude_error, 0), settings, taps, threshold)
+    peaks = [
+        _peaks(traces, np.maximum(traces.amplitude_dff + step * amplitude_error, 0), settings, taps)
         for step in (-1, 0, 1)
-    )
+    ]
+    low, expected, high = (np.mean(of_step >= threshold, axis=0) for of_step in peaks)
+    quantiles = np.quantile(peaks[1], np.linspace(0, 1, N_PEAKS), axis=0)
     uncertainty = TraceUncertainty(
         sigma_se_dff=sigma_error.astype(np.float32),
         tau_se_s=(traces.tau_s * tau.log_sd).astype(np.float32),
@@ -116,23 +120,18 @@ def describe_traces(
         detection_low=low.astype(np.float32),
         detection_high=high.astype(np.float32),
     )
-    return Described(uncertainty, expected.astype(np.float32))
+    return Described(uncertainty, expected.astype(np.float32), quantiles)
 
 
 def _float32(noise: list[NoiseEstimate | None], name: str) -> NDArray[np.float32]:
     return np.array([np.nan if one is None else getattr(one, name) for one in noise], np.float32)
 
 
-def _detection(
-    traces: TraceCalibration,
-    amplitude_dff: FloatArray,
-    settings: RunSettings,
-    taps: NDArray[np.float32],
-    threshold: FloatArray,
+def _peaks(
+    traces: TraceCalibration, amplitude_dff: FloatArray, settings: RunSettings, taps: NDArray[np.float32]
 ) -> FloatArray:
-    return isolated_detection(
+    return isolated_peaks(
         taps,
-        threshold,
         tau_rise_s=traces.tau_rise_s.astype(np.float64),
         tau_s=traces.tau_s.astype(np.float64),
         amplitude_dff=amplitude_dff,

@@ -11,13 +11,17 @@ from numpy.typing import NDArray
 
 from rt_engine.interfaces.calibration import Calibration
 from rt_engine.interfaces.drive_constants import DriveConstants
+from rt_engine.interfaces.threshold_law import ThresholdLaw
+from rt_engine.interfaces.trace_uncertainty import TraceUncertainty
 from rt_engine.kernels.sample_codes import EXPECTED_MISSING
 from rt_engine.pipeline.extraction import RoiExtraction
 from rt_engine.pipeline.traces import TraceStage
 
 USUAL_SHIFT_LINES = 4
 """Lines below a cell's last one that are waited for; a larger shift down waits for one strip more."""
-_IMAGES = frozenset({"template", "correlation_image"})
+_Constants = DriveConstants | TraceUncertainty | ThresholdLaw
+_OF_BASELINE = "baseline_shift_px"
+_IMAGES = frozenset({"template", "correlation_image", "registration_template"})
 _PACKED = frozenset({"roi_start", "roi_pixels", "roi_weight", "neuropil_start", "neuropil_pixels"})
 
 
@@ -32,6 +36,9 @@ class CellGroup:
         Cells of the group, ascending.
     max_shift_px : float
         The lines that the group reads reach so far beyond its masks.
+    first_row : int, optional
+        For cells found during the run, which `calibration` is all of: their rows in the plane follow each other from
+        here on. They are read from their own lines.
 
     Attributes
     ----------
@@ -42,22 +49,36 @@ class CellGroup:
         Last line of the template that any of its values depends on.
     n_missing : int
         Frames that passed since the last one that was decided.
+    removed : bool ndarray, shape (n_rois,)
+        Cells that a person took out: they have no samples and raise no events. See `remove`.
     extraction : RoiExtraction
     traces : TraceStage
     """
 
-    def __init__(self, calibration: Calibration, rows: NDArray[np.int64], max_shift_px: float) -> None:
-        self.rows = rows
+    def __init__(
+        self, calibration: Calibration, rows: NDArray[np.int64], max_shift_px: float, *, first_row: int | None = None
+    ) -> None:
+        self.rows = rows if first_row is None else first_row + rows
         lines = _lines_of(calibration, rows)
         margin = int(np.ceil(max_shift_px)) + 2
-        whole = len(rows) == calibration.n_rois
+        whole = len(rows) == calibration.n_rois and first_row is None
         self.line0 = 0 if whole else max(0, int(lines.min()) - margin) // 2 * 2
         self.end_line = calibration.n_lines if whole else min(calibration.n_lines, int(lines.max()) + margin)
         of_group = calibration if whole else cells_of(calibration, rows, self.line0, self.end_line)
-        self.extraction = RoiExtraction(of_group)
+        self.extraction = RoiExtraction(of_group, few=first_row is not None)
         self.traces = TraceStage(of_group)
         self.last_line_needed = self.line0 + int(self.extraction.last_line_needed.max(initial=-1))
         self.n_missing = 0
+        self.removed = np.zeros(len(rows), np.bool_)
+        self._n_removed = 0
+        self._roi_id = of_group.roi_id
+        self._removed_id: set[int] = set()
+
+    def remove(self, row: int) -> None:
+        """Take out the cell at a row of the plane, if it is of this group; its light is still told from others'."""
+        self.removed |= self.rows == row
+        self._n_removed = int(self.removed.sum())
+        self._removed_id = {int(roi) for roi in self._roi_id[self.removed]}
 
     def warm_up(self, blank: NDArray[Any]) -> None:
         """Run every kernel once on an empty frame; forgets it."""
@@ -89,11 +110,22 @@ class CellGroup:
         extraction = self.extraction
         if jumped:
             extraction.valid[:] = 0
+        if self._n_removed:
+            np.copyto(extraction.valid, EXPECTED_MISSING, where=self.removed)
         n_events = self.traces.decide(
             frame_number, self.n_missing, extraction.f_roi, extraction.f_np, extraction.valid, extraction.censored
         )
         self.n_missing = 0
-        return n_events
+        return self._without_removed(n_events) if self._n_removed else n_events
+
+    def _without_removed(self, n_events: int) -> int:
+        """Drop what was under way in a cell when it was taken out."""
+        events, kept = self.traces.events, 0
+        for event in range(n_events):
+            if int(events[event]["roi_id"]) not in self._removed_id:
+                events[kept] = events[event]
+                kept += 1
+        return kept
 
 
 def groups_of_strips(calibration: Calibration, ends: NDArray[np.int64], max_shift_px: float) -> list[CellGroup]:
@@ -119,9 +151,11 @@ def cells_of(calibration: Calibration, rows: NDArray[np.int64], line0: int, end_
         value = getattr(calibration, field.name)
         if field.name in _IMAGES:
             changes[field.name] = value[line0:end_line]
-        elif isinstance(value, DriveConstants):
-            changes[field.name] = _drive_of(value, rows)
-        elif field.name in _PACKED or not isinstance(value, np.ndarray) or value.size == 0:
+        elif isinstance(value, _Constants):
+            changes[field.name] = _group_of(value, rows)
+        elif (
+            field.name == _OF_BASELINE or field.name in _PACKED or not isinstance(value, np.ndarray) or value.size == 0
+        ):
             continue
         elif field.name == "filter_taps":
             changes[field.name] = np.ascontiguousarray(value[:, rows])
@@ -142,10 +176,14 @@ def cells_of(calibration: Calibration, rows: NDArray[np.int64], line0: int, end_
     return replace(calibration, **changes)
 
 
-def _drive_of(drive: DriveConstants, rows: NDArray[np.int64]) -> DriveConstants:
-    """Constants of some cells; tables have two axes and are shared."""
-    values = {field.name: getattr(drive, field.name) for field in fields(drive)}
-    return replace(drive, **{name: value[rows] for name, value in values.items() if value.ndim == 1})
+def _group_of(group: _Constants, rows: NDArray[np.int64]) -> _Constants:
+    """Of some cells; what has two axes is a table that all share, or, in `ThresholdLaw`, has the cells last."""
+    split: dict[str, Any] = {}
+    for field in fields(group):
+        value = getattr(group, field.name)
+        if value.ndim == 1 or isinstance(group, ThresholdLaw):
+            split[field.name] = np.ascontiguousarray(value[..., rows])
+    return replace(group, **split)
 
 
 def _lines_of(calibration: Calibration, rows: NDArray[np.int64]) -> NDArray[np.int64]:

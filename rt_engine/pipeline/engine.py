@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,13 +37,20 @@ class Engine:
         without it, when the frame is.
     frames_per_volume : int
         The lines of a frame take this part of the time from one frame of the plane to the next.
+    spare_rois : int
+        Rows for cells that are found while the engine runs.
 
     Attributes
     ----------
+    n_rois : int
+        Rows in use: cells of the calibration, then those taken since.
     activity : float32 ndarray, shape (len(ACTIVITY_FIELDS), n_rois)
-        The last frame's values, overwritten by `fill_activity`.
-    events : EVENT_DTYPE ndarray, shape (n_rois,)
+        The last frame's values, overwritten by `fill_activity`; another array after `take`.
+    events : EVENT_DTYPE ndarray, shape (n_rois + spare rows left,)
         The first `n` of them are of the lines processed last, `n` being what `process` returned.
+    reference : uint16 or int16 ndarray, shape (n_lines, pixels_per_line), C order, counts, or None
+        Of a calibration with a structural channel: its lines of the frame that is processed next; None where they did
+        not come: cells are then read where those of the frame before were. To be set before `process_lines`.
     stage_ns : dict of str to int
         Time spent in each stage of the last frame.
     """
@@ -54,6 +62,7 @@ class Engine:
         clock: Clock,
         strip_lines: int | None = None,
         frames_per_volume: int = 1,
+        spare_rois: int = 0,
     ) -> None:
         self.calibration = calibration
         self._clock = clock
@@ -66,27 +75,66 @@ class Engine:
         if isinstance(self._registration, StripRegistration):
             self._ends = self._registration.ends
             self._groups = groups_of_strips(calibration, self._ends, max_shift_px)
+        self.reference: NDArray[Any] | None = None
         self._strip = 0
         self._n_decided = 0
         self._begun: int | None = None
-        self.activity = np.full((len(ACTIVITY_FIELDS), calibration.n_rois), np.nan, np.float32)
-        self.events = np.zeros(calibration.n_rois, EVENT_DTYPE)
+        self.n_rois, n_rows = calibration.n_rois, calibration.n_rois + spare_rois
+        self._activity = np.full(len(ACTIVITY_FIELDS) * n_rows, np.nan, np.float32)
+        self.activity = self._activity[: len(ACTIVITY_FIELDS) * self.n_rois].reshape(len(ACTIVITY_FIELDS), -1)
+        self.events = np.zeros(n_rows, EVENT_DTYPE)
         self.stage_ns = {"register": 0, "extract": 0, "infer": 0}
         self._period_ns = round(NS_PER_S / calibration.frame_rate_hz)
         self._line_ns = self._period_ns / frames_per_volume / calibration.n_lines
         self._t_scan_ns = np.zeros(_T_RING, np.int64)
         self._frame_of = np.full(_T_RING, -1, np.int64)
-        lines_after = np.zeros(calibration.n_rois)
+        self._before_end_ns = np.zeros(n_rows, np.int64)
         for group in self._groups:
-            lines_after[group.rows] = calibration.n_lines - 1 - (group.line0 + group.extraction.line_of_roi)
-        self._before_end_ns = np.rint(lines_after * self._line_ns).astype(np.int64)
+            self._note_lines(group)
+        self._roi_id = np.zeros(n_rows, np.uint32)
+        self._roi_id[: self.n_rois] = calibration.roi_id
         self._row_of = {int(roi): row for row, roi in enumerate(calibration.roi_id)}
 
     def _make_registration(self) -> RigidRegistration | StripRegistration:
         template, line_phase_px = self.calibration.template, self.calibration.line_phase_px
+        if self.calibration.registration_channel >= 0:
+            template = self.calibration.registration_template
         if self._strip_lines is None:
             return RigidRegistration(template, self._max_shift_px, line_phase_px)
         return StripRegistration(template, self._max_shift_px, self._strip_lines, line_phase_px)
+
+    def take(self, group: CellGroup, roi_id: NDArray[np.uint32]) -> None:
+        """Read more cells from the next frame on; nothing changes for the others. Call between two frames.
+
+        Parameters
+        ----------
+        group : CellGroup
+            Its rows follow those in use.
+        roi_id : uint32 ndarray, shape (n_new,)
+        """
+        after = [one.last_line_needed for one in self._groups]
+        place = bisect_right(after, group.last_line_needed) if len(self._ends) > 1 else len(self._groups)
+        self._groups.insert(place, group)
+        self._note_lines(group)
+        self._roi_id[group.rows] = roi_id
+        self._row_of |= {int(roi): int(row) for row, roi in zip(group.rows, roi_id, strict=True)}
+        self.n_rois += len(roi_id)
+        self.activity = self._activity[: len(ACTIVITY_FIELDS) * self.n_rois].reshape(len(ACTIVITY_FIELDS), -1)
+
+    def remove(self, row: int) -> None:
+        """The cell at a row has no samples and raises no events from the next frame on; the row stays empty."""
+        for group in self._groups:
+            group.remove(row)
+
+    def set_thresholds(self, threshold: NDArray[np.floating]) -> None:
+        """z that an event must reach from the next frame on, shape (n_rois,)."""
+        for group in self._groups:
+            np.copyto(group.traces.threshold, threshold[group.rows], casting="same_kind")
+
+    def _note_lines(self, group: CellGroup) -> None:
+        """How long before the end of a frame each cell's last line is scanned."""
+        after = self.calibration.n_lines - 1 - (group.line0 + group.extraction.line_of_roi)
+        self._before_end_ns[group.rows] = np.rint(after * self._line_ns).astype(np.int64)
 
     @property
     def shift_yx_px(self) -> tuple[float, float]:
@@ -187,10 +235,11 @@ class Engine:
             Lines of the frame scanned under stimulation light so far.
         """
         t0_ns = self._clock.now_ns()
+        image = frame if self.calibration.registration_channel < 0 else self.reference
         while self._strip < len(self._ends) and self._ends[self._strip] <= end_line:
-            if not self._is_lit(self._strip, blanked):
+            if image is not None and not self._is_lit(self._strip, blanked):
                 # Light of our own would look like motion: such lines are read where those before them were.
-                self._register(frame, self._strip)
+                self._register(image, self._strip)
             self._strip += 1
         self.stage_ns["register"] += self._clock.now_ns() - t0_ns
         whole = end_line >= self.calibration.n_lines
@@ -262,7 +311,7 @@ class Engine:
     def neuropil_changes(self) -> list[tuple[int, float]]:
         """Cells whose neuropil coefficient has moved since they were told last: roi_id and r now."""
         return [
-            (int(self.calibration.roi_id[group.rows[row]]), float(group.traces.neuropil_coefficient[row]))
+            (int(self._roi_id[group.rows[row]]), float(group.traces.neuropil_coefficient[row]))
             for group in self._groups
             if group.traces.neuropil_update is not None
             for row in group.traces.neuropil_update.take_report(group.traces.neuropil_coefficient)

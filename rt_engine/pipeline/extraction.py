@@ -46,6 +46,8 @@ class RoiExtraction:
     ----------
     masks : MaskFields
         A `Calibration`, or `PlaneMasks`. Overlapping cells are taken apart if it holds their background.
+    few : bool
+        So few masks that prefix sums cannot pay: nothing is timed.
 
     Attributes
     ----------
@@ -72,7 +74,7 @@ class RoiExtraction:
     sums are integers: the choice changes nothing but the time.
     """
 
-    def __init__(self, masks: MaskFields) -> None:
+    def __init__(self, masks: MaskFields, *, few: bool = False) -> None:
         n_rois = len(masks.roi_start) - 1
         self._width = masks.pixels_per_line
         self._offset_counts = float(masks.offset_counts)
@@ -104,8 +106,9 @@ class RoiExtraction:
             every = np.arange(n_rois)
             self._apart = weighted_masks(masks, every), weighted_masks(rings_as_masks(masks), every)
             self._apart[0].weights[np.repeat(~is_weighted(masks), np.diff(masks.roi_start))] = 1
-        self.reads_prefix_sums = True
-        self._choose_path(np.zeros((masks.n_lines, masks.pixels_per_line), np.uint16))
+        self.reads_prefix_sums = False
+        if not few:
+            self._choose_path(np.zeros((masks.n_lines, masks.pixels_per_line), np.uint16))
 
     def _prepare_footprints(self, masks: MaskFields) -> None:
         """Spans of the binary footprints, gathers of the weighted ones, and how much of each must be inside."""

@@ -14,6 +14,9 @@ from rt_engine.kernels.weighted_extraction import LONGEST_SPAN_PX, WeightedMasks
 LARGEST_WEIGHT = 255
 N_BACKGROUND = 2
 """Background components of every group of overlapping cells: bleaching and haze differ between places."""
+MIN_OWN_PIXELS = 0.6
+"""Part of a mask added during a run that must belong to no known cell: what overlaps more cannot be told apart without
+changing how the known cell is read."""
 
 
 class MaskFields(Protocol):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -54,6 +56,8 @@ class TraceStage:
         Baseline that `dff` refers to.
     provisional : bool
         The calibration rests on too few frames; every event says so.
+    threshold : float64 or float32 ndarray, shape (n_rois,)
+        z that an event must reach; may be overwritten between two frames.
     events : EVENT_DTYPE ndarray, shape (n_rois,)
         The first `process` many are of the last frame; `t_event_ns` is left 0.
     """
@@ -69,7 +73,8 @@ class TraceStage:
         self._drive: DriveStage | None = None
         if calibration.drive is not None:
             roi_id = np.ascontiguousarray(calibration.roi_id, np.uint32)
-            self._drive = DriveStage(calibration.drive, roi_id, calibration.f0_counts, calibration.hold_frames)
+            drive = replace(calibration.drive, threshold=calibration.drive.threshold.copy())
+            self._drive = DriveStage(drive, roi_id, calibration.f0_counts, calibration.hold_frames)
         self._tracks_baseline = track_baseline
         self._deconvolution = DeconvolutionStage(calibration, calibration.hold_frames, smallest_jump)
         self.hold_frames = calibration.hold_frames
@@ -95,6 +100,9 @@ class TraceStage:
         self._baseline = _baseline_parameters(calibration)
         self._bank = template_bank(calibration)
         self._decision = _decision_parameters(calibration)
+        self.threshold: NDArray[np.floating] = (
+            self._decision.threshold if calibration.drive is None else drive.threshold
+        )
         self.neuropil_update = NeuropilUpdate(calibration) if calibration.updates_neuropil else None
         self._quantile = np.zeros(n)
         self._ring = empty_ring(self.n_taps, n)
@@ -332,7 +340,7 @@ def _decision_parameters(calibration: Calibration) -> DecisionParameters:
         sigma_dff=calibration.sigma_dff,
         f0_counts=calibration.f0_counts,
         gain=calibration.filter_gain,
-        threshold=calibration.threshold,
+        threshold=calibration.threshold.copy(),
         prior=(calibration.rate_hz / np.float32(calibration.frame_rate_hz)).astype(np.float32),
         gamma=np.exp(-1 / decay_frames).astype(np.float32),
         hold_off_frames=np.ceil(HOLD_OFF_DECAYS * decay_frames).astype(np.int64),

@@ -1,4 +1,4 @@
-"""Picture of a calibration: where the cells are, how well one spike can be told, and what the noise is made of."""
+"""Page of a calibration: field, cells and their quality, neuropil, movement, noise, and the detection to expect."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from rt_engine.interfaces.calibration import Calibration
+from rt_engine.recording.calibration_panels import draw_correlation, draw_neuropil, draw_quality, draw_shifts
 from rt_engine.recording.figure_style import BLUE, GREY, ORANGE, new_figure, styled
 
 COLOURS = "plasma"
@@ -28,15 +29,25 @@ def save_calibration_figure(path: Path, calibration: Calibration) -> None:
         The file cannot be written.
     """
     with styled():
-        figure = new_figure(11, 4.9)
+        figure = new_figure(15, 6.6)
         figure.patch.set_facecolor("white")
         axes = figure.subplot_mosaic(
-            [["image", "snr", "noise"], ["image", "detection", "detection"]], width_ratios=(2.2, 1, 1)
+            [
+                ["image", "correlation", "snr", "noise"],
+                ["image", "correlation", "quality", "neuropil"],
+                ["image", "shift", "detection", "detection"],
+            ],
+            width_ratios=(2.1, 1.25, 1, 1),
+            height_ratios=(1.25, 0.95, 1.2),
         )
         figure.colorbar(
-            _draw_cells(axes["image"], calibration), ax=axes["image"], location="left", shrink=0.8, aspect=40, pad=0.02,
+            _draw_cells(axes["image"], calibration), ax=axes["image"], location="left", shrink=0.7, aspect=40, pad=0.02,
             label=f"probability that one spike is told, at {calibration.false_alarms_per_min:g} false events a minute",
         )  # fmt: skip
+        draw_correlation(axes["correlation"], calibration)
+        draw_shifts(axes["shift"], calibration)
+        draw_quality(axes["quality"], calibration)
+        draw_neuropil(axes["neuropil"], calibration)
         _draw_snr(axes["snr"], calibration)
         _draw_noise(axes["noise"], calibration)
         _draw_detection(axes["detection"], calibration)
@@ -59,9 +70,21 @@ def _draw_cells(axes: Axes, calibration: Calibration) -> Any:
         f"{calibration.n_rois} cells, {calibration.indicator}, {calibration.n_baseline_frames} frames at "
         f"{calibration.frame_rate_hz:.3g} Hz, hold {calibration.hold_frames}{provisional}"
     )
+    _name_inseparable(axes, calibration)
     scale = axes.imshow(np.zeros((1, 1)), cmap=COLOURS, vmin=0, vmax=1, visible=False)
     axes.set(xlim=(-0.5, image.shape[1] - 0.5), ylim=(image.shape[0] - 0.5, -0.5))
     return scale
+
+
+def _name_inseparable(axes: Axes, calibration: Calibration) -> None:
+    """Write the numbers of cells that cannot be told apart beside them."""
+    place = dict(zip(calibration.roi_id.tolist(), calibration.centroids_yx_px().tolist(), strict=True))
+    for one, other in calibration.inseparable_roi_id.tolist():
+        y, x = place[one]
+        axes.text(
+            x, y, f"{one} = {other}", color="white", fontsize=7, weight="bold", ha="center", va="center",
+            bbox={"facecolor": "black", "alpha": 0.7, "pad": 1, "linewidth": 0},
+        )  # fmt: skip
 
 
 def _edges(label: NDArray[np.int64]) -> NDArray[np.bool_]:

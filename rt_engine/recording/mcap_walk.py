@@ -10,7 +10,7 @@ import io
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -91,10 +91,14 @@ class McapWalk:
     ----------
     path : Path
         The file; its size is taken when the walk begins, so a file that grows is read up to there.
+    wanted : callable, optional
+        Whether messages of a topic are asked for. A chunk that holds nothing but one message of another topic is
+        passed over unread, and unchecked.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, wanted: Callable[[str], bool] | None = None) -> None:
         self._path = path
+        self._wanted = wanted
         self.damage: list[Damage] = []
 
     def messages(self) -> Iterator[RawMessage]:
@@ -129,6 +133,10 @@ class McapWalk:
                     return
                 if length > _LONGEST_RECORD[opcode]:
                     raise _Torn("damaged record")
+                if opcode == Opcode.CHUNK and self._wanted is not None and self._unwanted(file, length, self._wanted):
+                    position += _PREFIX.size + length
+                    continue
+                file.seek(position + _PREFIX.size)
                 content = file.read(length)
                 if opcode == Opcode.CHUNK:
                     messages = self._chunk(content)
@@ -143,6 +151,17 @@ class McapWalk:
             yield from messages
         if not any(damage.n_bytes and damage.offset + damage.n_bytes == size for damage in self.damage):
             self._add(size, 0, "has no end: it is still being written, or its writer was killed", unfinished=True)
+
+    def _unwanted(self, file: BinaryIO, length: int, wanted: Callable[[str], bool]) -> bool:
+        """True if the chunk at hand is one message of a topic that nobody asked for."""
+        head = file.read(_CHUNK_OVERHEAD + _PREFIX.size + _MESSAGE.size)
+        if len(head) < _CHUNK_OVERHEAD + _PREFIX.size + _MESSAGE.size:
+            return False
+        opcode, message_length = _PREFIX.unpack_from(head, _CHUNK_OVERHEAD)
+        if opcode != Opcode.MESSAGE or _CHUNK_OVERHEAD + _PREFIX.size + message_length != length:
+            return False
+        topic = self._channels.get(_MESSAGE.unpack_from(head, _CHUNK_OVERHEAD + _PREFIX.size)[0])
+        return topic is not None and not wanted(topic)
 
     def _prefix(self, file: BinaryIO, position: int, size: int) -> tuple[int, int]:
         file.seek(position)

@@ -115,6 +115,9 @@ class Session:
     def messages(self, *topics: str) -> Iterator[JournalMessage]:
         """All messages in the order of writing.
 
+        With `topics`, frames that nobody asked for are passed over unread: damage in them, and what is lost, show
+        only in a pass over everything.
+
         Parameters
         ----------
         *topics : str
@@ -129,16 +132,20 @@ class Session:
         RecordingError
             A file cannot be opened.
         """
-        wanted = set(topics)
+        chosen = set(topics)
+
+        def wanted(topic: str) -> bool:
+            return topic in chosen or topic.partition(".")[0] in chosen
+
         expected: dict[str, int] = {}
         lost: dict[str, int] = {}
         damage: list[Damage] = []
         from_start = self.files[0].name == FIRST_FILE
         for path in self.files:
-            walk = McapWalk(path)
+            walk = McapWalk(path, wanted if chosen else None)
             for raw in walk.messages():
                 _count_missing(raw, expected, lost, from_start)
-                if wanted and raw.topic not in wanted and raw.topic.partition(".")[0] not in wanted:
+                if chosen and not wanted(raw.topic):
                     continue
                 message = _split(raw)
                 if message is None:
@@ -146,10 +153,13 @@ class Session:
                 else:
                     yield message
             damage += walk.damage
-        self._damage, self._lost = damage, lost
+        if not chosen:
+            self._damage, self._lost = damage, lost
 
-    def frames(self, plane: int | Sequence[int] = 0, channel: int = 0) -> Iterator[tuple[FrameHeader, NDArray[Any]]]:
-        """Frames, or strips of them, of one channel and one plane or several, in the order of writing.
+    def frames(
+        self, plane: int | Sequence[int] = 0, channel: int | Sequence[int] = 0
+    ) -> Iterator[tuple[FrameHeader, NDArray[Any]]]:
+        """Frames, or strips of them, of one plane and channel or several, in the order of writing.
 
         Yields
         ------
@@ -159,7 +169,8 @@ class Session:
         """
         self.malformed_frames = 0
         planes = (plane,) if isinstance(plane, int) else plane
-        for message in self.messages(*(f"frame.{one}.{channel}" for one in planes)):
+        channels = (channel,) if isinstance(channel, int) else channel
+        for message in self.messages(*(f"frame.{one}.{c}" for one in planes for c in channels)):
             try:
                 header = decode_as(FrameHeader, message.topic, message.header_bytes)
             except MessageError:

@@ -12,6 +12,7 @@ import yaml
 from rt_engine.interfaces.errors import RecordingError
 from rt_engine.recording import report_template as html
 from rt_engine.recording.activity_table import ActivityTables
+from rt_engine.recording.effect_section import effect_section
 from rt_engine.recording.figure_style import styled
 from rt_engine.recording.reader import open_session, read_config
 from rt_engine.recording.report_sections import (
@@ -26,7 +27,7 @@ from rt_engine.recording.report_view import ReportView
 from rt_engine.recording.summary import analyse, summary_of
 
 REPORT_FILE = "report.html"
-_RUN_FACTS = ("ended", "failure", "kind", "dry_run")
+_RUN_FACTS = ("ended", "failure", "kind", "dry_run", "effects")
 
 
 def write_report(session_folder: Path) -> Path:
@@ -58,6 +59,7 @@ def write_report(session_folder: Path) -> Path:
             *map(traces_section, views),
             *map(raster_section, views),
             response_section(views, summary),
+            effect_section(summary.get("effects")),
             latency_section(views[0]),
             accuracy_section(views, summary),
             _losses(summary),
@@ -82,6 +84,8 @@ def _run_facts(folder: Path) -> dict[str, Any]:
 
 def _head(summary: dict[str, Any]) -> list[str]:
     told = [f"rig {summary['rig'] or 'unknown'}", f"protocol {summary['protocol'] or 'none'}"]
+    if summary["replay"]:
+        told.append(f"replay of {summary['replay'].get('of') or summary['replay'].get('source')}")
     if summary["subject"]:
         told.append(f"subject {summary['subject']}")
     if summary["started_utc"]:
@@ -96,6 +100,12 @@ def _head(summary: dict[str, Any]) -> list[str]:
 
 def _warnings(summary: dict[str, Any]) -> list[str]:
     sentences = []
+    replay = summary["replay"] or {}
+    if replay.get("what_would_have_happened"):
+        sentences.append(
+            f"What would have happened: a replay of {replay['of']} with {'; '.join(replay['differs'])}. The recorded "
+            "cells answered the light of the experiment that was done, not the light shown here."
+        )
     if summary.get("failure"):
         sentences.append(f"The run failed: {summary['failure']}")
     if summary.get("dry_run"):

@@ -60,8 +60,7 @@ class ReportView:
     @property
     def span_s(self) -> tuple[float, float]:
         """Live part of the session, seconds from going live."""
-        first = self.table.first_live
-        return (0.0, 0.0) if first is None else (0.0, (self.table.last_live + 1 - first) * self.period_s)
+        return (0.0, self.table.n_counts_live * self.period_s)
 
     def seconds(self, frames: F64) -> F64:
         """Frame numbers as seconds from going live."""

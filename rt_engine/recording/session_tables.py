@@ -80,6 +80,11 @@ class PlaneTable:
         """How far the frame counter moves from one frame of the plane to the next."""
         return self.counter.frames_per_index
 
+    @property
+    def n_counts_live(self) -> int:
+        """How far the frame counter has moved while live, the first frame included."""
+        return 0 if self.first_live is None else self.last_live - self.first_live + self.frames_per_index
+
     def middle_of(self, frame: NDArray[np.int64]) -> NDArray[np.float64]:
         """Middle of the time that the plane's samples tell of, by the frame counter; same shape as `frame`.
 

@@ -113,7 +113,7 @@ def _duration_s(analysis: Analysis) -> float:
         if plane.first_live is None:
             continue
         wall_s = (plane.t_last_live_ns - plane.t_first_live_ns) / NS_PER_S
-        lengths.append(wall_s if period_s is None else (plane.last_live + 1 - plane.first_live) * period_s)
+        lengths.append(wall_s if period_s is None else plane.n_counts_live * period_s)
     return max(lengths)
 
 
@@ -146,6 +146,7 @@ def summary_of(analysis: Analysis) -> dict[str, Any]:
         "versions": header.versions if header else {},
         "git_hash": header.git_hash if header else None,
         "seeds": header.seeds if header else {},
+        "replay": header.config.get("replay") if header else None,
     }
 
 

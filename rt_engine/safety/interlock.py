@@ -138,7 +138,7 @@ class Interlock(SafetyLatch):
         )
         if request.suppressed is not None:
             return self._end(decision, Outcome.SUPPRESSED, request.suppressed)
-        now_ns = self._clock.now_ns()
+        now_ns = decision.t_judged_ns = self._clock.now_ns()
         dose, reason = self._admit(request, now_ns)
         if dose is None:
             return self._end(decision, Outcome.REFUSED, reason)

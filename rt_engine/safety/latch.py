@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from rt_engine.interfaces.clock import NS_PER_MS, Clock
+from rt_engine.interfaces.clock import NS_PER_MS, Clock, SessionClock
 from rt_engine.interfaces.devices import Output
 from rt_engine.interfaces.errors import DeviceError, RecordingError, SafetyError
 from rt_engine.interfaces.messages import Mode
@@ -35,6 +35,11 @@ class SafetyLatch:
         Touch no output.
     restarted : bool
         True for a service that comes back: it starts tripped.
+
+    Raises
+    ------
+    SafetyError
+        The clock is that of a recording and an output is not virtual.
     """
 
     def __init__(
@@ -48,6 +53,9 @@ class SafetyLatch:
         restarted: bool,
     ) -> None:
         self._outputs = dict(outputs)
+        real = [name for name, output in outputs.items() if not output.is_virtual]
+        if isinstance(clock, SessionClock) and real:
+            raise SafetyError(f"recorded time may not drive the output {real[0]}", "replay on virtual outputs")
         self._clock, self._wal, self._heartbeat = clock, wal, heartbeat
         self.dry_run = dry_run
         self.state = InterlockState.DISARMED

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from drivers.microscopes.stream import StreamMicroscope
 from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.devices import AnswersLight, FrameGeometry, FrameInfo, Microscope
-from rt_engine.interfaces.errors import MessageError, SourceEnded
+from rt_engine.interfaces.errors import ConfigError, DeviceError, MessageError, SourceEnded
 from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.messages import (
     AckHeader,
@@ -31,6 +31,7 @@ from rt_engine.interfaces.rig_config import (
     StreamMicroscope as StreamConfig,
 )
 from rt_engine.services.base import Service
+from rt_engine.services.plane_watch import PlaneWatch
 from rt_engine.services.source_lead import SourceLead
 from rt_engine.transport.loss import FrameOrder
 from rt_engine.transport.plane_counter import PlaneCounter
@@ -55,7 +56,11 @@ def make_microscope(rig: RigConfig, clock: Clock) -> Microscope:
         if Path(config.path).is_dir() and not is_movie_folder(config.path):
             from drivers.microscopes.session_replay import SessionReplay
 
-            return SessionReplay(config, clock, planes=planes)
+            return SessionReplay(config, clock, planes=planes, structural_channel=rig.registration_channel)
+        if rig.registration_channel is not None:
+            raise ConfigError(
+                "a movie is replayed with one channel", "leave out registration_channel", file=config.path
+            )
         asked = config.model_dump(include={"frame_rate_hz", "channel", "axes", "frame_shape"})
         return MovieReplay(config, clock, lambda path: open_volume(path, planes, **asked), planes=planes)
     from drivers.microscopes.virtual import VirtualMicroscope
@@ -105,6 +110,7 @@ class AcquisitionService(Service):
         self._counted = (planes[-1], self.rig.functional_channel)
         self._streams: dict[tuple[int, int], _Stream] = {}
         self._lead = SourceLead(planes, AHEAD_FRAMES)
+        self._watch = PlaneWatch(planes, self.rig.functional_channel, round(self.rig.max_idle_s * NS_PER_S))
         self._last_frames: dict[int, int] = {}
         self._sample_due_ns: dict[int, int] = {}
         self._rejected_said = 0
@@ -146,6 +152,7 @@ class AcquisitionService(Service):
             return
         if info is not None:
             self._publish(info, self._geometry)
+        self._require_all_planes()
         self._say_rejected()
 
     def finish(self) -> None:
@@ -218,6 +225,10 @@ class AcquisitionService(Service):
         self.publisher.send(topic, header, self._buffer[info.line0 : info.line0 + n_lines].data.cast("B"))
         if isinstance(self._microscope, AnswersLight) and not info.flags & FrameFlag.DISCARD:
             self._publish_truth(self._microscope, info)
+        if not info.flags & FrameFlag.DISCARD:
+            note = self._watch.see(info.plane, info.channel, self.clock.now_ns())
+            if note:
+                self.log("info", note)
         if not stream.is_whole:
             return
         self._n_delivered += 1
@@ -228,6 +239,23 @@ class AcquisitionService(Service):
             self._lead.sent(info.plane, info.frame)
         if (info.plane, info.channel) == self._counted and not stream.is_flyback:
             self._count_down(stream.counter.index or 0)
+
+    def _require_all_planes(self) -> None:
+        """Refuse to go on where a plane that is to be inferred does not come at all.
+
+        Raises
+        ------
+        DeviceError
+            It has not come though others have.
+        """
+        missing = self._watch.missing(self.clock.now_ns())
+        if missing:
+            raise DeviceError(
+                "microscope",
+                f"delivers nothing of plane {', '.join(map(str, missing))}, channel {self.rig.functional_channel} "
+                f"(plane.channel seen: {self._watch.seen()})",
+                "set `planes` and `channel` in the rig file to those that carry the indicator",
+            )
 
     def _last(self) -> dict[str, Any]:
         """The last frame of every plane inferred, ``[plane, frame]``."""
@@ -286,7 +314,10 @@ class AcquisitionService(Service):
             elif isinstance(header, SpikesHeader):
                 self._lead.decided(header.plane, header.frame)
             elif isinstance(header, AckHeader):
-                self._lead.written(header.plane, header.frame)
+                if header.source.startswith("inference"):
+                    self._lead.decided(header.plane, header.frame)
+                else:
+                    self._lead.written(header.plane, header.frame)
 
     def _say_rejected(self) -> None:
         if not isinstance(self._microscope, StreamMicroscope):

@@ -43,6 +43,7 @@ class CalibrationJob:
     frame_shape: tuple[int, int] | None = None
     last_frame: int | None = None
     n_frames: int | None = None
+    registration_channel: int | None = None
 
 
 def run_calibration(job: CalibrationJob, progress: Progress, say: Say = lambda text: None) -> list[Calibration]:
@@ -93,15 +94,26 @@ def make_calibration(
     from drivers.microscopes.movie_file import MovieRequest, is_movie_folder
     from rt_engine.models.calibrate import calibrate
     from rt_engine.services.first_rois import FirstRois
-    from rt_engine.services.frame_sources import movie_source, session_source
+    from rt_engine.services.frame_sources import FrameSource, movie_source, session_source
     from rt_engine.services.roi_import.read import read_rois
 
     progress, say, target = _of_plane(job, plane, progress, say)
-    if job.source.is_dir() and not is_movie_folder(job.source):
-        source = session_source(job.source, job.channel, plane=plane, until_frame=job.last_frame)
-    else:
-        asked = MovieRequest(job.frame_rate_hz, job.channel, plane, job.axes, job.frame_shape)
-        source = movie_source(job.source, asked, job.n_frames)
+
+    def source_of(channel: int) -> FrameSource:
+        if job.source.is_dir() and not is_movie_folder(job.source):
+            return session_source(job.source, channel, plane=plane, until_frame=job.last_frame)
+        asked = MovieRequest(job.frame_rate_hz, channel, plane, job.axes, job.frame_shape)
+        return movie_source(job.source, asked, job.n_frames)
+
+    source = source_of(job.channel)
+    structural = None if job.registration_channel is None else source_of(job.registration_channel)
+    if structural is not None and structural.n_frames != source.n_frames:
+        raise CalibrationError(
+            f"{source.n_frames} frames of channel {job.channel}, {structural.n_frames} of channel "
+            f"{job.registration_channel}",
+            "record both channels whole, or register by the channel that is read",
+            file=str(job.source),
+        )
     rate_hz = job.frame_rate_hz or source.frame_rate_hz
     if rate_hz is None:
         raise CalibrationError("the frame rate is unknown", "give it with --frame-rate-hz", file=str(job.source))
@@ -141,6 +153,8 @@ def make_calibration(
         first_rois=first.write,
         plane=plane,
         channel=job.channel,
+        open_structural=structural.open_frames if structural else None,
+        registration_channel=-1 if job.registration_channel is None else job.registration_channel,
     )
     try:
         calibration = work()

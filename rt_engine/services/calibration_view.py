@@ -15,6 +15,8 @@ from rt_engine.interfaces.trace_uncertainty import TraceUncertainty
 
 LONGEST_TABLE = 24
 """Cells that are all shown; of more, half as many best and half as many worst."""
+MOST_NAMED = 10
+"""Inseparable cells that are named in the terminal; all of them are in the JSON figures."""
 FALLEN = -0.3
 """Change of the baseline over the recording that is worth a word."""
 CAPTION = "told: chance that one isolated spike raises an event (for A ± its error)"
@@ -46,6 +48,27 @@ def cell_figures(calibration: Calibration) -> list[dict[str, Any]]:
     return rows
 
 
+def overlap_figures(calibration: Calibration) -> dict[str, Any]:
+    """Cells that cannot be told apart, and how well the others can, ready for JSON."""
+    return {
+        "condition_number": _plain(calibration.condition_number),
+        "inseparable_roi_id": calibration.inseparable_roi_id.tolist(),
+    }
+
+
+def overlap_words(calibration: Calibration) -> list[str]:
+    """What a person should know of overlapping cells; nothing where none overlap."""
+    worst, pairs = calibration.condition_number, calibration.inseparable_roi_id.tolist()
+    words = []
+    if math.isfinite(worst) and worst > 1.0:
+        words.append(f"overlapping cells are taken apart: condition number {worst:.3g} in the worst group")
+    if pairs:
+        named = ", ".join(f"{other} (takes the values of {one})" for one, other in pairs[:MOST_NAMED])
+        more = f" and {len(pairs) - MOST_NAMED} more" if len(pairs) > MOST_NAMED else ""
+        words.append(f"cannot be told apart from a better cell: {named}{more}; merge them or leave one out")
+    return words
+
+
 def _plain(value: Any) -> Any:
     value = value.item() if isinstance(value, np.generic) else value
     return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -54,6 +77,8 @@ def _plain(value: Any) -> Any:
 def notes(calibration: Calibration, index: int) -> list[str]:
     """What a person should know of a cell before trusting its events."""
     found = ["provisional"] if calibration.provisional else []
+    twins = calibration.inseparable_roi_id
+    found += [f"= cell {one}" for one, other in twins.tolist() if other == calibration.roi_id[index]]
     known = calibration.uncertainty
     if known is None:
         return found

@@ -9,6 +9,9 @@ import numpy as np
 from protocols.rois import RoiTable
 from rt_engine.interfaces.messages import RoisHeader
 
+_VALUES = ("amplitude", "tau_s", "quality", "threshold")
+"""What a `rois` message tells of a cell beyond the fields of the table."""
+
 
 class CellsOfPlanes:
     """Keeps what every plane has told last.
@@ -25,7 +28,7 @@ class CellsOfPlanes:
     def take(self, header: RoisHeader, payload: bytes) -> None:
         """Learn the cells of one plane from a message with footprints."""
         if header.plane in self._tables:
-            self._tables[header.plane] = table_of(header, payload)
+            self._tables[header.plane] = table_of(header, payload, self._tables[header.plane])
 
     def table(self) -> RoiTable | None:
         """The cells of all planes in the order of the planes; None until every plane has told its own."""
@@ -42,17 +45,24 @@ class CellsOfPlanes:
             expected_detection=np.concatenate([table.expected_detection for table in tables]),
             snr=np.concatenate([table.snr for table in tables]),
             tags=tags,
+            values={name: np.concatenate([table.values[name] for table in tables]) for name in _VALUES},
             planes=np.concatenate([table.planes for table in tables]),
+            removed=frozenset().union(*(table.removed for table in tables)),
         )
 
 
-def table_of(header: RoisHeader, payload: bytes) -> RoiTable:
-    """The cells of one plane."""
+def table_of(header: RoisHeader, payload: bytes, before: RoiTable | None = None) -> RoiTable:
+    """The cells of one plane; those that were taken out have no footprint, and stay where they were `before`."""
     pixels = np.frombuffer(payload, "<u4")
     start = header.footprint_start
-    centroids = np.zeros((len(header.rois), 2))
-    for index in range(len(header.rois)):
+    centroids = np.full((len(header.rois), 2), np.nan)
+    removed = frozenset(roi.roi_id for roi in header.rois if roi.kind == "removed")
+    for index, roi in enumerate(header.rois):
         flat = pixels[start[index] : start[index + 1]]
+        if roi.roi_id in removed:
+            if before is not None and roi.roi_id in before.roi_id:
+                centroids[index] = before.positions((roi.roi_id,))[0]
+            continue
         centroids[index] = (flat // header.pixels_per_line).mean(), (flat % header.pixels_per_line).mean()
     tagged: dict[str, tuple[int, ...]] = {}
     for roi in header.rois:
@@ -64,5 +74,7 @@ def table_of(header: RoisHeader, payload: bytes) -> RoiTable:
         expected_detection=np.array([roi.expected_detection for roi in header.rois], np.float32),
         snr=np.array([roi.snr for roi in header.rois], np.float32),
         tags=tagged,
+        values={name: np.array([getattr(roi, name) for roi in header.rois], np.float32) for name in _VALUES},
         planes=np.full(len(header.rois), header.plane, np.int64),
+        removed=removed,
     )

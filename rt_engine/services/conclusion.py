@@ -9,6 +9,7 @@ from typing import Any
 from rt_engine.recording.reader import open_session
 from rt_engine.recording.report import write_report
 from rt_engine.recording.summary import summarize
+from rt_engine.services.protocol_results import effect_lines
 from rt_engine.services.run_view import RunView
 
 
@@ -42,6 +43,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
             lines.append(
                 f"  {name}: p50 {values['p50']:.2f} ms, p99 {values['p99']:.2f} ms, max {values['max']:.2f} ms"
             )
+    lines += effect_lines(summary.get("effects"))
     if summary.get("truth"):
         shares = {name: _share(summary[name]) for name in ("recall", "precision", "recall_all", "precision_all")}
         lines.append(

@@ -1,4 +1,4 @@
-"""What inference puts on the wire: `spikes`, `activity`, `rois`, `fate`."""
+"""What inference puts on the wire: `spikes`, `activity`, `fate`."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from rt_engine.interfaces.calibration import Calibration
 from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.fates import Fate
 from rt_engine.interfaces.messages import (
+    AckHeader,
     ActivityHeader,
     FateHeader,
     FrameHeader,
     Mode,
-    RoiDescription,
-    RoisHeader,
     SpikesHeader,
 )
 from rt_engine.pipeline.engine import ACTIVITY_FIELDS, Engine
@@ -35,8 +33,6 @@ class EngineOutput:
     mode : Mode
     hold_frames : int
         Both stand in every `spikes` header.
-    rois_rev : int
-        Of the cells that are told.
     """
 
     def __init__(self, publisher: Publisher, plane: int) -> None:
@@ -45,7 +41,6 @@ class EngineOutput:
         self._spikes, self._activity, self._fate = (f"{name}.{plane}" for name in ("spikes", "activity", "fate"))
         self.mode = Mode.BASELINE
         self.hold_frames = 0
-        self.rois_rev = 0
 
     def spikes(
         self, header: FrameHeader, t_received_ns: int, t_decided_ns: int, events: NDArray[Any], *, late: bool = False
@@ -68,7 +63,7 @@ class EngineOutput:
         )
         self._publisher.send(self._spikes, spikes, events.tobytes())
 
-    def activity(self, header: FrameHeader, engine: Engine) -> None:
+    def activity(self, header: FrameHeader, engine: Engine, rois_rev: int) -> None:
         """Send all traces of the frame that has been decided."""
         values = engine.fill_activity()
         shift_y_px, shift_x_px = engine.shift_yx_px
@@ -76,30 +71,23 @@ class EngineOutput:
             **self._publisher.stamp(self._activity),
             plane=self._plane,
             frame=header.frame,
+            volume=header.volume,
             t_scan_ns=header.t_scan_ns,
             shift_y_px=shift_y_px,
             shift_x_px=shift_x_px,
             quality=engine.quality,
-            rois_rev=self.rois_rev,
-            n_rois=engine.calibration.n_rois,
+            rois_rev=rois_rev,
+            n_rois=engine.n_rois,
             fields=list(ACTIVITY_FIELDS),
             stage_ns=engine.stage_ns,
         )
         self._publisher.send(self._activity, activity, values.data.cast("B"))
 
-    def rois(self, calibration: Calibration, *, with_footprints: bool) -> None:
-        """Send the cells."""
-        header = RoisHeader(
-            **self._publisher.stamp("rois"),
-            rev=self.rois_rev,
-            plane=self._plane,
-            lines_per_frame=calibration.n_lines,
-            pixels_per_line=calibration.pixels_per_line,
-            rois=[describe_roi(calibration, index) for index in range(calibration.n_rois)],
-            footprint_start=calibration.roi_start.tolist() if with_footprints else [],
-        )
-        payload = calibration.roi_pixels.astype("<u4").tobytes() if with_footprints else None
-        self._publisher.send("rois", header, payload)
+    def acknowledge(self, header: FrameHeader) -> None:
+        """Tell a source that waits that a frame is done with, though it was not decided."""
+        topic = f"ack.{self._plane}"
+        ack = AckHeader(**self._publisher.stamp(topic), plane=self._plane, frame=header.frame)
+        self._publisher.send(topic, ack, record=False)
 
     def fate(self, fate: Fate, first: int, n: int, reason: str) -> None:
         """Send what became of frames that were not simply decided."""
@@ -107,21 +95,3 @@ class EngineOutput:
             **self._publisher.stamp(self._fate), plane=self._plane, fate=fate, first=first, n=n, reason=reason
         )
         self._publisher.send(self._fate, header)
-
-
-def describe_roi(calibration: Calibration, index: int) -> RoiDescription:
-    """One cell of a calibration as topic `rois` tells it; `snr` is A/sigma."""
-    return RoiDescription(
-        roi_id=int(calibration.roi_id[index]),
-        roi_index=index,
-        parent_id=None,
-        kind="soma",
-        plane=calibration.plane,
-        tags=[],
-        quality=float(calibration.quality[index]),
-        snr=float(calibration.amplitude_dff[index] / calibration.sigma_dff[index]),
-        tau_s=float(calibration.tau_s[index]),
-        amplitude=float(calibration.amplitude_dff[index]),
-        expected_detection=float(calibration.expected_detection[index]),
-        threshold=float(calibration.threshold[index]),
-    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,6 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from rt_engine.interfaces.calibration import Calibration
-from rt_engine.interfaces.calibration_planes import load_plane
 from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S, Clock
 from rt_engine.interfaces.errors import CalibrationError, MessageError
 from rt_engine.interfaces.events import EVENT_DTYPE, EventFlag, FrameFlag
@@ -21,9 +18,13 @@ from rt_engine.interfaces.messages import FrameHeader, HealthHeader, Mode
 from rt_engine.pipeline.engine import Engine
 from rt_engine.pipeline.histogram import LatencyHistogram
 from rt_engine.services.base import Service
+from rt_engine.services.cell_desk import CellDesk
+from rt_engine.services.engine_loading import load_engine, other_rate
 from rt_engine.services.engine_output import EngineOutput
 from rt_engine.services.frame_book import FrameBook
+from rt_engine.services.replay_pace import replay_pace
 from rt_engine.services.setup import Setup
+from rt_engine.services.structural_lines import StructuralLines
 from rt_engine.transport.frame_inbox import Arrival, FrameInbox
 from rt_engine.transport.loss import FrameOrder, SequenceTracker
 from rt_engine.transport.plane_counter import PlaneCounter
@@ -32,7 +33,6 @@ from rt_engine.transport.sockets import connect, queue_length
 _DTYPES = {"u2": np.dtype("<u2"), "i2": np.dtype("<i2")}
 _NO_EVENTS = np.zeros(0, EVENT_DTYPE)
 _BATCH = 16
-_RATE_TOLERANCE = 0.05
 _NO_MORE_LINES = 1 << 30
 """As the next line of a frame of which none is waited for."""
 
@@ -56,6 +56,11 @@ class InferenceService(Service):
         self._channel = self.rig.functional_channel
         self._frames = connect(self.context, zmq.SUB, self.rig.ports.endpoint("acquisition"), queue_length(512 * 1024))
         self._frames.subscribe(f"frame.{self.plane}.{self._channel}".encode())
+        self._structural_channel = self.rig.registration_channel
+        if self._structural_channel is not None:
+            self._frames.subscribe(f"frame.{self.plane}.{self._structural_channel}".encode())
+        self._structural = StructuralLines()
+        self._waiting: tuple[FrameHeader, memoryview, int] | None = None
         self._frames.subscribe(b"health")
         self.poller.register(self._frames, zmq.POLLIN)
         self.commands |= {
@@ -65,6 +70,8 @@ class InferenceService(Service):
             "status": self._status,
             "describe": self._describe_rois,
         }
+        self._desk = CellDesk(self, self.plane)
+        self.commands |= {"rois_edit": self._desk.rois_edit, "set_threshold": self._desk.set_threshold}
         self._inbox = FrameInbox(self._frames, self.clock)
         self._out = EngineOutput(self.publisher, self.plane)
         self._book = FrameBook(self._out.fate)
@@ -74,16 +81,18 @@ class InferenceService(Service):
         self._assembly: NDArray[Any] = np.zeros((0, 0), np.uint16)
         self._strip_lines: int | None = None
         self._strip_frame: int | None = None
-        self._late_frame: int | None = None
         self._strip_index = 0
         self._next_line = _NO_MORE_LINES
+        self._late_frame: int | None = None
         self._strip_blanked: list[list[int]] = []
-        self._rois_due_ns = 0
+        self._neuropil_due_ns = 0
         self._skipped = 0
+        self._skipped_since: int | None = None
         self._bad = 0
         self._order = PlaneCounter()
         self._sequence = SequenceTracker()
         self._acquisition_heard = False
+        self._replay = replay_pace(self.rig, self.plane)
         self._intervals = {"scan_to_receive": LatencyHistogram(), "receive_to_decision": LatencyHistogram()}
 
     def is_ready(self) -> bool:
@@ -109,15 +118,18 @@ class InferenceService(Service):
             if arrival is None:
                 break
             self._receive(arrival)
-        if self._engine is not None and self.clock.now_ns() >= self._rois_due_ns:
-            self._publish_rois(self._engine.calibration, with_footprints=False)
+        self._desk.tick()
+        if self._engine is not None and self.clock.now_ns() >= self._neuropil_due_ns:
+            self._neuropil_due_ns = self.clock.now_ns() + NS_PER_S
             for roi_id, coefficient in self._engine.neuropil_changes():
                 self.log("info", f"neuropil coefficient of roi {roi_id} is now {coefficient:.3f}")
 
     def finish(self) -> None:
-        """Close the socket."""
+        """End the finder, close the socket."""
         if hasattr(self, "_book"):
             self._give_up_strips("the run ended")
+        if hasattr(self, "_desk"):
+            self._desk.close()
         if hasattr(self, "_frames"):
             self._frames.close()
 
@@ -126,19 +138,53 @@ class InferenceService(Service):
         if isinstance(header, HealthHeader):
             self._acquisition_heard = True
             return
-        if not isinstance(header, FrameHeader) or header.channel != self._channel:
+        if not isinstance(header, FrameHeader) or header.channel not in (self._channel, self._structural_channel):
             return
         self._sequence.see(header.source, header.boot_id, arrival.topic, header.seq)
         if arrival.payload is None or header.dtype not in _DTYPES:
             self._refuse(f"frame {header.frame}: payload does not fit its header")
             return
-        self._take_lines(header, arrival.payload, arrival.t_received_ns)
+        if self._structural_channel is None:
+            self._take_lines(header, arrival.payload, arrival.t_received_ns)
+        else:
+            self._pair(header, arrival.payload, arrival.t_received_ns)
+
+    def _pair(self, header: FrameHeader, payload: memoryview, t_received_ns: int) -> None:
+        """Functional lines go on with their structural ones; those whose partner does not come go on alone."""
+        structural, waiting = self._structural, self._waiting
+        if header.channel == self._structural_channel:
+            lines = np.frombuffer(payload, _DTYPES[header.dtype]).reshape(header.n_lines, header.pixels_per_line)
+            structural.take(header, lines)
+            if waiting is not None and structural.covers(waiting[0]):
+                self._waiting = None
+                self._take_with(structural.image, *waiting)
+            return
+        if waiting is not None:
+            self._waiting = None
+            structural.n_alone += 1
+            if structural.n_alone & (structural.n_alone - 1) == 0:
+                self.log(
+                    "warning",
+                    f"frame {waiting[0].frame} came without its structural channel ({structural.n_alone} so far)",
+                )
+            self._take_with(None, *waiting)
+        if structural.covers(header):
+            self._take_with(structural.image, header, payload, t_received_ns)
+        else:
+            self._waiting = (header, payload, t_received_ns)
+
+    def _take_with(
+        self, reference: NDArray[Any] | None, header: FrameHeader, payload: memoryview, t_received_ns: int
+    ) -> None:
+        if self._engine is not None:
+            self._engine.reference = reference
+        self._take_lines(header, payload, t_received_ns)
 
     def _take_lines(self, header: FrameHeader, payload: memoryview, t_received_ns: int) -> None:
         """Whole frames go on as they are; strips are gathered, and decided as far as they have come."""
         if header.volume is not None and header.flags & FrameFlag.DISCARD:
             # Volumes count the samples of a plane, and the flyback is none.
-            self._out.spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
+            self._spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
             return
         lines = np.frombuffer(payload, _DTYPES[header.dtype]).reshape(header.n_lines, header.pixels_per_line)
         if header.n_lines == header.lines_per_frame:
@@ -159,7 +205,7 @@ class InferenceService(Service):
         if end_line == header.lines_per_frame:
             self._take_frame(header, self._assembly, t_received_ns)
         else:
-            self._out.spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
+            self._spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
 
     def _see(self, header: FrameHeader) -> tuple[int, int] | None:
         """Index of a new frame and how many are missing before it; None for one that came before."""
@@ -183,6 +229,9 @@ class InferenceService(Service):
         engine, shape = self._engine, (header.lines_per_frame, header.pixels_per_line)
         if self._out.mode is not Mode.LIVE or engine is None:
             self._book.note(Fate.UNUSED, index)
+            if self._out.mode is Mode.PAUSED:
+                # The time of a paused frame passes for the cells, without a sample.
+                self._skipped += missing + 1
             return False
         if header.flags & FrameFlag.DISCARD:
             self._book.note(Fate.DISCARDED, index)
@@ -202,7 +251,7 @@ class InferenceService(Service):
             return
         engine = self._engine
         if engine is None or self._out.mode is not Mode.LIVE or header.flags & FrameFlag.DISCARD:
-            self._out.spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
+            self._spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
             return
         if header.line0 != self._next_line:
             if header.line0 > self._next_line:
@@ -232,6 +281,7 @@ class InferenceService(Service):
         self._strip_blanked.clear()
         if self._may_process(header, self._strip_index, missing, t_received_ns) and self._engine is not None:
             self._next_line = 0
+            self._desk.apply_due(self._strip_index, self._engine)
             self._engine.begin(self._strip_index, missing + self._skipped)
             self._skipped = 0
         return True
@@ -251,13 +301,14 @@ class InferenceService(Service):
         engine = self._engine
         if not self._may_process(header, index, missing, t_received_ns) or engine is None:
             if self._out.mode is not Mode.LIVE or header.flags & FrameFlag.DISCARD:
-                self._out.spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
+                self._spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
             return
         missing += self._skipped
         self._skipped = 0
         blanked = header.blanked
         if header.flags & FrameFlag.ARTEFACT and not blanked:
             blanked = [[0, header.lines_per_frame]]
+        self._desk.apply_due(index, engine)
         n_events = engine.process(frame, index, header.t_scan_ns, missing, blanked)
         self._publish_decision(header, engine, n_events, t_received_ns, whole=True)
         self._note_blanked(index, blanked)
@@ -276,26 +327,46 @@ class InferenceService(Service):
         if n_events and header.volume is not None:
             events["event_frame"] = self._order.frames_of(events["event_frame"])
         t_decided_ns = self.clock.now_ns()
-        late = t_decided_ns - header.t_scan_ns > self._deadline_ns and not self.setup.lossless
-        self._out.spikes(header, t_received_ns, t_decided_ns, events, late=late)
+        late_ns = self._spikes(header, t_received_ns, t_decided_ns, events)
         # From here on nobody waits.
-        if late:
-            self._note_late(header, t_decided_ns)
+        if late_ns > 0:
+            self._note_late(late_ns)
         if whole:
             self._book.note(Fate.DECIDED, self._order.index or 0)
-            self._out.activity(header, engine)
-        self._intervals["scan_to_receive"].record(t_received_ns - header.t_scan_ns)
+            self._out.activity(header, engine, self._desk.rev)
+        if self._replay is None:
+            self._intervals["scan_to_receive"].record(t_received_ns - header.t_scan_ns)
         self._intervals["receive_to_decision"].record(t_decided_ns - t_received_ns)
 
-    def _note_late(self, header: FrameHeader, t_decided_ns: int) -> None:
+    def _spikes(self, header: FrameHeader, t_received_ns: int, t_decided_ns: int, events: NDArray[Any]) -> int:
+        """Send the events; how long past the deadline they are, nanoseconds, 0 if in time."""
+        if self._replay is not None:
+            t_received_ns, t_decided_ns = self._replay.times_ns(header)
+        past_ns = t_decided_ns - header.t_scan_ns - self._deadline_ns
+        late_ns = 0 if self.setup.lossless and self._replay is None else max(0, past_ns)
+        self._out.spikes(header, t_received_ns, t_decided_ns, events, late=late_ns > 0)
+        return late_ns
+
+    def _note_late(self, late_ns: int) -> None:
         index = self._order.index or 0
         if index == self._late_frame:
             return
         self._late_frame = index
-        age_ms, budget_ms = (ns / NS_PER_MS for ns in (t_decided_ns - header.t_scan_ns, self._deadline_ns))
-        self._book.note(Fate.LATE, index, 1, f"decided {age_ms:.1f} ms after its scan, {budget_ms:g} ms are allowed")
+        budget_ms = self._deadline_ns / NS_PER_MS
+        self._book.note(Fate.LATE, index, 1, f"{late_ns / NS_PER_MS:.1f} ms beyond the {budget_ms:g} ms from its scan")
 
     def _overloaded(self, header: FrameHeader, t_received_ns: int) -> bool:
+        """True if a frame is skipped: so many wait behind it, or it was skipped in the recording being replayed."""
+        if self._replay is not None and self._replay.skips(header):
+            self._out.acknowledge(header)
+        elif not self._is_behind(header, t_received_ns):
+            self._say_skipped(header.frame)
+            return False
+        if self._skipped_since is None:
+            self._skipped_since = header.frame
+        return True
+
+    def _is_behind(self, header: FrameHeader, t_received_ns: int) -> bool:
         """True if so many frames wait behind this one that it is better skipped; never where the source waits."""
         if self.setup.lossless:
             return False
@@ -304,9 +375,11 @@ class InferenceService(Service):
         self.queue = max(0, behind)
         return behind > self.rig.inference.max_backlog_frames and self._inbox.waiting()
 
-    def _publish_rois(self, calibration: Calibration, *, with_footprints: bool) -> None:
-        self._rois_due_ns = self.clock.now_ns() + NS_PER_S
-        self._out.rois(calibration, with_footprints=with_footprints)
+    def _say_skipped(self, frame: int) -> None:
+        """Put into the journal which frames stand in it undecided."""
+        first, self._skipped_since = self._skipped_since, None
+        if first is not None:
+            self.log("warning", f"frames {first} to {frame - 1} were skipped", skipped=[first, frame - 1])
 
     def _refuse(self, why: str, index: int | None = None) -> None:
         self._bad += 1
@@ -322,32 +395,14 @@ class InferenceService(Service):
 
     def _calibrate(self, args: dict[str, Any]) -> dict[str, Any]:
         """Load a calibration, build the engine, warm it; `go_live` lets it begin."""
-        path = Path(args["path"])
-        calibration = replace(load_plane(path, self.plane), updates_neuropil=self.rig.inference.neuropil_update)
-        size = args.get("size")
-        if size is not None:
-            um_per_px, n_lines, n_pixels = args.get("um_per_px"), int(size[0]), int(size[1])
-            calibration.require_fits(n_lines, n_pixels, str(path), um_per_px=um_per_px, channel=self._channel)
-        if calibration.n_rois == 0:
-            raise CalibrationError("holds no cells", "calibrate on a recording with active cells", file=str(path))
-        self._say_other_rate(calibration, args.get("frame_rate_hz"))
-        n_planes = int(args.get("frames_per_volume", 1))
-        engine = Engine(calibration, self.rig.inference.max_shift_px, self.clock, self._strip_lines, n_planes)
-        engine.warm_up()
+        engine, calibration = load_engine(self.rig, self.plane, args, self.clock, self._strip_lines)
+        warning = other_rate(calibration, args.get("frame_rate_hz"))
+        if warning is not None:
+            self.log("warning", warning)
         self._engine = engine
         self._out.hold_frames = calibration.hold_frames
-        self._out.rois_rev += 1
-        self._publish_rois(calibration, with_footprints=True)
-        return {"n_rois": calibration.n_rois, "rev": self._out.rois_rev}
-
-    def _say_other_rate(self, calibration: Calibration, frame_rate_hz: float | None) -> None:
-        if frame_rate_hz is None or abs(frame_rate_hz / calibration.frame_rate_hz - 1) < _RATE_TOLERANCE:
-            return
-        self.log(
-            "warning",
-            f"frames come at {frame_rate_hz:.4g} Hz, the calibration was made at {calibration.frame_rate_hz:.4g} Hz: "
-            "kernels and thresholds do not fit, calibrate again",
-        )
+        self._desk.open(calibration, Path(args["path"]))
+        return {"n_rois": calibration.n_rois, "rev": self._desk.rev}
 
     def _go_live(self, args: dict[str, Any]) -> dict[str, Any]:
         if self._engine is None:
@@ -364,9 +419,9 @@ class InferenceService(Service):
         self.announce("live", first_frame=frame)
 
     def _describe_rois(self, args: dict[str, Any]) -> dict[str, Any]:
-        if self._engine is not None:
-            self._publish_rois(self._engine.calibration, with_footprints=True)
-        return self._describe(args) | {"rois_rev": self._out.rois_rev}
+        self._desk.publish_rois(with_footprints=True)
+        self._desk.publish_candidates()
+        return self._describe(args) | {"rois_rev": self._desk.rev}
 
     def _status(self, args: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -377,5 +432,5 @@ class InferenceService(Service):
             "messages_refused": self._bad,
             "fates": self.fates(),
             "frames_unaccounted": self._book.n_unaccounted,
-            "n_rois": self._engine.calibration.n_rois if self._engine else 0,
+            "n_rois": self._engine.n_rois if self._engine else 0,
         }

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.load import check_against_limits, load_protocol
-from protocols.spike_triggered import SpikeTriggered
+from protocols.checking.check import check_against_limits
+from protocols.load import load_protocol, partner_of
+from protocols.running.evaluator import ProtocolRun
 from rt_engine.interfaces.errors import SafetyError
 from rt_engine.interfaces.events import EVENT_DTYPE
-from rt_engine.interfaces.messages import Outcome, Phase, RoisHeader, SpikesHeader, StimHeader
+from rt_engine.interfaces.messages import (
+    ActivityHeader,
+    LogHeader,
+    Phase,
+    RoisHeader,
+    SpikesHeader,
+    StimHeader,
+    SyncHeader,
+)
 from rt_engine.interfaces.rig_config import RigConfig
-from rt_engine.interfaces.stimulation import Decision, PulseRequest
+from rt_engine.interfaces.stimulation import Decision, MarkCommand, MessageCommand, ProtocolCommand, PulseRequest
 from rt_engine.pipeline.histogram import LatencyHistogram
-from rt_engine.safety.interlock import Interlock
+from rt_engine.safety.interlock import Interlock, InterlockState
 from rt_engine.services.cells_of_planes import CellsOfPlanes
 from rt_engine.transport.publisher import Publisher
 
-_COUNTED = (Outcome.DELIVERED, Outcome.WITHHELD, Outcome.DRY_RUN)
+_NO_EVENTS = np.zeros(0, EVENT_DTYPE)
+MARK_LEVEL, MESSAGE_LEVEL = "mark", "mqtt"
+"""Levels of the `log` messages that carry a protocol's marks, and its messages for the telemetry service."""
 
 
 class ProtocolDriver:
@@ -42,9 +54,11 @@ class ProtocolDriver:
         self, rig: RigConfig, interlock: Interlock, publisher: Publisher, log: Callable[[str, str], None]
     ) -> None:
         self._rig, self._interlock, self._publisher, self._log = rig, interlock, publisher, log
-        self._protocol: SpikeTriggered | None = None
+        self._protocol: ProtocolRun | None = None
+        self._path: Path | None = None
+        self._seen: dict[int, dict[int, tuple[object, ...]]] = {}
+        self._rois_changed = False
         self._cells = CellsOfPlanes(rig.planes_inferred)
-        self._trial = 0
         self._intervals = {name: LatencyHistogram() for name in ("decision_to_command", "scan_to_command")}
         self.name: str | None = None
 
@@ -57,15 +71,25 @@ class ProtocolDriver:
         """Intervals of the decisions so far."""
         return {name: histogram.summary_ms() for name, histogram in self._intervals.items()}
 
+    @property
+    def uses_activity(self) -> bool:
+        """True if the protocol needs `activity` messages."""
+        return self._protocol is not None and self._protocol.uses_activity
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Behaviour lines that the protocol listens to."""
+        return self._protocol.lines if self._protocol is not None else ()
+
     def state(self) -> dict[str, Any]:
         """The fields of `messages.StateHeader` that the protocol knows."""
-        return {
-            "protocol": self.name,
-            "protocol_phase": "running" if self._protocol else None,
-            "trial": self._trial,
-            "arm": None,
-            "effect": None,
-        }
+        if self._protocol is None:
+            return {"protocol": None, "protocol_phase": None, "trial": 0, "arm": None, "effect": None}
+        return self._protocol.state()
+
+    def conclude(self) -> dict[str, Any]:
+        """Effects of the session in full; empty without a protocol. May take seconds: for after the last decision."""
+        return self._protocol.conclude() if self._protocol is not None else {}
 
     def load(self, path: Path) -> dict[str, Any]:
         """Load a protocol for the cells of the present calibration; disarms.
@@ -83,38 +107,108 @@ class ProtocolDriver:
         if rois is None:
             raise SafetyError("no cells are known yet", "load a calibration first")
         self._interlock.set_protocol_limits(protocol.limits)
-        self._protocol = SpikeTriggered(protocol, rois)
-        self.name = protocol.name
+        um_per_px = getattr(self._rig.microscope, "um_per_px", None)
+        self._protocol = ProtocolRun(protocol, replace(rois, um_per_px=um_per_px), partner_of(protocol))
+        self.name, self._path, self._rois_changed = protocol.name, path, False
         for note in self._protocol.notes:
             self._log("warning", f"protocol {protocol.name}: {note}")
         return {
             "protocol": protocol.name,
-            "cells": list(self._protocol.cell_ids),
-            "targets": list(self._protocol.target_ids),
+            "groups": {name: [i for i in group.ids if i >= 0] for name, group in self._protocol.groups.items()},
         }
 
+    def follow_rois(self) -> None:
+        """Before arming: load the protocol anew if the cells have changed since, so that it names those of now.
+
+        Raises
+        ------
+        ConfigError
+            The protocol names cells that are no longer there.
+        """
+        if self._rois_changed and self._path is not None:
+            self.load(self._path)
+
     def take_rois(self, header: RoisHeader, payload: bytes) -> None:
-        """Learn the cells of a plane from a `rois` message with footprints."""
+        """Learn the cells of a plane from a `rois` message with footprints; disarms if a known one is not as it was.
+
+        A cell that is only added changes nothing for the others, and can neither trigger nor be a target before the
+        protocol is loaded anew, at the next arming.
+        """
         self._cells.take(header, payload)
+        self._note_changes(header)
+
+    def _note_changes(self, header: RoisHeader) -> None:
+        cells: dict[int, tuple[object, ...]] = {
+            roi.roi_id: (roi.threshold, *roi.tags) for roi in header.rois if roi.kind != "removed"
+        }
+        known, self._seen[header.plane] = self._seen.get(header.plane, {}), cells
+        self._rois_changed |= bool(known) and known != cells
+        if not known.items() <= cells.items() and self._interlock.state is InterlockState.ARMED:
+            self._interlock.disarm(f"the cells of plane {header.plane} have changed (revision {header.rev})")
+            self._log("warning", "disarmed: the cells have changed")
 
     def take_spikes(self, header: SpikesHeader, payload: bytes) -> bool:
         """Decide on one `spikes` message, unless it is late; False if its payload does not fit its header."""
-        if not header.n_events or self._protocol is None or header.late:
+        if self._protocol is None or header.late:
             return True
         if len(payload) != header.n_events * EVENT_DTYPE.itemsize:
             return False
-        events: NDArray[Any] = np.frombuffer(payload, EVENT_DTYPE)
-        requests = self._protocol.on_spikes(
+        events: NDArray[Any] = np.frombuffer(payload, EVENT_DTYPE) if header.n_events else _NO_EVENTS
+        commands = self._protocol.on_spikes(
             header.frame, header.t_scan_ns, header.t_decided_ns, header.mode, events, header.plane
         )
-        for request in requests:
-            decision = self._interlock.request(request)
-            self.publish(request, decision, Phase.DONE)
-            self._trial += decision.outcome in _COUNTED
-            if decision.t_command_ns is not None:
-                self._intervals["decision_to_command"].record(decision.t_command_ns - header.t_decided_ns)
-                self._intervals["scan_to_command"].record(decision.t_command_ns - header.t_scan_ns)
+        if commands:
+            self._carry_out(commands)
         return True
+
+    def take_activity(self, header: ActivityHeader, payload: bytes) -> bool:
+        """Take in one `activity` message; False if its payload does not fit its header.
+
+        It comes after the `spikes` of the same frame, and before those of frames scanned later (`frame_join`).
+        """
+        if self._protocol is None or not self._protocol.uses_activity:
+            return True
+        if len(payload) != 4 * header.n_rois * len(header.fields):
+            return False
+        values = np.frombuffer(payload, "<f4").reshape(len(header.fields), header.n_rois)
+        commands = self._protocol.on_activity(header.frame, header.t_scan_ns, header.plane, header.fields, values)
+        if commands:
+            self._carry_out(commands)
+        return True
+
+    def take_sync(self, header: SyncHeader) -> None:
+        """An edge of a behaviour line."""
+        if self._protocol is not None and header.t_edge_ns is not None:
+            self._protocol.on_sync(header.line, header.edge == "rising", header.t_edge_ns)
+
+    def take_key(self, key: str) -> None:
+        """A mark that a person gave."""
+        if self._protocol is not None:
+            self._protocol.on_key(key)
+
+    def _carry_out(self, commands: Sequence[ProtocolCommand]) -> None:
+        for command in commands:
+            match command:
+                case PulseRequest():
+                    self._ask(command)
+                case MarkCommand():
+                    fields = {"mark": command.mark, "t_scan_ns": command.t_scan_ns, "frame": command.frame}
+                    self._say(MARK_LEVEL, command.mark, fields)
+                case MessageCommand():
+                    self._say(MESSAGE_LEVEL, command.text, {"topic": command.topic, "t_scan_ns": command.t_scan_ns})
+
+    def _ask(self, request: PulseRequest) -> None:
+        decision = self._interlock.request(request)
+        self.publish(request, decision, Phase.DONE)
+        if self._protocol is not None and decision.outcome is not None:
+            self._protocol.on_outcome(request, decision.outcome)
+        if decision.t_command_ns is not None:
+            self._intervals["decision_to_command"].record(decision.t_command_ns - request.t_decided_ns)
+            self._intervals["scan_to_command"].record(decision.t_command_ns - request.t_scan_ns)
+
+    def _say(self, level: str, text: str, fields: dict[str, Any]) -> None:
+        header = LogHeader(**self._publisher.stamp("log"), level=level, text=text, fields=fields)
+        self._publisher.send("log", header)
 
     def publish(self, request: PulseRequest, decision: Decision, phase: Phase) -> None:
         """Send one phase of a decision on topic `stim`."""
@@ -131,9 +225,10 @@ class ProtocolDriver:
             roi_ids=list(request.roi_ids),
             target_ids=list(request.target_ids),
             target_planes=list(request.target_planes),
-            pattern_id=None,
+            pattern_id=request.pattern_id,
             t_scan_ns=request.t_scan_ns,
             t_decided_ns=request.t_decided_ns,
+            t_judged_ns=decision.t_judged_ns,
             t_command_ns=decision.t_command_ns,
             t_output_ns=None,
             output=decision.output,

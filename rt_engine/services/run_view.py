@@ -27,6 +27,7 @@ class Snapshot:
     n_rois: int = 0
     frames: int = 0
     frames_lost: int = 0
+    plane_frames: dict[int, int] = field(default_factory=dict)
     frame_rate_hz: float = 0.0
     events: int = 0
     events_per_s: float = 0.0
@@ -116,6 +117,9 @@ def _block(snapshot: Snapshot) -> Panel:
     numbers.add_row("rate", f"{snapshot.frame_rate_hz:.1f} frames/s", "dropped", f"{snapshot.dropped}")
     numbers.add_row("cells", f"{snapshot.n_rois}", "events", f"{snapshot.events} ({snapshot.events_per_s:.1f}/s)")
     numbers.add_row("interlock", _interlock_text(snapshot), "light", _stim_text(snapshot))
+    if len(snapshot.plane_frames) > 1:
+        planes = ", ".join(f"{plane}: {n}" for plane, n in sorted(snapshot.plane_frames.items()))
+        numbers.add_row("planes", planes, "", "")
     latency = Table(box=None, padding=(0, 2), header_style="dim")
     for column in ("interval", "p50 ms", "p99 ms", "max ms"):
         latency.add_column(column, justify="left" if column == "interval" else "right")

@@ -15,6 +15,7 @@ import yaml
 
 from rt_engine.interfaces.errors import ConfigError
 
+PROTOCOL_FOLDER = "protocol"
 _PACKAGES = ("spikeloop", "numpy", "scipy", "numba", "pyzmq", "msgspec", "mcap", "h5py")
 
 
@@ -65,6 +66,18 @@ def write_config(folder: Path, resolved: dict[str, Any]) -> None:
     """Write ``config.yaml``."""
     text = yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True)
     (folder / "config.yaml").write_text(text, encoding="utf-8")
+
+
+def keep_protocol(folder: Path, protocol: Path | None) -> None:
+    """Copy the protocol into the session folder, under its own name, so that a replay needs nothing else."""
+    if protocol is not None:
+        (folder / PROTOCOL_FOLDER).mkdir(exist_ok=True)
+        shutil.copyfile(protocol, folder / PROTOCOL_FOLDER / protocol.name)
+
+
+def kept_protocol(folder: Path) -> Path | None:
+    """The protocol that a session was run with; None if it keeps none."""
+    return next(iter(sorted((folder / PROTOCOL_FOLDER).glob("*.yaml"))), None)
 
 
 def versions() -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import shutil
 import signal
@@ -15,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from rt_engine.interfaces.clock import NS_PER_S, MonotonicClock
-from rt_engine.interfaces.control import Request, Role
-from rt_engine.interfaces.errors import ConfigError, ServiceError, SpikeloopError
-from rt_engine.interfaces.messages import Header, SessionHeader
+from rt_engine.interfaces.errors import ServiceError, SpikeloopError
+from rt_engine.interfaces.messages import Header, LogHeader, SessionHeader
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, StreamMicroscope, VirtualMicroscope
 from rt_engine.services.calibration_job import CalibrationJob, run_calibration_process
+from rt_engine.services.client_commands import ClientCommands
+from rt_engine.services.replay_plan import ReplayOf
 from rt_engine.services.run_view import RunView
-from rt_engine.services.session_folder import git_hash, versions, write_config
+from rt_engine.services.session_folder import keep_protocol, write_config
+from rt_engine.services.session_record import resolved_config, time_base
 from rt_engine.services.setup import Setup, inference_services
 from rt_engine.services.snapshot import SnapshotKeeper
 from rt_engine.services.supervisor import Supervisor
@@ -29,14 +30,7 @@ from rt_engine.services.supervisor import Supervisor
 _SESSION_PERIOD_NS = NS_PER_S
 _NOTICE_FRAMES = 5
 _LATE_END_S = 10.0
-_FORWARDED = {
-    "arm": "stimulation",
-    "disarm": "stimulation",
-    "trip": "stimulation",
-    "reset": "stimulation",
-    "set_protocol": "stimulation",
-}
-_ANYONE = ("describe", "status", "trip")
+_CONCLUDE_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +47,7 @@ class RunPlan:
     duration_s: float | None
     dry_run: bool
     subject: str | None
+    replay: ReplayOf | None = None
 
     @property
     def lossless(self) -> bool:
@@ -60,7 +55,7 @@ class RunPlan:
         microscope = self.rig.microscope
         if isinstance(microscope, VirtualMicroscope):
             return microscope.pace == "max"
-        return isinstance(microscope, ReplayMicroscope) and microscope.speed == "max"
+        return isinstance(microscope, ReplayMicroscope)
 
 
 class _StoppedByUser(Exception):
@@ -83,7 +78,9 @@ class SessionRun:
         self._t_wall_ns = time.time_ns()
         self._t_monotonic_ns = self._clock.now_ns()
         self._session = plan.folder.name
-        self._config = self._resolved()
+        self._concluded: dict[str, Any] = {}
+        self._config = resolved_config(plan, self._session)
+        self._time_base = time_base(plan.replay, self._t_wall_ns, self._t_monotonic_ns)
         self._engines = inference_services(plan.rig)
 
     def run(self) -> dict[str, Any]:
@@ -95,6 +92,7 @@ class SessionRun:
             What ended the run before its time; the session folder holds what was recorded.
         """
         write_config(self._plan.folder, self._config)
+        keep_protocol(self._plan.folder, self._plan.protocol)
         setup = Setup(
             service="",
             rig=self._plan.rig.model_dump(mode="json"),
@@ -107,7 +105,7 @@ class SessionRun:
         )
         previous = signal.signal(signal.SIGINT, self._on_interrupt)
         ended = "failure"
-        supervisor = Supervisor(setup, self._on_client, self._on_message)
+        supervisor = Supervisor(setup, ClientCommands(self).handle, self._on_message)
         self._supervisor = supervisor
         try:
             ended = self._phases()
@@ -195,6 +193,7 @@ class SessionRun:
             false_alarms_per_min=inference.false_alarms_per_min,
             neuropil_coefficient=inference.neuropil_coefficient,
             max_shift_px=inference.max_shift_px,
+            registration_channel=self._plan.rig.registration_channel,
         )
         self._view.say("calibrating …")
         run_calibration_process(job, self._view.progress, self._turn, self._view.say)
@@ -242,6 +241,8 @@ class SessionRun:
         """Arm where nothing but virtual light can follow; say what holds otherwise."""
         if self._plan.protocol is None:
             return "; no protocol, no light"
+        if self._plan.replay is not None:
+            return f"; {self._plan.replay.light}"
         if not self._plan.rig.all_outputs_virtual:
             return "; disarmed: arm with `spikeloop ctl arm`"
         self._await(lambda: self._supervisor.request("stimulation", "status")["can_arm"], 20.0, "the interlock")
@@ -293,11 +294,15 @@ class SessionRun:
                 raise ServiceError(f"waited {timeout_s:g} s for {what}: {status.get('preconditions')}")
 
     def _end(self, supervisor: Supervisor) -> None:
+        failed_live = self._failure is not None and self._phase == "live"
         self._enter("stopping")
         self._view.say("stopping …")
         if "stimulation" not in supervisor.died() and self._supervisor_knows("stimulation"):
             try:
+                if failed_live:
+                    supervisor.request("stimulation", "trip", {"text": str(self._failure)}, timeout_s=5)
                 supervisor.request("stimulation", "disarm", {"reason": "end of run"}, timeout_s=5)
+                self._concluded = supervisor.request("stimulation", "conclude", timeout_s=_CONCLUDE_S)
             except SpikeloopError as error:
                 self._view.say(f"  warning: stimulation did not answer: {error}", "yellow")
         forced = supervisor.stop()
@@ -313,9 +318,11 @@ class SessionRun:
                 "stopped before going live", "what was recorded is in the session folder"
             )
         from rt_engine.services.conclusion import conclude
+        from rt_engine.services.protocol_results import write_results
 
         failure = str(self._failure) if self._failure else None
         facts = {"ended": ended, "failure": failure, "kind": self._plan.kind, "dry_run": self._plan.dry_run}
+        facts |= write_results(self._plan.folder, self._concluded)
         summary = conclude(self._plan.folder, facts, self._view)
         if self._failure is not None:
             raise self._failure
@@ -331,9 +338,7 @@ class SessionRun:
         publisher = self._supervisor.publisher
         header = SessionHeader(
             **publisher.stamp("session"),
-            wall_time_utc=datetime.datetime.fromtimestamp(self._t_wall_ns / 1e9, datetime.UTC).isoformat(),
-            t_wall_ns=self._t_wall_ns,
-            t_monotonic_ns=self._t_monotonic_ns,
+            **self._time_base,
             state=self._phase,
             rig=self._plan.rig.name,
             protocol=self._plan.protocol.stem if self._plan.protocol else None,
@@ -345,24 +350,6 @@ class SessionRun:
         )
         publisher.send("session", header)
 
-    def _resolved(self) -> dict[str, Any]:
-        microscope = self._plan.rig.microscope
-        seeds = {"sample": microscope.sample.seed} if isinstance(microscope, VirtualMicroscope) else {}
-        return {
-            "spikeloop": "session/1",
-            "session": self._session,
-            "kind": self._plan.kind,
-            "rig": self._plan.rig.model_dump(mode="json"),
-            "protocol": str(self._plan.protocol) if self._plan.protocol else None,
-            "subject": self._plan.subject,
-            "baseline_s": None if self._plan.calibration else self._plan.baseline_s,
-            "duration_s": self._plan.duration_s,
-            "dry_run": self._plan.dry_run,
-            "seeds": seeds,
-            "versions": versions(),
-            "git_hash": git_hash(),
-        }
-
     def _on_interrupt(self, number: int, frame: types.FrameType | None) -> None:
         if self._stop.is_set():
             raise KeyboardInterrupt
@@ -371,23 +358,37 @@ class SessionRun:
     def _on_message(self, topic: str, header: Header, payload: list[bytes]) -> None:
         self._keeper.take(topic, header, payload)
 
-    def _on_client(self, request: Request) -> dict[str, Any]:
-        """Carry out a command from outside."""
-        if request.role is Role.VIEWER and request.cmd not in _ANYONE:
-            raise ConfigError(f"a viewer may not {request.cmd}", "ask as an operator")
-        if request.cmd in ("status", "describe"):
-            return self._status()
-        if request.cmd in ("stop", "shutdown"):
-            self._stop.set()
-            return {"state": "stopping"}
-        service = _FORWARDED.get(request.cmd)
-        if service is None:
-            raise ConfigError(
-                f"{request.cmd!r} is not a command of a running rig", f"known: status, stop, {', '.join(_FORWARDED)}"
-            )
-        return self._supervisor.request(service, request.cmd, request.args | {"role": request.role}, timeout_s=5)
+    @property
+    def phase(self) -> str:
+        """As on topic `session`."""
+        return self._phase
 
-    def _status(self) -> dict[str, Any]:
+    @property
+    def engines(self) -> dict[int, str]:
+        """Plane to the service that infers it."""
+        return self._engines
+
+    def enter(self, phase: str) -> None:
+        """Another phase, asked for by a client."""
+        self._view.say(f"{phase}, by command")
+        self._enter(phase)
+
+    def end(self) -> None:
+        """The user wants the session to end."""
+        self._stop.set()
+
+    def note(self, level: str, text: str, fields: dict[str, Any]) -> None:
+        """Publish and record a sentence."""
+        publisher = self._supervisor.publisher
+        publisher.send("log", LogHeader(**publisher.stamp("log"), level=level, text=text, fields=fields))
+        self._view.say(f"  {level}: {text}")
+
+    def request(self, service: str, cmd: str, args: dict[str, Any]) -> dict[str, Any]:
+        """Result of a command of a client to a service."""
+        return self._supervisor.request(service, cmd, args, timeout_s=5)
+
+    def status(self) -> dict[str, Any]:
+        """What `status` tells."""
         snapshot = self._keeper.refresh(self._clock.now_ns())
         return {
             "session": self._session,
@@ -397,6 +398,7 @@ class SessionRun:
             "pids": self._supervisor.pids(),
             "frames": snapshot.frames,
             "frames_lost": snapshot.frames_lost,
+            "planes": {str(plane): {"frames": n} for plane, n in sorted(snapshot.plane_frames.items())},
             "events": snapshot.events,
             "n_rois": snapshot.n_rois,
             "interlock": snapshot.interlock,

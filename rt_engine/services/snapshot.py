@@ -15,6 +15,7 @@ from rt_engine.interfaces.messages import (
     LogHeader,
     Mode,
     Phase,
+    RoisHeader,
     SpikesHeader,
     StateHeader,
     StimHeader,
@@ -37,8 +38,9 @@ class SnapshotKeeper:
         self._frame_times_ns: deque[int] = deque(maxlen=2000)
         self._event_times_ns: deque[int] = deque(maxlen=20_000)
         self._stim: Counter[str] = Counter()
+        self._n_rois: dict[int, int] = {}
         self._losses: dict[str, int] = {}
-        self._latency_ms: dict[str, dict[str, float]] = {}
+        self._latency_ms: dict[str, dict[str, dict[str, float]]] = {}
         self._logs: deque[tuple[str, str]] = deque(maxlen=100)
         self._live_frames: dict[int, PlaneCounter] = {}
 
@@ -64,7 +66,10 @@ class SnapshotKeeper:
                 self.snapshot.trip = str(header.trips[-1].get("text", "")) if header.interlock == "tripped" else ""
             case HealthHeader():
                 self._losses[header.source] = header.dropped
-                self._latency_ms |= header.latency_ms
+                self._latency_ms[header.source] = self._latency_ms.get(header.source, {}) | header.latency_ms
+            case RoisHeader():
+                self._n_rois[header.plane] = sum(roi.kind != "removed" for roi in header.rois)
+                self.snapshot.n_rois = sum(self._n_rois.values())
             case LogHeader():
                 self._logs.append((header.level, header.text))
 
@@ -85,9 +90,18 @@ class SnapshotKeeper:
         snapshot.events_per_s = len(self._event_times_ns) / window_s
         snapshot.seconds = (now_ns - self.live_since_ns) / NS_PER_S if self.live_since_ns else 0.0
         snapshot.stim = dict(self._stim)
-        snapshot.latency_ms = {name: self._latency_ms[name] for name in _INTERVALS if name in self._latency_ms}
+        snapshot.latency_ms = self._slowest()
         snapshot.dropped = sum(self._losses.values())
         return snapshot
+
+    def _slowest(self) -> dict[str, dict[str, float]]:
+        """Every interval as the slowest of the services that measure it has it: of several planes the last decides."""
+        slowest: dict[str, dict[str, float]] = {}
+        for name in _INTERVALS:
+            known = [figures[name] for figures in self._latency_ms.values() if name in figures]
+            if known:
+                slowest[name] = max(known, key=lambda figures: figures.get("p99", 0.0))
+        return slowest
 
     def _take_spikes(self, header: SpikesHeader, payload: list[bytes]) -> None:
         snapshot = self.snapshot
@@ -96,17 +110,21 @@ class SnapshotKeeper:
         self.last_frames[header.plane] = max(last_frame, header.frame)
         if header.mode is not Mode.LIVE:
             snapshot.frames += is_new and self.live_since_ns == 0
+            if header.plane in self._live_frames:
+                # A pause loses no frames.
+                self._live_frames[header.plane].see(header.frame, header.volume)
             return
         snapshot.frames += is_new
+        snapshot.plane_frames[header.plane] = snapshot.plane_frames.get(header.plane, 0) + is_new
         counter = self._live_frames.setdefault(header.plane, PlaneCounter())
         if header.volume is not None or not counter.counts_volumes:
             snapshot.frames_lost += counter.see(header.frame, header.volume)[1]
-        self._frame_times_ns.append(header.t_decided_ns)
+        self._frame_times_ns.append(header.t_sent_ns)
         if not header.n_events or not payload:
             return
         events = np.frombuffer(payload[0], EVENT_DTYPE)
         snapshot.events += len(events)
-        self._event_times_ns.extend([header.t_decided_ns] * len(events))
+        self._event_times_ns.extend([header.t_sent_ns] * len(events))
         for event in events[:3]:
             snapshot.last_events.append(
                 f"cell {event['roi_id']}: {event['n_spikes']:.0f} spike(s), p {event['probability']:.2f}, "

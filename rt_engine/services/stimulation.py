@@ -14,23 +14,27 @@ from rt_engine.interfaces.control import Request, Role
 from rt_engine.interfaces.devices import Output
 from rt_engine.interfaces.errors import ConfigError, MessageError, SafetyError
 from rt_engine.interfaces.messages import (
+    ActivityHeader,
     HealthHeader,
     LightHeader,
     Phase,
     RoisHeader,
     SpikesHeader,
     StateHeader,
+    SyncHeader,
     decode,
 )
+from rt_engine.interfaces.rig_config import ReplayMicroscope
 from rt_engine.interfaces.stimulation import Decision, PulseRequest
 from rt_engine.safety.interlock import Interlock, InterlockState, Precondition
 from rt_engine.safety.ledger import DoseLedger
 from rt_engine.safety.plane_heartbeats import PlaneHeartbeats
 from rt_engine.safety.wal import WriteAheadLog, next_wal_path
-from rt_engine.safety.watchdog import HeartbeatMonitor, live_silence_ns
+from rt_engine.safety.watchdog import HeartbeatMonitor
 from rt_engine.services.base import Service
 from rt_engine.services.frame_join import MOST_WAIT_NS, FrameJoin
 from rt_engine.services.protocol_driver import ProtocolDriver
+from rt_engine.services.replay_interlock import interlock_clock, make_interlock, silence_bounds_ns
 from rt_engine.transport.control import ControlServer
 from rt_engine.transport.sockets import connect
 
@@ -53,6 +57,7 @@ class StimulationService(Service):
         self._heard: set[str] = set()
         self._recorder_ns = 0
         self._state_due_ns = self._sync_due_ns = 0
+        self._replays = isinstance(self.rig.microscope, ReplayMicroscope)
         self._interlock = self._make_interlock()
         self._driver = ProtocolDriver(self.rig, self._interlock, self.publisher, self.log)
         self._join = FrameJoin(self.rig.planes_inferred, None if self.setup.lossless else MOST_WAIT_NS)
@@ -72,6 +77,8 @@ class StimulationService(Service):
             "reset": self._reset,
             "set_protocol": self._set_protocol,
             "status": self._status,
+            "key": self._key,
+            "conclude": lambda args: self._driver.conclude(),
         }
         self._interlock.self_test()
 
@@ -123,25 +130,22 @@ class StimulationService(Service):
             self._sub.close()
 
     def _make_interlock(self) -> Interlock:
-        rig, now_ns = self.rig, self.clock.now_ns()
+        rig, clock = self.rig, interlock_clock(self.rig, self.clock)
+        now_ns = clock.now_ns()
         limits = {name: output.limits for name, output in rig.outputs.items()}
-        self._outputs: dict[str, Output] = {name: VirtualOutput(name, self.clock, self._emit) for name in rig.outputs}
+        self._outputs: dict[str, Output] = {name: VirtualOutput(name, clock, self._emit) for name in rig.outputs}
         um_per_px = getattr(rig.microscope, "um_per_px", None)
         self._ledger = DoseLedger(limits, now_ns, self._dose_folder(), grid_px=5.0 / um_per_px if um_per_px else 6.0)
         path = next_wal_path(self.setup.path())
         restarted = path.name != "stim_000.wal"
         self._wal = WriteAheadLog(path)
-        rate_hz = getattr(rig.microscope, "frame_rate_hz", None) or 1.0
-        rate_hz /= getattr(rig.microscope, "frames_per_volume", 1)
-        idle_ns = round(rig.max_idle_s * NS_PER_S)
-        live_ns = idle_ns if self.setup.lossless else live_silence_ns(round(NS_PER_S / rate_hz))
-        planes = rig.planes_inferred
-        one_plane = HeartbeatMonitor(live_ns, idle_ns)
-        heartbeat = PlaneHeartbeats(live_ns, idle_ns, planes) if len(planes) > 1 else one_plane
-        return Interlock(
+        bounds_ns, planes = silence_bounds_ns(rig, lossless=self.setup.lossless), rig.planes_inferred
+        one_plane = HeartbeatMonitor(*bounds_ns)
+        heartbeat = PlaneHeartbeats(*bounds_ns, planes) if len(planes) > 1 else one_plane
+        return make_interlock(rig, clock, self.log)(
             limits,
             self._outputs,
-            self.clock,
+            clock,
             self._ledger,
             self._wal,
             heartbeat,
@@ -153,7 +157,7 @@ class StimulationService(Service):
 
     def _dose_folder(self) -> Path | None:
         """Where this subject's dose is kept across sessions; in the session folder without a subject."""
-        if self.setup.dry_run:
+        if self.setup.dry_run or self._replays:
             return None
         subject = self.rig.subject
         if subject is None:
@@ -179,14 +183,25 @@ class StimulationService(Service):
                 self._driver.take_rois(header, payload[0])
                 self._interlock.set_precondition(Precondition.CALIBRATION_MATCHES, self._driver.has_rois)
             case SpikesHeader():
-                self._interlock.heartbeat(header.t_decided_ns, header.mode, header.plane)
+                if not self._replays:
+                    self._interlock.heartbeat(header.t_decided_ns, header.mode, header.plane)
                 self._join.put(header, payload[0] if payload else b"", self.clock.now_ns())
                 self._decide_joined()
+            case ActivityHeader():
+                self._join.put(header, payload[0] if payload else b"", self.clock.now_ns())
+                self._decide_joined()
+            case SyncHeader():
+                self._driver.take_sync(header)
 
     def _decide_joined(self) -> None:
         """Decide on the messages whose turn it is, over all planes."""
         for header, payload in self._join.take(self.clock.now_ns()):
-            self.dropped += not self._driver.take_spikes(header, payload)
+            if isinstance(header, SpikesHeader):
+                if self._replays:  # the time of the recording comes in its order, whichever engine is faster now
+                    self._interlock.heartbeat(header.t_decided_ns, header.mode, header.plane)
+                self.dropped += not self._driver.take_spikes(header, payload)
+            else:
+                self.dropped += not self._driver.take_activity(header, payload)
         self.late = self._join.overtaken
 
     def _on_intent(self, request: PulseRequest, decision: Decision) -> None:
@@ -209,6 +224,7 @@ class StimulationService(Service):
         automatic = bool(args.get("automatic", False))
         if not automatic and not operator:
             raise SafetyError("arming needs the name of the operator", "spikeloop ctl arm NAME")
+        self._driver.follow_rois()
         if not automatic:
             self._interlock.set_precondition(Precondition.OPERATOR, True)
         self._interlock.arm(automatic=automatic)
@@ -235,7 +251,19 @@ class StimulationService(Service):
 
     def _set_protocol(self, args: dict[str, Any]) -> dict[str, Any]:
         """Load a protocol for the cells of the present calibration; disarms."""
-        return self._driver.load(Path(str(args["path"])))
+        loaded = self._driver.load(Path(str(args["path"])))
+        if self._driver.uses_activity:
+            self._sub.subscribe(b"activity.")
+            self._join.awaits_activity = True
+        if self._driver.lines:
+            self._sub.connect(self.rig.ports.endpoint("acquisition"))
+            self._sub.subscribe(b"sync")
+        return loaded
+
+    def _key(self, args: dict[str, Any]) -> dict[str, Any]:
+        """A mark that a person gave; protocols may react to it."""
+        self._driver.take_key(str(args.get("key") or ""))
+        return {}
 
     def _status(self, args: dict[str, Any]) -> dict[str, Any]:
         snapshot = self._interlock.snapshot()

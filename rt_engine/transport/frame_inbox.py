@@ -19,7 +19,8 @@ class Arrival(NamedTuple):
     topic : str
     header : Header
     payload : memoryview or None
-        Bytes of a frame, in the inbox's own memory: valid until the next message is taken. None without a payload.
+        Bytes of a frame, in the inbox's own memory: valid until the next message of its topic is
+        taken. None without a payload.
     t_received_ns : int
     """
 
@@ -30,7 +31,7 @@ class Arrival(NamedTuple):
 
 
 class FrameInbox:
-    """Takes messages from a socket without waiting; payloads land in one buffer, made for the first frame.
+    """Takes messages from a socket without waiting; payloads of a topic land in one buffer, made for its first frame.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ class FrameInbox:
     def __init__(self, socket: zmq.Socket[bytes], clock: Clock) -> None:
         self._socket = socket
         self._clock = clock
-        self._buffer = memoryview(bytearray())
+        self._buffers: dict[str, memoryview] = {}
         self._topics: dict[bytes, str] = {}
 
     def waiting(self) -> bool:
@@ -72,7 +73,7 @@ class FrameInbox:
                 raise MessageError("a message without a header")
             topic = self._topic(topic_bytes)
             header = decode(topic, self._socket.recv())
-            payload = self._payload(header) if self._socket.rcvmore else None
+            payload = self._payload(topic, header) if self._socket.rcvmore else None
         finally:
             while self._socket.rcvmore:
                 self._socket.recv_into(bytearray())
@@ -86,13 +87,14 @@ class FrameInbox:
                 self._topics[topic] = known
         return known
 
-    def _payload(self, header: Header) -> memoryview:
+    def _payload(self, topic: str, header: Header) -> memoryview:
         if not isinstance(header, FrameHeader):
             return memoryview(self._socket.recv())
         n_bytes = 2 * header.n_lines * header.pixels_per_line
-        if len(self._buffer) < n_bytes:
-            self._buffer = memoryview(bytearray(n_bytes))
-        received = self._socket.recv_into(self._buffer, nbytes=n_bytes) if n_bytes else 0
+        buffer = self._buffers.get(topic)
+        if buffer is None or len(buffer) < n_bytes:
+            self._buffers[topic] = buffer = memoryview(bytearray(n_bytes))
+        received = self._socket.recv_into(buffer, nbytes=n_bytes) if n_bytes else 0
         if received != n_bytes:
             raise MessageError(f"frame {header.frame}: payload of {received} bytes does not fit its header ({n_bytes})")
-        return self._buffer[:n_bytes]
+        return buffer[:n_bytes]

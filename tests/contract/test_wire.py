@@ -41,6 +41,8 @@ def _example(kind: type[Header]) -> Header:
             values[field.name] = 1
         elif "Mode" in text:
             values[field.name] = "live"
+        elif "EditAction" in text:
+            values[field.name] = "add"
         elif "Phase" in text:
             values[field.name] = "done"
         elif "Fate" in text:

@@ -74,7 +74,7 @@ def test_a_rig_or_protocol_that_is_not_there_lists_what_is(tmp_path: Path) -> No
 
 def test_a_protocol_beyond_the_limits_is_refused_before_anything_starts(tmp_path: Path) -> None:
     rig = write_rig(tmp_path, small_rig(outputs__led__limits__max_power_mw=1.0))
-    _refused("run", rig, names=("spike_triggered.yaml", "action.power_mw", "max_power_mw"))
+    _refused("run", rig, names=("spike_triggered.yaml", "actions.pulse.power_mw", "max_power_mw"))
 
 
 @pytest.mark.parametrize("arguments", [("run",), ("run", "virtual_rig", "--duration", "-3"), ("dance",), ()])

@@ -15,19 +15,16 @@ from rt_engine.recording.reader import open_session
 
 N_TARGETS = 3
 PROTOCOL = {
-    "schema_version": 1,
-    "kind": "spike_triggered",
+    "schema_version": 2,
     "name": "often",
-    "cells": {"select": "best", "n": 6},
-    "refractory_ms": 150.0,
-    "withhold_probability": 0.0,
-    "seed": 1,
-    "action": {
-        "output": "led",
-        "power_mw": 12.0,
-        "width_ms": 5.0,
-        "targets": {"select": "next_best", "n": N_TARGETS},
+    "cells": {
+        "watched": {"select": "best", "n": 6},
+        "lit": {"select": "best", "n": N_TARGETS, "but_not": ["watched"]},
     },
+    "triggers": {"spike": {"when": "event", "cells": "watched", "refractory_ms": 150.0}},
+    "actions": {"pulse": {"do": "pulse", "output": "led", "targets": "lit", "power_mw": 12.0, "width_ms": 5.0}},
+    "phases": {"watch": {"reactions": [{"trigger": "spike", "do": ["pulse"], "trial": True}]}},
+    "design": {"seed": 1},
 }
 
 

@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 from scipy.ndimage import gaussian_filter, maximum_filter
-from system_rig import DATA, Start, small_rig, spikeloop, summary_of
+from system_rig import DATA, Start, small_rig, spikeloop, summary_of, write_rig
 
 from rt_engine.recording.reader import open_session
 
 MOVIE = DATA / "movies" / "cortex_mesoscope_128x128x1000_15hz.tif"
 needs_movie = pytest.mark.skipif(not MOVIE.is_file(), reason=f"missing {MOVIE.name} in $SPIKELOOP_DATA/movies")
-
-
-def _events(session: Path) -> bytes:
-    """All event records of a session, time stamps of this run left out, in order."""
-    from rt_engine.interfaces.events import EVENT_DTYPE
-    from rt_engine.interfaces.messages import SpikesHeader
-
-    out = []
-    for message in open_session(session).messages("spikes"):
-        header = message.header
-        if isinstance(header, SpikesHeader) and header.mode == "live":
-            events = np.frombuffer(message.payload, EVENT_DTYPE).copy()
-            events["t_event_ns"] = 0
-            out.append(header.frame.to_bytes(8, "little") + events.tobytes())
-    return b"".join(out)
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +40,17 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @needs_movie
 def test_at_full_speed_no_frame_of_the_real_movie_is_lost(labelled: Path, tmp_path: Path) -> None:
     session = tmp_path / "replay"
-    done = spikeloop("replay", MOVIE, "--calibration", labelled, "--speed", "max", "--output", session)
+    rig = write_rig(tmp_path, small_rig())
+    options = ("--calibration", labelled, "--rig", rig, "--speed", "max", "--output", session)
+    done = spikeloop("replay", MOVIE, *options)
     assert done.returncode == 0, done.stderr
     summary = summary_of(session)
     assert summary["frames"] == 1000
     assert summary["frames_lost"] == 0
     assert summary["spikes"] > 20
+    # Refractory time and age are those of the movie: 66 s at one trigger a second or less, and nothing is late.
+    assert summary["stim"]["late"] == 0
+    assert summary["stim"]["delivered"] > 5
     assert open_session(session).is_complete
     recorded = [lines.copy() for _, lines in open_session(session).frames()]
     np.testing.assert_array_equal(recorded, tifffile.imread(MOVIE))
@@ -68,21 +59,72 @@ def test_at_full_speed_no_frame_of_the_real_movie_is_lost(labelled: Path, tmp_pa
 @needs_movie
 def test_without_a_calibration_the_first_half_is_the_baseline(tmp_path: Path) -> None:
     session = tmp_path / "replay"
-    done = spikeloop("replay", MOVIE, "--indicator", "GCaMP6s", "--speed", "max", "--output", session)
+    rig = write_rig(tmp_path, small_rig())
+    options = ("--indicator", "GCaMP6s", "--rig", rig, "--speed", "max", "--output", session)
+    done = spikeloop("replay", MOVIE, *options)
     assert done.returncode == 0, done.stderr
     assert summary_of(session)["frames"] == 500
     assert (session / "calibration.h5").is_file()
 
 
-def test_a_recorded_session_replays_to_the_same_events_bit_for_bit(
-    start: Start, small_calibration: Path, tmp_path: Path
-) -> None:
-    run = start(small_rig(), "--calibration", small_calibration, "--duration", "40")
+PROTOCOL = """
+schema_version: 2
+name: quick
+description: Every event of any cell lights that cell; a third of the triggers is withheld.
+cells:
+  watched: {select: all}
+triggers:
+  spike: {when: event, cells: watched, refractory_ms: 200.0}
+actions:
+  pulse: {do: pulse, output: led, targets: triggering, power_mw: 8.0, width_ms: 5.0}
+phases:
+  watch:
+    reactions:
+      - {trigger: spike, do: [pulse], trial: true}
+design:
+  seed: 2
+  arms:
+    stim: {kind: stim, share: 0.7}
+    withheld: {kind: withheld, share: 0.3}
+limits: {}
+"""
+
+
+@pytest.fixture
+def recorded(start: Start, small_calibration: Path, tmp_path: Path) -> Path:
+    """A run with decisions of several outcomes."""
+    protocol = tmp_path / "quick.yaml"
+    protocol.write_text(PROTOCOL, encoding="utf-8")
+    run = start(small_rig(), "--calibration", small_calibration, "--protocol", protocol, "--duration", "40")
     assert run.wait() == 0, run.output()
-    for name in ("first", "second"):
-        done = spikeloop("replay", run.session, "--speed", "max", "--output", tmp_path / name)
+    protocol.unlink()  # the session keeps its own
+    stim = summary_of(run.session)["stim"]
+    assert sum(stim.values()) > 10, stim
+    return run.session
+
+
+def test_a_recorded_session_replays_to_the_same_events_decisions_and_light(recorded: Path, tmp_path: Path) -> None:
+    for name, of in (("first", recorded), ("second", tmp_path / "first")):
+        done = spikeloop("replay", of, "--speed", "max", "--output", tmp_path / name)
         assert done.returncode == 0, done.stderr
-    live = _events(run.session)
-    assert len(live) > 1200 * 8
-    assert _events(tmp_path / "first") == live
-    assert _events(tmp_path / "second") == live
+        found = spikeloop("diff", recorded, tmp_path / name, "--json", tmp_path / f"{name}.json")
+        assert found.returncode == 0, found.stdout
+        counts = json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8"))["n_compared"]
+        assert counts["events"] == 1200
+        assert counts["decisions"] > 10
+        assert counts["light"] > 0
+        assert summary_of(tmp_path / name)["stim"] == summary_of(recorded)["stim"]
+
+
+def test_with_other_thresholds_a_replay_tells_what_would_have_happened(recorded: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    done = spikeloop("replay", recorded, "--speed", "max", "--false-alarms-per-min", "20", "--output", other)
+    assert done.returncode == 0, done.stderr
+    replay = summary_of(other)["replay"]
+    assert replay["what_would_have_happened"] is True
+    assert replay["differs"] == ["20 false events per minute and cell"]
+    assert summary_of(other)["spikes"] > summary_of(recorded)["spikes"]
+    found = spikeloop("diff", recorded, other)
+    assert found.returncode == 1
+    assert "B is a replay with 20 false events per minute and cell" in found.stdout
+    assert "events first differ in frame" in found.stdout

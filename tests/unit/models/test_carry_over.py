@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -148,3 +149,19 @@ def zoomed(image: Array, scale: float, rotation_deg: float = 0.0) -> Array:
     inverse, middle = np.linalg.inv(matrix(rotation_deg, scale)), np.full(2, (SIZE - 1) / 2)
     out: Array = affine_transform(image, inverse, middle - inverse @ middle, order=1, mode="nearest")
     return out
+
+
+def test_weights_of_a_silent_cell_move_with_it(days: Days, old: Calibration) -> None:
+    """Yesterday with weights, today nothing found: every cell that is still seen brings its own weights along."""
+    assert old.roi_weight.size
+    rng = np.random.default_rng(0)
+    weighted = replace(old, roi_weight=rng.integers(60, 256, len(old.roi_pixels)).astype(np.uint8))
+    heritage = Heritage(weighted)
+    footprints, _ = heritage.adopt(old.template, [], np.zeros(0, np.float32))
+    assert len(footprints) == len(heritage.silent_footprints) > 5
+    row_of = {int(roi): row for row, roi in enumerate(weighted.roi_id)}
+    for roi, (pixels, weights) in zip(heritage.roi_id, heritage.silent_footprints, strict=True):
+        row = row_of[int(roi)]
+        entries = slice(int(weighted.roi_start[row]), int(weighted.roi_start[row + 1]))
+        np.testing.assert_array_equal(pixels, weighted.roi_pixels[entries])
+        np.testing.assert_array_equal(weights, weighted.roi_weight[entries])

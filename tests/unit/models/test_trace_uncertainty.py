@@ -28,7 +28,8 @@ def describe(planted, prior, rate_hz=30.0):
     ring_pixels = np.full(planted.f_roi.shape[1], 400)
     neuropil = fit_neuropil(planted.f_roi, planted.f_np, planted.valid == 1, ring_pixels, rate_hz)
     decision = {"taps": found.filter_taps, "threshold": found.threshold.astype(float)}
-    return found, *describe_traces(found, *traces, **decision, neuropil=neuropil, **common)
+    known = describe_traces(found, *traces, **decision, neuropil=neuropil, **common)
+    return found, known.uncertainty, known.expected_detection
 
 
 def errors(seed, name, rate_hz, activity_hz):

@@ -5,55 +5,15 @@ from __future__ import annotations
 import gc
 import sys
 import tracemalloc
-from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from small_field import N_BASELINE, N_LIVE, PERIOD_NS, SIZE
 
-from drivers.virtual_rig.sample import VirtualSample
 from rt_engine.interfaces.calibration import Calibration
 from rt_engine.interfaces.clock import MonotonicClock
-from rt_engine.interfaces.sample_config import SampleConfig
-from rt_engine.models.calibrate import calibrate
 from rt_engine.pipeline.engine import ACTIVITY_FIELDS, Engine
-
-N_BASELINE, N_LIVE, SIZE = 400, 200, 128
-PERIOD_NS = 33_333_333
-
-
-@pytest.fixture(scope="module")
-def frames() -> NDArray[np.uint16]:
-    """Baseline and live frames of a small sample."""
-    sample = VirtualSample(SampleConfig(seed=1, n_cells=12), SIZE, SIZE, 0.8, 30.0)
-    out = np.zeros((N_BASELINE + N_LIVE, SIZE, SIZE), np.uint16)
-    for index, frame in enumerate(out):
-        sample.render(index, frame)
-    return out
-
-
-@pytest.fixture(scope="module")
-def calibration(frames: NDArray[np.uint16]) -> Calibration:
-    """Calibration from the baseline."""
-
-    def open_frames() -> Iterator[NDArray[Any]]:
-        return iter(frames[:N_BASELINE])
-
-    return calibrate(
-        open_frames,
-        frame_rate_hz=30.0,
-        indicator="jGCaMP8m",
-        n_frames=N_BASELINE,
-        hold_frames=1,
-        false_alarms_per_min=1.0,
-        neuropil_coefficient=0.7,
-        um_per_px=0.8,
-        offset_counts=None,
-        adc_max=None,
-        max_shift_px=8.0,
-        progress=lambda stage, fraction: None,
-    )
 
 
 @pytest.fixture

@@ -6,73 +6,33 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from protocol_bench import MS, S, events, feed, protocol, random_stream, shipped, table
 from scipy.stats import binom
 
-from protocols.load import find_protocol, load_protocol
-from protocols.rois import RoiTable
-from protocols.schema import SpikeTriggeredConfig
-from protocols.spike_triggered import STIM, WITHHELD, SpikeTriggered
+from protocols.running.evaluator import ProtocolRun
+from protocols.schema.design import Arm
 from rt_engine.interfaces.errors import ConfigError
-from rt_engine.interfaces.events import EVENT_DTYPE
 from rt_engine.interfaces.messages import Mode
 
-MS = 1_000_000
-S = 1_000_000_000
+
+def rule(withheld=0.5, refractory_ms=1000.0, seed=1, rois=None, **trigger):
+    """The shipped protocol with another share of withheld trials, seed and trigger."""
+    config = shipped("spike_triggered", seed=seed, arms=arms(withheld))
+    spike = config.triggers["spike"].model_copy(update={"refractory_ms": refractory_ms, **trigger})
+    return ProtocolRun(config.model_copy(update={"triggers": {"spike": spike}}), table() if rois is None else rois)
 
 
-def table(n=20):
-    """Cell 100 + i is the i-th best: detection falls in pairs, within a pair the SNR decides."""
-    i = np.arange(n)
-    order = np.random.default_rng(3).permutation(n)
-    return RoiTable(
-        roi_id=(100 + i).astype(np.uint32)[order],
-        centroid_yx_px=np.stack([i * 10.0, i * 3.0], axis=1)[order],
-        expected_detection=(1 - i // 2 * 2 / 100).astype(np.float32)[order],
-        snr=(50 - i).astype(np.float32)[order],
-        tags={"interneuron": (103, 104)},
-    )
-
-
-def config(**changes):
-    values = load_protocol(find_protocol("spike_triggered")).model_dump()
-    action = {**values["action"], **changes.pop("action", {})}
-    return SpikeTriggeredConfig.model_validate({**values, "action": action, **changes})
-
-
-def events(*rows, probability=0.9):
-    out = np.zeros(len(rows), EVENT_DTYPE)
-    for i, (roi, t_ns) in enumerate(rows):
-        out[i]["roi_id"], out[i]["t_event_ns"], out[i]["probability"] = roi, t_ns, probability
-    return out
-
-
-def run(rule, stream):
-    """Requests of messages (t_scan_ns, events)."""
-    found = []
-    for frame, (t_ns, one) in enumerate(stream):
-        found += rule.on_spikes(frame, t_ns, t_ns + MS, Mode.LIVE, one)
-    return found
-
-
-def random_stream(n=400, seed=0, gap_ms=700):
-    random = np.random.default_rng(seed)
-    t_ns, stream = 0, []
-    for _ in range(n):
-        t_ns += int(random.integers(1, 2 * gap_ms)) * MS
-        rows = [
-            (int(random.integers(100, 120)), t_ns - int(random.integers(0, 90)) * MS)
-            for _ in range(random.integers(0, 4))
-        ]
-        stream.append((t_ns, events(*rows)))
-    return stream
+def arms(withheld):
+    shares = {"stim": 1 - withheld, "withheld": withheld}
+    return {name: Arm(kind=name, share=share) for name, share in shares.items() if share > 0}
 
 
 def test_the_best_cells_trigger_and_the_next_best_are_lit():
-    rule = SpikeTriggered(config(), table())
-    assert rule.cell_ids == tuple(range(100, 110))
-    assert rule.target_ids == tuple(range(110, 115))
-    assert rule.notes == ()
-    (request,) = run(rule, [(10 * S, events((105, 9 * S), (119, 9 * S)))])
+    one = rule()
+    assert one.group_ids("watched") == tuple(range(100, 110))
+    assert one.group_ids("lit") == tuple(range(110, 115))
+    assert one.notes == ()
+    (request,) = feed(one, [(10 * S, events((105, 9 * S), (119, 9 * S)))])
     assert request.roi_ids == (105,)
     assert request.targets_yx_px == tuple((i * 10.0, i * 3.0) for i in range(10, 15))
     assert (request.output, request.power_mw, request.width_ms, request.pulses) == ("led", 8.0, 5.0, 1)
@@ -81,64 +41,85 @@ def test_the_best_cells_trigger_and_the_next_best_are_lit():
 
 def test_same_events_config_and_seed_give_the_same_decisions_and_another_seed_does_not():
     stream = random_stream()
-    first, again = (run(SpikeTriggered(config(), table()), stream) for _ in range(2))
+    first, again = (feed(rule(), stream) for _ in range(2))
     assert first == again
     assert len(first) > 100
-    other = run(SpikeTriggered(config(seed=2), table()), stream)
+    other = feed(rule(seed=2), stream)
     assert [one.t_scan_ns for one in other] == [one.t_scan_ns for one in first]
     assert [one.arm for one in other] != [one.arm for one in first]
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.2, 0.5, 0.8, 1.0])
 def test_the_withheld_share_is_binomial(probability):
-    rule = SpikeTriggered(config(withhold_probability=probability, refractory_ms=0), table())
-    found = run(rule, [(i * S, events((100, i * S))) for i in range(1, 2001)])
+    found = feed(rule(probability, refractory_ms=0), [(i * S, events((100, i * S))) for i in range(1, 2001)])
     low, high = binom.interval(0.999, 2000, probability)
     assert len(found) == 2000
     assert low <= sum(one.withheld for one in found) <= high
-    assert all((one.arm == WITHHELD) == one.withheld for one in found)
+    assert all((one.arm == "withheld") == one.withheld for one in found)
 
 
 def test_the_refractory_time_is_the_same_after_withheld_and_delivered_triggers():
     stream = random_stream()
     times = {}
     for probability in (0.0, 0.5, 1.0):
-        found = run(SpikeTriggered(config(withhold_probability=probability), table()), stream)
+        found = feed(rule(probability), stream)
         times[probability] = [(one.t_scan_ns, one.roi_ids, one.suppressed) for one in found]
         eligible = [one.t_scan_ns for one in found if one.suppressed is None]
         assert min(np.diff(eligible)) >= S
-        assert {one.arm for one in found if one.suppressed is None} <= {STIM, WITHHELD}
+        assert {one.arm for one in found if one.suppressed is None} <= {"stim", "withheld"}
         assert {one.arm for one in found if one.suppressed is not None} == {""}
     assert times[0.0] == times[0.5] == times[1.0]
 
 
 def test_a_trigger_inside_the_refractory_time_is_reported_with_numbers():
-    rule = SpikeTriggered(config(), table())
-    found = run(rule, [(S, events((100, S))), (S + 999 * MS, events((100, S))), (2 * S, events((100, S)))])
+    found = feed(rule(), [(S, events((100, S))), (S + 999 * MS, events((100, S))), (2 * S, events((100, S)))])
     assert [one.suppressed for one in found] == [None, "refractory_ms 999.0 is below 1000", None]
+
+
+def test_what_the_interlock_makes_of_a_request_changes_no_later_command():
+    from rt_engine.interfaces.messages import Outcome
+
+    stream = random_stream()
+    plain, told = rule(), rule()
+    expected = feed(plain, stream)
+    found = []
+    for message in stream:
+        for request in feed(told, [message]):
+            found.append(request)
+            told.on_outcome(request, Outcome.REFUSED)
+    assert [(one.t_scan_ns, one.arm) for one in found] == [(one.t_scan_ns, one.arm) for one in expected]
 
 
 @pytest.mark.parametrize("mode", [Mode.BASELINE, Mode.CALIBRATING, Mode.PAUSED])
 def test_nothing_triggers_unless_live(mode):
-    assert SpikeTriggered(config(), table()).on_spikes(0, S, S, mode, events((100, S))) == []
+    assert list(rule().on_spikes(0, S, S, mode, events((100, S)))) == []
 
 
 def test_events_of_low_or_no_probability_do_not_trigger():
-    rule = SpikeTriggered(config(min_probability=0.5, refractory_ms=0), table())
-    assert run(rule, [(S, events((100, S), probability=0.49)), (S, events((100, S), probability=np.nan))]) == []
-    assert len(run(rule, [(S, events((100, S), probability=0.5))])) == 1
+    one = rule(min_probability=0.5, refractory_ms=0)
+    assert feed(one, [(S, events((100, S), probability=0.49)), (S, events((100, S), probability=np.nan))]) == []
+    assert len(feed(one, [(S, events((100, S), probability=0.5))])) == 1
+
+
+def test_all_cells_of_one_message_make_one_trigger():
+    (request,) = feed(rule(), [(S, events((105, S - 2 * MS), (101, S - 9 * MS), (105, S - 20 * MS), (119, S)))])
+    assert request.roi_ids == (105, 101)
+
+
+def coincidence(k, window_ms=100.0):
+    return ProtocolRun(
+        protocol(triggers={"t": {"when": "coincidence", "cells": "a", "k": k, "window_ms": window_ms}}), table()
+    )
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_a_coincidence_is_k_cells_within_the_window_as_brute_force_says(k):
-    cells = set(range(100, 110))
-    changes = {"coincidence": {"k": k, "window_ms": 100.0}, "refractory_ms": 0}
-    rule = SpikeTriggered(config(**changes), table())
+    cells, one = set(range(100, 110)), coincidence(k)
     last, n_found = {}, 0
     for t_scan_ns, message in random_stream(300, seed=k, gap_ms=60):
-        for event in sorted(message, key=lambda one: one["t_event_ns"]):
+        for event in sorted(message, key=lambda event: event["t_event_ns"]):
             roi, t_ns = int(event["roi_id"]), int(event["t_event_ns"])
-            found = rule.on_spikes(0, t_scan_ns, t_scan_ns, Mode.LIVE, events((roi, t_ns)))
+            found = feed(one, [(t_scan_ns, events((roi, t_ns)))])
             if roi not in cells:
                 assert found == []
                 continue
@@ -149,54 +130,64 @@ def test_a_coincidence_is_k_cells_within_the_window_as_brute_force_says(k):
             for request in found:
                 n_found += 1
                 times = [last.pop(cell) for cell in request.roi_ids]
-                assert roi in request.roi_ids
                 assert len(times) >= k
                 assert max(times) - min(times) <= 100 * MS
     assert n_found > 5
 
 
 def test_an_old_event_of_a_cell_does_not_bring_up_a_coincidence_of_others():
-    rule = SpikeTriggered(config(coincidence={"k": 2, "window_ms": 100.0}), table())
-    run(rule, [(10 * S, events((100, 9 * S), (101, 9 * S))), (10 * S + MS, events((102, 9 * S), (103, 9 * S)))])
-    found = run(rule, [(12 * S, events((104, 12 * S))), (12 * S, events((104, 9 * S)))])
-    assert found == []
+    one = coincidence(2)
+    assert len(feed(one, [(10 * S, events((100, 9 * S), (101, 9 * S)))])) == 1
+    feed(one, [(10 * S + MS, events((102, 9 * S)))])
+    assert feed(one, [(12 * S, events((104, 12 * S))), (12 * S, events((104, 9 * S)))]) == []
 
 
 def test_an_event_makes_one_coincidence_only():
-    rule = SpikeTriggered(config(coincidence={"k": 2, "window_ms": 100.0}, refractory_ms=0), table())
-    found = run(rule, [(S, events((100, S), (101, S))), (S + MS, events((102, S)))])
+    found = feed(coincidence(2), [(S, events((100, S), (101, S))), (S + MS, events((102, S)))])
     assert [one.roi_ids for one in found] == [(100, 101)]
 
 
 @pytest.mark.parametrize(
-    ("targets", "ids"),
+    ("group", "ids"),
     [
-        ({"select": "triggering"}, (105,)),
         ({"select": "ids", "ids": (119, 100)}, (119, 100)),
         ({"select": "tag", "tag": "interneuron"}, (103, 104)),
         ({"select": "best", "n": 2}, (100, 101)),
+        ({"select": "rule", "where": [{"value": "snr", "at_least": 45.5, "at_most": 48.5}]}, (102, 103, 104)),
+        ({"select": "all", "but_not": ["a"]}, tuple(range(110, 120))),
     ],
 )
-def test_targets_can_be_named_in_every_way(targets, ids):
-    rule = SpikeTriggered(config(action={"targets": targets}), table())
-    (request,) = run(rule, [(S, events((105, S)))])
-    assert request.target_ids == ids
+def test_targets_can_be_named_in_every_way(group, ids):
+    cells = {"a": {"select": "best", "n": 10}, "b": group}
+    (request,) = feed(ProtocolRun(protocol(cells=cells), table()), [(S, events((105, S)))])
+    assert set(request.target_ids) == set(ids)
     assert len(request.targets_yx_px) == len(ids)
 
 
+def test_the_triggering_cells_can_be_the_targets():
+    light = {"do": "pulse", "output": "led", "targets": "triggering", "power_mw": 8.0, "width_ms": 5.0}
+    (request,) = feed(
+        ProtocolRun(protocol(cells={"a": {"select": "all"}}, actions={"light": light}), table()),
+        [(S, events((105, S), (103, S)))],
+    )
+    assert request.target_ids == request.roi_ids == (105, 103)
+    assert request.targets_yx_px == ((50.0, 15.0), (30.0, 9.0))
+
+
 def test_unknown_ids_and_tags_are_refused_with_their_key():
-    with pytest.raises(ConfigError, match=r"cells\.ids.*roi_id 7"):
-        SpikeTriggered(config(cells={"select": "ids", "ids": (100, 7)}), table())
-    with pytest.raises(ConfigError, match=r"action\.targets\.tag.*interneuron"):
-        SpikeTriggered(config(action={"targets": {"select": "tag", "tag": "chandelier"}}), table())
+    with pytest.raises(ConfigError, match=r"cells\.a\.ids.*roi_id 7"):
+        ProtocolRun(protocol(cells={"a": {"select": "ids", "ids": (100, 7)}, "b": {"select": "all"}}), table())
+    with pytest.raises(ConfigError, match=r"cells\.b\.tag.*interneuron"):
+        ProtocolRun(protocol(cells={"a": {"select": "all"}, "b": {"select": "tag", "tag": "chandelier"}}), table())
 
 
 @pytest.mark.parametrize("n", [0, 1, 10])
 def test_too_few_cells_are_noted_and_triggers_without_targets_suppressed(n):
-    rule = SpikeTriggered(config(), table(n))
-    assert "5 target cells wanted, there are 0" in rule.notes
-    found = run(rule, [(S, events((100, S)))])
-    assert [one.suppressed for one in found] == ["there is no target cell"] * (n > 0)
+    one = rule(rois=table(n))
+    assert "5 cells wanted for 'lit', there are 0" in one.notes
+    assert [request.suppressed for request in feed(one, [(S, events((100, S)))])] == ["there is no target cell"] * (
+        n > 0
+    )
 
 
 def test_cells_of_unknown_quality_rank_last():

@@ -15,7 +15,14 @@ from rt_engine.cli import main
 from rt_engine.interfaces.calibration import load_calibration
 from rt_engine.interfaces.trace_uncertainty import TraceUncertainty
 from rt_engine.recording.calibration_figure import save_calibration_figure
-from rt_engine.services.calibration_view import LONGEST_TABLE, cell_figures, print_calibration
+from rt_engine.services.calibration_view import (
+    LONGEST_TABLE,
+    cell_figures,
+    notes,
+    overlap_figures,
+    overlap_words,
+    print_calibration,
+)
 
 
 def calibration(tmp_path, n, n_baseline_frames=5000):
@@ -106,3 +113,30 @@ def test_the_command_writes_calibration_picture_and_figures(tmp_path, capsys):
     # 20 counts a photon were planted.
     assert found.photon_gain_counts == pytest.approx(20, rel=0.15)
     assert main([*arguments, "-o", str(tmp_path / "cal.png")]) == 2
+
+
+def test_inseparable_cells_are_named_in_words_notes_and_figures(tmp_path):
+    made = make_calibration(tmp_path / "c.h5", [(20, 20), (21, 20), (40, 40)], roi_ids=[4, 7, 9])
+    twins = replace(made, inseparable_roi_id=np.array([[4, 7]], np.uint32), condition_number=12.34)
+    words = " ".join(overlap_words(twins))
+    assert "7 (takes the values of 4)" in words
+    assert "condition number 12.3" in words
+    assert overlap_figures(twins) == {"condition_number": 12.34, "inseparable_roi_id": [[4, 7]]}
+    assert "= cell 4" in notes(twins, 1)
+    assert not any(note.startswith("=") for note in notes(twins, 0))
+    assert overlap_words(made) == []
+    assert overlap_figures(made) == {"condition_number": None, "inseparable_roi_id": []}
+
+
+def test_the_page_is_drawn_with_and_without_what_older_files_lack(tmp_path):
+    made = make_calibration(tmp_path / "c.h5", [(20, 20), (21, 20), (40, 40)], roi_ids=[4, 7, 9])
+    rich = replace(
+        made,
+        inseparable_roi_id=np.array([[4, 7]], np.uint32),
+        baseline_shift_px=np.random.default_rng(0).normal(0, 1, (500, 2)).astype(np.float32),
+        neuropil_coefficient_se=np.full(3, 0.1, np.float32),
+        photon_gain_counts=20.0,
+    )
+    for name, calibration in (("old", made), ("rich", rich)):
+        save_calibration_figure(tmp_path / f"{name}.png", calibration)
+        assert (tmp_path / f"{name}.png").stat().st_size > 20_000

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from protocol_bench import protocol
 
-from protocols.schema import SpikeTriggeredConfig
-from protocols.spike_triggered import SpikeTriggered
+from protocols.running.evaluator import ProtocolRun
 from rt_engine.interfaces.events import EVENT_DTYPE
 from rt_engine.interfaces.messages import Mode, RoiDescription, RoisHeader
 from rt_engine.services.cells_of_planes import CellsOfPlanes
@@ -47,17 +47,12 @@ def test_a_cell_of_one_plane_triggers_light_on_a_cell_of_another_and_the_request
     cells.take(*rois(1, (1_000_001, 45)))
     table = cells.table()
     assert table is not None
-    config = SpikeTriggeredConfig.model_validate(
-        {
-            "schema_version": 1, "name": "across", "kind": "spike_triggered", "cells": {"select": "ids", "ids": [1]},
-            "action": {
-                "output": "led", "targets": {"select": "ids", "ids": [1_000_001]}, "power_mw": 2.0, "width_ms": 1.0,
-            },
-            "refractory_ms": 100.0, "withhold_probability": 0.0, "seed": 1,
-        }
-    )  # fmt: skip
+    config = protocol(
+        cells={"a": {"select": "ids", "ids": [1]}, "b": {"select": "ids", "ids": [1_000_001]}},
+        actions={"light": {"do": "pulse", "output": "led", "targets": "b", "power_mw": 2.0, "width_ms": 1.0}},
+    )
     events = np.zeros(1, EVENT_DTYPE)
     events["roi_id"], events["probability"] = 1, 1.0
-    (request,) = SpikeTriggered(config, table).on_spikes(5, 0, 0, Mode.LIVE, events, 0)
+    (request,) = ProtocolRun(config, table).on_spikes(5, 0, 0, Mode.LIVE, events, 0)
     assert (request.plane, request.roi_ids) == (0, (1,))
     assert (request.target_ids, request.target_planes, request.targets_yx_px) == ((1_000_001,), (1,), ((4.0, 5.0),))

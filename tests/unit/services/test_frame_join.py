@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rt_engine.interfaces.messages import Mode, SpikesHeader
+from rt_engine.interfaces.messages import ActivityHeader, Mode, SpikesHeader
 from rt_engine.services.frame_join import FrameJoin
 
 MS = 1_000_000
@@ -25,6 +25,13 @@ def spikes(
     )  # fmt: skip
 
 
+def activity(plane: int, volume: int) -> ActivityHeader:
+    return ActivityHeader(
+        source=f"inference.{plane}", host="h", boot_id="b", seq=0, t_sent_ns=0, plane=plane, frame=0, volume=volume,
+        t_scan_ns=0, shift_y_px=0.0, shift_x_px=0.0, quality=1.0, rois_rev=1, n_rois=0, fields=[], stage_ns={},
+    )  # fmt: skip
+
+
 def join(planes=(0, 1), most_wait_ns=None) -> FrameJoin:
     one = FrameJoin(planes, most_wait_ns)
     for plane in planes:
@@ -33,7 +40,7 @@ def join(planes=(0, 1), most_wait_ns=None) -> FrameJoin:
 
 
 def taken(one: FrameJoin, now_ns: int = 0):
-    return [(header.plane, header.volume, header.line0) for header, _ in one.take(now_ns)]
+    return [(h.plane, h.volume, h.line0 if isinstance(h, SpikesHeader) else "activity") for h, _ in one.take(now_ns)]
 
 
 def test_one_plane_waits_for_nothing():
@@ -96,3 +103,34 @@ def test_the_order_does_not_depend_on_the_order_of_arrival(n_planes: int, n_stri
         (plane, volume, line) for volume, plane, line in itertools.product(range(4), range(n_planes), lines)
     ]
     assert one.overtaken == 0
+
+
+def test_activity_comes_after_the_spikes_of_its_frame_and_before_what_was_scanned_later():
+    one = join()
+    one.awaits_activity = True
+    for plane in (0, 1):
+        one.put(spikes(plane, 0), b"", 0)
+    assert taken(one) == [(0, 0, 0)]
+    one.put(activity(0, 0), b"", 0)
+    assert taken(one) == [(0, 0, "activity"), (1, 0, 0)]
+    one.put(spikes(0, 1), b"", 0)
+    assert taken(one) == []
+    one.put(activity(1, 0), b"", 0)
+    assert taken(one) == [(1, 0, "activity"), (0, 1, 0)]
+
+
+def test_one_plane_never_waits_for_its_activity():
+    one = join((0,))
+    one.awaits_activity = True
+    one.put(spikes(0, 0), b"", 0)
+    one.put(spikes(0, 1), b"", 0)
+    assert taken(one) == [(0, 0, 0), (0, 1, 0)]
+
+
+def test_frames_of_the_flyback_are_passed_over():
+    one = join()
+    one.put(spikes(0, 0), b"", 0)
+    one.put(spikes(0, None, frame=2), b"", 0)
+    one.put(spikes(1, 0), b"", 0)
+    one.put(spikes(1, 1), b"", 0)
+    assert taken(one) == [(0, 0, 0), (1, 0, 0)]

@@ -33,8 +33,8 @@ def spikes(keeper: SnapshotKeeper, frame: int, *, mode: Mode = Mode.LIVE, t_ns: 
     events["roi_id"], events["n_spikes"], events["probability"] = roi_ids, 2.0, 0.987
     events["z"], events["event_frame"] = 4.56, frame - 2
     header = SpikesHeader(
-        **common("inference"), plane=0, frame=frame, line0=0, n_lines=8, hold_frames=2, mode=mode, t_scan_ns=0,
-        t_received_ns=0, t_decided_ns=t_ns, n_events=len(events),
+        **common("inference") | {"t_sent_ns": t_ns}, plane=0, frame=frame, line0=0, n_lines=8, hold_frames=2, mode=mode,
+        t_scan_ns=0, t_received_ns=0, t_decided_ns=t_ns, n_events=len(events),
     )  # fmt: skip
     keeper.take("spikes.0", header, [events.tobytes()] if len(events) else [])
 

@@ -1,0 +1,1 @@
+"""Looking at a recorded session with the same views as at a live one."""

@@ -1,0 +1,1 @@
+"""What can be proved about a protocol before it runs."""

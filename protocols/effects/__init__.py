@@ -1,0 +1,1 @@
+"""From trials to effects: estimates, intervals that may be looked at any time, exact tests, maps."""

@@ -1,0 +1,1 @@
+"""A protocol at work: compiled once into objects over preallocated arrays, then driven by messages."""

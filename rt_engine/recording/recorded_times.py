@@ -1,0 +1,128 @@
+"""When a recorded session decided what: the times that its replay lives by."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from rt_engine.interfaces.errors import MessageError
+from rt_engine.interfaces.messages import Mode, Phase, SpikesHeader, StimHeader
+from rt_engine.recording.reader import JournalMessage, Session, open_session
+
+_MOST_LINES = 1 << 16
+_MOST_FRAMES = 1 << 40
+
+
+class Judged(NamedTuple):
+    """When one request was judged, and when it had been dealt with; monotonic nanoseconds of the recording.
+
+    `t_done_ns` is the time of the command where it was fired.
+    """
+
+    t_judged_ns: int
+    t_done_ns: int
+    fired: bool
+
+
+class RecordedTimes:
+    """Times of all live decisions of some planes.
+
+    Parameters
+    ----------
+    session : Session
+    planes : sequence of int
+
+    Attributes
+    ----------
+    first_live_frame, last_live_frame : int or None
+        None if the session never went live.
+    typical_ns : int
+        Median time from the decision of the engine to the judgement of a request; 0 where nothing was judged.
+
+    Raises
+    ------
+    RecordingError
+        A file cannot be opened.
+
+    Notes
+    -----
+    A message of lines without a decision was skipped live (or lost before the engine); a replay skips it again. Memory
+    is 32 bytes a decision: 3.5 MB for an hour of whole frames at 30 Hz.
+    """
+
+    def __init__(self, session: Session, planes: Sequence[int]) -> None:
+        key, received, decided = array("q"), array("q"), array("q")
+        self._judged: dict[tuple[int, int, int], list[Judged]] = {}
+        self.first_live_frame: int | None = None
+        self.last_live_frame: int | None = None
+        delays = array("q")
+        for message in session.messages(*(f"spikes.{plane}" for plane in planes), "stim"):
+            header = _header(message)
+            if isinstance(header, SpikesHeader) and header.mode is Mode.LIVE:
+                if self.first_live_frame is None:
+                    self.first_live_frame = header.frame
+                self.last_live_frame = header.frame
+                key.append(_key(header.plane, header.frame, header.line0))
+                received.append(header.t_received_ns)
+                decided.append(header.t_decided_ns)
+            elif isinstance(header, StimHeader) and header.phase is Phase.DONE:
+                request = header.plane, header.frame, header.t_scan_ns
+                self._judged.setdefault(request, []).append(_judged(header))
+                if header.t_judged_ns is not None:
+                    delays.append(header.t_judged_ns - header.t_decided_ns)
+        order = np.argsort(np.frombuffer(key, np.int64), kind="stable")
+        self._key = np.frombuffer(key, np.int64)[order]
+        self._received_ns = np.frombuffer(received, np.int64)[order]
+        self._decided_ns = np.frombuffer(decided, np.int64)[order]
+        self.typical_ns = int(np.median(np.frombuffer(delays, np.int64))) if delays else 0
+
+    def decision(self, plane: int, frame: int, line0: int) -> tuple[int, int] | None:
+        """`t_received_ns` and `t_decided_ns` of the lines of a frame from `line0` on; None if they were not decided."""
+        key = _key(plane, frame, line0)
+        at = int(np.searchsorted(self._key, key))
+        if at == len(self._key) or self._key[at] != key:
+            return None
+        return int(self._received_ns[at]), int(self._decided_ns[at])
+
+    def judged(self, plane: int, frame: int, t_scan_ns: int, index: int) -> Judged | None:
+        """When request number `index` of the lines scanned at `t_scan_ns` was judged; None if there was none."""
+        found = self._judged.get((plane, frame, t_scan_ns), ())
+        return found[index] if index < len(found) else None
+
+
+def recorded_times(path: str | Path, planes: Sequence[int]) -> RecordedTimes | None:
+    """Times of a recorded session; None where `path` is no session folder, as a movie.
+
+    Raises
+    ------
+    RecordingError
+        A file cannot be opened.
+    """
+    if not any(Path(path).glob("session_*.mcap")):
+        return None
+    return RecordedTimes(open_session(path), planes)
+
+
+def _key(plane: int, frame: int, line0: int) -> int:
+    """One number for the lines of a frame: 6 bits of plane, 40 of frame, 16 of line."""
+    return (plane * _MOST_FRAMES + frame) * _MOST_LINES + line0
+
+
+def _header(message: JournalMessage) -> object:
+    try:
+        return message.header
+    except MessageError:
+        return None
+
+
+def _judged(header: StimHeader) -> Judged:
+    """Journals that do not tell the moment of the judgement tell that of the command, or at least of the message."""
+    done_ns = header.t_sent_ns if header.t_command_ns is None else header.t_command_ns
+    judged_ns = header.t_judged_ns
+    if judged_ns is None:
+        judged_ns = header.t_decided_ns if header.t_command_ns is None else header.t_command_ns
+    return Judged(judged_ns, max(judged_ns, done_ns), fired=header.t_command_ns is not None)

@@ -1,0 +1,239 @@
+"""Where two sessions first differ, and why: config, cells, frames, traces, events, decisions, light."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rt_engine.interfaces.errors import MessageError
+from rt_engine.interfaces.events import EVENT_DTYPE
+from rt_engine.interfaces.messages import (
+    ActivityHeader,
+    FrameHeader,
+    Header,
+    LightHeader,
+    Mode,
+    Phase,
+    SpikesHeader,
+    StimHeader,
+)
+from rt_engine.recording.reader import JournalMessage, Session, read_config
+
+Row = tuple[Any, ...]
+_OWN_STIM = frozenset({"v", "session", "source", "host", "boot_id", "seq", "t_sent_ns", "decision_id", "phase"})
+"""Of every run itself; a decision is named by its number in the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that is not the same; `frame` is None where it belongs to none."""
+
+    what: str
+    frame: int | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDiff:
+    """How two sessions compare.
+
+    Attributes
+    ----------
+    setup : tuple of str
+        What was different from the start: config, calibration, code.
+    first : tuple of Difference
+        The first difference of each of frames, traces, events, decisions and light, earliest cause first.
+    n_compared : dict of str to int
+        Messages found equal before the first difference, by topic.
+    """
+
+    setup: tuple[str, ...]
+    first: tuple[Difference, ...]
+    n_compared: dict[str, int]
+
+    @property
+    def same(self) -> bool:
+        """True if events, decisions and light are the same, bit for bit."""
+        return not any(difference.what in ("events", "decisions", "light") for difference in self.first)
+
+    def lines(self) -> list[str]:
+        """For people."""
+        counts = ", ".join(f"{n} {what}" for what, n in self.n_compared.items())
+        lines = [f"different from the start: {text}" for text in self.setup]
+        if self.same:
+            lines.append(f"the same events, decisions and light, bit for bit ({counts})")
+        else:
+            lines.append(f"the same up to here: {counts}")
+        return lines + [f"{one.what} first differ{_at(one.frame)}: {one.text}" for one in self.first]
+
+
+def compare(a: Session, b: Session, plane: int = 0) -> SessionDiff:
+    """Compare what two sessions decided while live, and look for the cause of the first difference.
+
+    Raises
+    ------
+    RecordingError
+        A file cannot be opened.
+    """
+    counts: dict[str, int] = {}
+    found = [
+        _first("events", _events(a, plane), _events(b, plane), _explain_events, counts),
+        _first("decisions", _decisions(a), _decisions(b), _explain_fields, counts),
+        _first("light", _lights(a), _lights(b), _explain_fields, counts),
+    ]
+    if any(one is not None for one in found):
+        # What comes before decides: pixels, then traces.
+        first_live = _first_live(a, plane)
+        causes = [
+            _first("frames", _frames(a, plane, first_live), _frames(b, plane, first_live), _explain_fields, counts),
+            _first("traces", _traces(a, plane), _traces(b, plane), _explain_traces, counts),
+        ]
+        found = causes + found
+    first = [one for one in found if one is not None]
+    first.sort(key=lambda one: (one.frame is None, one.frame or 0))
+    return SessionDiff(tuple(_setup(a, b)), tuple(first), counts)
+
+
+def _first(
+    what: str, a: Iterator[Row], b: Iterator[Row], explain: Callable[[Row, Row], str], counts: dict[str, int]
+) -> Difference | None:
+    """The first pair that differs. Rows begin with the frame they belong to and a name for the reader."""
+    counts[what] = 0
+    for one, other in zip_longest(a, b):
+        if one == other:
+            counts[what] += 1
+            continue
+        if one is None or other is None:
+            left, row = ("A", other) if one is None else ("B", one)
+            return Difference(what, row[0], f"{left} has ended, the other goes on with {row[1]}")
+        if one[:2] != other[:2]:
+            return Difference(what, one[0], f"A has {one[1]}, B has {other[1]}")
+        return Difference(what, one[0], explain(one, other))
+    return None
+
+
+def _headers(session: Session, *topics: str) -> Iterator[tuple[JournalMessage, Header]]:
+    for message in session.messages(*topics):
+        try:
+            yield message, message.header
+        except MessageError:
+            continue
+
+
+def _first_live(session: Session, plane: int) -> int:
+    for _, header in _headers(session, f"spikes.{plane}"):
+        if isinstance(header, SpikesHeader) and header.mode is Mode.LIVE:
+            return header.frame
+    return 0
+
+
+def _events(session: Session, plane: int) -> Iterator[Row]:
+    for message, header in _headers(session, f"spikes.{plane}"):
+        if isinstance(header, SpikesHeader) and header.mode is Mode.LIVE:
+            name = f"frame {header.frame}, lines from {header.line0}"
+            yield header.frame, name, header.t_scan_ns, header.t_decided_ns, bytes(message.payload)
+
+
+def _decisions(session: Session) -> Iterator[Row]:
+    n = 0
+    for _, header in _headers(session, "stim"):
+        if isinstance(header, StimHeader) and header.phase is Phase.DONE:
+            n += 1
+            fields = {name: getattr(header, name) for name in header.__struct_fields__ if name not in _OWN_STIM}
+            yield header.frame, f"decision {n} in frame {header.frame} after cells {header.roi_ids}", fields
+
+
+def _lights(session: Session) -> Iterator[Row]:
+    for _, header in _headers(session, "light"):
+        if isinstance(header, LightHeader):
+            fields = {name: getattr(header, name) for name in ("output", "width_us", "power_uw", "targets_yx_px")}
+            yield None, f"light at {header.t_on_ns} ns", fields
+
+
+def _frames(session: Session, plane: int, first_live: int) -> Iterator[Row]:
+    for message, header in _headers(session, "frame"):
+        if isinstance(header, FrameHeader) and header.plane == plane and header.frame >= first_live:
+            digest = hashlib.blake2b(message.payload, digest_size=8).hexdigest()
+            facts = {"flags": header.flags, "blanked": header.blanked, "t_scan_ns": header.t_scan_ns, "pixels": digest}
+            yield header.frame, f"frame {header.frame}, lines from {header.line0}", facts
+
+
+def _traces(session: Session, plane: int) -> Iterator[Row]:
+    for message, header in _headers(session, f"activity.{plane}"):
+        if isinstance(header, ActivityHeader):
+            shift = (header.shift_y_px, header.shift_x_px, header.quality)
+            yield header.frame, f"frame {header.frame}", header.fields, shift, bytes(message.payload)
+
+
+def _explain_events(a: Row, b: Row) -> str:
+    for at, name in ((2, "t_scan_ns"), (3, "t_decided_ns")):
+        if a[at] != b[at]:
+            return f"{name} is {a[at]} in A and {b[at]} in B"
+    one, other = (np.frombuffer(row[4], EVENT_DTYPE) for row in (a, b))
+    only_a = sorted({int(i) for i in one["roi_id"]} - {int(i) for i in other["roi_id"]})
+    only_b = sorted({int(i) for i in other["roi_id"]} - {int(i) for i in one["roi_id"]})
+    if only_a or only_b:
+        return f"events of cells {only_a or 'none'} in A alone, of {only_b or 'none'} in B alone"
+    for x, y in zip(one, other, strict=True):
+        for name in EVENT_DTYPE.names or ():
+            if x[name].tobytes() != y[name].tobytes():
+                return f"cell {x['roi_id']}: {name} is {x[name]} in A and {y[name]} in B"
+    return "the events come in another order"
+
+
+def _explain_fields(a: Row, b: Row) -> str:
+    return "; ".join(
+        f"{name} is {a[2][name]!r} in A and {b[2][name]!r} in B" for name in a[2] if a[2][name] != b[2][name]
+    )
+
+
+def _explain_traces(a: Row, b: Row) -> str:
+    if a[2] != b[2] or len(a[4]) != len(b[4]):
+        return "other fields, or another number of cells"
+    if a[3] != b[3]:
+        return f"shift and quality are {a[3]} in A and {b[3]} in B"
+    one, other = (np.frombuffer(row[4], np.uint32).reshape(len(a[2]), -1) for row in (a, b))
+    field, cell = (int(i) for i in np.argwhere(one != other)[0])
+    values = one.view(np.float32)[field, cell], other.view(np.float32)[field, cell]
+    return f"{a[2][field]} of roi_index {cell} is {values[0]!r} in A and {values[1]!r} in B"
+
+
+def _setup(a: Session, b: Session) -> Iterator[str]:
+    one, other = read_config(a), read_config(b)
+    for key in ("git_hash", "protocol", "subject", "dry_run"):
+        if key in one and key in other and one[key] != other[key] and key != "protocol":
+            yield f"{key} is {one[key]} in A and {other[key]} in B"
+    for name in sorted(set(one.get("versions", {})) | set(other.get("versions", {}))):
+        then, now = one.get("versions", {}).get(name), other.get("versions", {}).get(name)
+        if then != now:
+            yield f"{name} is {then} in A and {now} in B"
+    for section in ("inference", "outputs"):
+        yield from _config_differences(section, one.get("rig", {}).get(section), other.get("rig", {}).get(section))
+    digests = [_digest(session.folder / "calibration.h5") for session in (a, b)]
+    if digests[0] != digests[1]:
+        yield "the calibration is another"
+    for session, name in ((a, "A"), (b, "B")):
+        replay = read_config(session).get("replay") or {}
+        yield from (f"{name} is a replay with {text}" for text in replay.get("differs", ()))
+
+
+def _config_differences(key: str, a: Any, b: Any) -> Iterator[str]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        for name in sorted(set(a) | set(b)):
+            yield from _config_differences(f"{key}.{name}", a.get(name), b.get(name))
+    elif a != b:
+        yield f"{key} is {a!r} in A and {b!r} in B"
+
+
+def _digest(path: Path) -> str | None:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def _at(frame: int | None) -> str:
+    return "" if frame is None else f" in frame {frame}"

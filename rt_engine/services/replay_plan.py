@@ -1,0 +1,193 @@
+"""What a replay is of, and in what it differs from its recording."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rt_engine.interfaces.calibration import Calibration
+from rt_engine.interfaces.errors import ConfigError, MessageError
+from rt_engine.interfaces.messages import SessionHeader
+from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, VirtualOutput
+from rt_engine.models.detection import event_threshold
+from rt_engine.recording.reader import open_session
+from rt_engine.services.replay_interlock import silence_bounds_ns
+from rt_engine.services.session_folder import git_hash, kept_protocol, versions
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayOf:
+    """What is replayed.
+
+    Attributes
+    ----------
+    source : str
+        Path of the session or movie.
+    session : str or None
+        Id of the session; None for a movie.
+    t_wall_ns, t_monotonic_ns : int
+        A wall time and the time of the recording at that moment.
+    differs : tuple of str
+        In what the replay is not the experiment that was done; with anything in it, it tells what would have happened.
+    notes : tuple of str
+        What else may make a difference: other versions of the code.
+    """
+
+    source: str
+    session: str | None
+    t_wall_ns: int
+    t_monotonic_ns: int
+    differs: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def light(self) -> str:
+        """When the interlock is armed."""
+        return "armed as the recording was" if self.session is not None else "armed with the first live frame"
+
+    def described(self) -> dict[str, Any]:
+        """As ``config.yaml`` tells it."""
+        return {
+            "of": self.session,
+            "source": self.source,
+            "what_would_have_happened": bool(self.differs),
+            "differs": list(self.differs),
+            "notes": list(self.notes),
+        }
+
+
+def replay_of_movie(path: Path) -> ReplayOf:
+    """A movie has no times but those of its frames, counted from 0."""
+    return ReplayOf(source=str(path), session=None, t_wall_ns=time.time_ns(), t_monotonic_ns=0)
+
+
+def replay_of_session(folder: Path, calibration: Path, protocol: Path | None, differs: tuple[str, ...]) -> ReplayOf:
+    """A session, and what is not as it was.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the recorded session.
+    calibration : Path
+        That the replay uses.
+    protocol : Path or None
+        That the replay uses.
+    differs : tuple of str
+        What differs besides.
+
+    Raises
+    ------
+    RecordingError
+        There is no journal.
+    ConfigError
+        The journal does not say when it was recorded.
+    """
+    header = _first_session_header(folder)
+    own = folder / "calibration.h5"
+    if not _same(calibration, own):
+        differs = (*differs, f"another calibration: {calibration.name}")
+    kept = kept_protocol(folder)
+    if kept is not None and not (protocol is not None and _same(protocol, kept)):
+        differs = (*differs, f"another protocol: {protocol.stem if protocol else 'none'} instead of {kept.stem}")
+    elif kept is None and protocol is not None and header.protocol != protocol.stem:
+        differs = (*differs, f"another protocol: {protocol.stem} instead of {header.protocol or 'none'}")
+    return ReplayOf(
+        source=str(folder),
+        session=header.session,
+        t_wall_ns=header.t_wall_ns,
+        t_monotonic_ns=header.t_monotonic_ns,
+        differs=differs,
+        notes=tuple(_other_code(header)),
+    )
+
+
+def session_rig(rig: RigConfig, microscope: ReplayMicroscope, planes: tuple[int, ...]) -> RigConfig:
+    """The rig of the replay of a session: that of the recording, with another microscope, and no real output."""
+    own = rig.microscope
+    live_ns, _ = silence_bounds_ns(rig, lossless=getattr(own, "pace", None) == "max")
+    known = {"um_per_px": microscope.um_per_px or getattr(own, "um_per_px", None), "live_silence_s": live_ns / 1e9}
+    return movie_rig(rig, microscope.model_copy(update=known), planes)
+
+
+def movie_rig(rig: RigConfig, microscope: ReplayMicroscope, planes: tuple[int, ...]) -> RigConfig:
+    """A rig with a recording for its microscope, and outputs that are virtual."""
+    outputs = {name: VirtualOutput(driver="virtual", limits=output.limits) for name, output in rig.outputs.items()}
+    update = {"name": "replay", "microscope": microscope, "outputs": outputs, "planes": planes}
+    return rig.model_copy(update=update)
+
+
+def with_false_alarms(calibration: Calibration, false_alarms_per_min: float) -> Calibration:
+    """The calibration with thresholds for another rate of false events.
+
+    Parameters
+    ----------
+    calibration : Calibration
+    false_alarms_per_min : float
+        Per cell.
+
+    Notes
+    -----
+    Every threshold moves by what `models.detection.event_threshold` moves for Gaussian noise of the same correlation,
+    so that what the calibration knew of skewness and uncertainty is kept. `expected_detection` stays, so that a
+    protocol ranks the cells as it did.
+    """
+    taps = calibration.filter_taps.astype(np.float64)
+    power = np.maximum(np.sum(taps**2, axis=0), np.finfo(np.float64).tiny)
+    rho = np.clip(np.sum(taps[1:] * taps[:-1], axis=0) / power, 0.0, 0.999)
+    old, new = (
+        event_threshold(rate, calibration.frame_rate_hz, rho)
+        for rate in (calibration.false_alarms_per_min, false_alarms_per_min)
+    )
+
+    def moved(threshold: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(np.maximum(threshold + (new - old), 0.0), threshold.dtype)
+
+    drive = calibration.drive
+    return replace(
+        calibration,
+        false_alarms_per_min=false_alarms_per_min,
+        threshold=moved(calibration.threshold),
+        drive=None if drive is None else replace(drive, threshold=moved(drive.threshold)),
+    )
+
+
+def _first_session_header(folder: Path) -> SessionHeader:
+    for message in open_session(folder).messages("session"):
+        try:
+            header = message.header
+        except MessageError:
+            continue
+        if isinstance(header, SessionHeader):
+            return header
+    raise ConfigError("its journal holds no `session` message", "recover it first", file=str(folder))
+
+
+def _same(a: Path, b: Path) -> bool:
+    return b.is_file() and a.is_file() and _digest(a) == _digest(b)
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _other_code(header: SessionHeader) -> list[str]:
+    """Sentences about code that is not that of the recording."""
+    here = git_hash()
+    found = []
+    if header.git_hash != here:
+        found.append(f"recorded by git {header.git_hash or 'unknown'}, replayed by {here or 'unknown'}")
+    elif here is not None and here.endswith("-dirty"):
+        found.append("recorded and replayed by a working copy with changes that no hash tells of")
+    now = versions()
+    found += [
+        f"{name} {header.versions[name]} then, {now.get(name, 'absent')} now"
+        for name in sorted(header.versions)
+        if header.versions[name] != now.get(name)
+    ]
+    return found

@@ -1,0 +1,89 @@
+"""`diff` finds the first difference and names it; the same sessions are the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic_session import SessionMaker
+
+from rt_engine.recording.reader import open_session
+from rt_engine.recording.session_diff import SessionDiff, compare
+
+
+def record(folder: Path, **changes) -> Path:
+    """Ten frames with two events and a decision; `changes` alter one thing each."""
+    maker = SessionMaker(folder)
+    maker.session()
+    for frame in range(10):
+        pixels = np.full((4, 4), frame, "<u2")
+        if frame == changes.get("pixel"):
+            pixels[1, 2] += 1
+        if frame != changes.get("lost"):
+            maker.frame(frame, pixels)
+        values = np.zeros((8, 3), np.float32)
+        values[:, 1] = np.nan
+        if frame == changes.get("trace"):
+            values[2, 2] = 0.25
+        events = {3: [(7, 2)], 6: [(8, 5)]}.get(frame, [])
+        if frame == 6 and changes.get("event"):
+            events = [(changes["event"], 5)]
+        maker.spikes(frame, events, decide_ms=2.0 + changes.get("later_ms", 0) * (frame == 6))
+        maker.activity(frame, values)
+        if frame == 6:
+            maker.stim(changes.get("name", "a-1"), 6, changes.get("outcome", "delivered"), command_ms=3.0)
+            maker.light(maker.scan_ns(6), [[5.0, changes.get("target_px", 6.0)]])
+    maker.close()
+    return folder
+
+
+def diff(tmp_path: Path, **changes) -> SessionDiff:
+    a, b = record(tmp_path / "a"), record(tmp_path / "b", **changes)
+    return compare(open_session(a), open_session(b))
+
+
+def test_sessions_that_only_call_themselves_otherwise_are_the_same(tmp_path: Path) -> None:
+    found = diff(tmp_path, name="b-1")
+    assert found.same
+    assert found.first == ()
+    assert found.n_compared == {"events": 10, "decisions": 1, "light": 1}
+    assert found.lines() == ["the same events, decisions and light, bit for bit (10 events, 1 decisions, 1 light)"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "what", "frame", "text"),
+    [
+        ({"event": 9}, "events", 6, "events of cells [8] in A alone, of [9] in B alone"),
+        ({"later_ms": 1}, "events", 6, "t_decided_ns"),
+        ({"outcome": "late"}, "decisions", 6, "outcome is <Outcome.DELIVERED: 'delivered'> in A"),
+        ({"target_px": 6.5}, "light", None, "targets_yx_px is [[5.0, 6.0]] in A and [[5.0, 6.5]] in B"),
+    ],
+)
+def test_the_first_difference_is_named(tmp_path: Path, changes, what, frame, text) -> None:
+    found = diff(tmp_path, **changes)
+    assert not found.same
+    assert (found.first[0].what, found.first[0].frame) == (what, frame)
+    assert text in found.first[0].text
+
+
+def test_causes_stand_before_what_follows_from_them(tmp_path: Path) -> None:
+    found = diff(tmp_path, pixel=4, trace=5, event=9)
+    assert [(one.what, one.frame) for one in found.first] == [("frames", 4), ("traces", 5), ("events", 6)]
+    assert "dff of roi_index 2 is np.float32(0.0) in A and np.float32(0.25) in B" in found.first[1].text
+    assert found.n_compared["traces"] == 5
+
+
+def test_a_frame_that_one_of_them_lacks_is_found(tmp_path: Path) -> None:
+    found = diff(tmp_path, lost=4, event=9)
+    assert found.first[0].text == "A has frame 4, lines from 0, B has frame 5, lines from 0"
+
+
+def test_one_that_ends_sooner_is_said_to(tmp_path: Path) -> None:
+    a = record(tmp_path / "a")
+    maker = SessionMaker(tmp_path / "b")
+    maker.spikes(0)
+    maker.close()
+    found = compare(open_session(a), open_session(tmp_path / "b"))
+    events = next(one for one in found.first if one.what == "events")
+    assert events.text == "B has ended, the other goes on with frame 1, lines from 0"

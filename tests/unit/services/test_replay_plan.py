@@ -1,0 +1,91 @@
+"""A replay knows what it is of, and says in what it is not the same experiment."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic_session import T_MONO_NS, T_WALL_NS, SessionMaker, make_calibration
+
+from rt_engine.interfaces.errors import ConfigError
+from rt_engine.interfaces.rig_config import ReplayMicroscope, load_rig
+from rt_engine.interfaces.shipped import find_rig
+from rt_engine.services.replay_plan import replay_of_session, session_rig, with_false_alarms
+from rt_engine.services.session_folder import keep_protocol, kept_protocol
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Path:
+    folder = tmp_path / "session"
+    maker = SessionMaker(folder)
+    maker.session()
+    maker.close()
+    make_calibration(folder / "calibration.h5", [(20, 20)])
+    protocol = tmp_path / "mine.yaml"
+    protocol.write_text("a: 1\n")
+    keep_protocol(folder, protocol)
+    return folder
+
+
+def test_the_same_calibration_and_protocol_make_no_difference(recorded: Path) -> None:
+    replay = replay_of_session(recorded, recorded / "calibration.h5", kept_protocol(recorded), ())
+    assert (replay.session, replay.t_wall_ns, replay.t_monotonic_ns) == ("s1", T_WALL_NS, T_MONO_NS)
+    assert replay.differs == ()
+    assert replay.described()["what_would_have_happened"] is False
+    assert "numpy 2.4 then" in " ".join(replay.notes)  # the journal was "recorded" with another version
+
+
+def test_another_calibration_protocol_or_threshold_is_said(recorded: Path, tmp_path: Path) -> None:
+    other = make_calibration(tmp_path / "other.h5", [(30, 30)])
+    assert other.n_rois == 1
+    protocol = tmp_path / "theirs.yaml"
+    protocol.write_text("a: 2\n")
+    replay = replay_of_session(recorded, tmp_path / "other.h5", protocol, ("2 false events",))
+    assert replay.differs == (
+        "2 false events", "another calibration: other.h5", "another protocol: theirs instead of mine"
+    )  # fmt: skip
+    assert replay.described()["what_would_have_happened"] is True
+    without = replay_of_session(recorded, recorded / "calibration.h5", None, ())
+    assert without.differs == ("another protocol: none instead of mine",)
+
+
+def test_a_journal_that_tells_no_times_is_refused(tmp_path: Path) -> None:
+    maker = SessionMaker(tmp_path)
+    maker.spikes(0)
+    maker.close()
+    with pytest.raises(ConfigError, match="no `session` message"):
+        replay_of_session(tmp_path, tmp_path / "calibration.h5", None, ())
+
+
+def test_outputs_are_virtual_and_the_bound_of_silence_is_that_of_the_recording() -> None:
+    rig = load_rig(find_rig("virtual_rig"))
+    replayed = session_rig(rig, ReplayMicroscope(driver="replay", path="x"), (0,))
+    assert replayed.all_outputs_virtual
+    assert isinstance(replayed.microscope, ReplayMicroscope)
+    assert (replayed.microscope.live_silence_s, replayed.microscope.um_per_px) == (1.0, 0.8)
+    again = session_rig(replayed, ReplayMicroscope(driver="replay", path="y"), (0,))
+    assert isinstance(again.microscope, ReplayMicroscope)
+    assert again.microscope.live_silence_s == 1.0
+
+
+def test_white_noise_exceeds_the_moved_threshold_at_the_rate_asked_for(tmp_path: Path) -> None:
+    calibration = make_calibration(tmp_path / "c.h5", [(20, 20)], rate_hz=30.0)
+    taps = np.array([[0.0], [1.0], [1.0]], np.float32) / np.float32(np.sqrt(2))
+    z = np.convolve(np.random.default_rng(2).normal(size=8_000_000), taps[:, 0])
+
+    def exceeding(rate_per_min: float) -> float:
+        """The threshold that this noise itself rises to at that rate, from counting."""
+        low, high = 1.0, 6.0
+        for _ in range(30):
+            middle = (low + high) / 2
+            n = np.count_nonzero((z[1:] >= middle) & (z[:-1] < middle))
+            low, high = (middle, high) if n / len(z) > rate_per_min / 1800 else (low, middle)
+        return low
+
+    old = dataclasses.replace(
+        calibration, filter_taps=taps, false_alarms_per_min=5.0, threshold=np.array([exceeding(5.0)], np.float32)
+    )
+    moved = with_false_alarms(old, 0.5)
+    assert moved.threshold[0] == pytest.approx(exceeding(0.5), abs=0.03)
