@@ -39,6 +39,7 @@ class VirtualMicroscope(Strict):
     n_planes: int = Field(1, ge=1, le=MAX_PLANES)
     n_flyback_frames: int = Field(0, ge=0, le=MAX_PLANES)
     plane_spacing_um: float = Field(40.0, gt=0, le=1000)
+    strip_lines: int | None = Field(None, ge=4, description="lines of a message, as they are scanned; null: frames")
     sample: SampleConfig = SampleConfig()
 
     @property
@@ -63,6 +64,7 @@ class ReplayMicroscope(Strict):
     frame_shape: tuple[int, int] | None = None
     um_per_px: float | None = Field(None, gt=0)
     speed: float | Literal["max"] = 1.0
+    strip_lines: int | None = Field(None, ge=4, description="lines of a message, of a movie; null: whole frames")
     live_silence_s: float | None = Field(None, gt=0, description="null: max_idle_s; longest silence that did not trip")
 
 

@@ -223,7 +223,7 @@ class AcquisitionService(Service):
             blanked=[list(span) for span in info.blanked],
         )
         self.publisher.send(topic, header, self._buffer[info.line0 : info.line0 + n_lines].data.cast("B"))
-        if isinstance(self._microscope, AnswersLight) and not info.flags & FrameFlag.DISCARD:
+        if stream.is_whole and isinstance(self._microscope, AnswersLight) and not info.flags & FrameFlag.DISCARD:
             self._publish_truth(self._microscope, info)
         if not info.flags & FrameFlag.DISCARD:
             note = self._watch.see(info.plane, info.channel, self.clock.now_ns())

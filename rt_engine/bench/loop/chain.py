@@ -87,7 +87,7 @@ class _Times:
         self._decisions: list[tuple[int, int, int]] = []
         self._commands: list[tuple[int, int]] = []
         self._last_scan_ns = 0
-        self.n_without_command = 0
+        self.n_without_command = self.n_refused = 0
         self.last_frame = last_frame
 
     def decided(self, spikes: _Spikes | SpikesHeader, arrived_ns: int | None) -> None:
@@ -100,8 +100,8 @@ class _Times:
     def commanded(self, stim: _Stim) -> None:
         """Note the first command of a frame."""
         if stim.t_command_ns is None:
-            raise ServiceError(f"a command was {stim.outcome}: {stim.reason}")
-        if stim.t_scan_ns != self._last_scan_ns:
+            self.n_refused += 1
+        elif stim.t_scan_ns != self._last_scan_ns:
             self._last_scan_ns = stim.t_scan_ns
             self._commands.append((stim.t_command_ns - stim.t_decided_ns, stim.t_command_ns - stim.t_scan_ns))
 
@@ -176,7 +176,7 @@ def bench_rig(side_px: int, ports: dict[str, int], keeps_frames: bool) -> dict[s
             "n_lines": side_px,
             "pixels_per_line": side_px,
         },
-        "inference": {"indicator": INDICATOR},
+        "inference": {"indicator": INDICATOR, "new_cells": "off"},
         "outputs": {"led": {"driver": "virtual", "limits": limits}},
         "recording": {"frames": "all" if keeps_frames else "none", "min_free_mb": 2000.0},
         "ports": ports,
@@ -185,14 +185,16 @@ def bench_rig(side_px: int, ports: dict[str, int], keeps_frames: bool) -> dict[s
 
 
 _PROTOCOL = {
-    "schema_version": 1,
-    "kind": "spike_triggered",
+    "schema_version": 2,
     "name": "bench",
-    "cells": {"select": "ids", "ids": list(range(N_TRIGGERING))},
-    "refractory_ms": 0.0,
-    "withhold_probability": 0.0,
-    "seed": 1,
-    "action": {"output": "led", "power_mw": 1.0, "width_ms": 0.001, "targets": {"select": "ids", "ids": [0]}},
+    "cells": {
+        "watched": {"select": "ids", "ids": list(range(N_TRIGGERING))},
+        "lit": {"select": "ids", "ids": [0]},
+    },
+    "triggers": {"spike": {"when": "event", "cells": "watched", "refractory_ms": 0.0}},
+    "actions": {"pulse": {"do": "pulse", "output": "led", "targets": "lit", "power_mw": 1.0, "width_ms": 0.001}},
+    "phases": {"watch": {"reactions": [{"trigger": "spike", "do": ["pulse"]}]}},
+    "design": {"seed": 1, "arms": {"stim": {"kind": "stim", "share": 1.0}}},
 }
 
 
@@ -228,10 +230,17 @@ class ProductChain:
             recorded=plan.recorded,
         )
         self._stack = contextlib.ExitStack()
+        try:
+            self._build(rig, setup, clock, folder)
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def _build(self, rig: RigConfig, setup: Setup, clock: MonotonicClock, folder: Path) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._stack.callback(self._context.destroy, linger=0)
         self._open_sockets(rig.ports, setup, clock)
-        services = ("recording", "inference", "stimulation") if plan.recorded else ("inference", "stimulation")
+        services = ("recording", "inference", "stimulation") if self.plan.recorded else ("inference", "stimulation")
         self._supervisor = Supervisor(setup, lambda request: {}, self._on_message, services=services)
         self._stack.callback(self._supervisor.close)
         self._said: list[str] = []
@@ -301,12 +310,26 @@ class ProductChain:
         for _ in range(_SETTLE_FRAMES):
             self._send_frame(time.perf_counter_ns())
             supervisor.pump(0.003)
-        while not supervisor.request("stimulation", "status")["can_arm"]:
+        while not self._arm():
             self._send_frame(time.perf_counter_ns())
             self._fail_after(give_up_s, "the interlock")
-        supervisor.request("stimulation", "arm", {"automatic": True})
         while self._answers.poll(200):
             self._answers.recv_multipart()
+
+    def _arm(self) -> bool:
+        """Armed, after a reset where the interlock has tripped; false if it may not be yet."""
+        request = self._supervisor.request
+        status = request("stimulation", "status")
+        if status["interlock"] == "tripped":
+            request("stimulation", "reset", {"reason": "the benchmark goes on"})
+        elif status["can_arm"]:
+            request("stimulation", "arm", {"automatic": True})
+            return True
+        return False
+
+    def is_armed(self) -> bool:
+        """False after a trip: this process, or the engine, has stood still for a second."""
+        return bool(self._supervisor.request("stimulation", "status")["interlock"] == "armed")
 
     def pause(self) -> None:
         """Disarmed, and silent until `go_live`."""

@@ -56,9 +56,10 @@ def run_soak(plan: SoakPlan, progress: Callable[[str, float], None]) -> dict[str
     -------
     dict
         ``machine``; ``load``: mean number of running processes of the whole machine, at begin and end; ``frames``,
-        ``seconds``; ``fates``; ``unaccounted``; ``lost``; ``samples``: process to lists ``t_s``, ``rss_bytes``,
-        ``handles``, ``threads``; ``growth_bytes``: process to growth after the first minute; ``minutes``: lists of
-        percentiles of scan_to_command, µs; ``met``.
+        ``seconds``; ``trips``: how often everything stood still for so long that the interlock tripped; ``fates``;
+        ``unaccounted``; ``lost``; ``samples``: process to lists ``t_s``, ``rss_bytes``, ``handles``, ``threads``;
+        ``growth_bytes``: process to growth after the first minute; ``minutes``: percentiles of scan_to_command, µs;
+        ``met``.
     """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spikeloop-soak-")))
@@ -74,15 +75,18 @@ def run_soak(plan: SoakPlan, progress: Callable[[str, float], None]) -> dict[str
         gc.disable()
         stack.callback(gc.enable)
         chain.go_live()
-        begin_s, done = time.monotonic(), 0
+        begin_s, done, n_trips = time.monotonic(), 0, 0
         with contextlib.suppress(KeyboardInterrupt):
             while (share := _share(plan, done, time.monotonic() - begin_s)) < 1.0:
                 progress("soak", share)
+                if not chain.is_armed():
+                    n_trips += 1
+                    chain.go_live()
                 fast = plan.n_frames is not None
                 watch.take(chain.run_stream(_STREAM_FRAMES, N_AHEAD) if fast else chain.run(_PACED_FRAMES, RATE_HZ))
                 done += _STREAM_FRAMES if fast else _PACED_FRAMES
         seconds = time.monotonic() - begin_s
-        losses = chain.losses()
+        losses = chain.losses() | {"trips": n_trips}
         chain.pause()
     return _figures(watch, losses, done, seconds, load)
 
