@@ -193,7 +193,7 @@ _PROTOCOL = {
     },
     "triggers": {"spike": {"when": "event", "cells": "watched", "refractory_ms": 0.0}},
     "actions": {"pulse": {"do": "pulse", "output": "led", "targets": "lit", "power_mw": 1.0, "width_ms": 0.001}},
-    "phases": {"watch": {"reactions": [{"trigger": "spike", "do": ["pulse"]}]}},
+    "phases": {"watch": {"reactions": [{"trigger": "spike", "do": ["pulse"], "trial": True}]}},
     "design": {"seed": 1, "arms": {"stim": {"kind": "stim", "share": 1.0}}},
 }
 
