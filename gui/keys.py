@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from pyqtgraph.Qt import QtCore, QtGui, QtWidgets
 
+from rt_engine.interfaces.clock import NS_PER_MS
+
 
 class Key(NamedTuple):
     """One key: how it is written, what it does, in words, and the name of the window's action."""
@@ -36,6 +38,7 @@ KEYS = (
     Key("Ctrl+Z", "undo the last edit of cells", "undo"),
     Key("Ctrl+Q", "close the window (the run goes on)", "close"),
 )
+_SAME_PRESS_NS = 100 * NS_PER_MS
 _TYPING = (QtWidgets.QLineEdit, QtWidgets.QPlainTextEdit, QtWidgets.QAbstractSpinBox, QtWidgets.QComboBox)
 
 
@@ -56,6 +59,7 @@ class Keyboard(QtCore.QObject):
     def __init__(self, window: Any) -> None:
         super().__init__(window)
         self._window = window
+        self._stopped_ns = -_SAME_PRESS_NS
         self._actions = {one.key.upper(): one.action for one in KEYS if one.action}
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
@@ -64,15 +68,21 @@ class Keyboard(QtCore.QObject):
         if kind not in (QtCore.QEvent.Type.KeyPress, QtCore.QEvent.Type.ShortcutOverride):
             return False
         if event.key() == QtCore.Qt.Key.Key_Escape:
-            if kind == QtCore.QEvent.Type.KeyPress and isinstance(watched, QtGui.QWindow):
-                self.stop.emit()
-                return False
+            if kind == QtCore.QEvent.Type.KeyPress and not event.isAutoRepeat():
+                self._stop_once()
             return False
         if kind != QtCore.QEvent.Type.KeyPress or isinstance(watched, QtGui.QWindow) or event.isAutoRepeat():
             return False
         if not isinstance(watched, QtWidgets.QWidget) or watched.window() is not self._window:
             return False
         return self._act(watched, event)
+
+    def _stop_once(self) -> None:
+        """One press passes here on its way through window, widget and parents: it is one STOP."""
+        now_ns = self._window.desk.now_ns()
+        if now_ns - self._stopped_ns > _SAME_PRESS_NS:
+            self._stopped_ns = now_ns
+            self.stop.emit()
 
     def _act(self, watched: Any, event: Any) -> bool:
         typing = isinstance(watched, _TYPING)

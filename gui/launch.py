@@ -6,14 +6,18 @@ import getpass
 import os
 import sys
 import tempfile
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import zmq
 
 from gui.command_link import CommandLink
 from gui.endpoints import Endpoints
+from gui.palette import Tone
 from gui.settings import Settings, default_path
 from gui.stop_line import StopLine
 from gui.wire_client import WireClient
@@ -101,6 +105,7 @@ def main(
     settings = Settings(settings_path or default_path())
     settings["rig"] = rig
     parts = build(endpoints, settings)
+    sys.excepthook = _survive(parts)
     try:
         width, height = (int(one) for one in settings["size"][:2])
         parts.window.resize(width, height)
@@ -111,6 +116,16 @@ def main(
         return int(app.exec())
     finally:
         parts.close()
+
+
+def _survive(parts: Parts) -> Callable[..., None]:
+    """An error nobody foresaw is written down and said; the window, and with it STOP, stays."""
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        sys.stderr.write("".join(traceback.format_exception(kind, error, trace)))
+        parts.window.desk.say(f"internal error: {kind.__name__}: {error}", Tone.DANGER)
+
+    return hook
 
 
 def _user() -> str:

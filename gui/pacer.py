@@ -45,7 +45,12 @@ class Pacer(QtCore.QObject):
 
     def _tick(self) -> None:
         before_ns = self._clock.now_ns()
-        self._turn()
+        try:
+            self._turn()
+        finally:
+            self._again(before_ns)
+
+    def _again(self, before_ns: int) -> None:
         took_ms = (self._clock.now_ns() - before_ns) / NS_PER_MS
         self.took_ms.append(took_ms)
         self.n_turns += 1

@@ -33,6 +33,8 @@ class Theme:
             small=self.px(0.88),
             title=self.px(0.92),
             big=self.px(1.7),
+            tab=17 if self.large else _BASE_PX,
+            tab_pad=6,
             huge=self.px(2.1),
             pad=self.px(0.38),
             pad_wide=self.px(0.8),
@@ -79,7 +81,7 @@ QPushButton#stop {{ background: {stop}; color: #ffffff; border: 2px solid #fffff
 QPushButton#stop:hover {{ background: #e8303b; }}
 QPushButton#stop:pressed {{ background: {stop_down}; }}
 QPushButton#tab {{ border: none; border-radius: 0; background: transparent; color: {p.muted};
-    padding: {pad}px {pad}px; border-bottom: 3px solid transparent; }}
+    font-size: {tab}px; padding: {pad}px {tab_pad}px; border-bottom: 3px solid transparent; }}
 QPushButton#tab:hover {{ color: {p.text}; }}
 QPushButton#tab:checked {{ color: {p.text}; border-bottom: 3px solid {p.accent}; }}
 QPushButton#tab:focus {{ background: {p.raised}; }}

@@ -165,6 +165,8 @@ class MainWindow(QtWidgets.QWidget):
         for view in (self.field, *self.pages):
             view.apply_theme()
             view.due_ns = 0
+        if large:
+            self.split.setSizes([2, 3])
 
     def toggle_theme(self) -> None:
         """Light or dark."""
@@ -284,6 +286,10 @@ class MainWindow(QtWidgets.QWidget):
         if len(took):
             parts.append(f"refresh {took.mean():.0f} ms")
         self.pace.setText("   ".join(parts))
+        shown = self.review.player.recorded.folder.name if self.review.player is not None else ""
+        title = f"spikeloop · review of {shown}" if shown else f"spikeloop · {self.bar.phase.word}"
+        if title != self.windowTitle():
+            self.setWindowTitle(title)
 
     def _say(self, text: str, tone: str) -> None:
         self.foot.setText(text[:240])

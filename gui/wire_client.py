@@ -12,7 +12,7 @@ from rt_engine.interfaces.errors import MessageError
 from rt_engine.interfaces.messages import FrameHeader, Header, decode
 from rt_engine.transport.sockets import connect
 
-TOPICS = ("session", "rois", "state", "health", "log", "stim", "light", "sync", "spikes.", "activity.")
+TOPICS = ("session", "rois", "candidates", "state", "health", "log", "stim", "light", "sync", "spikes.", "activity.")
 MAX_WAITING = 2000
 MAX_BAD_WAITING = 100
 _QUEUE = 2000

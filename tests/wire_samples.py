@@ -9,6 +9,8 @@ import numpy as np
 
 from rt_engine.interfaces.messages import (
     ActivityHeader,
+    Candidate,
+    CandidatesHeader,
     FrameHeader,
     Header,
     HealthHeader,
@@ -92,6 +94,38 @@ def rois(n_rois: int = 3, rev: int = 1, **changes: Any) -> tuple[str, Header, by
         "footprint_start": list(range(0, 4 * n_rois + 1, 4)),
     }
     return "rois", RoisHeader(**STAMP, **(fields | changes)), pixels.astype("<u4").tobytes()
+
+
+def candidates(**changes: Any) -> tuple[str, Header, bytes]:
+    """One cell that is offered."""
+    one = Candidate(
+        candidate_id=5,
+        ready=True,
+        asked=False,
+        replaces=[],
+        y_px=20.0,
+        x_px=20.0,
+        n_pixels=4,
+        n_frames=900,
+        quality=0.8,
+        snr=4.0,
+        tau_s=0.5,
+        amplitude=0.3,
+        expected_detection=0.7,
+        threshold=4.0,
+    )
+    fields: dict[str, Any] = {
+        "plane": 0,
+        "rev": 1,
+        "spare": 7,
+        "searched_frame": 100,
+        "lines_per_frame": SHAPE[0],
+        "pixels_per_line": SHAPE[1],
+        "candidates": [one],
+        "footprint_start": [0, 4],
+    }
+    payload = np.arange(4, dtype="<u4").tobytes()
+    return "candidates", CandidatesHeader(**STAMP, **(fields | changes)), payload
 
 
 def activity(number: int, values: np.ndarray[Any, Any], **changes: Any) -> tuple[str, Header, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -9,6 +10,8 @@ from typing import NamedTuple
 from rt_engine.interfaces.messages import LightHeader, Phase, StateHeader, StimHeader
 
 MAX_REASONS = 100
+_NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
+"""Reasons that differ in a measured value alone are one reason."""
 
 
 class LightMark(NamedTuple):
@@ -56,7 +59,7 @@ class Decisions:
         self.recent.append(header)
         self.outcomes[header.outcome.value] += 1
         if header.reason:
-            key = (header.outcome.value, header.reason[:120])
+            key = (header.outcome.value, _NUMBER.sub("…", header.reason[:120]))
             if key in self.reasons or len(self.reasons) < MAX_REASONS:
                 self.reasons[key] += 1
 

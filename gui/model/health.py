@@ -64,7 +64,12 @@ class Health:
     told_ms: dict[str, dict[str, float]] = field(default_factory=dict)
     frame_times_ns: RowRing = field(default_factory=lambda: RowRing(256, 1, np.int64))
     frames_lost: int = 0
+    n_unheard: int = 0
+    """Messages that did not reach the window: their frames are not lost, only not seen here."""
     _last_frame: dict[int, int] = field(default_factory=dict)
+    _last_volume: dict[int, tuple[int, int]] = field(default_factory=dict)
+    _step: int = 1
+    _last_seq: dict[int, tuple[str, int]] = field(default_factory=dict)
 
     def take_health(self, header: HealthHeader, t_heard_ns: int) -> None:
         """Take one heartbeat."""
@@ -80,15 +85,37 @@ class Health:
         """Delays and losses of one frame or strip."""
         self.delays.record_ns("scan_to_receive", header.t_received_ns - header.t_scan_ns)
         self.delays.record_ns("receive_to_decision", header.t_decided_ns - header.t_received_ns)
+        unheard = self._unheard(header)
         before = self._last_frame.get(header.plane)
         if header.frame == before:
             return
-        if before is not None and 0 < header.frame - before < 1_000_000:
-            self.frames_lost += header.frame - before - 1
+        step = self._step_of(header)
+        if before is not None and not unheard and 0 < header.frame - before < 1_000_000:
+            self.frames_lost += (header.frame - before - 1) // step
         if before is not None or len(self._last_frame) < MAX_SOURCES:
             self._last_frame[header.plane] = header.frame
         if header.plane == min(self._last_frame) and 0 <= header.t_decided_ns < 2**62:
             self.frame_times_ns.append(header.t_decided_ns)
+
+    def _step_of(self, header: SpikesHeader) -> int:
+        """How far the frame counter moves from one frame of a plane to its next: it runs through all of a volume."""
+        if header.volume is None:
+            return 1
+        last = self._last_volume.get(header.plane)
+        if header.plane in self._last_volume or len(self._last_volume) < MAX_SOURCES:
+            self._last_volume[header.plane] = (header.volume, header.frame)
+        if last is not None and header.volume == last[0] + 1 and header.frame > last[1]:
+            self._step = header.frame - last[1]
+        return self._step
+
+    def _unheard(self, header: SpikesHeader) -> int:
+        """How many messages before this one the window has missed."""
+        boot_id, seq = self._last_seq.get(header.plane, (header.boot_id, header.seq - 1))
+        if header.plane in self._last_seq or len(self._last_seq) < MAX_SOURCES:
+            self._last_seq[header.plane] = (header.boot_id, header.seq)
+        missed = max(0, header.seq - seq - 1) if boot_id == header.boot_id else 1
+        self.n_unheard += missed
+        return missed
 
     def take_stim(self, header: StimHeader) -> None:
         """Delays of one decision."""

@@ -14,6 +14,7 @@ from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.errors import MessageError
 from rt_engine.interfaces.messages import (
     ActivityHeader,
+    CandidatesHeader,
     FrameHeader,
     Header,
     HealthHeader,
@@ -29,6 +30,8 @@ from rt_engine.interfaces.messages import (
 )
 
 MAX_PLANES = 64
+HIDDEN = "hidden"
+"""What the rig tells of the arm while the experiment is blinded."""
 _SILENT_NS = 2 * NS_PER_S
 
 
@@ -73,6 +76,7 @@ class LiveModel:
         self.t_session_ns = 0
         self.frames = FrameStore()
         self.cells: dict[int, Cells] = {}
+        self.candidates: dict[int, CandidatesHeader] = {}
         self.traces: dict[int, Traces] = {}
         self.mode: dict[int, str] = {}
         self.health = Health()
@@ -105,6 +109,11 @@ class LiveModel:
         self.n_messages += 1
         self.t_heard_ns = now_ns
 
+    @property
+    def is_blinded(self) -> bool:
+        """True if nothing may be shown that tells the arm of a trial."""
+        return self.state.header is not None and self.state.header.arm == HIDDEN
+
     def is_silent(self, now_ns: int) -> bool:
         """True if nothing has been heard of the rig for seconds."""
         return now_ns - self.t_heard_ns > _SILENT_NS or not self.t_heard_ns
@@ -128,6 +137,9 @@ class LiveModel:
                 self.decisions.take_light(header)
             case RoisHeader():
                 self._take_rois(header, payload)
+            case CandidatesHeader():
+                if header.plane in self.cells:
+                    self.candidates[header.plane] = header
             case StateHeader():
                 self.state = RigState(header, now_ns)
             case HealthHeader():

@@ -12,9 +12,10 @@ from gui.edits import EditHistory
 from gui.numbers import fixed, percent
 from gui.palette import Tone
 from gui.polygon import pixels_inside
+from gui.views.candidates_card import CandidatesCard
 from gui.views.field_view import FieldView
 from gui.views.threshold_card import ThresholdCard
-from gui.views.view import View, button, label
+from gui.views.view import View, button, label, scrolling
 from gui.widgets.card import Card
 from gui.widgets.table import Table
 
@@ -33,7 +34,7 @@ class CellsView(View):
         self._field = field
         self.history = EditHistory()
         self.edit_card, self.table_card = Card("Edit cells"), Card("Cells")
-        self.threshold = ThresholdCard(desk)
+        self.threshold, self.candidates = ThresholdCard(desk), CandidatesCard(desk)
         self.draw = button("Add: draw", self._draw, checkable=True, tip="click corners in the field, then press again")
         self.remove = button("Remove", self._remove, tip="the selected cells are read no longer")
         self.merge = button("Merge", self._merge, tip="the selected cells become one")
@@ -59,12 +60,23 @@ class CellsView(View):
         self.edit_card.body.addLayout(row)
         self.edit_card.body.addWidget(self.said)
         self.table_card.body.addWidget(self.table)
-        box = QtWidgets.QVBoxLayout(self)
+        content = QtWidgets.QWidget()
+        content.setObjectName("page")
+        box = QtWidgets.QVBoxLayout(content)
         box.setContentsMargins(4, 6, 8, 6)
         box.setSpacing(6)
         box.addWidget(self.edit_card)
+        box.addWidget(self.candidates)
         box.addWidget(self.table_card, 1)
         box.addWidget(self.threshold)
+        outer = QtWidgets.QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(scrolling(content))
+
+    def apply_theme(self) -> None:
+        """Room for some rows, whatever the letters."""
+        super().apply_theme()
+        self.table_card.setMinimumHeight(self.desk.theme.px(16))
 
     def refresh(self) -> None:
         """Show the newest figures, and what can be done."""
@@ -77,6 +89,7 @@ class CellsView(View):
         self.draw.setEnabled(live and cells is not None)
         self.undo_button.setEnabled(live and self.history.can_undo)
         self.threshold.refresh()
+        self.candidates.refresh()
         if self.draw.isChecked():
             self.said.setText(
                 f"Click the corners in the field ({len(self._field.draft)} so far), then press Add again."

@@ -41,7 +41,8 @@ class FieldBar(QtWidgets.QWidget):
         first, second = QtWidgets.QHBoxLayout(), QtWidgets.QHBoxLayout()
         for widget in (self.picture_box, self.map_box, self.average_box, self.colour_box):
             first.addWidget(widget, 1)
-        for widget in (self.outline_button, button("Whole", self.whole.emit, tip="whole field (W, or double click)")):
+        self.whole_button = button("Whole", self.whole.emit, tip="whole field (W, or double click)")
+        for widget in (self.outline_button, self.whole_button):
             first.addWidget(widget)
         second.addWidget(self.auto_button)
         second.addWidget(self.low)
@@ -104,6 +105,11 @@ class FieldBar(QtWidgets.QWidget):
             box.setValue(round(value))
             box.blockSignals(False)
 
+    def apply_theme(self, theme: Theme) -> None:
+        """With large letters there is room for the choices alone; everything else has its key."""
+        for widget in (self.outline_button, self.whole_button, self.auto_button, self.low, self.high, self.map_box):
+            widget.setVisible(not theme.large)
+
     def next_colour(self) -> None:
         """The outlines tell the next thing."""
         self.colour_box.setCurrentIndex((self.colour_box.currentIndex() + 1) % len(COLOUR_BY))
@@ -119,7 +125,9 @@ class FieldBar(QtWidgets.QWidget):
             return
         self._pictures = found
         self.picture_box.clear()
-        self.picture_box.addItems([f"plane {plane} ch {channel}" for plane, channel in found])
+        several = len({plane for plane, _ in found}) > 1
+        names = [f"pl. {plane} ch {channel}" if several else f"channel {channel}" for plane, channel in found]
+        self.picture_box.addItems(names)
         here = (self._desk.plane, self._desk.channel)
         if found and here not in found:
             self._desk.show_plane(*found[0])

@@ -10,7 +10,7 @@ from pyqtgraph.Qt import QtCore, QtWidgets
 
 from gui.desk import Desk
 from gui.model.frames import Picture
-from gui.palette import Tone
+from gui.palette import DARK, Tone
 from gui.views.cells_item import CellsItem, premultiplied
 from gui.views.field_bar import FieldBar
 from gui.views.field_colours import edge_colours
@@ -22,6 +22,7 @@ from gui.views.plots import StripPlot
 from gui.views.view import View
 from gui.widgets.card import Card
 from rt_engine.interfaces.clock import NS_PER_S
+from rt_engine.interfaces.events import FrameFlag
 
 _FLASH_S = 0.35
 _LEVELS_EVERY = 15
@@ -44,7 +45,7 @@ class FieldView(View):
             self.plot.addItem(item)
         self.card = Card("Field")
         self.card.body.addWidget(self.plot, 1)
-        self.motion = StripPlot("", "shift (px)")
+        self.motion = StripPlot("", "")
         self.motion.setFixedHeight(74)
         self._shift_y = self.motion.plot()
         self._shift_x = self.motion.plot()
@@ -69,7 +70,7 @@ class FieldView(View):
 
     def whole(self) -> None:
         """Show the whole field."""
-        self.plot.whole(self.picture.shape)
+        self.plot.whole(self.picture.size_px)
 
     def refresh(self) -> None:
         """Newest picture, outlines, marks and motion."""
@@ -97,7 +98,8 @@ class FieldView(View):
             image = self._mean.astype(image.dtype)
         else:
             self._mean = None
-        if self.bar.auto and (self._levels is None or picture.n_whole % _LEVELS_EVERY == 0):
+        lit = bool(picture.flags & FrameFlag.ARTEFACT)
+        if self.bar.auto and not lit and (self._levels is None or picture.n_whole % _LEVELS_EVERY == 0):
             low, high = auto_levels(image)
             before = self._levels or (low, high)
             w = _LEVELS_WEIGHT if self._levels else 1.0
@@ -133,6 +135,9 @@ class FieldView(View):
         model, desk = self.desk.model, self.desk
         cells = model.cells.get(desk.plane)
         marks = Marks(draft=list(self.draft), zones=exclusion_zones(model))
+        offered = model.candidates.get(desk.plane)
+        if offered is not None:
+            marks.offered = [(one.y_px, one.x_px) for one in offered.candidates[:200]]
         names = []
         for roi_id in desk.selection:
             if cells is not None and roi_id in cells.row_of:
@@ -141,13 +146,13 @@ class FieldView(View):
                 names.append((y, x, str(roi_id)))
         traces = model.traces.get(desk.plane)
         now_ns = int(traces.times_ns()[-1]) if traces is not None and traces.times_ns().size else 0
-        for light in list(model.decisions.lights)[-20:]:
+        for light in [] if model.is_blinded else list(model.decisions.lights)[-20:]:
             age_s = (now_ns - light.t_ns) / NS_PER_S
             if -0.2 < age_s < RING_S:
                 marks.rings += [(y, x, max(age_s, 0.0)) for y, x in light.places_in(desk.plane)]
-        if model.decisions.lights:
+        if model.decisions.lights and not model.is_blinded:
             marks.targets = model.decisions.lights[-1].places_in(desk.plane)
-        self.marks.show(marks, self.picture.shape)
+        self.marks.show(marks, self.picture.size_px)
         um = um_per_px(model)
         if names != self.plot.names or um != self.plot.um_per_px:
             self.plot.names, self.plot.um_per_px = names, um
@@ -190,8 +195,11 @@ class FieldView(View):
     def apply_theme(self) -> None:
         """The ground around the picture."""
         super().apply_theme()
-        self.plot.setBackground(self.desk.theme.palette.background)
+        self.plot.setBackground(DARK.background)
         self.marks.theme = self.desk.theme
+        p, size = self.desk.theme.palette, self.desk.theme.px(0.88)
+        words = f"shift <span style='color:{p.accent}'>y</span> <span style='color:{p.event}'>x</span> (px)"
+        self.motion.getAxis("left").setLabel(words, color=p.muted, **{"font-size": f"{size}px"})
         font = self.plot.font()
         font.setPixelSize(self.desk.theme.px(0.95))
         self.plot.setFont(font)

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import math
 
-from pyqtgraph.Qt import QtWidgets
-
 from gui.desk import Desk
 from gui.model.cells import Cells
 from gui.model.traces import Traces
 from gui.numbers import NONE, fixed, number, percent
 from gui.widgets.card import Card
-from gui.widgets.tile import Tile
-
-_COLUMNS = 5
+from gui.widgets.tile_grid import TileGrid
 
 
 class Inspector(Card):
@@ -22,25 +18,20 @@ class Inspector(Card):
     def __init__(self, desk: Desk) -> None:
         super().__init__("Cell")
         self._desk = desk
-        names = {
+        captions = {
             "snr": "SNR (A/σ)",
             "tau_s": "decay τ (s)",
             "amplitude": "amplitude (ΔF/F)",
-            "expected_detection": "expected detection",
-            "false_alarms": "false alarms (per h)",
-            "neuropil_coefficient": "neuropil coefficient",
+            "expected_detection": "detection expected",
+            "false_alarms": "false alarms (1/h)",
+            "neuropil_coefficient": "neuropil coeff.",
             "floor_hits": "floor_hits",
             "valid": "valid samples",
             "probability": "P(spike) now",
-            "threshold": "threshold",
+            "threshold": "threshold (z)",
         }
-        self.tiles = {name: Tile(caption) for name, caption in names.items()}
-        grid = QtWidgets.QGridLayout()
-        grid.setHorizontalSpacing(8)
-        grid.setVerticalSpacing(4)
-        for index, tile in enumerate(self.tiles.values()):
-            grid.addWidget(tile, index // _COLUMNS, index % _COLUMNS)
-        self.body.addLayout(grid)
+        self.tiles = TileGrid(captions, 5)
+        self.body.addWidget(self.tiles)
 
     def refresh(self) -> None:
         """Show the newest figures."""
@@ -50,7 +41,7 @@ class Inspector(Card):
         row = cells.row_of.get(roi_id) if cells is not None and roi_id is not None else None
         if cells is None or row is None:
             self.title.setText("Cell: none selected — click one in the field")
-            for tile in self.tiles.values():
+            for tile in self.tiles.tiles.values():
                 tile.say(NONE)
             return
         tags = f"  ·  {', '.join(cells.tags[row])}" if cells.tags[row] else ""

@@ -17,7 +17,7 @@ from gui.views.delay_plot import DelayPlot
 from gui.views.view import View, scrolling
 from gui.widgets.card import Card
 from gui.widgets.table import Table
-from gui.widgets.tile import Tile
+from gui.widgets.tile_grid import TileGrid
 from rt_engine.interfaces.clock import NS_PER_S
 
 _DISK_LOW_BYTES = 5e9
@@ -40,14 +40,11 @@ class LoopView(View):
             "disk": "free on the disk",
             "motion": "shift now (px)",
         }
-        self.tiles = {name: Tile(caption) for name, caption in captions.items()}
+        self.tiles = TileGrid(captions, 6)
         self.tiles_card, self.services_card, self.delay_card = Card("Now"), Card("Services"), Card("Delays")
-        row = QtWidgets.QHBoxLayout()
-        for tile in self.tiles.values():
-            row.addWidget(tile, 1)
-        self.tiles_card.body.addLayout(row)
+        self.tiles_card.body.addWidget(self.tiles)
         columns = ("service", "state", "heard", "waiting", "dropped", "gaps", "late", "memory")
-        self.services = Table(columns, stretch=0)
+        self.services = Table(columns, stretch=7)
         self.services_card.body.addWidget(self.services)
         self.delays = {name: DelayPlot(name) for name in INTERVALS}
         for plot in self.delays.values():

@@ -25,6 +25,8 @@ class Marks:
     """With its age in seconds."""
     zones: list[tuple[float, float, float]] = field(default_factory=list)
     """With its radius in pixels."""
+    offered: list[tuple[float, float]] = field(default_factory=list)
+    """Cells that were found and are not read yet."""
     draft: list[tuple[float, float]] = field(default_factory=list)
     """Corners of an outline that is being drawn."""
 
@@ -59,6 +61,9 @@ class MarksItem(pg.GraphicsObject):
         self._rings(painter)
         self._selected(painter)
         self._draft(painter)
+        painter.setPen(self._pen("#009E73", 2, dashed=True))
+        for y, x in self.marks.offered:
+            painter.drawEllipse(QtCore.QPointF(x, y), _CELL_RADIUS_PX, _CELL_RADIUS_PX)
 
     def _pen(self, colour: str, width_px: float, alpha: float = 1.0, *, dashed: bool = False) -> Any:
         shade = QtGui.QColor(colour)

@@ -34,7 +34,7 @@ class PictureItem(pg.GraphicsObject):
         self._set: Any = None
 
     @property
-    def shape(self) -> tuple[int, int]:
+    def size_px(self) -> tuple[int, int]:
         """Lines and pixels of what is shown."""
         return self._pixels.shape
 

@@ -59,7 +59,8 @@ class PopulationView(View):
         chosen = np.isin(events[:, 0], np.array(desk.selection, np.int64))
         self._ticks(self._spikes, x[known & ~chosen], rows[known & ~chosen])
         self._ticks(self._selected, x[known & chosen], rows[known & chosen])
-        lights = np.array([one.t_ns for one in model.decisions.lights], np.int64)
+        shown_lights = () if model.is_blinded else model.decisions.lights
+        lights = np.array([one.t_ns for one in shown_lights], np.int64)
         shown = (lights[lights > now_ns - _SPAN_S * NS_PER_S] - now_ns) / NS_PER_S
         set_segments(self._light, np.repeat(shown, 2), np.tile([0.0, float(cells.n_rois)], len(shown)))
         self.raster.setYRange(0, cells.n_rois, padding=0)
@@ -88,6 +89,7 @@ class PopulationView(View):
     def apply_theme(self) -> None:
         """Colours of the curves."""
         super().apply_theme()
+        self.rate_card.setMinimumHeight(self.desk.theme.px(11))
         p = self.desk.theme.palette
         self._spikes.setPen(pg.mkPen(p.text, width=2))
         self._selected.setPen(pg.mkPen(p.event, width=3))

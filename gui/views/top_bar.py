@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from pyqtgraph.Qt import QtCore, QtWidgets
 
@@ -50,6 +51,7 @@ class TopBar(QtWidgets.QWidget):
         self._box = QtWidgets.QHBoxLayout(self)
         self._box.setContentsMargins(10, 5, 10, 5)
         self._box.setSpacing(10)
+        self._box.setSizeConstraint(QtWidgets.QLayout.SizeConstraint.SetNoConstraint)
         left = QtWidgets.QVBoxLayout()
         left.setSpacing(1)
         left.addWidget(self.phase)
@@ -67,8 +69,27 @@ class TopBar(QtWidgets.QWidget):
         for part in (self.phase, self.interlock, self.rate, self.lost, self.delay, self.events):
             part.apply_theme(theme)
         self.stop.setFixedSize(theme.px(10.5), theme.px(3.9))
-        self.confirmation.setFixedWidth(theme.px(10.5))
+        self.confirmation.setFixedWidth(theme.px(11.5))
         self.setFixedHeight(theme.px(4.8))
+        self._fit()
+
+    def resizeEvent(self, event: Any) -> None:
+        """Where there is not room for all, figures go first; interlock and STOP never do."""
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        tiles = (self.rate, self.lost, self.delay, self.events)
+        fixed_parts = (self.interlock, self.stop, self.confirmation, self.name)
+        left_px = self.width() - sum(part.sizeHint().width() for part in fixed_parts) - 8 * self._box.spacing()
+        for tile in tiles:
+            left_px -= tile.sizeHint().width() + self._box.spacing()
+            tile.setVisible(left_px > 0)
+
+    def minimumSizeHint(self) -> Any:
+        """What STOP, the interlock and the phase need: the figures can go."""
+        parts = (self.interlock, self.stop, self.phase)
+        return QtCore.QSize(sum(part.sizeHint().width() for part in parts) + 60, self.height())
 
     def refresh(self) -> None:
         """Everything as the rig tells it now; never of a recording."""
@@ -91,7 +112,9 @@ class TopBar(QtWidgets.QWidget):
             return
         session = live.session
         name = f"{session.rig[:24]}" + (f" · {session.subject[:16]}" if session.subject else "")
-        if silent:
+        if silent and session.state == "stopping":
+            self.phase.say("RUN ENDED", Tone.NEUTRAL)
+        elif silent:
             self.phase.say(f"SILENT {age((now_ns - live.t_heard_ns) / NS_PER_S)}", Tone.DANGER)
         else:
             word, tone = _PHASES.get(session.state, (session.state.upper()[:14], Tone.NEUTRAL))

@@ -128,7 +128,9 @@ class TracesView(View):
         set_segments(self._curves["event"], np.repeat(x, 2), np.stack([base, base + 0.3], 1).ravel())
 
     def _light(self, times: NDArray[np.int64], span_s: float, n: int) -> None:
-        lights = [one.t_ns for one in self.desk.model.decisions.lights if times[-1] - one.t_ns < span_s * NS_PER_S]
+        model = self.desk.model
+        shown = () if model.is_blinded else model.decisions.lights
+        lights = [one.t_ns for one in shown if times[-1] - one.t_ns < span_s * NS_PER_S]
         x = (np.array(lights, np.int64) - times[-1]) / NS_PER_S
         set_segments(self._curves["light"], np.repeat(x, 2), np.tile([-0.6, n - 0.3], len(lights)))
 
@@ -147,11 +149,11 @@ class TracesView(View):
         self._framed = frame
         self.plot.getAxis("left").setTicks([[(float(y), str(one)) for y, one in zip(offset, roi_ids, strict=True)]])
         self.plot.setXRange(-span_s, 0.02 * span_s, padding=0)
-        self.plot.setYRange(-0.6, n - 0.2, padding=0)
+        self.plot.setYRange(-0.6, n + 0.05, padding=0)
         edge = 0.012 * span_s
         self._curves["scale"].setData([edge, edge], [n - 1, n - 0.5])
         self._scale_text.setText(f"{100 * gain / 2:g} % ΔF/F")
-        self._scale_text.setPos(edge, n - 0.37)
+        self._scale_text.setPos(edge, n - 0.3)
 
     def _again(self) -> None:
         self._shown = None

@@ -8,14 +8,17 @@ from typing import Any
 from pyqtgraph.Qt import QtWidgets
 
 from gui.desk import Desk
+from gui.model.live import HIDDEN
 from gui.numbers import NONE, fixed, number
 from gui.views.dose_bars import DoseBars
 from gui.views.view import View, label, scrolling
 from gui.widgets.card import Card
 from gui.widgets.table import Table
-from gui.widgets.tile import Tile
+from gui.widgets.tile_grid import TileGrid
 from rt_engine.interfaces.messages import StateHeader
 
+ASSIGNED = ("delivered", "withheld", "sham")
+"""Outcomes that would tell the arm."""
 OUTCOMES = ("delivered", "withheld", "sham", "suppressed", "refused", "late", "failed", "dry_run")
 
 
@@ -30,8 +33,8 @@ class TrialsView(View):
         self.protocol_card, self.outcome_card = Card("Protocol"), Card("Triggers")
         self.decision_card, self.dose_card = Card("Last decisions"), Card("Dose used")
         heads = {"phase": "phase", "trial": "trials", "arm": "arm of this trial", "eligible": "triggers"}
-        self.heads = {name: Tile(caption) for name, caption in heads.items()}
-        self.outcomes = {name: Tile(name.replace("_", " ")) for name in OUTCOMES}
+        self.heads = TileGrid(heads, 4)
+        self.outcomes = TileGrid({name: name.replace("_", " ") for name in OUTCOMES}, 4)
         self.effect = label("", "", wrap=True)
         self.reasons = Table(("outcome", "reason", "times"), stretch=1)
         self.decisions = Table(("cells", "arm", "outcome", "power", "to command", "reason"), stretch=5)
@@ -39,15 +42,9 @@ class TrialsView(View):
         self._lay_out()
 
     def _lay_out(self) -> None:
-        row = QtWidgets.QHBoxLayout()
-        for tile in self.heads.values():
-            row.addWidget(tile, 1)
-        self.protocol_card.body.addLayout(row)
+        self.protocol_card.body.addWidget(self.heads)
         self.protocol_card.body.addWidget(self.effect)
-        grid = QtWidgets.QGridLayout()
-        for index, tile in enumerate(self.outcomes.values()):
-            grid.addWidget(tile, index // 4, index % 4)
-        self.outcome_card.body.addLayout(grid)
+        self.outcome_card.body.addWidget(self.outcomes)
         self.outcome_card.body.addWidget(self.reasons)
         self.decision_card.body.addWidget(self.decisions)
         self.dose_card.body.addWidget(self.dose)
@@ -82,16 +79,16 @@ class TrialsView(View):
         )
         self.heads["phase"].say((header.protocol_phase or NONE)[:24])
         self.heads["trial"].say(number(header.trial))
-        hidden = header.protocol is not None and header.arm is None
-        self.heads["arm"].say("hidden" if hidden else (header.arm or NONE)[:24])
+        self.heads["arm"].say((header.arm or NONE)[:24])
         counts = {name: n for name, n in header.counts.items() if isinstance(n, int)}
         self.heads["eligible"].say(number(counts.get("eligible", sum(counts.get(name, 0) for name in OUTCOMES))))
         self.effect.setText(effect_text(header))
 
     def _show_outcomes(self, header: StateHeader | None) -> None:
         counts = dict(header.counts) if header is not None else dict(self.desk.model.decisions.outcomes)
-        for name, tile in self.outcomes.items():
-            tile.say(number(counts.get(name, 0)))
+        blinded = self.desk.model.is_blinded
+        for name, tile in self.outcomes.tiles.items():
+            tile.say(HIDDEN if blinded and name in ASSIGNED else number(counts.get(name, 0)))
         reasons = self.desk.model.decisions.reasons.most_common(5)
         self.reasons.setVisible(bool(reasons))
         self.reasons.fill([(outcome, reason, f"{n:,}") for (outcome, reason), n in reasons])
@@ -101,31 +98,28 @@ class TrialsView(View):
         rows: list[tuple[str, ...]] = []
         colours: list[str | None] = []
         palette = self.desk.theme.palette
-        hidden = self._is_blinded()
+        hidden = self.desk.model.is_blinded
         for one in list(self.desk.model.decisions.recent)[-12:][::-1]:
             took = (one.t_command_ns - one.t_scan_ns) / 1e6 if one.t_command_ns is not None else math.nan
             power = f"{max(one.power_uw) / 1000:.1f} mW" if one.power_uw else NONE
             cells = ", ".join(str(roi) for roi in one.roi_ids[:4])
             outcome = one.outcome.value if one.outcome else NONE
-            if hidden and outcome in ("delivered", "withheld", "sham"):
-                outcome = power = "hidden"
+            if hidden and outcome in ASSIGNED:
+                outcome = power = HIDDEN
                 took = math.nan
-            arm = "hidden" if hidden else one.arm[:20]
+            arm = HIDDEN if hidden else one.arm[:20]
             rows.append((cells, arm, outcome, power, fixed(took, 1, "ms"), (one.reason or "")[:120]))
             colours.append({"refused": palette.warning, "failed": palette.danger, "late": palette.warning}.get(outcome))
         self.decisions.fill(rows, colours)
         self.decisions.fit_height(12)
-
-    def _is_blinded(self) -> bool:
-        header = self.desk.model.state.header
-        return header is not None and (header.arm == "hidden" or getattr(header, "blinded", False) is True)
 
 
 def effect_text(header: StateHeader) -> str:
     """The running effect in a sentence; nothing of it while it is not told."""
     effect = header.effect
     if effect is None:
-        return "Effect: not told while blinded, or not estimated by this protocol." if header.protocol else ""
+        hidden = "Effect: hidden while the experiment is blinded."
+        return hidden if header.arm == HIDDEN else ""
     if not effect:
         return ""
 

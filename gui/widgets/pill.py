@@ -48,6 +48,11 @@ class Pill(QtWidgets.QWidget):
         font.setBold(True)
         return font
 
+    def _ink(self) -> str:
+        if not self.filled:
+            return self._theme.palette.text
+        return "#ffffff" if self._theme.palette.name == "light" else "#101010"
+
     def paintEvent(self, event: Any) -> None:
         """Draw it."""
         painter = QtGui.QPainter(self)
@@ -58,5 +63,5 @@ class Pill(QtWidgets.QWidget):
         painter.setBrush(colour if self.filled else QtGui.QBrush(QtCore.Qt.BrushStyle.NoBrush))
         painter.drawRoundedRect(box, box.height() / 2, box.height() / 2)
         painter.setFont(self._font())
-        painter.setPen(QtGui.QColor("#101010" if self.filled else self._theme.palette.text))
+        painter.setPen(QtGui.QColor(self._ink()))
         painter.drawText(box, _Align.AlignCenter, self.word)

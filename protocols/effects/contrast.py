@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t as student
 
 from protocols.effects.confidence_sequence import interval
 from protocols.effects.e_value import EValue
@@ -72,7 +74,8 @@ def estimate(contrast: Contrast, block_size: int | None, alpha: float) -> dict[s
     -------
     dict of str to float
         `n_treated`, `n_control`; `difference` of the means; `ipw`, weighted by the inverse of the assignment
-        probability; `low`, `high` of the anytime-valid interval around `estimate`; `e_value` against no effect on
+        probability; `low`, `high` of the anytime-valid interval around `estimate`; `fixed_low`, `fixed_high` of
+        Student's interval, for a session whose length did not depend on what was seen; `e_value` against no effect on
         anybody. What cannot be told yet is left out.
 
     Notes
@@ -95,6 +98,11 @@ def estimate(contrast: Contrast, block_size: int | None, alpha: float) -> dict[s
         bounds = interval(scores, alpha)
         if bounds is not None:
             found["low"], found["high"] = bounds
+            half = student.ppf(1 - alpha / 2, len(scores) - 1) * scores.std(ddof=1) / math.sqrt(len(scores))
+            found["fixed_low"], found["fixed_high"] = (
+                found["estimate"] - float(half),
+                found["estimate"] + float(half),
+            )
     bets = EValue()
     for one, y, p in zip(treated.tolist(), response.tolist(), contrast.probability.tolist(), strict=True):
         bets.take(one, y, p)

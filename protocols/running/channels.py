@@ -19,8 +19,10 @@ class EventChannels:
     ----------
     counts : list of int
         Events in the newest message, by channel.
+    counted : int64 ndarray, shape (n_channels,)
+        The same as an array; as of the newest message that had events.
     any : bool
-        True if any channel has one.
+        True if the newest message had events at all.
     """
 
     def __init__(self, n_rois: int) -> None:
@@ -43,6 +45,7 @@ class EventChannels:
         self._min_spikes = np.array([key[2] for key in self._keys], np.float32).reshape(n, 1)
         self._has_spikes_bound = bool(np.any(self._min_spikes > 0))
         self._none = [0] * n
+        self.counted = np.zeros(n, np.int64)
         self.counts = self._none
         self._hits: NDArray[np.bool_] = np.zeros((n, 0), bool)
 
@@ -56,8 +59,13 @@ class EventChannels:
         if self._has_spikes_bound:
             hits &= tick.events["n_spikes"] >= self._min_spikes
         self._hits = hits
-        self.counts = np.add.reduce(hits, axis=1, dtype=np.int64).tolist()
-        self.any = any(self.counts)
+        self.counted = np.add.reduce(hits, axis=1, dtype=np.int64)
+        self.counts = self.counted.tolist()
+        self.any = True
+
+    def spikes(self, tick: Tick) -> NDArray[np.float64]:
+        """Spikes in the newest message by channel, shape (n_channels,); only where `any`."""
+        return np.asarray(self._hits @ tick.events["n_spikes"].astype(np.float64))
 
     def hits(self, channel: int) -> NDArray[np.bool_]:
         """Which events of the newest message belong to a channel, shape (n_events,); only where `counts` is above 0."""

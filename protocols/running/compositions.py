@@ -106,9 +106,11 @@ class Trigger:
 
     def is_due(self) -> bool:
         """True if the condition asks for a trigger now, refractory or not."""
-        true, was = self.node.true, self._was_true
-        self._was_true = true
-        return true and (self.node.momentary or self._while_true or not was)
+        if not self.node.true:
+            self._was_true = False
+            return False
+        was, self._was_true = self._was_true, True
+        return not was or self.node.momentary or self._while_true
 
     def refractory_left(self, t_ns: int) -> str | None:
         """Why it is suppressed, with numbers; None if the refractory time is over."""

@@ -28,10 +28,13 @@ class Node:
         True for what happens at a moment (an event), false for what lasts (a level).
     uses_activity : bool
         True if it depends on `activity` messages.
+    listens_to : tuple of int
+        Channels without whose events it need not look again, once it is false; empty: it looks at every tick.
     """
 
     momentary = False
     uses_activity = False
+    listens_to: tuple[int, ...] = ()
 
     def __init__(self) -> None:
         self.true = False
@@ -55,6 +58,7 @@ class EventNode(Node):
     def __init__(self, channels: EventChannels, channel: int) -> None:
         super().__init__()
         self._channels, self._channel = channels, channel
+        self.listens_to = (channel,)
 
     def update(self, tick: Tick) -> None:
         """True if the message holds an event."""
@@ -62,60 +66,7 @@ class EventNode(Node):
 
     def rows(self, tick: Tick) -> NDArray[np.int64]:
         """Cells with an event in this message."""
-        return _unique(tick.rows[self._channels.hits(self._channel)])
-
-
-class CoincidenceNode(Node):
-    """See `schema.triggers.Coincidence`. Of one cell the latest event counts."""
-
-    momentary = True
-
-    def __init__(
-        self, config: schema.Coincidence, channels: EventChannels, channel: int, rows: tuple[int, ...], n_rois: int
-    ) -> None:
-        super().__init__()
-        self._channels, self._channel = channels, channel
-        self._k, self._window_ns = config.k, round(config.window_ms * NS_PER_MS)
-        self._cells = np.array(rows, np.int64)
-        self._position = np.full(n_rois + 1, -1, np.int64)
-        self._position[self._cells] = np.arange(len(rows))
-        self._t_ns = np.full(len(rows), NEVER_NS, np.int64)
-        self._group = _NO_ROWS
-
-    def update(self, tick: Tick) -> None:
-        """Take in the events one after another; true once one of them completes a group of k."""
-        self.true = False
-        if not self._channels.counts[self._channel]:
-            return
-        hits = self._channels.hits(self._channel)
-        positions = self._position[tick.rows[hits]].tolist()
-        for position, t_ns in zip(positions, tick.events["t_event_ns"][hits].tolist(), strict=True):
-            latest_ns = max(t_ns, int(self._t_ns[position]))
-            self._t_ns[position] = latest_ns
-            if not self.true:
-                self._look_around(latest_ns)
-
-    def _look_around(self, t_ns: int) -> None:
-        times, k, window_ns = self._t_ns, self._k, self._window_ns
-        is_near = (times >= t_ns - window_ns) & (times <= t_ns + window_ns)
-        if np.count_nonzero(is_near) < k:
-            return
-        near = np.flatnonzero(is_near)
-        near = near[np.argsort(times[near], kind="stable")]
-        sorted_ns = times[near]
-        fits = np.flatnonzero(sorted_ns[k - 1 :] - sorted_ns[: len(near) - k + 1] <= window_ns)
-        if len(fits):
-            first_ns = sorted_ns[fits[0]]
-            self._group = near[(sorted_ns >= first_ns) & (sorted_ns <= first_ns + window_ns)]
-            self.true = True
-
-    def rows(self, tick: Tick) -> NDArray[np.int64]:
-        """Cells of the group that was completed."""
-        return self._cells[self._group]
-
-    def consume(self) -> None:
-        """An event makes one coincidence only."""
-        self._t_ns[self._group] = NEVER_NS
+        return unique_rows(tick.rows[self._channels.hits(self._channel)])
 
 
 class SequenceNode(Node):
@@ -130,6 +81,7 @@ class SequenceNode(Node):
         self._within_ns = round(config.within_ms * NS_PER_MS)
         self._earlier: deque[tuple[int, int]] = deque(maxlen=64)
         self._found: tuple[int, int] = (0, 0)
+        self.listens_to = (first, then)
 
     def update(self, tick: Tick) -> None:
         """Note the first ones, then look whether a second one follows one of them."""
@@ -150,7 +102,7 @@ class SequenceNode(Node):
 
     def rows(self, tick: Tick) -> NDArray[np.int64]:
         """The two cells, in order."""
-        return _unique(np.array(self._found, np.int64))
+        return unique_rows(np.array(self._found, np.int64))
 
     def consume(self) -> None:
         """The first events so far make no further sequence."""
@@ -313,6 +265,6 @@ class KeyNode(Node):
         self.true = self._key in self._pressed
 
 
-def _unique(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+def unique_rows(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Rows without repetition, in their order."""
     return np.array(list(dict.fromkeys(rows.tolist())), np.int64)

@@ -54,6 +54,10 @@ class Machine:
             for name, phase in config.phases.items()
         }
         self._used = {name: list(dict.fromkeys(t for _, t in pairs)) for name, pairs in self._reactions.items()}
+        self._asked = {
+            name: {kind: [one for one in used if one.kind is kind] for kind in TickKind}
+            for name, used in self._used.items()
+        }
         self._first = next(iter(config.phases))
         self._phase = self._first
         self._entered_ns = 0
@@ -90,11 +94,14 @@ class Machine:
 
     def _report_suppressed(self, tick: Tick, pause: str, out: list[ProtocolCommand]) -> None:
         """What would have been a trigger of the first phase is told, so that nothing eligible goes unseen."""
-        reactions = self._reactions[self._first]
-        due = {trigger: trigger.is_due() for trigger in self._used[self._first] if trigger.kind is tick.kind}
-        for reaction, trigger in reactions:
-            if due.get(trigger) and (light := self._light_of(reaction)) is not None:
+        due = self._due(self._first, tick)
+        for reaction, trigger in self._reactions[self._first]:
+            if trigger in due and (light := self._light_of(reaction)) is not None:
                 out.append(self._suppressed(trigger, light, tick, pause))
+
+    def _due(self, phase: str, tick: Tick) -> set[Trigger]:
+        """Triggers of a phase that ask for a reaction in this tick."""
+        return {one for one in self._asked[phase][tick.kind] if one.is_due()}
 
     def _run(self, tick: Tick, out: list[ProtocolCommand]) -> None:
         timeout = self._config.phases[self._phase].timeout
@@ -102,9 +109,11 @@ class Machine:
             self._do(timeout.do, tick, (), Trial(), self._phase, out)
             self._enter(timeout.go_to, tick, out)
             return
-        due = {trigger: trigger.is_due() for trigger in self._used[self._phase] if trigger.kind is tick.kind}
+        due = self._due(self._phase, tick)
+        if not due:
+            return
         for reaction, trigger in self._reactions[self._phase]:
-            if not due.get(trigger):
+            if trigger not in due:
                 continue
             if self._react(reaction, trigger, tick, out) and reaction.go_to is not None:
                 self._enter(reaction.go_to, tick, out)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.running.channels import EventChannels
-from protocols.running.conditions import Node
+from protocols.running.conditions import Node, unique_rows
 from protocols.running.tick import Tick
 from rt_engine.interfaces.errors import ConfigError
 
@@ -94,4 +94,4 @@ class RuleNode(Node):
         """Cells of its group with an event in this message."""
         if not self._channels.counts[self._channel]:
             return np.zeros(0, np.int64)
-        return np.array(list(dict.fromkeys(tick.rows[self._channels.hits(self._channel)].tolist())), np.int64)
+        return unique_rows(tick.rows[self._channels.hits(self._channel)])

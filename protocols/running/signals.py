@@ -46,36 +46,69 @@ class Signal:
         self.n_samples = 0
 
 
-class Rate(Signal):
-    """See `schema.signals.RateSignal`."""
+class Rates:
+    """All rates with one window and one way of counting, in a few array operations a message.
 
-    def __init__(self, config: RateSignal, channels: EventChannels, channel: int, n_cells: int) -> None:
-        super().__init__()
-        self._channels, self._channel = channels, channel
-        self._window_ns = round(config.window_ms * NS_PER_MS)
-        self._per_event = NS_PER_S / (self._window_ns * max(n_cells, 1))
-        self._counts_spikes = config.count == "spikes"
-        self._recent: deque[tuple[int, float]] = deque()
-        self._total = 0.0
+    Parameters
+    ----------
+    channels : EventChannels
+    window_ns : int
+    counts_spikes : bool
+        Count spikes instead of events.
+
+    Attributes
+    ----------
+    values : list of float
+        Events per second and cell, by index; NaN until the window has passed.
+    """
+
+    def __init__(self, channels: EventChannels, window_ns: int, counts_spikes: bool) -> None:
+        self._channels, self._window_ns, self._counts_spikes = channels, window_ns, counts_spikes
+        self._of: list[int] = []
+        self._n_cells: list[int] = []
+        self._recent: deque[tuple[int, NDArray[np.float64]]] = deque()
         self._start_ns = NEVER_NS
+        self.values: list[float] = []
+
+    def add(self, channel: int, n_cells: int) -> int:
+        """Index of another rate."""
+        self._of.append(channel)
+        self._n_cells.append(n_cells)
+        self._channel = np.array(self._of, np.intp)
+        self._per_event = NS_PER_S / (self._window_ns * np.maximum(self._n_cells, 1))
+        self._total = np.zeros(len(self._of))
+        self.values = [math.nan] * len(self._of)
+        return len(self._of) - 1
 
     def update(self, tick: Tick) -> None:
         """Take in the events of a message."""
         if self._start_ns == NEVER_NS:
             self._start_ns = tick.t_ns
-        n: float = self._channels.counts[self._channel]
-        if n:
-            if self._counts_spikes:
-                n = float(tick.events["n_spikes"][self._channels.hits(self._channel)].sum())
+        if self._channels.any:
+            channels = self._channels
+            n = channels.spikes(tick) if self._counts_spikes else channels.counted
+            n = n.take(self._channel).astype(np.float64)
             self._recent.append((tick.t_ns, n))
             self._total += n
         since_ns = tick.t_ns - self._window_ns
-        recent = self._recent
-        while recent and recent[0][0] <= since_ns:
-            self._total -= recent.popleft()[1]
-        if not recent:
-            self._total = 0.0
-        self.value = self.raw = self._total * self._per_event if since_ns >= self._start_ns else math.nan
+        while self._recent and self._recent[0][0] <= since_ns:
+            self._total -= self._recent.popleft()[1]
+        if since_ns >= self._start_ns:
+            self.values = (self._total * self._per_event).tolist()
+
+
+class Rate(Signal):
+    """See `schema.signals.RateSignal`; `Rates` counts."""
+
+    def __init__(self, rates: Rates, index: int) -> None:
+        self._rates, self._index = rates, index
+
+    @property
+    def value(self) -> float:  # type: ignore[override]
+        """Events per second and cell."""
+        return self._rates.values[self._index]
+
+    raw = value
 
 
 class Readout(Signal):
@@ -200,7 +233,7 @@ class SignalBank:
         channels: EventChannels,
     ) -> None:
         self.by_name: dict[str, Signal] = {}
-        self._rates: list[Rate] = []
+        self._rates: dict[tuple[int, bool], Rates] = {}
         row_of = {int(roi): row for row, roi in enumerate(rois.roi_id)}
         plane = rois.planes if len(rois.planes) else np.zeros(len(rois.roi_id), np.int64)
         parts: dict[
@@ -210,9 +243,10 @@ class SignalBank:
         for name, config in configs.items():
             rows = tuple(row_of[i] for i in groups[config.cells].ids)
             if isinstance(config, RateSignal):
-                rate = Rate(config, channels, channels.add(rows, config.min_probability), len(rows))
-                self._rates.append(rate)
-                self.by_name[name] = rate
+                window = round(config.window_ms * NS_PER_MS), config.count == "spikes"
+                rates = self._rates.setdefault(window, Rates(channels, *window))
+                channel = channels.add(rows, config.min_probability)
+                self.by_name[name] = Rate(rates, rates.add(channel, len(rows)))
                 continue
             key = f"signals.{name}"
             own = tuple(sorted({int(plane[row]) for row in rows})) or (0,)
@@ -239,8 +273,8 @@ class SignalBank:
 
     def on_spikes(self, tick: Tick) -> None:
         """Update what follows events."""
-        for rate in self._rates:
-            rate.update(tick)
+        for rates in self._rates.values():
+            rates.update(tick)
 
     def on_activity(self, plane: int, fields: Sequence[str], values: NDArray[np.float32], t_ns: int) -> bool:
         """Update what follows activity.

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from protocols.rois import Group
 from protocols.running.channels import EventChannels
+from protocols.running.coincidences import CoincidenceNode, LastEvents
 from protocols.running.compositions import AllNode, AnyNode, HoldNode, NotNode, Trigger
 from protocols.running.conditions import (
-    CoincidenceNode,
     DoseNode,
     EventNode,
     KeyNode,
@@ -68,19 +68,29 @@ class TriggerBank:
         self.lines: dict[str, LineState] = {}
         self.pressed: set[str] = set()
         self._nodes: list[Node] = []
+        self._last: dict[float, LastEvents] = {}
         self._named: dict[str, Node] = {}
         self.by_name: dict[str, Trigger] = {}
         for name, config in configs.items():
             node = self._node_of(name)
             self.by_name[name] = Trigger(name, node, config.refractory_ms, config.while_true)
         composed = (AllNode, NotNode, HoldNode)
+        self._listeners = [(node, node.listens_to) for node in self._nodes if node.listens_to]
+        lasting = [node for node in self._nodes if not node.listens_to]
         self._by_kind = {
-            TickKind.SPIKES: [n for n in self._nodes if not n.uses_activity or isinstance(n, composed)],
-            TickKind.ACTIVITY: [n for n in self._nodes if n.uses_activity],
+            TickKind.SPIKES: [n for n in lasting if not n.uses_activity or isinstance(n, composed)],
+            TickKind.ACTIVITY: [n for n in lasting if n.uses_activity],
         }
 
     def update(self, tick: Tick) -> None:
         """Look at everything that this kind of message can change; parts before what is made of them."""
+        if tick.kind is TickKind.SPIKES:
+            for last in self._last.values():
+                last.update(tick)
+            counts = self._channels.counts
+            for node, channels in self._listeners:
+                if node.true or counts[channels[0]] or counts[channels[-1]]:
+                    node.update(tick)
         for node in self._by_kind[tick.kind]:
             node.update(tick)
 
@@ -127,7 +137,10 @@ class TriggerBank:
                 return EventNode(channels, self._channel(config.cells, config.min_probability, config.min_spikes))
             case schema.Coincidence():
                 channel = self._channel(config.cells, config.min_probability)
-                return CoincidenceNode(config, channels, channel, self._rows(config.cells), len(self._row_of))
+                last = self._last.setdefault(
+                    config.min_probability, LastEvents(len(self._row_of), config.min_probability)
+                )
+                return CoincidenceNode(config, channels, channel, self._rows(config.cells), last)
             case schema.Sequence():
                 first, then = (self._channel(one, config.min_probability) for one in (config.first, config.then))
                 return SequenceNode(config, channels, first, then)

@@ -16,6 +16,7 @@ from rt_engine.pipeline.cell_group import CellGroup, groups_of_strips
 from rt_engine.pipeline.near_search import SURE_FRAMES
 from rt_engine.pipeline.registration import RigidRegistration
 from rt_engine.pipeline.strips import StripRegistration
+from rt_engine.pipeline.template_adaptation import TemplateAdaptation
 
 ACTIVITY_FIELDS = ("fluorescence", "neuropil", "dff", "calcium", "spike", "z", "probability", "valid")
 """Fields of topic `activity`, in the order of the payload."""
@@ -39,6 +40,8 @@ class Engine:
         The lines of a frame take this part of the time from one frame of the plane to the next.
     spare_rois : int
         Rows for cells that are found while the engine runs.
+    adapts_template : bool
+        Let the template follow the look of the field; see `maintain`.
 
     Attributes
     ----------
@@ -63,12 +66,20 @@ class Engine:
         strip_lines: int | None = None,
         frames_per_volume: int = 1,
         spare_rois: int = 0,
+        adapts_template: bool = False,
     ) -> None:
         self.calibration = calibration
         self._clock = clock
         self._max_shift_px = max_shift_px
         self._strip_lines = strip_lines
-        self._registration = self._make_registration()
+        anchor = self._registration_template()
+        self._registration = self._make_registration(anchor)
+        self._adaptation: TemplateAdaptation | None = None
+        if adapts_template:
+            self._adaptation = TemplateAdaptation(
+                anchor, max_shift_px, calibration.frame_rate_hz, calibration.line_phase_px, self._make_registration
+            )
+        self._lit = False
         self._unverified = False
         self._ends = np.array([calibration.n_lines])
         self._groups = [CellGroup(calibration, np.arange(calibration.n_rois), max_shift_px)]
@@ -95,10 +106,14 @@ class Engine:
         self._roi_id[: self.n_rois] = calibration.roi_id
         self._row_of = {int(roi): row for row, roi in enumerate(calibration.roi_id)}
 
-    def _make_registration(self) -> RigidRegistration | StripRegistration:
-        template, line_phase_px = self.calibration.template, self.calibration.line_phase_px
+    def _registration_template(self) -> NDArray[np.float32]:
+        """Of the structural channel where there is one."""
         if self.calibration.registration_channel >= 0:
-            template = self.calibration.registration_template
+            return self.calibration.registration_template
+        return self.calibration.template
+
+    def _make_registration(self, template: NDArray[np.float32]) -> RigidRegistration | StripRegistration:
+        line_phase_px = self.calibration.line_phase_px
         if self._strip_lines is None:
             return RigidRegistration(template, self._max_shift_px, line_phase_px)
         return StripRegistration(template, self._max_shift_px, self._strip_lines, line_phase_px)
@@ -155,12 +170,12 @@ class Engine:
             for group in self._groups:
                 group.warm_up(frame)
         self._warm_near_search(blank)
-        self._registration = self._make_registration()
+        self._registration = self._make_registration(self._registration_template())
         self._unverified = False
 
     def _warm_near_search(self, blank: NDArray[np.uint16]) -> None:
         """The search near the last shift runs only once the template has been seen for a while."""
-        seen = np.rint(self.calibration.template).clip(0, np.iinfo(np.uint16).max)
+        seen = np.rint(self._registration_template()).clip(0, np.iinfo(np.uint16).max)
         np.copyto(blank, seen, casting="unsafe")
         for _ in range(SURE_FRAMES + 1):
             for strip in range(len(self._ends)):
@@ -203,6 +218,9 @@ class Engine:
             Frames missing just before this one.
         """
         self.settle()
+        if self._adaptation is not None:
+            self._take_template(frame_number, self._adaptation)
+        self._lit = False
         undecided = 1 if self._begun is not None else 0
         for position, group in enumerate(self._groups):
             group.n_missing += n_gap + (undecided if position >= self._n_decided else 0)
@@ -235,6 +253,7 @@ class Engine:
             Lines of the frame scanned under stimulation light so far.
         """
         t0_ns = self._clock.now_ns()
+        self._lit = self._lit or bool(blanked)
         image = frame if self.calibration.registration_channel < 0 else self.reference
         while self._strip < len(self._ends) and self._ends[self._strip] <= end_line:
             if image is not None and not self._is_lit(self._strip, blanked):
@@ -260,6 +279,28 @@ class Engine:
         if n_events:
             self._stamp_events(n_events, frame_number, end_of_frame_ns)
         return n_events
+
+    def maintain(self, frame: NDArray[Any], frame_number: int) -> None:
+        """Take in the look of a whole frame for the template. Call after its decisions are out.
+
+        Frames that moved, or in which light of our own fell, are left out.
+
+        Parameters
+        ----------
+        frame : uint16 or int16 ndarray, shape (n_lines, pixels_per_line), C order, counts, read
+            As given to `process`.
+        frame_number : int
+        """
+        image = frame if self.calibration.registration_channel < 0 else self.reference
+        if self._adaptation is None or image is None or self._lit or self._registration.jumped:
+            return
+        self._adaptation.look(image, frame_number, *self.shift_yx_px)
+
+    def _take_template(self, frame_number: int, adaptation: TemplateAdaptation) -> None:
+        registration = adaptation.take(frame_number)
+        if registration is not None:
+            registration.follow(self._registration)
+            self._registration = registration
 
     def _is_lit(self, strip: int, blanked: Sequence[Sequence[int]]) -> bool:
         """True if light of our own fell on lines that the strip is registered by."""

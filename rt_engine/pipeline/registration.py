@@ -301,6 +301,14 @@ class RigidRegistration:
             lag[axis] = whole + float(np.interp(self._peak[axis] - whole, tops, PARTS))
         return lag[0], lag[1]
 
+    def follow(self, other: RigidRegistration) -> None:
+        """Go on where another registration of the same field stopped: its shift, hold-off and usual contrast."""
+        for name in ("_level", "_usual", "_recent", "_departure", "_hold_off", "fits", "dim", "jumped"):
+            setattr(self, name, getattr(other, name))
+        self.shift_y_px, self.shift_x_px = other.shift_y_px, other.shift_x_px
+        self.quality, self.contrast = other.quality, other.contrast
+        self.error_y_px, self.error_x_px = other.error_y_px, other.error_x_px
+
     def process(self, frame: NDArray[Any]) -> None:
         """Estimate shift and quality of one frame: `locate`, then `verify`.
 

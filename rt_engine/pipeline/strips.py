@@ -80,6 +80,15 @@ class StripRegistration:
         self.quality = self.contrast = 0.0
         self.jumped = False
 
+    def follow(self, other: StripRegistration) -> None:
+        """Go on where another registration of the same field and strips stopped."""
+        for window, before in zip(self._windows, other._windows, strict=True):
+            window.follow(before)
+        for name in ("_variance", "_shift", "_away", "_hold_off", "_n_seen", "strip_shift_px", "strip_quality"):
+            setattr(self, name, getattr(other, name))
+        self.shift_y_px, self.shift_x_px = other.shift_y_px, other.shift_x_px
+        self.quality, self.contrast, self.jumped = other.quality, other.contrast, other.jumped
+
     def process(self, frame: NDArray[Any], strip: int) -> None:
         """Register one strip; strips come in the order in which they are scanned.
 

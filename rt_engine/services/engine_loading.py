@@ -47,7 +47,15 @@ def load_engine(
     if calibration.n_rois == 0:
         raise CalibrationError("holds no cells", "calibrate on a recording with active cells", file=str(path))
     config, n_planes = rig.inference, int(args.get("frames_per_volume", 1))
-    engine = Engine(calibration, config.max_shift_px, clock, strip_lines, n_planes, config.spare_rois)
+    engine = Engine(
+        calibration,
+        config.max_shift_px,
+        clock,
+        strip_lines,
+        n_planes,
+        config.spare_rois,
+        adapts_template=config.template_adaptation,
+    )
     engine.warm_up()
     return engine, calibration
 

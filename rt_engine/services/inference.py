@@ -269,6 +269,7 @@ class InferenceService(Service):
         if whole:
             self._next_line = _NO_MORE_LINES
             self._note_blanked(self._strip_index, self._strip_blanked)
+            engine.maintain(self._assembly, self._strip_index)
 
     def _begin_strips(self, header: FrameHeader, t_received_ns: int) -> bool:
         """Note the first strip of a frame; false if the frame came before."""
@@ -312,6 +313,7 @@ class InferenceService(Service):
         n_events = engine.process(frame, index, header.t_scan_ns, missing, blanked)
         self._publish_decision(header, engine, n_events, t_received_ns, whole=True)
         self._note_blanked(index, blanked)
+        engine.maintain(frame, index)
 
     def _note_blanked(self, index: int, blanked: list[list[int]]) -> None:
         if blanked:

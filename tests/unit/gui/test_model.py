@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import wire_samples as wire
@@ -149,6 +150,21 @@ def test_delays_are_the_differences_of_the_stamps(model: LiveModel) -> None:
 def test_frames_missing_in_the_heartbeat_are_lost_frames(model: LiveModel) -> None:
     give(model, wire.spikes(1), wire.spikes(2), wire.spikes(2), wire.spikes(6))
     assert model.health.frames_lost == 3
+
+
+def test_what_the_window_has_not_heard_is_not_lost_at_the_rig(model: LiveModel) -> None:
+    for frame, seq in ((1, 0), (2, 1), (9, 8), (10, 9)):
+        topic, header, payload = wire.spikes(frame)
+        give(model, (topic, msgspec.structs.replace(header, seq=seq), payload))
+    assert model.health.frames_lost == 0
+    assert model.health.n_unheard == 6
+
+
+def test_frames_of_a_plane_are_counted_by_volumes(model: LiveModel) -> None:
+    for seq, volume in enumerate((0, 1, 2, 4)):
+        topic, header, payload = wire.spikes(4 * volume, volume=volume)
+        give(model, (topic, msgspec.structs.replace(header, seq=seq), payload))
+    assert model.health.frames_lost == 1
 
 
 def test_another_session_begins_with_nothing_of_the_one_before(model: LiveModel) -> None:

@@ -115,7 +115,7 @@ def coincidence(k, window_ms=100.0):
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_a_coincidence_is_k_cells_within_the_window_as_brute_force_says(k):
     cells, one = set(range(100, 110)), coincidence(k)
-    last, n_found = {}, 0
+    last, newest, n_found = {}, {}, 0
     for t_scan_ns, message in random_stream(300, seed=k, gap_ms=60):
         for event in sorted(message, key=lambda event: event["t_event_ns"]):
             roi, t_ns = int(event["roi_id"]), int(event["t_event_ns"])
@@ -123,7 +123,10 @@ def test_a_coincidence_is_k_cells_within_the_window_as_brute_force_says(k):
             if roi not in cells:
                 assert found == []
                 continue
-            last[roi] = max(last.get(roi, t_ns), t_ns)
+            if t_ns <= newest.get(roi, -1):  # older than, or the same as, one of this cell that came before
+                assert found == []
+                continue
+            last[roi] = newest[roi] = t_ns
             groups = [group for group in combinations(last, k) if roi in group]
             spans = [max(map(last.get, group)) - min(map(last.get, group)) for group in groups]
             assert len(found) == any(span <= 100 * MS for span in spans)
