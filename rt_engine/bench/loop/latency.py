@@ -17,12 +17,14 @@ from rt_engine.bench.loop.chain import ChainPlan, Intervals, ProductChain, free_
 from rt_engine.bench.loop.field import plant_loop
 from rt_engine.bench.loop.peers import PeerChain
 from rt_engine.bench.loop.reference import ReferenceHop
+from rt_engine.bench.loop.shared_hop import SharedHop
 from rt_engine.bench.rounds import Spread
 
 REFERENCE = "reference hop"
 N_CELLS, SIDE_PX, N_FRAMES, SEED = 1000, 512, 240, 1
 STRIP_LINES = 8
 N_AHEAD = 8
+SHARED = "hop through shared memory"
 PEER_SHARE = 8
 """The peers get so many times fewer frames: they take ten times as long."""
 PEERS = "chain of peers' parts"
@@ -58,15 +60,18 @@ class Family(NamedTuple):
     modes : tuple of Mode
     peers : bool
         With the chain of other people's parts.
+    shared : bool
+        With the hop through shared memory.
     """
 
     plans: tuple[ChainPlan, ...]
     modes: tuple[Mode, ...]
     peers: bool = False
+    shared: bool = False
 
 
 FAMILIES = (
-    Family((ChainPlan("core"), ChainPlan("everything on", recorded=True, n_watchers=2)), MODES),
+    Family((ChainPlan("core"), ChainPlan("everything on", recorded=True, n_watchers=2)), MODES, shared=True),
     Family((ChainPlan("demixed", demixed=True),), (LOCKSTEP,), peers=True),
     Family(
         (
@@ -137,6 +142,10 @@ def _measure(family: Family, n_rounds: int, progress: Callable[[float], None]) -
         if family.peers:
             peers = PeerChain(next(iter(fields.values())), (*free_ports(3),))  # type: ignore[arg-type]
             stack.callback(peers.close)
+        shared = None
+        if family.shared:
+            shared = SharedHop((*free_ports(3),))  # type: ignore[arg-type]
+            stack.callback(shared.close)
         gc.collect()
         gc.disable()
         stack.callback(gc.enable)
@@ -193,7 +202,9 @@ def _add(figures: dict[str, Any], rounds: Rounds, suffix: str) -> None:
         spread = _ratio_of(strips, whole, 0.5)
         figures["ratios"]["strips over whole frames, 30 Hz, scan_to_arrival p50"] = _row(spread, ("<=", 1 / 8))
     if (PEERS, LOCKSTEP.name) in rounds:
-        own = next(v for (name, mode), v in rounds.items() if name not in (PEERS, REFERENCE) and mode == LOCKSTEP.name)
+        own = next(
+            v for (name, mode), v in rounds.items() if name not in (PEERS, REFERENCE, SHARED) and mode == LOCKSTEP.name
+        )
         spread = _ratio_of(rounds[PEERS, LOCKSTEP.name], own, 0.5)
         figures["ratios"]["peers over ours, lockstep, p50"] = _row(spread, (">=", 8.0))
 
