@@ -26,9 +26,9 @@ _HEAD_BYTES = 8 * N_SLOTS
 
 def _views(memory: SharedMemory) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
     """Sequence number of every slot, and the slots, shape (N_SLOTS, FRAME_BYTES)."""
-    sequence = np.frombuffer(memory.buf, np.int64, N_SLOTS)
-    slots = np.frombuffer(memory.buf, np.uint8, N_SLOTS * FRAME_BYTES, _HEAD_BYTES).reshape(N_SLOTS, FRAME_BYTES)
-    return sequence, slots
+    whole: NDArray[np.uint8] = np.ndarray((memory.size,), np.uint8, memory.buf)
+    slots = whole[_HEAD_BYTES : _HEAD_BYTES + N_SLOTS * FRAME_BYTES].reshape(N_SLOTS, FRAME_BYTES)
+    return whole[:_HEAD_BYTES].view(np.int64), slots
 
 
 def _forward(name: str, frames_port: int, decisions_port: int) -> None:
