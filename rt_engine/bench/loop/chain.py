@@ -244,9 +244,10 @@ class ProductChain:
         self._supervisor = Supervisor(setup, lambda request: {}, self._on_message, services=services)
         self._stack.callback(self._supervisor.close)
         self._said: list[str] = []
-        self._watchers = self._start_watchers(rig.ports)
         self._frame = self._first_frame = 0
         self._start(folder)
+        # Windows come and go while a rig runs: they subscribe after the services have.
+        self._watchers = self._start_watchers(rig.ports)
 
     def _open_sockets(self, ports: Ports, setup: Setup, clock: MonotonicClock) -> None:
         inlet = ports.endpoint("recorder_inlet") if self.plan.recorded else None
