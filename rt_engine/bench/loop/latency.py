@@ -153,15 +153,14 @@ def _measure(family: Family, n_rounds: int, progress: Callable[[float], None]) -
         for number in range(n_rounds):
             progress(number / n_rounds)
             for mode in family.modes:
-                rounds.setdefault((REFERENCE, mode.name), []).append(
-                    _of_hop(reference.run(mode.n_frames, mode.rate_hz))
-                )
-                for chain in chains:
-                    rounds.setdefault((chain.plan.name, mode.name), []).append(_turn(chain, mode))
+                turns = {REFERENCE: _of_hop(reference.run(mode.n_frames, mode.rate_hz))}
+                turns |= {chain.plan.name: _turn(chain, mode) for chain in chains}
                 if peers is not None:
-                    rounds.setdefault((PEERS, mode.name), []).append(
-                        _of_hop(peers.run(mode.n_frames // 8, mode.rate_hz))
-                    )
+                    turns[PEERS] = _of_hop(peers.run(mode.n_frames // PEER_SHARE, mode.rate_hz))
+                if shared is not None:
+                    turns[SHARED] = _of_hop(shared.run(mode.n_frames, mode.rate_hz))
+                for name, times in turns.items():
+                    rounds.setdefault((name, mode.name), []).append(times)
         progress(1.0)
         return rounds
 
@@ -179,7 +178,7 @@ def _turn(chain: ProductChain, mode: Mode) -> Intervals:
 def _of_hop(took_ns: NDArray[np.int64]) -> Intervals:
     """What a chain that only knows its whole time has to say."""
     none = np.zeros(0, np.int64)
-    return Intervals(none, none, took_ns, none, took_ns, float(took_ns.sum()) / 1e9)
+    return Intervals(none, none, none, none, took_ns, float(took_ns.sum()) / 1e9)
 
 
 def _add(figures: dict[str, Any], rounds: Rounds, suffix: str) -> None:
