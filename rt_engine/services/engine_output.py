@@ -57,6 +57,7 @@ class EngineOutput:
             mode=self.mode,
             late=late,
             t_scan_ns=header.t_scan_ns,
+            t_scan_uncertainty_ns=header.t_scan_uncertainty_ns,
             t_received_ns=t_received_ns,
             t_decided_ns=t_decided_ns,
             n_events=len(events),

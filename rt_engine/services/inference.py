@@ -35,6 +35,8 @@ _NO_EVENTS = np.zeros(0, EVENT_DTYPE)
 _BATCH = 16
 _NO_MORE_LINES = 1 << 30
 """As the next line of a frame of which none is waited for."""
+_LONGEST_GAP = 10_000
+"""Frames that states advance over after a pause; after so many nothing is left of what was before."""
 
 
 class InferenceService(Service):
@@ -89,6 +91,8 @@ class InferenceService(Service):
         self._skipped = 0
         self._skipped_since: int | None = None
         self._bad = 0
+        self._newest: FrameHeader | None = None
+        self._source_paused = False
         self._order = PlaneCounter()
         self._sequence = SequenceTracker()
         self._acquisition_heard = False
@@ -137,6 +141,7 @@ class InferenceService(Service):
         header = arrival.header
         if isinstance(header, HealthHeader):
             self._acquisition_heard = True
+            self._note_source(header.state == "paused")
             return
         if not isinstance(header, FrameHeader) or header.channel not in (self._channel, self._structural_channel):
             return
@@ -180,8 +185,23 @@ class InferenceService(Service):
             self._engine.reference = reference
         self._take_lines(header, payload, t_received_ns)
 
+    def _note_source(self, paused: bool) -> None:
+        """A source that has paused by design is said to be so, with one more `spikes` message; its frames end that."""
+        if paused and self._out.mode is Mode.LIVE and self._newest is not None:
+            self._out.mode, self._source_paused = Mode.PAUSED, True
+            now_ns = self.clock.now_ns()
+            self._spikes(self._newest, now_ns, now_ns, _NO_EVENTS)
+
+    def _end_pause(self, header: FrameHeader) -> None:
+        """Live again; for the filters the time of the pause has passed without a sample."""
+        self._out.mode, self._source_paused = Mode.LIVE, False
+        if self._newest is not None and header.frame_period_ns:
+            self._skipped += min((header.t_scan_ns - self._newest.t_scan_ns) // header.frame_period_ns, _LONGEST_GAP)
+
     def _take_lines(self, header: FrameHeader, payload: memoryview, t_received_ns: int) -> None:
         """Whole frames go on as they are; strips are gathered, and decided as far as they have come."""
+        if self._source_paused:
+            self._end_pause(header)
         if header.volume is not None and header.flags & FrameFlag.DISCARD:
             # Volumes count the samples of a plane, and the flyback is none.
             self._spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
@@ -342,6 +362,7 @@ class InferenceService(Service):
 
     def _spikes(self, header: FrameHeader, t_received_ns: int, t_decided_ns: int, events: NDArray[Any]) -> int:
         """Send the events; how long past the deadline they are, nanoseconds, 0 if in time."""
+        self._newest = header
         if self._replay is not None:
             t_received_ns, t_decided_ns = self._replay.times_ns(header)
         past_ns = t_decided_ns - header.t_scan_ns - self._deadline_ns
