@@ -38,7 +38,7 @@ class VolumeSource:
         self.volume = 0
         self.seq: dict[str, int] = {}
 
-    def send_volume(self, period_s: float = 0.01) -> None:
+    def send_volume(self, period_s: float = 0.02) -> None:
         """Send the next volume, one frame of all channels every `period_s`."""
         for position, plane in enumerate(self.planes):
             frame = self.volume * len(self.planes) + position

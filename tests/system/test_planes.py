@@ -184,6 +184,7 @@ def stream_rig(port: int, **changes: Any) -> dict[str, Any]:
     rig = small_rig()
     rig["microscope"] = {"driver": "stream", "endpoint": f"tcp://127.0.0.1:{port}"}
     rig["ports"]["inference"] = free_port_block(len(PLANES))
+    rig["inference"]["max_backlog_frames"] = 1000
     return rig | {"planes": list(PLANES), "channel": 1} | changes
 
 
@@ -192,7 +193,7 @@ def test_a_stream_of_more_planes_and_channels_than_are_inferred_is_recorded_whol
     start: Start, numbers_volumes: bool
 ) -> None:
     (port,) = free_ports(1)
-    run = start(stream_rig(port), "--baseline", "6", "--duration", "3")
+    run = start(stream_rig(port), "--baseline", "12", "--duration", "6")
     source = VolumeSource(port, (0, 1, 5), (0, 1), numbers_volumes=numbers_volumes)
     try:
         run.wait_for("the services", lambda status: status["phase"] == "waiting")
@@ -204,7 +205,7 @@ def test_a_stream_of_more_planes_and_channels_than_are_inferred_is_recorded_whol
         source.close()
     summary, journal = summary_of(run.session), open_session(run.session)
     assert (summary["frames"], summary["frames_lost"]) == (2 * 100, 0)
-    assert summary["duration_s"] == pytest.approx(3.0)
+    assert summary["duration_s"] == pytest.approx(6.0)
     assert "plane 5 comes as well" in run.output()
     assert "channel 0 of plane 1 comes as well" in run.output()
     topics = {f"frame.{plane}.{channel}" for plane in (0, 1, 5) for channel in (0, 1)}
