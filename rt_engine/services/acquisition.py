@@ -111,7 +111,8 @@ class AcquisitionService(Service):
         self._counted = (planes[-1], self.rig.functional_channel)
         self._streams: dict[tuple[int, int], _Stream] = {}
         self._lead = SourceLead(planes, AHEAD_FRAMES)
-        self._watch = PlaneWatch(planes, self.rig.functional_channel, round(self.rig.max_idle_s * NS_PER_S))
+        patience_ns, structural = round(self.rig.max_idle_s * NS_PER_S), self.rig.registration_channel
+        self._watch = PlaneWatch(planes, self.rig.functional_channel, patience_ns, structural)
         self._last_frames: dict[int, int] = {}
         self._sample_due_ns: dict[int, int] = {}
         self._rejected_said = 0
