@@ -3,8 +3,8 @@
     python tests/benchmarks/window_load.py --seconds 30
 
 A process of its own publishes what a rig of 512 x 512 at 30 Hz with 1,000 cells would; the window shows the field and
-twenty traces of 30 s. Told are: refreshes a second, share of one core, time from a key to what it does, resident memory at
-both ends.
+twenty traces of 30 s. Told are: refreshes a second, share of one core, time from a key to what it does, growth of
+resident memory.
 """
 
 from __future__ import annotations
