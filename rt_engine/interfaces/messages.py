@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from rt_engine.interfaces.errors import MessageError
+from rt_engine.interfaces.fates import Fate
 
 WIRE_VERSION = 1
 
@@ -84,7 +85,8 @@ class FrameHeader(Header, kw_only=True):
 class SpikesHeader(Header, kw_only=True):
     """Topic ``spikes.<plane>``; payload packed records of `events.EVENT_DTYPE`.
 
-    `volume` is that of the frame; nil where the source gives none, and for frames of the flyback.
+    `volume` is that of the frame; nil where the source gives none, and for frames of the flyback. `late`: decided past
+    the deadline, so that no trigger may come of it.
     """
 
     plane: int
@@ -94,7 +96,9 @@ class SpikesHeader(Header, kw_only=True):
     n_lines: int
     hold_frames: int
     mode: Mode
+    late: bool = False
     t_scan_ns: int
+    t_scan_uncertainty_ns: int | None = None
     t_received_ns: int
     t_decided_ns: int
     n_events: int
@@ -147,7 +151,10 @@ class StimHeader(Header, kw_only=True):
 
 
 class SyncHeader(Header, kw_only=True):
-    """Topic ``sync``: an edge of a digital line, or samples of an analogue one."""
+    """Topic ``sync``: an edge of a digital line, or samples of an analogue one.
+
+    `kind` ``level``, twice a second: the line as it is, `edge` ``high`` or ``low`` and the time it was read.
+    """
 
     line: str
     kind: str
@@ -195,9 +202,11 @@ class RoisHeader(Header, kw_only=True):
     """Topic ``rois``; payload, when the footprints changed: uint32 flat pixel indices of all cells, one after another.
 
     `footprint_start` holds the start of every cell in the payload (``n_rois + 1`` numbers); empty without payload.
+    `template_id` differs between templates: positions in one say nothing about positions in another.
     """
 
     rev: int
+    template_id: str = ""
     plane: int
     lines_per_frame: int
     pixels_per_line: int
@@ -273,19 +282,24 @@ class CandidatesHeader(Header, kw_only=True):
 class StateHeader(Header, kw_only=True):
     """Topic ``state``: the interlock and the protocol as they are now.
 
+    `interlock`: ``disarmed``, ``armed``, ``firing`` or ``tripped``; `inhibited`: armed, dark while the source pauses.
+
     `trips`: each with `t_ns`, `signal`, `value`, `limit`, `text`, and `dark_after_ns`, the time from its cause until
     every output was dark. `remedies`: what to do about each precondition that does not hold (``reset``: about a trip).
     `heartbeat`: `mode`, `age_ms`, `bound_ms` of the engine. `dose`: for each output the totals, `fractions` of each
-    limit that is used, and the `targets` lit last with `y_px`, `x_px`, `energy_mj`, `fraction`.
+    limit that is used, and the `targets` lit last with `y_px`, `x_px`, `energy_mj`, `fraction`; `session_dose`: the
+    same over all outputs of this session.
     """
 
     interlock: str
+    inhibited: bool = False
     trips: list[dict[str, Any]]
     preconditions: dict[str, bool]
     remedies: dict[str, str] = msgspec.field(default_factory=dict)
     heartbeat: dict[str, Any] = msgspec.field(default_factory=dict)
     limits: dict[str, dict[str, Any]]
     dose: dict[str, dict[str, Any]]
+    session_dose: dict[str, Any] = msgspec.field(default_factory=dict)
     protocol: str | None
     protocol_phase: str | None
     trial: int
@@ -335,8 +349,21 @@ class ClockHeader(Header, kw_only=True):
     uncertainty_ns: int
 
 
+class FateHeader(Header, kw_only=True):
+    """Topic ``fate.<plane>``: `n` frames from number `first` on were not simply decided, see `fates.Fate`.
+
+    Numbers are those of the frame counter, of the volumes where the source gives them.
+    """
+
+    plane: int
+    fate: Fate
+    first: int
+    n: int
+    reason: str
+
+
 class HealthHeader(Header, kw_only=True):
-    """Topic ``health``, ten times a second from every service."""
+    """Topic ``health``, ten times a second from every service; `fates`: how many frames met which fate so far."""
 
     state: str
     dropped: int
@@ -345,6 +372,7 @@ class HealthHeader(Header, kw_only=True):
     queue: int
     rss_bytes: int
     latency_ms: dict[str, dict[str, float]]
+    fates: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class LogHeader(Header, kw_only=True):
@@ -379,6 +407,7 @@ HEADERS: dict[str, type[Header]] = {
     "health": HealthHeader,
     "log": LogHeader,
     "ack": AckHeader,
+    "fate": FateHeader,
 }
 """First word of a topic -> its header."""
 

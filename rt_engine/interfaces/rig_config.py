@@ -40,6 +40,7 @@ class VirtualMicroscope(Strict):
     n_planes: int = Field(1, ge=1, le=MAX_PLANES)
     n_flyback_frames: int = Field(0, ge=0, le=MAX_PLANES)
     plane_spacing_um: float = Field(40.0, gt=0, le=1000)
+    strip_lines: int | None = Field(None, ge=4, description="lines of a message, as they are scanned; null: frames")
     sample: SampleConfig = SampleConfig()
 
     @property
@@ -69,6 +70,7 @@ class ReplayMicroscope(Strict):
     frame_shape: tuple[int, int] | None = None
     um_per_px: float | None = Field(None, gt=0)
     speed: float | Literal["max"] = 1.0
+    strip_lines: int | None = Field(None, ge=4, description="lines of a message, of a movie; null: whole frames")
     live_silence_s: float | None = Field(None, gt=0, description="null: max_idle_s; longest silence that did not trip")
 
 
@@ -92,7 +94,12 @@ class ExclusionZone(Strict):
 
 
 class Limits(Strict):
-    """Bounds of one output. Every one is required: there is no safe default for an animal."""
+    """Bounds of one output. Every one is required: there is no safe default for an animal.
+
+    `target_refractory_ms`: dark time of one place of the template between two requests. `max_refused_per_min`: more
+    requests beyond a limit than this within a minute are a loop that has run away, and trip. `allowed_phases`: what the
+    engine must be doing; a paused one never allows light.
+    """
 
     max_power_mw: float = Field(gt=0)
     max_width_ms: float = Field(gt=0)
@@ -103,15 +110,44 @@ class Limits(Strict):
     energy_window_s: float = Field(gt=0)
     max_total_energy_mj: float = Field(gt=0)
     min_gap_ms: float = Field(ge=0)
+    target_refractory_ms: float = Field(ge=0)
     max_decision_age_ms: float = Field(gt=0)
+    max_refused_per_min: int = Field(ge=0, le=100_000)
+    allowed_phases: tuple[Literal["baseline", "calibrating", "live"], ...]
     exclusion_zones: tuple[ExclusionZone, ...]
 
 
+class SessionLimits(Strict):
+    """Bounds of one session, over all outputs together; a restart in the middle does not begin a new one."""
+
+    max_energy_mj: float = Field(gt=0)
+    max_pulses: int = Field(gt=0)
+
+
 class VirtualOutput(Strict):
-    """Light that exists only on the wire: the virtual sample answers it, nothing else does."""
+    """Light that exists only on the wire: the virtual sample answers it, nothing else does.
+
+    `watchdog_ms`: dark when the decision loop has not fed it for so long. A real output allows at most 100 ms; this one
+    may be laxer, because a busy desktop computer is no danger to anybody.
+    """
 
     driver: Literal["virtual"]
+    watchdog_ms: float = Field(gt=0, le=60_000)
     limits: Limits
+
+
+class VirtualLine(Strict):
+    """A digital line that exists only in the program: `spikeloop ctl press LINE` changes it."""
+
+    driver: Literal["virtual"]
+    level: Literal["low", "high"] = "high"
+
+
+class StopLine(Strict):
+    """The line of `inputs` that breaks the light's enable circuit; the program only reads it. Open means: trip."""
+
+    line: str = Field(min_length=1)
+    closed: Literal["low", "high"]
 
 
 class NewCells(StrEnum):
@@ -133,6 +169,7 @@ class InferenceConfig(Strict):
     max_shift_px: float = Field(8.0, gt=0, le=64)
     template_adaptation: bool = Field(False, description="let the template follow the look of the field, slowly")
     max_backlog_frames: int = Field(32, ge=1, le=1000)
+    deadline_ms: float | None = Field(None, gt=0, description="null: the shortest max_decision_age_ms of the outputs")
     new_cells: NewCells = Field(NewCells.OFFER, description="off, offer, or take what is found while the rig runs")
     spare_rois: int = Field(32, ge=0, le=256, description="rows for cells that are added while the rig runs")
 
@@ -210,6 +247,9 @@ class RigConfig(Strict):
     registration_channel: int | None = Field(None, ge=0, le=255, description="null: movement is told by `channel`")
     inference: InferenceConfig = InferenceConfig()
     outputs: dict[str, VirtualOutput]
+    session_limits: SessionLimits
+    inputs: dict[str, VirtualLine] = {}
+    stop_line: StopLine | None = None
     protocol: str | None = None
     recording: RecordingConfig = RecordingConfig()
     ports: Ports = Ports()
@@ -217,6 +257,12 @@ class RigConfig(Strict):
     animal: AnimalConfig = AnimalConfig()
     optics: OpticsConfig = OpticsConfig()
     max_idle_s: float = Field(10.0, gt=0)
+
+    @model_validator(mode="after")
+    def _stop_line_is_an_input(self) -> RigConfig:
+        if self.stop_line is not None and self.stop_line.line not in self.inputs:
+            raise ValueError(f"stop_line {self.stop_line.line!r} is not among inputs {sorted(self.inputs)}")
+        return self
 
     @model_validator(mode="after")
     def _two_channels(self) -> RigConfig:
@@ -256,6 +302,13 @@ class RigConfig(Strict):
     def functional_channel(self) -> int:
         """The channel that inference serves: the one replayed, else `channel`."""
         return self.microscope.channel if isinstance(self.microscope, ReplayMicroscope) else self.channel
+
+    @property
+    def deadline_ns(self) -> int:
+        """Longest time from the scan to the decision after which a frame may still trigger, nanoseconds."""
+        own_ms = self.inference.deadline_ms
+        ages_ms = [output.limits.max_decision_age_ms for output in self.outputs.values()]
+        return round(1e6 * (min(ages_ms, default=1e12) if own_ms is None else own_ms))
 
     @property
     def all_outputs_virtual(self) -> bool:
