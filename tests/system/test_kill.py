@@ -102,7 +102,7 @@ def test_a_killed_process_costs_a_quarter_of_a_second_and_no_pulse(
     protocol = tmp_path / "busy.yaml"
     protocol.write_text(PROTOCOL, encoding="utf-8")
     rig = small_rig(microscope__pace="real_time")
-    rig["microscope"]["sample"] |= {"min_rate_hz": 1.0, "max_rate_hz": 4.0}
+    rig["microscope"]["sample"] |= {"spiking": {"min_rate_hz": 1.0, "max_rate_hz": 4.0}}
     run = start(rig, "--calibration", small_calibration, "--protocol", protocol, "--no-gui")
     witness = Witness(rig["ports"])
     try:
