@@ -10,7 +10,7 @@ from scipy.stats import binom, false_discovery_control, ttest_1samp, ttest_ind
 
 from protocols.effects.confidence_sequence import interval
 from protocols.effects.contrast import Contrast, estimate
-from protocols.effects.e_value import EValue
+from protocols.effects.e_value import capital
 from protocols.effects.excitability import fit_curve
 from protocols.effects.false_discovery import adjusted_p
 from protocols.effects.influence import influence_map
@@ -62,7 +62,7 @@ def test_the_probability_of_a_draw_is_that_of_the_mechanism():
 def test_a_redraw_has_the_law_of_the_draw(block_size, share):
     assignment = Assignment(design(share, block_size))
     random = np.random.default_rng(0)
-    redrawn = np.array([assignment.redraw(16, random) for _ in range(4000)])
+    redrawn = assignment.redraw(16, 4000, random)
     per_block = (redrawn == 0).reshape(4000, 2, 8).sum(axis=2)
     if block_size is None:
         assert per_block.var() == pytest.approx(8 * share * (1 - share), rel=0.1)
@@ -92,13 +92,10 @@ def test_a_bet_on_fair_coins_gains_nothing_on_average_over_all_outcomes():
     for probability in (0.5, 0.2):
         mean = 0.0
         for coins in product((True, False), repeat=10):
-            bet = EValue()
-            weight = 1.0
-            for coin, one in zip(coins, y, strict=True):
-                bet.take(coin, one, probability)
-                weight *= probability if coin else 1 - probability
-            assert bet.value > 0
-            mean += weight * bet.value
+            treated = np.array(coins)
+            found = capital(treated, y, np.full(10, probability))
+            assert np.all(found > 0)
+            mean += float(np.prod(np.where(treated, probability, 1 - probability)) * found[-1])
         assert mean == pytest.approx(1.0, abs=1e-12)
 
 
@@ -110,16 +107,13 @@ def test_without_an_effect_no_way_of_looking_finds_one_too_often_and_before_and_
         assignment, one = session(0.5, block_size, seed, n, effect=0.0, drift=2.0)
         p = randomisation_p(one.response, one.draw, one.arm, (0, 1), assignment.redraw, seed, n_draws=399)
         found["p"] += p <= 0.05
-        excluded, capital, bet = False, 1.0, EValue()
-        for k in range(n):
-            bet.take(bool(one.is_treated[k]), float(one.response[k]), float(one.probability[k]))
-            capital = max(capital, bet.value)
+        excluded = False
         for k in range(12, n + 1, 4):
             part = Contrast(one.draw[:k], one.arm[:k], one.is_treated[:k], one.response[:k], one.probability[:k], 0.5)
             told = estimate(part, block_size, 0.05)
             excluded |= "low" in told and told["low"] * told["high"] > 0
         found["interval"] += excluded
-        found["e"] += capital >= 20
+        found["e"] += capital(one.is_treated, one.response, one.probability).max() >= 20
     most = binom.ppf(0.99, n_sessions, 0.05)
     assert found["p"] <= most
     assert found["interval"] <= most
