@@ -65,6 +65,8 @@ class Keyboard(QtCore.QObject):
     def eventFilter(self, watched: Any, event: Any) -> bool:
         """Act on keys; everything else passes."""
         kind = event.type()
+        if kind == QtCore.QEvent.Type.MouseButtonPress and isinstance(watched, QtWidgets.QWidget):
+            self._leave_text(watched)
         if kind not in (QtCore.QEvent.Type.KeyPress, QtCore.QEvent.Type.ShortcutOverride):
             return False
         if event.key() == QtCore.Qt.Key.Key_Escape:
@@ -84,10 +86,18 @@ class Keyboard(QtCore.QObject):
             self._stopped_ns = now_ns
             self.stop.emit()
 
+    def _leave_text(self, clicked: Any) -> None:
+        """A click beside a text field ends typing: keys are keys again."""
+        writing = QtWidgets.QApplication.focusWidget()
+        if isinstance(writing, _TYPING) and clicked is not writing and not writing.isAncestorOf(clicked):
+            writing.clearFocus()
+
     def _act(self, watched: Any, event: Any) -> bool:
         typing = isinstance(watched, _TYPING)
         control = bool(event.modifiers() & QtCore.Qt.KeyboardModifier.ControlModifier)
         if typing and not control:
+            if event.key() in (QtCore.Qt.Key.Key_Return, QtCore.Qt.Key.Key_Enter):
+                QtCore.QTimer.singleShot(0, watched.clearFocus)
             return False
         text = event.text().upper()
         if not control and len(text) == 1 and text in "123456789":

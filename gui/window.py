@@ -132,6 +132,7 @@ class MainWindow(QtWidgets.QWidget):
     def _tab(self, index: int, title: str) -> Any:
         tab = QtWidgets.QPushButton(title)
         tab.setObjectName("tab")
+        tab.setFocusPolicy(QtCore.Qt.FocusPolicy.TabFocus)
         tab.setCheckable(True)
         tab.setToolTip(f"key {index + 1}")
         tab.clicked.connect(lambda: self.show_page(index))

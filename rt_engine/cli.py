@@ -15,6 +15,7 @@ from rt_engine.commands import (
     ctl,
     demo,
     diff,
+    export,
     gui,
     infer,
     protocol,
@@ -27,7 +28,23 @@ from rt_engine.commands import (
 )
 from rt_engine.interfaces.errors import ConfigError, SpikeloopError
 
-_COMMANDS = (demo, run, gui, ctl, calibrate, replay, simulate, protocol, infer, score, bench, report, recover, diff)
+_COMMANDS = (
+    demo,
+    run,
+    gui,
+    ctl,
+    calibrate,
+    replay,
+    simulate,
+    protocol,
+    infer,
+    score,
+    bench,
+    report,
+    recover,
+    export,
+    diff,
+)
 """In the order of `spikeloop --help`. Each has `add_parser(commands)` and `execute(arguments)`."""
 
 

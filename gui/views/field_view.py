@@ -198,9 +198,10 @@ class FieldView(View):
         self.plot.setBackground(DARK.background)
         self.marks.theme = self.desk.theme
         p, size = self.desk.theme.palette, self.desk.theme.px(0.88)
-        words = f"shift <span style='color:{p.accent}'>y</span> <span style='color:{p.event}'>x</span> (px)"
+        words = f"<span style='color:{p.accent}'>y</span>, <span style='color:{p.event}'>x</span> (px)"
         self.motion.getAxis("left").setLabel(words, color=p.muted, **{"font-size": f"{size}px"})
         font = self.plot.font()
         font.setPixelSize(self.desk.theme.px(0.95))
         self.plot.setFont(font)
         self.motion.setFixedHeight(self.desk.theme.px(5.4))
+        self.motion.setToolTip("shift of the field along y and x, found by registration")

@@ -21,6 +21,7 @@ from gui.widgets.tile_grid import TileGrid
 from rt_engine.interfaces.clock import NS_PER_S
 
 _DISK_LOW_BYTES = 5e9
+_COLUMNS = ("service", "state", "heard", "waiting", "dropped", "gaps", "late", "memory")
 _ASK_EVERY_NS = 5 * NS_PER_S
 
 
@@ -43,8 +44,7 @@ class LoopView(View):
         self.tiles = TileGrid(captions, 6)
         self.tiles_card, self.services_card, self.delay_card = Card("Now"), Card("Services"), Card("Delays")
         self.tiles_card.body.addWidget(self.tiles)
-        columns = ("service", "state", "heard", "waiting", "dropped", "gaps", "late", "memory")
-        self.services = Table(columns, stretch=7)
+        self.services = Table(_COLUMNS, stretch=7)
         self.services_card.body.addWidget(self.services)
         self.delays = {name: DelayPlot(name) for name in INTERVALS}
         for plot in self.delays.values():
@@ -65,6 +65,12 @@ class LoopView(View):
         outer = QtWidgets.QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(scrolling(content))
+
+    def apply_theme(self) -> None:
+        """With large letters there is room for what matters most."""
+        super().apply_theme()
+        for name in ("gaps", "late"):
+            self.services.setColumnHidden(_COLUMNS.index(name), self.desk.theme.large)
 
     def refresh(self) -> None:
         """Show the newest heartbeats and delays."""

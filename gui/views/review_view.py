@@ -104,7 +104,7 @@ class ReviewView(View):
         self.card.body.addWidget(self.progress)
         self.card.body.addWidget(self.said)
         row = QtWidgets.QHBoxLayout()
-        row.addWidget(self.time)
+        self.time_card.body.addWidget(self.time)
         row.addStretch(1)
         for text, step_s in (("−10 s", -10.0), ("−1 s", -1.0), ("+1 s", 1.0), ("+10 s", 10.0)):
             row.addWidget(button(text, lambda _=False, by=step_s: self.step(by)))
@@ -169,7 +169,7 @@ class ReviewView(View):
             self.said.setText(f"{recorded.folder}: holds no message that can be shown")
             return
         self.player = Player(recorded)
-        every = f"every {recorded.frame_stride}th frame kept for looking; " if recorded.frame_stride > 1 else ""
+        every = f"one frame in {recorded.frame_stride} kept for looking; " if recorded.frame_stride > 1 else ""
         self.said.setText(f"{recorded.folder.name}: {every}{'; '.join(recorded.findings) or 'complete'}")
         span_s = max(1e-3, (recorded.end_ns - recorded.start_ns) / NS_PER_S)
         edges = np.linspace(0, span_s, min(_MAX_BINS, max(2, int(span_s))) + 1)

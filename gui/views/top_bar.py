@@ -80,8 +80,8 @@ class TopBar(QtWidgets.QWidget):
 
     def _fit(self) -> None:
         tiles = (self.rate, self.lost, self.delay, self.events)
-        fixed_parts = (self.interlock, self.stop, self.confirmation, self.name)
-        left_px = self.width() - sum(part.sizeHint().width() for part in fixed_parts) - 8 * self._box.spacing()
+        parts = (self.interlock, self.stop, self.name, *(() if self.confirmation.isHidden() else (self.confirmation,)))
+        left_px = self.width() - sum(part.sizeHint().width() for part in parts) - 8 * self._box.spacing()
         for tile in tiles:
             left_px -= tile.sizeHint().width() + self._box.spacing()
             tile.setVisible(left_px > 0)
@@ -136,6 +136,9 @@ class TopBar(QtWidgets.QWidget):
 
     def _show_stop(self) -> None:
         state = self._stop_line.check()
+        if self.confirmation.isHidden() != (state is StopState.IDLE):
+            self.confirmation.setHidden(state is StopState.IDLE)
+            self._fit()
         if state is StopState.CONFIRMED:
             self.confirmation.setText(f"STOP confirmed\nafter {self._stop_line.took_ms:.0f} ms")
             self.confirmation.setObjectName("small")

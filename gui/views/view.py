@@ -59,4 +59,5 @@ def button(text: str, on_click: Any, *, name: str = "", tip: str = "", checkable
     made.setToolTip(tip)
     made.setCheckable(checkable)
     made.clicked.connect(on_click)
+    made.setFocusPolicy(QtCore.Qt.FocusPolicy.TabFocus)
     return made

@@ -26,6 +26,7 @@ class HoldButton(QtWidgets.QPushButton):
         self._timer.timeout.connect(self._tick)
         self._done = False
         self.setAutoRepeat(False)
+        self.setFocusPolicy(QtCore.Qt.FocusPolicy.TabFocus)
         self.pressed.connect(self._begin)
         self.released.connect(self._end)
         self.setToolTip(f"press and hold for {HOLD_MS / 1000:g} s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from rt_engine.commands.parsers import Commands, new_command
 
@@ -29,7 +30,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """
     from pathlib import Path
 
-    from rt_engine.commands.window_process import why_no_window
+    from rt_engine.commands.window_process import has_display, why_no_window
     from rt_engine.interfaces.errors import ConfigError
     from rt_engine.interfaces.rig_config import load_rig
     from rt_engine.interfaces.shipped import find_rig
@@ -38,6 +39,8 @@ def execute(arguments: argparse.Namespace) -> int:
     reason = why_no_window()
     if reason:
         raise ConfigError(f"no window: {reason}")
+    if not has_display() and "QT_QPA_PLATFORM" not in os.environ:
+        raise ConfigError("no window: there is no display", "log in at the screen, or forward one (ssh -X)")
 
     from gui.endpoints import Endpoints
     from gui.launch import main

@@ -26,6 +26,12 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--false-alarms-per-min", type=positive, metavar="X", help="per cell, under noise (default: by probability)"
     )
+    parser.add_argument(
+        "--false-event-cost",
+        type=positive,
+        metavar="C",
+        help="of a false event, 1 being that of a missed one: told from probability C / (1 + C) on (combined)",
+    )
     add_json(parser)
 
 

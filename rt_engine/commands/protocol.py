@@ -100,6 +100,7 @@ def _simulate(arguments: argparse.Namespace, config: ProtocolConfig, rig: RigCon
         raise ConfigError(
             "a dry look needs a virtual microscope", "use --rig virtual_rig", file=arguments.rig, key="microscope"
         )
+    n_planes = rig.microscope.n_planes
     check_against_limits(config, {name: output.limits for name, output in rig.outputs.items()}, str(path))
     if arguments.seed is not None:
         sample = rig.microscope.sample.model_copy(update={"seed": arguments.seed})
@@ -110,6 +111,8 @@ def _simulate(arguments: argparse.Namespace, config: ProtocolConfig, rig: RigCon
         raise ConfigError("must be a .png, .svg or .pdf in a folder that is there", key="--output", file=str(target))
     view = RunView()
     view.say(f"{config.name} on the traces of {rig.name}: no image, no motion; events drawn, not decided by the engine")
+    if n_planes > 1:
+        view.say(f"plane 0 of {n_planes} alone: `run --dry-run` looks at the whole volume")
     look = dry_look(
         config,
         rig,

@@ -21,6 +21,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--hold", type=not_negative, default=3, metavar="N", help="frames waited (default 3)")
     parser.add_argument("--fs", type=positive, default=30.0, metavar="HZ", help="frame rate to score at (default 30)")
     parser.add_argument("--nu", type=positive, metavar="X", help="raise noise to X percent per root hertz")
+    parser.add_argument("--raw", action="store_true", help="from raw ROI and neuropil fluorescence, where recorded")
     parser.add_argument("--pred", metavar="FILE", help="score these predictions (.npz) and infer nothing")
     parser.add_argument("-o", "--output", metavar="PNG", default="score.png", help="figure (default score.png)")
     add_json(parser)

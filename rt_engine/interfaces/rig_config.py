@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.sample_config import SampleConfig
+from rt_engine.interfaces.specimen_config import AnimalConfig, OpticsConfig
 
 
 class Strict(BaseModel):
@@ -45,6 +46,11 @@ class VirtualMicroscope(Strict):
     def frames_per_volume(self) -> int:
         """Planes and flyback frames of one volume."""
         return self.n_planes + self.n_flyback_frames
+
+    def first_plane_alone(self) -> VirtualMicroscope:
+        """Plane 0 as often as the volume shows it, without the others."""
+        rate_hz = self.frame_rate_hz / self.frames_per_volume
+        return self.model_copy(update={"frame_rate_hz": rate_hz, "n_planes": 1, "n_flyback_frames": 0})
 
 
 class ReplayMicroscope(Strict):
@@ -208,6 +214,8 @@ class RigConfig(Strict):
     recording: RecordingConfig = RecordingConfig()
     ports: Ports = Ports()
     subject: str | None = None
+    animal: AnimalConfig = AnimalConfig()
+    optics: OpticsConfig = OpticsConfig()
     max_idle_s: float = Field(10.0, gt=0)
 
     @model_validator(mode="after")

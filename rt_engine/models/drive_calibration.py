@@ -13,8 +13,8 @@ from rt_engine.interfaces.threshold_law import KAPPA_STEP, N_KAPPA
 from rt_engine.models.detection import event_threshold, false_event_rates, frames_before
 from rt_engine.models.drive_fit import fit_drive
 from rt_engine.models.indicators import Indicator
-from rt_engine.models.stage_run import RunSettings, TraceCalibration, quiet_frames, run_stage, z_scale
-from rt_engine.models.trace_calibration import MASK_Z, PhotonCounting, third_moment
+from rt_engine.models.stage_run import MASK_Z, RunSettings, TraceCalibration, quiet_frames, run_stage, z_scale
+from rt_engine.models.trace_calibration import PhotonCounting, third_moment
 
 FloatArray = NDArray[np.float64]
 
@@ -95,7 +95,9 @@ def calibrate_drive(
     # law is a sixth of its skewness below its mean.
     quiet = quiet_frames(active, good & np.isfinite(run.z), lasting.tau_s, settings)
     centred = active._replace(z=run.z - (_medians(run.z, quiet) + skewness / 6).astype(np.float32))
-    scale, relative_error = z_scale(lasting, centred, good, found.rho, skewness, settings)
+    scale, relative_error = z_scale(
+        lasting, centred, good, found.rho, skewness, settings, taps=found.taps, centred=True
+    )
     threshold = event_threshold(
         false_alarms_per_min, frame_rate_hz, found.rho, relative_error=relative_error, skewness=skewness
     )

@@ -78,6 +78,7 @@ def fit_drive(
     hold_frames: int,
     false_alarms_per_min: float | None,
     sigma_dff: FloatArray | None = None,
+    false_event_cost: float | None = None,
 ) -> DriveFit:
     """Fit every cell by itself.
 
@@ -93,6 +94,10 @@ def fit_drive(
 
     sigma_dff : float64 ndarray, shape (n_rois,), optional
         Noise of a frame, if known better than first differences tell it.
+    false_event_cost : float, optional
+        Of a false event, in units of that of a missed one: an event's probability must reach cost / (1 + cost), where
+        the expected costs of telling and of not telling are the same. None: `SMALLEST_PROBABILITY` where no rate of
+        false events is asked for, else any.
 
     Returns
     -------
@@ -132,13 +137,16 @@ def fit_drive(
     amplitude = _amplitude(kept, usable, noise_dff, gain, prior)
     tables, calibration = probability_tables(hold_frames)
     # Without a frame to wait for, the probability seldom knows which frame a spike is in.
-    if false_alarms_per_min is None and hold_frames == 0:
+    if false_alarms_per_min is None and false_event_cost is None and hold_frames == 0:
         false_alarms_per_min = USUAL_FALSE_ALARMS_PER_MIN
+    smallest = SMALLEST_PROBABILITY if false_alarms_per_min is None else 0.0
+    if false_event_cost is not None:
+        smallest = false_event_cost / (1 + false_event_cost)
     constants = DriveConstants(
         **smoother,
         noise_dff=noise_dff,
         threshold=_thresholds(false_alarms_per_min, frame_rate_hz, rho, usable),
-        smallest_probability=np.full(n_rois, SMALLEST_PROBABILITY if false_alarms_per_min is None else 0.0),
+        smallest_probability=np.full(n_rois, smallest),
         unit_dff=prior.amplitude_dff * gain,
         response=gain,
         gain=amplitude * gain / noise_dff,

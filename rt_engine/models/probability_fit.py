@@ -1,10 +1,13 @@
 """Fit of the probability of a spike to synthetic traces: the numbers of `probability_table.py`.
 
-``python -m rt_engine.models.probability_fit`` prints that file and, on traces not fitted to, how well it does.
+``python -m rt_engine.models.probability_fit`` prints that file and, on traces not fitted to, how well it does;
+with ``--check`` it fits nothing and tells how well the shipped numbers do, also where decay, size of a spike or noise
+are 30 % wrong.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,6 +28,7 @@ from rt_engine.kernels.drive_decision import (
 from rt_engine.kernels.drive_smoother import drive_step, empty_drive_state
 from rt_engine.models.drive_fit import fit_drive
 from rt_engine.models.indicators import Indicator, indicator
+from rt_engine.models.probability_table import probability_tables
 from rt_engine.pipeline.drive import drive_model
 
 FloatArray = NDArray[np.float64]
@@ -42,6 +46,7 @@ ROUGHNESS, RIDGE = 30.0, 1e-2  # penalties on second differences and on values o
 N_STEPS, CONVERGED = 25, 1e-3
 N_CALIBRATION = 24
 N_BINS = 15
+WRONG_BY = (0.7, 1.3)  # factors on one constant at a time, for the honest range of the calibration error
 
 
 class Sample(NamedTuple):
@@ -121,9 +126,10 @@ def sample_of(
     return Sample(features[n_past:].reshape(-1, 4), offset[n_past:].ravel(), truth[n_past:].ravel())
 
 
-def gather(hold_frames: int, seeds: range) -> Sample:
-    """Samples of all indicators."""
-    parts = [sample_of(indicator(name), seed, hold_frames) for name in INDICATORS for seed in seeds]
+def gather(hold_frames: int, seeds: range, *, sigma: float = 1.0, size: float = 1.0, tau: float = 1.0) -> Sample:
+    """Samples of all indicators; the constants are wrong by the factors given, see `sample_of`."""
+    wrong = {"sigma": sigma, "size": size, "tau": tau}
+    parts = [sample_of(indicator(name), seed, hold_frames, **wrong) for name in INDICATORS for seed in seeds]
     return Sample(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
@@ -248,8 +254,20 @@ def probability_tables(hold_frames: int) -> tuple[FloatArray, FloatArray]:
 '''
 
 
-def main() -> None:
-    """Fit all holds, write the module to standard output and the errors on held-out traces to standard error."""
+def check(hold_frames: int) -> dict[str, float]:
+    """Calibration error of the shipped probability on held-out traces, by what is wrong with the constants."""
+    model = ProbabilityModel(*probability_tables(hold_frames))
+    wrong: dict[str, dict[str, float]] = {"nothing wrong": {}} | {
+        f"{name} x {factor:g}": {name: factor} for name in ("tau", "size", "sigma") for factor in WRONG_BY
+    }
+    errors = {}
+    for label, factors in wrong.items():
+        sample = gather(hold_frames, HELD_OUT_SEEDS, **factors)
+        errors[label] = calibration_error(probabilities(sample, model), sample.truth)
+    return errors
+
+
+def _fit_all() -> None:
     models = {}
     for hold_frames in HOLDS:
         models[hold_frames] = fit_probability(hold_frames)
@@ -259,6 +277,20 @@ def main() -> None:
         error = calibration_error(p, held_out.truth)
         sys.stderr.write(f"hold {hold_frames}: Brier {brier:.5f}, ECE {error:.4f}\n")
     sys.stdout.write(_module(models))
+
+
+def main() -> None:
+    """Fit all holds, write the module to standard output and the errors on held-out traces to standard error; or check
+    the module that is there.
+    """
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="fit nothing, tell the errors of the shipped numbers")
+    if not parser.parse_args().check:
+        _fit_all()
+        return
+    for hold_frames in HOLDS:
+        for label, error in check(hold_frames).items():
+            sys.stdout.write(f"hold {hold_frames}, {label}: ECE {error:.4f}\n")
 
 
 if __name__ == "__main__":

@@ -224,6 +224,14 @@ def summarise(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
     return table | {"ALL neurons": every, "mean of sets": mean}
 
 
+def medians_by(rows: Sequence[Row], labels: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Median over the neurons of every label, one label a row."""
+    return {
+        wanted: _medians([row for row, label in zip(rows, labels, strict=True) if label == wanted])
+        for wanted in sorted(set(labels))
+    }
+
+
 def _medians(rows: Sequence[Row]) -> dict[str, float]:
     out = {"n": float(len(rows))}
     for metric in METRICS:

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from rt_engine.interfaces.calibration import Calibration
 from rt_engine.interfaces.drive_constants import DriveConstants
 from rt_engine.models.indicators import Indicator
+from rt_engine.models.mask_loss import MARGIN_FRAMES, Mask, clear_windows, scale_left
 from rt_engine.models.noise import lower_half_scale
 from rt_engine.pipeline.traces import TraceStage
 
 FloatArray = NDArray[np.float64]
 
+MASK_Z = 3.0  # what reaches this is taken for activity when noise is measured
 QUIET_DECAYS = 6.0  # decay times after activity until a frame is quiet again
 SCALE_SPREAD = 0.03  # how much the excess of noise in the filter's band differs between cells, relative
 
@@ -127,10 +129,15 @@ def quiet_frames(
     """Good frames away from all activity told."""
     n_frames, n_rois = good.shape
     edges = np.zeros((n_frames + 1, n_rois), np.int32)
-    after = np.ceil(QUIET_DECAYS * tau_s[run.event_roi] * settings.frame_rate_hz).astype(np.int64)
-    np.add.at(edges, (np.maximum(run.event_frame - 2, 0), run.event_roi), 1)
+    after = _frames_after(tau_s, settings)[run.event_roi]
+    np.add.at(edges, (np.maximum(run.event_frame - MARGIN_FRAMES, 0), run.event_roi), 1)
     np.add.at(edges, (np.minimum(run.event_frame + settings.hold_frames + after, n_frames), run.event_roi), -1)
     return np.asarray(good & (np.cumsum(edges[:-1], axis=0) == 0), np.bool_)
+
+
+def _frames_after(tau_s: NDArray[np.float32], settings: RunSettings) -> NDArray[np.int64]:
+    """Frames after an event's decision until a cell is quiet again, shape (n_rois,)."""
+    return np.asarray(np.ceil(QUIET_DECAYS * tau_s * settings.frame_rate_hz), np.int64)
 
 
 def reaches(run: StageRun, threshold: FloatArray) -> NDArray[np.bool_]:
@@ -150,22 +157,26 @@ def z_scale(
     rho: FloatArray,
     skewness: FloatArray,
     settings: RunSettings,
+    *,
+    taps: NDArray[np.floating],
+    centred: bool = False,
 ) -> tuple[FloatArray, FloatArray]:
     """Standard deviation of z under noise and its relative standard error, shape (n_rois,).
 
-    From the lower half of z, about its known mean 0, in windows without activity; each cell's value is shrunk to the
-    median of all by its error.
+    From the lower half of z, about its known mean 0, in windows without activity; what is missing because noise that
+    reached `MASK_Z` was left out too is given back; each cell's value is shrunk to the median of all by its error.
+    `taps`, shape (n_taps, n_rois), is the filter that z comes from; `centred`, whether its median has been taken off.
     """
     n_taps = current.filter_taps.shape[0]
     busy = ~quiet_frames(run, good, current.tau_s, settings)
-    count = np.cumsum(np.concatenate([np.zeros((1, busy.shape[1]), np.int32), busy.astype(np.int32)]), axis=0)
-    clear = np.zeros_like(busy)
-    clear[n_taps - 1 :] = count[n_taps:] == count[:-n_taps]
-    clear &= np.isfinite(run.z)
-    scale = lower_half_scale(run.z, clear, skewness)
+    clear = clear_windows(busy, n_taps) & np.isfinite(run.z)
+    n_after = _frames_after(current.tau_s, settings)
+    masks = [Mask(MASK_Z, settings.hold_frames, int(n), n_taps, centred) for n in n_after]
+    scale = lower_half_scale(run.z, clear, skewness) / scale_left(np.asarray(taps, np.float64), masks)
     # Var of the mean square of half of n correlated normal values, correlation falling as rho^k.
     independent = clear.sum(axis=0) / 2 * (1 - rho**2) / (1 + rho**2)
     error = 1 / np.sqrt(2 * np.maximum(independent, 5.0))
+    scale = scale * (1 + error**2 / 2)  # the root of a mean square of few values is too small on average
     known = np.isfinite(scale)
     centre = float(np.median(scale[known])) if known.any() else 1.0
     trust = np.where(known, SCALE_SPREAD**2 / (SCALE_SPREAD**2 + error**2), 0.0)

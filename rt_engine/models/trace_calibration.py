@@ -22,6 +22,7 @@ from rt_engine.models.kinetics_fit import (
 )
 from rt_engine.models.noise import innovation_sigma
 from rt_engine.models.stage_run import (
+    MASK_Z,
     QUIET_DECAYS,
     RunSettings,
     StageRun,
@@ -43,7 +44,6 @@ __all__ = [
 ]
 
 N_PASSES = 3
-MASK_Z = 3.0  # what reaches this is taken for activity when noise is measured
 MIN_QUIET_FRAMES = 100
 BASELINE_WINDOW_S = 60.0
 LOW_QUANTILE, _LOW_QUANTILE_PHI = 0.25, -0.6744897501960817
@@ -305,7 +305,7 @@ def _finish(
     rate = settings.frame_rate_hz
     current, rho, cubes = _with_filters(current, settings)
     skewness = cubes * third_moment(current, photons) / (current.sigma_dff * current.f0_counts).astype(np.float64) ** 3
-    scale, relative_error = z_scale(current, run, good, rho, skewness, settings)
+    scale, relative_error = z_scale(current, run, good, rho, skewness, settings, taps=current.filter_taps)
     f0_end = run.f0[-1].astype(np.float64)
     sigma = current.sigma_dff * np.sqrt(current.f0_counts / f0_end)
     gain = current.filter_gain * (current.sigma_dff / sigma) / scale

@@ -72,6 +72,8 @@ class InferenceSettings:
         Per cell, under noise. None: events of `combined` with a hold are told by their probability, others at
         `drive_fit.USUAL_FALSE_ALARMS_PER_MIN`.
     neuropil_coefficient : float
+    false_event_cost : float or None
+        Of `combined`: cost of a false event, in units of that of a missed one; see `drive_fit.fit_drive`.
     """
 
     indicator: Indicator
@@ -81,6 +83,7 @@ class InferenceSettings:
     baseline_s: float | None = None
     false_alarms_per_min: float | None = None
     neuropil_coefficient: float = 0.7
+    false_event_cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -217,6 +220,7 @@ class _Group:
                 prior=settings.indicator,
                 hold_frames=settings.hold_frames,
                 false_alarms_per_min=asked,
+                false_event_cost=settings.false_event_cost,
             ).constants
         return TraceStage(
             replace(calibration_of(found, run, n_past), drive=drive),

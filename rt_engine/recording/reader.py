@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,11 @@ from rt_engine.interfaces.messages import FrameHeader, Header, decode, decode_as
 from rt_engine.interfaces.rig_config import read_yaml
 from rt_engine.recording.journal import HEADER_LENGTH
 from rt_engine.recording.mcap_walk import Damage, McapWalk, RawMessage
+
+if TYPE_CHECKING:
+    import pandas
+
+    from rt_engine.recording.session_arrays import Activity
 
 _FRAME_DTYPES = {"u2": np.dtype("<u2"), "i2": np.dtype("<i2")}
 FIRST_FILE = "session_000.mcap"
@@ -155,6 +160,26 @@ class Session:
             damage += walk.damage
         if not chosen:
             self._damage, self._lost = damage, lost
+
+    def events(self, plane: int = 0) -> NDArray[np.void]:
+        """Events decided live; see `session_arrays.events`."""
+        from rt_engine.recording.session_arrays import events
+
+        return events(self, plane)
+
+    def activity(
+        self, field: str = "dff", plane: int = 0, *, first_frame: int = 0, last_frame: int | None = None
+    ) -> Activity:
+        """Traces of one field; see `session_arrays.activity`."""
+        from rt_engine.recording.session_arrays import activity
+
+        return activity(self, field, plane, first_frame=first_frame, last_frame=last_frame)
+
+    def table(self, *topics: str) -> pandas.DataFrame:
+        """Headers of some topics as a pandas frame; see `session_arrays.table`."""
+        from rt_engine.recording.session_arrays import table
+
+        return table(self, *topics)
 
     def frames(
         self, plane: int | Sequence[int] = 0, channel: int | Sequence[int] = 0

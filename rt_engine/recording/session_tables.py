@@ -46,6 +46,7 @@ class Decision:
 
     first: StimHeader
     outcome: str | None = None
+    reason: str | None = None
     t_command_ns: int | None = None
     t_output_ns: int | None = None
     energy_nj: list[int] = field(default_factory=list)
@@ -230,7 +231,7 @@ def _file_away(tables: SessionTables, message: JournalMessage, header: Header) -
 def _add_decision(decisions: dict[str, Decision], header: StimHeader) -> None:
     decision = decisions.setdefault(header.decision_id, Decision(header))
     if header.outcome is not None:
-        decision.outcome = header.outcome.value
+        decision.outcome, decision.reason = header.outcome.value, header.reason
     if header.t_command_ns is not None:
         decision.t_command_ns = header.t_command_ns
     if header.t_output_ns is not None:

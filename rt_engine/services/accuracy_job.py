@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from rt_engine.interfaces.errors import ConfigError, RecordingError
 from rt_engine.models.ground_truth import View, load_recordings, view
 from rt_engine.models.indicators import indicator as find_indicator
-from rt_engine.models.spike_scoring import METRICS, Prediction, Row, score, summarise
-from rt_engine.models.trace_inference import Inference, InferenceSettings, Method, infer_traces
+from rt_engine.models.spike_scoring import METRICS, Prediction, Row, medians_by, score, summarise
+from rt_engine.models.trace_inference import Inference, InferenceSettings, Method, TraceKind, infer_traces
 from rt_engine.recording.accuracy_figure import save_accuracy_figure
 from rt_engine.services.run_view import RunView
 
@@ -30,31 +30,40 @@ def run_score(arguments: argparse.Namespace) -> dict[str, Any]:
     RecordingError
         The figure cannot be written.
     """
-    views = load_views(Path(arguments.truth), arguments.fs, arguments.nu)
+    raw = bool(arguments.raw)
+    if raw and arguments.nu:
+        raise ConfigError("raises the noise of dF/F, not of raw fluorescence", "leave out --nu or --raw", key="--nu")
+    views = load_views(Path(arguments.truth), arguments.fs, arguments.nu, raw=raw)
     if arguments.pred:
         predictions = read_predictions(Path(arguments.pred), views)
         label = Path(arguments.pred).name
     else:
-        predictions = predict(views, Method(arguments.method), arguments.hold)
+        predictions = predict(views, Method(arguments.method), arguments.hold, raw=raw)
         label = f"{arguments.method}, hold {arguments.hold}"
     rows = score(views, predictions)
     table = summarise(rows)
+    indicator_of = {(v.recording.dataset, v.recording.neuron): v.recording.indicator for v in views}
+    by_indicator = medians_by(rows, [indicator_of[row.dataset, row.neuron] for row in rows])
     RunView().say(format_table(table))
+    RunView().say(format_table(by_indicator, "indicator"))
+    if raw:
+        label += ", raw fluorescence"
     if arguments.nu:
         label += f", noise {arguments.nu:g}"
     try:
         save_accuracy_figure(Path(arguments.output), table, rows, label, noisy=bool(arguments.nu))
     except OSError as error:
         raise RecordingError(f"{arguments.output}: cannot be written: {error.strerror}") from error
-    return {"label": label, "table": table, "neurons": [_as_dict(row) for row in rows]}
+    return {"label": label, "table": table, "by_indicator": by_indicator, "neurons": [_as_dict(row) for row in rows]}
 
 
 def _as_dict(row: Row) -> dict[str, Any]:
     return {"dataset": row.dataset, "neuron": row.neuron, **row.metrics}
 
 
-def load_views(folder: Path, frame_rate_hz: float, noise: float | None) -> list[View]:
-    """All recordings of at least a second in a folder, in order of file and record.
+def load_views(folder: Path, frame_rate_hz: float, noise: float | None, *, raw: bool = False) -> list[View]:
+    """All recordings of at least a second in a folder, in order of file and record; with `raw`, the fluorescence of
+    those that have it, in detector counts.
 
     Raises
     ------
@@ -65,23 +74,41 @@ def load_views(folder: Path, frame_rate_hz: float, noise: float | None) -> list[
     long = [r for r in recordings if len(r.dff) / r.frame_rate_hz >= SHORTEST_S]
     if not long:
         raise ConfigError("holds no ground-truth .npz file", "see docs/how-to/infer.md", file=str(folder))
-    return [view(r, frame_rate_hz, noise) for r in long]
+    if not raw:
+        return [view(r, frame_rate_hz, noise) for r in long]
+    with_raw = [r for r in long if r.f_roi is not None and r.f_np is not None]
+    if not with_raw:
+        raise ConfigError("holds no raw fluorescence", "score dF/F: leave out --raw", file=str(folder))
+    return [view(r, frame_rate_hz, None, "f_roi") for r in with_raw]
 
 
-def predict(views: list[View], method: Method, hold_frames: int) -> list[Prediction]:
-    """Infer every recording; those of one data set go together, as rows of one file would."""
+def predict(views: list[View], method: Method, hold_frames: int, *, raw: bool = False) -> list[Prediction]:
+    """Infer every recording; those of one data set go together, as rows of one file would. With `raw` the views are
+    fluorescence in counts, and the neuropil of the same recordings goes with them.
+    """
     found: dict[int, Prediction] = {}
     for key in sorted({(v.recording.dataset, v.recording.indicator) for v in views}):
         rows = [i for i, v in enumerate(views) if (v.recording.dataset, v.recording.indicator) == key]
-        traces = np.full((len(rows), max(len(views[i].y) for i in rows)), np.nan, np.float32)
-        for row, i in enumerate(rows):
-            traces[row, : len(views[i].y)] = views[i].y
-        settings = InferenceSettings(indicator=find_indicator(key[1]), method=method, hold_frames=hold_frames)
+        settings = InferenceSettings(
+            indicator=find_indicator(key[1]),
+            kind=TraceKind.COUNTS if raw else TraceKind.DFF,
+            method=method,
+            hold_frames=hold_frames,
+        )
         rates = np.array([1 / views[i].dt_s for i in rows])
-        result = infer_traces(traces, rates, settings)
+        traces = _as_rows([views[i] for i in rows])
+        neuropil = _as_rows([view(views[i].recording, 1 / views[i].dt_s, None, "f_np") for i in rows]) if raw else None
+        result = infer_traces(traces, rates, settings, neuropil)
         for row, i in enumerate(rows):
             found[i] = as_prediction(views[i], result, row, hold_frames)
     return [found[i] for i in range(len(views))]
+
+
+def _as_rows(views: list[View]) -> NDArray[np.float32]:
+    rows = np.full((len(views), max(len(v.y) for v in views)), np.nan, np.float32)
+    for row, v in zip(rows, views, strict=True):
+        row[: len(v.y)] = v.y
+    return rows
 
 
 def as_prediction(v: View, result: Inference, row: int, hold_frames: int) -> Prediction:
@@ -127,9 +154,9 @@ def read_predictions(path: Path, views: list[View]) -> list[Prediction]:
     return out
 
 
-def format_table(table: dict[str, dict[str, float]]) -> str:
-    """Plain text, one line a data set."""
-    lines = [f"{'data set':14s} {'n':>4s} " + " ".join(f"{m:>14s}" for m in METRICS)]
+def format_table(table: dict[str, dict[str, float]], heading: str = "data set") -> str:
+    """Plain text, one line a data set or whatever `heading` says."""
+    lines = [f"{heading:14s} {'n':>4s} " + " ".join(f"{m:>14s}" for m in METRICS)]
     for name, values in table.items():
         lines.append(f"{name:14s} {values['n']:4.0f} " + " ".join(f"{values[m]:14.3f}" for m in METRICS))
     return "\n".join(lines)

@@ -129,6 +129,7 @@ class DryRig:
         microscope = rig.microscope
         if not isinstance(microscope, VirtualMicroscope):
             raise TypeError(f"a dry look needs a virtual microscope, not {microscope.driver}")
+        microscope = microscope.first_plane_alone()
         self._clock = FrameClock()
         self._rate_hz = microscope.frame_rate_hz
         hold = rig.inference.hold_frames

@@ -24,6 +24,8 @@ def run_inference(arguments: argparse.Namespace) -> dict[str, Any]:
         A file, the indicator or an option is wrong.
     """
     indicator = find_indicator(arguments.indicator)
+    if arguments.false_event_cost is not None and Method(arguments.method) is not Method.COMBINED:
+        raise ConfigError("needs calibrated probabilities", "use --method combined", key="--false-event-cost")
     target = Path(arguments.output)
     if not target.parent.is_dir():
         raise ConfigError("there is no such folder", "make it first", file=str(target.parent))
@@ -39,6 +41,7 @@ def run_inference(arguments: argparse.Namespace) -> dict[str, Any]:
         hold_frames=hold,
         baseline_s=arguments.baseline,
         false_alarms_per_min=arguments.false_alarms_per_min,
+        false_event_cost=arguments.false_event_cost,
     )
     found = infer_traces(source.traces, source.frame_rate_hz, settings, source.neuropil)
     write_inference(target, found, hold, source.time_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,10 @@ from typing import Any
 
 import pytest
 from system_rig import RunningRig, Start, small_rig, spikeloop, start_run, write_rig
+
+for screen in ("DISPLAY", "WAYLAND_DISPLAY"):
+    # No run of a test opens a window, unless the test says so.
+    os.environ.pop(screen, None)
 
 
 @pytest.fixture(scope="session")

@@ -322,3 +322,25 @@ def test_the_end_of_a_run_is_a_long_press_and_the_next_run_is_found(
     bench.until(lambda: bool(bench.live.session.session == "again" and bench.live.frames.pictures))
     bench.until(lambda: again.process.poll() is not None)
     assert again.wait() == 0, again.output()
+
+
+def test_a_run_opens_its_window_and_goes_on_when_that_dies(
+    small_calibration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISPLAY", ":no-such-screen")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    rig = small_rig(microscope__pace="real_time")
+    run = start_run(tmp_path, rig, "--calibration", small_calibration, name="seen", file_size_limit=None)
+    try:
+        run.live()
+        windows = [one for one in run.children() if "gui" in one.cmdline()]
+        assert len(windows) == 1, [one.cmdline() for one in run.children()]
+        windows[0].kill()
+        windows[0].wait(60)
+        frames = run.ctl("status")["frames"]
+        run.wait_for("more frames", lambda status: status["frames"] > frames + 20)
+    finally:
+        run.ctl("stop")
+    assert run.wait() == 0, run.output()
+    assert "the window opens beside the run" in run.output()
+    assert (run.session / "window.log").read_text() == ""

@@ -161,3 +161,20 @@ def test_scattered_missing_samples_cost_little(traces):
     y[np.random.default_rng(1).random(y.shape) < 0.05] = np.nan
     r = [np.corrcoef(a, b)[0, 1] for a, b in zip(infer(y).spike_rate, infer(traces).spike_rate, strict=True)]
     assert np.median(r) > 0.9
+
+
+def test_events_are_told_where_telling_costs_less_than_keeping_silent(traces):
+    for cost in (0.1, 1.0, 2.0):
+        told = infer(traces, false_event_cost=cost).events
+        assert len(told) > 20
+        assert told["probability"].min() >= cost / (1 + cost) - 1e-6
+    dear, cheap = (len(infer(traces, false_event_cost=cost).events) for cost in (9.0, 0.1))
+    assert dear < cheap
+    usual = infer(traces).events
+    assert usual.tobytes() == infer(traces, false_event_cost=0.35 / 0.65).events.tobytes()
+
+
+def test_cost_and_rate_of_false_events_hold_both(traces):
+    by_rate, both = (infer(traces, false_alarms_per_min=1.0, false_event_cost=c).events for c in (None, 4.0))
+    assert len(both) < len(by_rate)
+    assert both["probability"].min() >= 0.8 - 1e-6
