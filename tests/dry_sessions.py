@@ -21,11 +21,13 @@ SECONDS = 60.0
 
 
 def small_traces(seed: int, **opsin: Any) -> RigConfig:
-    """The shipped virtual rig with 16 cells on 128 x 128 pixels."""
+    """The shipped virtual rig with 16 cells on 128 x 128 pixels at 15 Hz."""
     rig = load_rig(ROOT / "hardware_configs" / "virtual_rig.yaml")
     sample = rig.microscope.sample
     cells = sample.model_copy(update={"seed": seed, "n_cells": 16, "opsin": sample.opsin.model_copy(update=opsin)})
-    microscope = rig.microscope.model_copy(update={"n_lines": 128, "pixels_per_line": 128, "sample": cells})
+    microscope = rig.microscope.model_copy(
+        update={"frame_rate_hz": 15.0, "n_lines": 128, "pixels_per_line": 128, "sample": cells}
+    )
     return rig.model_copy(update={"microscope": microscope})
 
 

@@ -114,10 +114,46 @@ def test_without_an_effect_no_way_of_looking_finds_one_too_often_and_before_and_
             excluded |= "low" in told and told["low"] * told["high"] > 0
         found["interval"] += excluded
         found["e"] += capital(one.is_treated, one.response, one.probability).max() >= 20
+    print(f"of {n_sessions} null sessions: {found}")
     most = binom.ppf(0.99, n_sessions, 0.05)
     assert found["p"] <= most
     assert found["interval"] <= most
     assert found["e"] <= most
+
+
+def selected_session(seed, effect, n_trials=60):
+    """A closed loop on one slow signal: a trigger is a crossing of 1.5 SD; the response is what follows minus before."""
+    random = np.random.default_rng([seed, 5])
+    n = 60 * n_trials
+    x = np.zeros(n)
+    noise = random.standard_normal(n)
+    for i in range(1, n):
+        x[i] = 0.9 * x[i - 1] + np.sqrt(1 - 0.81) * noise[i]
+    crossing = np.flatnonzero((x[1:] >= 1.5) & (x[:-1] < 1.5)) + 1
+    crossing = crossing[(crossing > 10) & (crossing < n - 12)]
+    moments = [crossing[0]]
+    for one in crossing[1:]:
+        if one - moments[-1] > 25:
+            moments.append(one)
+    assignment = Assignment(design(0.5, 8 if seed % 2 else None, seed))
+    draws = [assignment.draw() for _ in moments]
+    arm = np.array([one.arm for one in draws])
+    y = np.array([x[t + 2 : t + 10].mean() - x[t - 6 : t].mean() for t in moments]) + effect * (arm == 0)
+    probability = np.array([one.probability[0] for one in draws])
+    return assignment, Contrast(np.arange(len(y)), arm, arm == 0, y, probability, 0.5)
+
+
+def test_before_and_after_finds_an_effect_that_is_not_there_and_the_withheld_trials_do_not():
+    n_sessions = 300
+    naive = found = 0
+    for seed in range(n_sessions):
+        assignment, one = selected_session(seed, effect=0.0)
+        p = randomisation_p(one.response, one.draw, one.arm, (0, 1), assignment.redraw, seed, n_draws=399)
+        found += p <= 0.05
+        naive += ttest_1samp(one.response[one.is_treated], 0.0).pvalue <= 0.05
+    print(f"of {n_sessions} null sessions: before-and-after {naive}, randomisation test {found}")
+    assert found <= binom.ppf(0.99, n_sessions, 0.05)
+    assert naive > 0.9 * n_sessions
 
 
 def test_a_planted_effect_is_covered_at_all_times_and_found():
@@ -134,6 +170,7 @@ def test_a_planted_effect_is_covered_at_all_times_and_found():
         misses += missed
         hits += told["low"] > 0
         fixed_misses += not told["fixed_low"] <= 1.5 <= told["fixed_high"]
+    print(f"of 300 planted: missed at some time {misses}, at the end {fixed_misses}, found {hits}")
     assert misses <= binom.ppf(0.99, 300, 0.05)
     assert binom.ppf(0.001, 300, 0.05) <= fixed_misses <= binom.ppf(0.999, 300, 0.05)
     assert hits > 200

@@ -62,6 +62,47 @@ def test_the_clamp_holds_its_set_point_and_without_light_the_cells_do_not():
         assert max(power for _, _, power in look.light_s) <= 12.0 + 1e-9
 
 
+def rate_loop():
+    """While the rate of cells that are not lit is high, light on others: no way back but the artefact."""
+    return protocol(
+        cells={"b": {"select": "best", "n": 4}, "a": {"select": "all", "but_not": ["b"]}},
+        signals={"r": {"of": "rate", "cells": "a", "window_ms": 500.0}},
+        triggers={"t": {"when": "above", "signal": "r", "level": 0.8, "while_true": True}},
+    )
+
+
+def test_a_loop_that_sees_its_own_light_runs_away_into_the_limits_and_a_blanked_one_does_not():
+    counts = {}
+    for is_blanked in (True, False):
+        rig = small_traces(1, artefact_photons_per_mw=3.0)
+        rig = rig.model_copy(update={"microscope": rig.microscope.model_copy(update={"frame_rate_hz": 30.0})})
+        look = dry_look(rate_loop(), rig, 30.0, is_blanked=is_blanked)
+        counts[is_blanked] = look.outcomes()
+        times_s = np.array([t for t, _, _ in look.light_s])
+        assert np.diff(times_s).min() >= 0.1
+        assert max(np.sum((times_s >= t) & (times_s < t + 1)) for t in times_s) <= 10
+    assert counts[False]["delivered"] > 5 * counts[True]["delivered"]
+    assert counts[False]["refused"] > 300
+
+
+def test_a_clamp_that_sees_its_own_light_believes_to_hold_what_it_does_not():
+    config = load_protocol(find_protocol("activity_clamp"))
+    rates = {}
+    for is_blanked in (True, False):
+        look = dry_look(config, virtual_rig(), 30.0, is_blanked=is_blanked)
+        level = look.signals["level"][20 * 30 :]
+        assert abs(level.mean() / config.actions["hold"].set_point - 1) < 0.05
+        own = np.isin(look.spike_cell, look.decisions[0][0].target_ids) & (look.spike_s > 20)
+        rates[is_blanked] = own.sum()
+    assert rates[False] < 0.6 * rates[True]
+
+
+def test_sham_light_is_counted_as_sham():
+    look = dry_look(load_protocol(find_protocol("sham_control")), virtual_rig(), 30.0)
+    arms = {request.arm for request, decision in look.decisions if decision.outcome == "sham"}
+    assert arms == {"sham"}
+
+
 @pytest.mark.parametrize("name", ["spike_triggered", "silence_triggered_inhibition", "influence_mapping"])
 def test_figures_words_and_picture(tmp_path, name):
     config = load_protocol(find_protocol(name))
@@ -77,6 +118,7 @@ def test_figures_words_and_picture(tmp_path, name):
 
 
 @pytest.mark.statistics
+@pytest.mark.timeout(7200)
 def test_without_an_effect_the_design_finds_none_and_before_and_after_does():
     n = 300
     p = interval = e = naive = bernoulli = 0
@@ -102,6 +144,7 @@ def test_without_an_effect_the_design_finds_none_and_before_and_after_does():
 
 
 @pytest.mark.statistics
+@pytest.mark.timeout(7200)
 def test_the_effect_of_the_opsin_is_recovered_with_the_coverage_that_is_promised():
     n = 300
     looks = [session(seed) for seed in range(n)]
