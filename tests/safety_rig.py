@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rt_engine.interfaces.devices import PulseCommand
+from rt_engine.interfaces.devices import CutTrain, PulseCommand
 from rt_engine.interfaces.errors import DeviceError, RecordingError
 from rt_engine.interfaces.messages import Mode
-from rt_engine.interfaces.rig_config import Limits
+from rt_engine.interfaces.rig_config import Limits, SessionLimits
 from rt_engine.interfaces.stimulation import PulseRequest
 from rt_engine.safety.interlock import Interlock, Precondition
 from rt_engine.safety.ledger import DoseLedger
@@ -21,6 +21,7 @@ S = 1_000_000_000
 LIVE_BOUND_NS = 1 * S
 IDLE_BOUND_NS = 10 * S
 GRID_PX = 6.0
+LAX_SESSION = SessionLimits(max_energy_mj=1e6, max_pulses=10**9)
 
 
 def limits(**changes: Any) -> Limits:
@@ -35,7 +36,10 @@ def limits(**changes: Any) -> Limits:
         "energy_window_s": 60.0,
         "max_total_energy_mj": 10000.0,
         "min_gap_ms": 100.0,
+        "target_refractory_ms": 0.0,
         "max_decision_age_ms": 50.0,
+        "max_refused_per_min": 100_000,
+        "allowed_phases": ("live",),
         "exclusion_zones": (),
     }
     return Limits.model_validate({**values, **changes})
@@ -65,6 +69,10 @@ class FakeOutput:
     armed: bool = False
     failing: bool = False
     delay_ns: int = 0
+    watchdog_ms: float = 100.0
+    fed: list[int] = field(default_factory=list)
+    expired: bool = False
+    cut: list[CutTrain] = field(default_factory=list)
     fired: list[tuple[int, int, PulseCommand]] = field(default_factory=list)
 
     def open(self) -> None:
@@ -77,6 +85,16 @@ class FakeOutput:
         if self.failing:
             raise DeviceError(self.name, "does not answer")
         self.armed = True
+
+    def feed(self, now_ns: int) -> None:
+        if self.expired:
+            self.safe_state()
+            raise DeviceError(self.name, "its watchdog expired")
+        self.fed.append(now_ns)
+
+    def cut_trains(self) -> tuple[CutTrain, ...]:
+        cut, self.cut = tuple(self.cut), []
+        return cut
 
     def fire(self, command: PulseCommand) -> int:
         called_ns = self.clock.true_ns
@@ -130,6 +148,8 @@ class Rig:
         capacity: int = 1024,
         dry_run: bool = False,
         restarted: bool = False,
+        has_stop_line: bool = False,
+        session_limits: SessionLimits = LAX_SESSION,
         **changes: Any,
     ) -> None:
         self.clock = clock or FakeClock()
@@ -138,10 +158,12 @@ class Rig:
         self.log = MemoryLog()
         self.ledger = DoseLedger(
             self.limits,
+            session_limits,
             self.clock.now_ns(),
             folder,
             grid_px=GRID_PX,
             capacity=capacity,
+            session_path=None if folder is None else folder / "session.dose",
             wall_ns=lambda: self.clock.true_ns,
         )
         self.heartbeat = HeartbeatMonitor(LIVE_BOUND_NS, IDLE_BOUND_NS)
@@ -155,16 +177,17 @@ class Rig:
             self.heartbeat,
             dry_run=dry_run,
             restarted=restarted,
+            has_stop_line=has_stop_line,
             on_intent=lambda request, decision: self.clock.step(self.intent_delay_ns),
         )
 
-    def armed(self) -> Rig:
+    def armed(self, mode: Mode = Mode.LIVE) -> Rig:
         """With every precondition met, armed by an operator."""
         lock = self.interlock
         lock.self_test()
         for name in (Precondition.OPERATOR, Precondition.RECORDING_LIVE, Precondition.CALIBRATION_MATCHES):
             lock.set_precondition(name, True)
-        self.beat()
+        self.beat(mode)
         lock.arm()
         return self
 

@@ -15,7 +15,7 @@ from rt_engine.services.dry_look import dry_look
 from rt_engine.services.dry_look_view import figures_of, save_picture, sentences
 
 SECONDS = {"closed_vs_yoked": 260.0, "influence_mapping": 60.0, "excitability_map": 60.0, "activity_clamp": 40.0}
-DEFAULT_S = 60.0
+DEFAULT_S = 30.0
 
 
 def main() -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
-from rt_engine.interfaces.clock import NS_PER_US, Clock
-from rt_engine.interfaces.devices import PulseCommand
+from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_US, Clock
+from rt_engine.interfaces.devices import CutTrain, PulseCommand, require_command
 from rt_engine.interfaces.errors import DeviceError
 
 
@@ -21,8 +21,21 @@ class LightFields(TypedDict):
     target_planes: list[int]
 
 
+class _Train(NamedTuple):
+    """A train that is running: what is due next, and what has been light."""
+
+    command: PulseCommand
+    t_first_ns: int
+    next_pulse: int
+    emitted: int
+
+    @property
+    def due_ns(self) -> int:
+        return self.t_first_ns + self.next_pulse * self.command.period_us * NS_PER_US
+
+
 class VirtualOutput:
-    """An output without hardware.
+    """An output without hardware; a train goes out pulse by pulse, so that a trip recalls the rest of it.
 
     Parameters
     ----------
@@ -30,8 +43,11 @@ class VirtualOutput:
         Name in the rig.
     clock : Clock
     emit : callable
-        Publishes one pulse on topic `light`; called on the stimulation thread once for each pulse of a train, all at
-        the time of the command, with the time at which that pulse is due.
+        Publishes one pulse on topic `light`, when it is due; called on the stimulation thread.
+    watchdog_ms : float
+        Dark when it has not been fed for so long; infinite for a simulated clock that comes in steps.
+    latest_ms : float
+        A pulse of a train that would come later than this is left out: late light is no light.
 
     Attributes
     ----------
@@ -41,14 +57,27 @@ class VirtualOutput:
 
     is_virtual = True
 
-    def __init__(self, name: str, clock: Clock, emit: Callable[[LightFields], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        clock: Clock,
+        emit: Callable[[LightFields], None],
+        watchdog_ms: float,
+        *,
+        latest_ms: float = 10.0,
+    ) -> None:
         self.name = name
+        self.watchdog_ms = watchdog_ms
         self.pulses = 0
+        self._watchdog_ns, self._latest_ns = watchdog_ms * NS_PER_MS, latest_ms * NS_PER_MS
         self._clock = clock
         self._emit = emit
         self._open = False
         self._armed = False
+        self._fed_ns = 0
         self._last: PulseCommand | None = None
+        self._train: _Train | None = None
+        self._cut: list[CutTrain] = []
 
     def open(self) -> None:
         """Ready, dark."""
@@ -69,9 +98,25 @@ class VirtualOutput:
         if not self._open:
             raise DeviceError(self.name, "is not open")
         self._armed = True
+        self._fed_ns = self._clock.now_ns()
+
+    def feed(self, now_ns: int) -> None:
+        """Hold the watchdog off, and emit what is due of a train.
+
+        Raises
+        ------
+        DeviceError
+            The watchdog had expired: dark, the train recalled.
+        """
+        if not self._armed:
+            return
+        self._require_fed(now_ns)
+        self._fed_ns = now_ns
+        while self._train is not None and self._train.due_ns <= now_ns:
+            self._go_on(self._train, now_ns)
 
     def fire(self, command: PulseCommand) -> int:
-        """Emit the train; returns `t_command_ns`.
+        """Emit the first pulse and note the rest; returns `t_command_ns`.
 
         Parameters
         ----------
@@ -80,37 +125,75 @@ class VirtualOutput:
         Raises
         ------
         DeviceError
-            Not armed, made for another output, or fired before.
+            Not the interlock's command for this output, fired before, not armed, or the watchdog had expired.
         """
-        if not isinstance(command, PulseCommand):
-            raise DeviceError(self.name, f"accepts a PulseCommand, not {type(command).__name__}")
+        command = require_command(self.name, command)
         if not self._armed:
             raise DeviceError(self.name, "is not armed")
-        if command.output != self.name:
-            raise DeviceError(self.name, f"got a command for output {command.output}")
         if command is self._last:
             raise DeviceError(self.name, f"decision {command.decision_id} has been fired before")
-        self._last = command
         t_command_ns = self._clock.now_ns()
-        for pulse in range(command.pulses):
+        self._require_fed(t_command_ns)
+        self._recall()
+        self._last = command
+        self._train = _Train(command, t_command_ns, 0, 0)
+        self._go_on(self._train, t_command_ns)
+        return t_command_ns
+
+    @property
+    def next_due_ns(self) -> int | None:
+        """When the next pulse of a train is due; None if no train is running."""
+        return None if self._train is None else self._train.due_ns
+
+    def cut_trains(self) -> tuple[CutTrain, ...]:
+        """Trains that ended before their last pulse, each told once."""
+        if not self._cut:
+            return ()
+        cut = tuple(self._cut)
+        self._cut.clear()
+        return cut
+
+    def safe_state(self) -> None:
+        """Dark, the rest of a train recalled, and unable to fire until armed again."""
+        self._armed = False
+        self._recall()
+
+    def close(self) -> None:
+        """Dark, and released."""
+        self.safe_state()
+        self._open = False
+
+    def _require_fed(self, now_ns: int) -> None:
+        silent_ns = now_ns - self._fed_ns
+        if silent_ns > self._watchdog_ns:
+            self.safe_state()
+            text = f"its watchdog expired: not fed for {silent_ns / NS_PER_MS:.0f} ms, {self.watchdog_ms:g} are allowed"
+            raise DeviceError(self.name, text)
+
+    def _recall(self) -> None:
+        if self._train is not None:
+            self._cut.append(CutTrain(self._train.command.decision_id, self._train.emitted))
+            self._train = None
+
+    def _go_on(self, train: _Train, now_ns: int) -> None:
+        """Emit the pulse that is due, or leave it out if it is too late."""
+        command, emitted = train.command, train.emitted
+        if now_ns - train.due_ns <= self._latest_ns:
+            emitted += 1
             self.pulses += 1
             self._emit(
                 LightFields(
                     output=self.name,
-                    t_on_ns=t_command_ns + pulse * command.period_us * NS_PER_US,
+                    t_on_ns=train.due_ns,
                     width_us=command.width_us,
                     power_uw=list(command.power_uw),
                     targets_yx_px=[list(position) for position in command.targets_yx_px],
                     target_planes=list(command.target_planes),
                 )
             )
-        return t_command_ns
-
-    def safe_state(self) -> None:
-        """Dark, and unable to fire until armed again."""
-        self._armed = False
-
-    def close(self) -> None:
-        """Dark, and released."""
-        self._armed = False
-        self._open = False
+        self._train = train._replace(next_pulse=train.next_pulse + 1, emitted=emitted)
+        if self._train.next_pulse == command.pulses:
+            if emitted == command.pulses:
+                self._train = None
+            else:
+                self._recall()

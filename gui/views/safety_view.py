@@ -21,6 +21,7 @@ from rt_engine.interfaces.messages import StateHeader
 
 INTERLOCK = {
     "armed": ("⚡ ARMED", Tone.WARNING, True),
+    "firing": ("⚡ FIRING", Tone.WARNING, True),
     "disarmed": ("○ DISARMED", Tone.NOTICE, False),
     "tripped": ("✖ TRIPPED", Tone.DANGER, True),
     "unknown": ("? UNKNOWN", Tone.STALE, False),
@@ -106,7 +107,7 @@ class SafetyView(View):
         self.preconditions.show_all(header.preconditions, header.remedies, operator)
         ready = self.preconditions.all_hold and bool(operator) and stale is None
         self.arm_button.setEnabled(ready and state.interlock == "disarmed")
-        self.disarm_button.setEnabled(state.interlock == "armed")
+        self.disarm_button.setEnabled(state.interlock in ("armed", "firing"))
         self._show_trips(header, tripped=state.interlock == "tripped")
 
     def _show_trips(self, header: StateHeader, *, tripped: bool) -> None:
@@ -152,6 +153,7 @@ def _detail(header: StateHeader) -> str:
     outputs = ", ".join(list(header.limits)[:8]) or "no output"
     return {
         "armed": f"Light may leave: {outputs}. STOP or Esc makes it dark at once.",
+        "firing": f"A train is leaving: {outputs}. STOP or Esc recalls the rest of it.",
         "disarmed": f"No light can leave: {outputs}.",
         "tripped": "No light can leave until a person has found the cause and reset it.",
     }.get(header.interlock, header.interlock[:60])

@@ -8,17 +8,23 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from rt_engine.bench.cells_found import cells_rows
 from rt_engine.bench.demixing_cost import demixing_rows
 from rt_engine.bench.extraction_cost import extraction_rows
 from rt_engine.bench.kernels import machine
+from rt_engine.bench.neuropil_error import neuropil_rows
 from rt_engine.bench.registration_cost import registration_rows
 from rt_engine.bench.rounds import Row
+from rt_engine.bench.strip_delay import strip_rows
 
 N_ROUNDS = 9
 PARTS: tuple[tuple[str, Callable[[int], list[Row]]], ...] = (
     ("registration", registration_rows),
     ("extraction", extraction_rows),
     ("demixing", demixing_rows),
+    ("strips", strip_rows),
+    ("neuropil", neuropil_rows),
+    ("cells", cells_rows),
 )
 """Name of a part, and what gives its rows for a number of rounds."""
 

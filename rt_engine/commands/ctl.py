@@ -19,14 +19,14 @@ def add_parser(commands: Commands) -> None:
     )
     known = (
         *("status", "arm", "disarm", "pause", "start", "mark", "stop", "trip", "reset", "describe"),
-        *("rois_edit", "set_threshold"),
+        *("rois_edit", "set_threshold", "press"),
     )
     parser.add_argument("cmd", metavar="CMD", choices=known, help=", ".join(known))
     parser.add_argument(
         "text",
         metavar="ARGS",
         nargs="*",
-        help="reset: the reason; trip: why; arm: who; mark: a note; "
+        help="reset: the reason; trip: why; arm: who; mark: a note; press: a virtual line; "
         "set_threshold: false events per cell and minute, or ROI=Z …; "
         "rois_edit: add N | reject N (a candidate), remove ROI …, merge ROI ROI …, tag NAME ROI …",
     )
@@ -40,6 +40,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """One command to a running rig."""
     import zmq
 
+    from rt_engine.interfaces.clock import MonotonicClock
     from rt_engine.interfaces.control import Role
     from rt_engine.interfaces.rig_config import load_rig
     from rt_engine.interfaces.shipped import find_rig
@@ -47,7 +48,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
     ports = load_rig(find_rig(arguments.rig)).ports
     text = " ".join(arguments.text)
-    names = {"trip": "text", "reset": "reason", "arm": "operator", "disarm": "reason", "mark": "note"}
+    names = {"trip": "text", "reset": "reason", "arm": "operator", "disarm": "reason", "mark": "note", "press": "line"}
     args: dict[str, Any] = {names[arguments.cmd]: text} if arguments.cmd in names and text else {}
     if arguments.cmd == "rois_edit":
         args = _edit(arguments.text)
@@ -59,6 +60,8 @@ def execute(arguments: argparse.Namespace) -> int:
         raise ConfigError("a reset needs a reason", 'spikeloop ctl reset "why light may be allowed again"')
     if arguments.cmd == "arm" and not text:
         raise ConfigError("arming needs the name of the operator", "spikeloop ctl arm NAME")
+    if arguments.cmd == "trip":
+        args["t_asked_ns"] = MonotonicClock().now_ns()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     port = "stimulation_control" if arguments.cmd == "trip" else "control"
     client = ControlClient(context, ports.endpoint(port), Role.OPERATOR)

@@ -188,10 +188,12 @@ class Calibration:
         return self.n_baseline_frames < 3000
 
     def centroids_yx_px(self) -> NDArray[np.float64]:
-        """Mean position of every cell in the template, shape (n_rois, 2), pixels."""
-        out = np.zeros((self.n_rois, 2))
+        """Mean position of every cell in the template, shape (n_rois, 2), pixels; NaN for a footprint of nothing."""
+        out = np.full((self.n_rois, 2), np.nan)
         for i in range(self.n_rois):
             flat = self.roi_pixels[self.roi_start[i] : self.roi_start[i + 1]]
+            if not len(flat):
+                continue
             out[i] = (flat // self.pixels_per_line).mean(), (flat % self.pixels_per_line).mean()
         return out
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+from rt_engine.interfaces.errors import DeviceError
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,13 @@ class AnswersLight(Protocol):
         ...
 
 
+class CutTrain(NamedTuple):
+    """A train that ended after `emitted` of its pulses; `emitted` is the most that can have been light."""
+
+    decision_id: str
+    emitted: int
+
+
 class PulseToken:
     """Proof that the interlock made a command. Only `safety/interlock.py` holds one."""
 
@@ -129,6 +138,8 @@ def issue_pulse_token() -> PulseToken:
 class PulseCommand:
     """One bounded train of pulses, the only thing an output accepts; made by the interlock alone.
 
+    It cannot be changed, copied or pickled: what an output gets is what the interlock has judged, once.
+
     Parameters
     ----------
     token : PulseToken
@@ -153,6 +164,7 @@ class PulseCommand:
     """
 
     __slots__ = (
+        "_proof",
         "decision_id",
         "output",
         "period_us",
@@ -162,6 +174,15 @@ class PulseCommand:
         "targets_yx_px",
         "width_us",
     )
+
+    decision_id: str
+    output: str
+    pulses: int
+    width_us: int
+    period_us: int
+    power_uw: tuple[int, ...]
+    targets_yx_px: tuple[tuple[float, float], ...]
+    target_planes: tuple[int, ...]
 
     def __init__(
         self,
@@ -178,22 +199,68 @@ class PulseCommand:
     ) -> None:
         if not _ISSUED or token is not _ISSUED[0]:
             raise PermissionError("a PulseCommand can be made only by rt_engine.safety.interlock")
-        self.decision_id = decision_id
-        self.output = output
-        self.pulses = pulses
-        self.width_us = width_us
-        self.period_us = period_us
-        self.power_uw = power_uw
-        self.targets_yx_px = targets_yx_px
-        self.target_planes = target_planes
+        put = object.__setattr__
+        put(self, "_proof", token)
+        put(self, "decision_id", decision_id)
+        put(self, "output", output)
+        put(self, "pulses", pulses)
+        put(self, "width_us", width_us)
+        put(self, "period_us", period_us)
+        put(self, "power_uw", power_uw)
+        put(self, "targets_yx_px", targets_yx_px)
+        put(self, "target_planes", target_planes)
+
+    def __init_subclass__(cls) -> None:
+        """No other kind of command exists."""
+        raise PermissionError("PulseCommand has no subclasses")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        """A command stays as the interlock judged it."""
+        raise PermissionError(f"{name} of a PulseCommand cannot be changed")
+
+    def __delattr__(self, name: str) -> None:
+        """A command stays as the interlock judged it."""
+        raise PermissionError(f"{name} of a PulseCommand cannot be taken away")
+
+    def __reduce_ex__(self, protocol: object) -> str:
+        """One judgement, one command: no copies."""
+        raise PermissionError("a PulseCommand cannot be copied or pickled")
+
+
+def require_command(output: str, command: object) -> PulseCommand:
+    """The command, if it is one that the interlock made for this output; every driver's `fire` begins with this.
+
+    Parameters
+    ----------
+    output : str
+        Name of the output.
+    command : object
+        As it came.
+
+    Raises
+    ------
+    DeviceError
+        It is something else, a forgery, or meant for another output.
+    """
+    if type(command) is not PulseCommand:
+        raise DeviceError(output, f"accepts a PulseCommand, not {type(command).__name__}")
+    if not _ISSUED or getattr(command, "_proof", None) is not _ISSUED[0]:
+        raise DeviceError(output, "got a command that the interlock has not made")
+    if command.output != output:
+        raise DeviceError(output, f"got a command for output {command.output}")
+    return command
 
 
 @runtime_checkable
 class Output(Protocol):
-    """A source of stimulation light. All methods but `fire` are idempotent; `safe_state` and `close` never raise."""
+    """A source of stimulation light. All methods but `fire` are idempotent; `safe_state` and `close` never raise.
+
+    `watchdog_ms`: the device goes dark by itself when `feed` has not been called for so long.
+    """
 
     name: str
     is_virtual: bool
+    watchdog_ms: float
 
     def open(self) -> None:
         """Connect, dark. Raises DeviceError."""
@@ -204,15 +271,27 @@ class Output(Protocol):
         ...
 
     def arm(self) -> None:
-        """Prepare to fire."""
+        """Prepare to fire, and start the watchdog. Raises DeviceError."""
+        ...
+
+    def feed(self, now_ns: int) -> None:
+        """Hold the watchdog off, and go on with a train.
+
+        Called by the interlock alone, in every turn of the decision loop while it is armed and has a fresh heartbeat of
+        the engine; takes well below a millisecond. Raises DeviceError if the watchdog has expired or the device fails.
+        """
         ...
 
     def fire(self, command: PulseCommand) -> int:
         """Emit the train now; returns `t_command_ns`, taken at the driver call. Raises DeviceError."""
         ...
 
+    def cut_trains(self) -> tuple[CutTrain, ...]:
+        """Trains that ended before their last pulse, each told once."""
+        ...
+
     def safe_state(self) -> None:
-        """Dark at once, and unable to fire until armed again."""
+        """Dark at once, the rest of a train recalled, and unable to fire until armed again."""
         ...
 
     def close(self) -> None:

@@ -95,6 +95,7 @@ class SpikesHeader(Header, kw_only=True):
     hold_frames: int
     mode: Mode
     t_scan_ns: int
+    t_scan_uncertainty_ns: int | None = None
     t_received_ns: int
     t_decided_ns: int
     n_events: int
@@ -147,7 +148,10 @@ class StimHeader(Header, kw_only=True):
 
 
 class SyncHeader(Header, kw_only=True):
-    """Topic ``sync``: an edge of a digital line, or samples of an analogue one."""
+    """Topic ``sync``: an edge of a digital line, or samples of an analogue one.
+
+    `kind` ``level``, twice a second: the line as it is, `edge` ``high`` or ``low`` and the time it was read.
+    """
 
     line: str
     kind: str
@@ -195,9 +199,11 @@ class RoisHeader(Header, kw_only=True):
     """Topic ``rois``; payload, when the footprints changed: uint32 flat pixel indices of all cells, one after another.
 
     `footprint_start` holds the start of every cell in the payload (``n_rois + 1`` numbers); empty without payload.
+    `template_id` differs between templates: positions in one say nothing about positions in another.
     """
 
     rev: int
+    template_id: str = ""
     plane: int
     lines_per_frame: int
     pixels_per_line: int
@@ -273,19 +279,24 @@ class CandidatesHeader(Header, kw_only=True):
 class StateHeader(Header, kw_only=True):
     """Topic ``state``: the interlock and the protocol as they are now.
 
+    `interlock`: ``disarmed``, ``armed``, ``firing`` or ``tripped``; `inhibited`: armed, dark while the source pauses.
+
     `trips`: each with `t_ns`, `signal`, `value`, `limit`, `text`, and `dark_after_ns`, the time from its cause until
     every output was dark. `remedies`: what to do about each precondition that does not hold (``reset``: about a trip).
     `heartbeat`: `mode`, `age_ms`, `bound_ms` of the engine. `dose`: for each output the totals, `fractions` of each
-    limit that is used, and the `targets` lit last with `y_px`, `x_px`, `energy_mj`, `fraction`.
+    limit that is used, and the `targets` lit last with `y_px`, `x_px`, `energy_mj`, `fraction`; `session_dose`: the
+    same over all outputs of this session.
     """
 
     interlock: str
+    inhibited: bool = False
     trips: list[dict[str, Any]]
     preconditions: dict[str, bool]
     remedies: dict[str, str] = msgspec.field(default_factory=dict)
     heartbeat: dict[str, Any] = msgspec.field(default_factory=dict)
     limits: dict[str, dict[str, Any]]
     dose: dict[str, dict[str, Any]]
+    session_dose: dict[str, Any] = msgspec.field(default_factory=dict)
     protocol: str | None
     protocol_phase: str | None
     trial: int

@@ -92,7 +92,12 @@ class ExclusionZone(Strict):
 
 
 class Limits(Strict):
-    """Bounds of one output. Every one is required: there is no safe default for an animal."""
+    """Bounds of one output. Every one is required: there is no safe default for an animal.
+
+    `target_refractory_ms`: dark time of one place of the template between two requests. `max_refused_per_min`: more
+    requests beyond a limit than this within a minute are a loop that has run away, and trip. `allowed_phases`: what the
+    engine must be doing; a paused one never allows light.
+    """
 
     max_power_mw: float = Field(gt=0)
     max_width_ms: float = Field(gt=0)
@@ -103,15 +108,44 @@ class Limits(Strict):
     energy_window_s: float = Field(gt=0)
     max_total_energy_mj: float = Field(gt=0)
     min_gap_ms: float = Field(ge=0)
+    target_refractory_ms: float = Field(ge=0)
     max_decision_age_ms: float = Field(gt=0)
+    max_refused_per_min: int = Field(ge=0, le=100_000)
+    allowed_phases: tuple[Literal["baseline", "calibrating", "live"], ...]
     exclusion_zones: tuple[ExclusionZone, ...]
 
 
+class SessionLimits(Strict):
+    """Bounds of one session, over all outputs together; a restart in the middle does not begin a new one."""
+
+    max_energy_mj: float = Field(gt=0)
+    max_pulses: int = Field(gt=0)
+
+
 class VirtualOutput(Strict):
-    """Light that exists only on the wire: the virtual sample answers it, nothing else does."""
+    """Light that exists only on the wire: the virtual sample answers it, nothing else does.
+
+    `watchdog_ms`: dark when the decision loop has not fed it for so long. A real output allows at most 100 ms; this one
+    may be laxer, because a busy desktop computer is no danger to anybody.
+    """
 
     driver: Literal["virtual"]
+    watchdog_ms: float = Field(gt=0, le=60_000)
     limits: Limits
+
+
+class VirtualLine(Strict):
+    """A digital line that exists only in the program: `spikeloop ctl press LINE` changes it."""
+
+    driver: Literal["virtual"]
+    level: Literal["low", "high"] = "high"
+
+
+class StopLine(Strict):
+    """The line of `inputs` that breaks the light's enable circuit; the program only reads it. Open means: trip."""
+
+    line: str = Field(min_length=1)
+    closed: Literal["low", "high"]
 
 
 class NewCells(StrEnum):
@@ -210,6 +244,9 @@ class RigConfig(Strict):
     registration_channel: int | None = Field(None, ge=0, le=255, description="null: movement is told by `channel`")
     inference: InferenceConfig = InferenceConfig()
     outputs: dict[str, VirtualOutput]
+    session_limits: SessionLimits
+    inputs: dict[str, VirtualLine] = {}
+    stop_line: StopLine | None = None
     protocol: str | None = None
     recording: RecordingConfig = RecordingConfig()
     ports: Ports = Ports()
@@ -217,6 +254,12 @@ class RigConfig(Strict):
     animal: AnimalConfig = AnimalConfig()
     optics: OpticsConfig = OpticsConfig()
     max_idle_s: float = Field(10.0, gt=0)
+
+    @model_validator(mode="after")
+    def _stop_line_is_an_input(self) -> RigConfig:
+        if self.stop_line is not None and self.stop_line.line not in self.inputs:
+            raise ValueError(f"stop_line {self.stop_line.line!r} is not among inputs {sorted(self.inputs)}")
+        return self
 
     @model_validator(mode="after")
     def _two_channels(self) -> RigConfig:

@@ -48,7 +48,14 @@ def ring_around(footprint: NDArray[np.uint32], cells: NDArray[np.bool_]) -> NDAr
         Flat pixel indices, ascending.
     cells : bool ndarray, shape (n_lines, n_pixels), read
         Pixels of all cells.
+
+    Returns
+    -------
+    uint32 ndarray
+        Empty around a footprint of nothing.
     """
+    if not len(footprint):
+        return np.zeros(0, np.uint32)
     n_lines, pixels_per_line = cells.shape
     y, x = footprint.astype(np.int64) // pixels_per_line, footprint.astype(np.int64) % pixels_per_line
     y0, y1 = max(int(y.min()) - MAX_RADIUS_PX, 0), min(int(y.max()) + MAX_RADIUS_PX + 1, n_lines)

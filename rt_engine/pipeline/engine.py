@@ -150,6 +150,18 @@ class Engine:
         self._before_end_ns[group.rows] = np.rint(after * self._line_ns).astype(np.int64)
 
     @property
+    def strip_ends(self) -> NDArray[np.int64]:
+        """Line after the last of every strip, or of the frame."""
+        return self._ends
+
+    def last_lines_undecided(self) -> NDArray[np.int64]:
+        """Last line that each cell which this frame has not decided yet depends on, in the order of decision."""
+        left = self._groups[self._n_decided :]
+        return np.concatenate(
+            [np.zeros(0, np.int64), *(group.line0 + group.extraction.last_line_needed for group in left)]
+        )
+
+    @property
     def shift_yx_px(self) -> tuple[float, float]:
         """Displacement of the last frame's content against the template, pixels."""
         return self._registration.shift_y_px, self._registration.shift_x_px

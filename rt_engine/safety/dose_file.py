@@ -24,6 +24,9 @@ SCALARS = (
     "duty_window_ns",
     "total_on_us",
     "train_ns",
+    "template",
+    "elsewhere_nj",
+    "cumulative_elsewhere_nj",
 )
 """Single numbers in the file, in order, int64."""
 _N_SCALARS = 16
@@ -61,10 +64,12 @@ class DoseFile:
     def __init__(self, path: Path | None, capacity: int) -> None:
         size = _HEADER.size + 8 * (_N_SCALARS + 3 * capacity)
         self._map: mmap.mmap | None = None
+        self._fd: int | None = None
         if path is None:
             buffer: mmap.mmap | bytearray = bytearray(size)
         else:
             buffer = self._map = _open_map(path, capacity, size)
+            self._fd = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
         self._numbers: NDArray[np.int64] | None = np.frombuffer(buffer, np.int64, offset=_HEADER.size)
         self.scalars = self._numbers[:_N_SCALARS]
         self.keys, self.window_nj, self.cumulative_nj = self._numbers[_N_SCALARS:].reshape(3, capacity)
@@ -74,9 +79,27 @@ class DoseFile:
             )
 
     def sync(self) -> None:
-        """Push the numbers to the disk (milliseconds; never called in the path of a pulse)."""
-        if self._map is not None:
-            self._map.flush()
+        """Push the numbers to the disk; may take long, but lets other threads run meanwhile.
+
+        Raises
+        ------
+        SafetyError
+            The disk is full or gone.
+        """
+        if self._map is None or self._fd is None:
+            return
+        try:
+            if os.name == "nt":
+                self._map.flush()
+            os.fsync(self._fd)  # of the pages of the mapping too; `flush` would keep the interpreter lock
+        except OSError as error:
+            raise SafetyError(f"the dose file cannot be written: {error.strerror}") from error
+
+    def __del__(self) -> None:
+        """Give the descriptor back."""
+        fd, self._fd = getattr(self, "_fd", None), None
+        if fd is not None:
+            os.close(fd)
 
 
 def _open_map(path: Path, capacity: int, size: int) -> mmap.mmap:

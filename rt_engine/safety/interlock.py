@@ -6,17 +6,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rt_engine.interfaces.clock import NS_PER_MS, Clock
-from rt_engine.interfaces.devices import Output, PulseCommand, issue_pulse_token
+from rt_engine.interfaces.devices import CutTrain, Output, PulseCommand, issue_pulse_token
 from rt_engine.interfaces.errors import DeviceError, RecordingError, SafetyError
 from rt_engine.interfaces.messages import Mode, Outcome
 from rt_engine.interfaces.rig_config import Limits
 from rt_engine.interfaces.stimulation import Decision, PulseRequest
 from rt_engine.safety.latch import SafetyLatch
-from rt_engine.safety.ledger import DoseLedger, OutputDose, Train
-from rt_engine.safety.limits import bounds_of, tighten
+from rt_engine.safety.ledger import DoseLedger
+from rt_engine.safety.limits import Violation, bounds_of, tighten
+from rt_engine.safety.output_dose import OutputDose
+from rt_engine.safety.refusals import RefusalCount
 from rt_engine.safety.request_check import plan_train, time_fault
 from rt_engine.safety.states import InterlockState, Precondition, Trip
 from rt_engine.safety.status import heartbeat_fields, remedies
+from rt_engine.safety.train import Train
 from rt_engine.safety.wal import RecordKind, WriteAheadLog
 from rt_engine.safety.watchdog import HeartbeatMonitor
 
@@ -47,6 +50,8 @@ class Interlock(SafetyLatch):
         True for a service that comes back: it starts tripped.
     id_prefix : str
         Start of every decision id; makes ids of a restarted service differ.
+    has_stop_line : bool
+        True where a stop line is wired.
     on_intent : callable or None
         Called with the decision after the log has it and before the output fires; must not raise.
 
@@ -67,15 +72,19 @@ class Interlock(SafetyLatch):
         *,
         dry_run: bool = False,
         restarted: bool = False,
+        has_stop_line: bool = False,
         id_prefix: str = "d",
         on_intent: Callable[[PulseRequest, Decision], None] | None = None,
     ) -> None:
         if not set(limits) == set(outputs) == set(ledger.outputs):
             raise SafetyError(f"outputs {sorted(outputs)}, limits {sorted(limits)} and ledgers do not agree")
-        super().__init__(outputs, clock, wal, heartbeat, dry_run=dry_run, restarted=restarted)
+        super().__init__(
+            outputs, clock, wal, heartbeat, dry_run=dry_run, restarted=restarted, has_stop_line=has_stop_line
+        )
         self._rig_limits = dict(limits)
         self.limits = dict(limits)
         self._ledger = ledger
+        self._refusals = {name: RefusalCount(one.max_refused_per_min) for name, one in limits.items()}
         self._on_intent = on_intent
         self.counts = dict.fromkeys(Outcome, 0)
         self._id_prefix, self._next_id = id_prefix, 0
@@ -101,21 +110,17 @@ class Interlock(SafetyLatch):
         wanted = {name: tighten(name, one, tighter.get(name, {})) for name, one in self._rig_limits.items()}
         for name, one in wanted.items():
             self._ledger.outputs[name].rebound(bounds_of(one), self._clock.now_ns())
+            self._refusals[name] = RefusalCount(one.max_refused_per_min)
         self.limits = wanted
 
-    def maintain(self, *, sync: bool = False) -> None:
-        """Write the log's room ahead, for idle moments; a failure trips.
+    def set_template(self, template_id: str) -> None:
+        """Say in which template the positions of requests are from now on; dose of another one counts everywhere."""
+        self._ledger.set_template(template_id, self._clock.now_ns())
 
-        Parameters
-        ----------
-        sync : bool
-            Also force log and ledger to the disk: guards against a power cut, may take as long as the disk likes.
-        """
+    def maintain(self) -> None:
+        """Write the log's room ahead, for idle moments; a failure trips."""
         try:
             self._wal.reserve()
-            if sync:
-                self._wal.sync()
-                self._ledger.sync()
         except RecordingError as error:
             self.trip("stimulation_log", "failed", "every pulse is logged", str(error))
 
@@ -144,16 +149,16 @@ class Interlock(SafetyLatch):
             return self._end(decision, Outcome.REFUSED, reason)
         train = plan_train(request)
         if isinstance(train, str):
-            return self._end(decision, Outcome.REFUSED, train)
+            return self._refuse(decision, None, train, now_ns)
         decision.pulses, decision.width_us, decision.period_us = train.pulses, train.width_us, train.period_us
         decision.power_uw = (train.power_uw,) * len(train.targets_yx_px)
         decision.energy_nj = (train.target_nj,) * len(train.targets_yx_px)
         late = self._late(request, dose, now_ns)
         if late is not None:
             return self._end(decision, Outcome.LATE, late)
-        violation = dose.violation(train, now_ns)
+        violation = dose.violation(train, now_ns) or self._ledger.session.violation(train)
         if violation is not None:
-            return self._end(decision, Outcome.REFUSED, violation.text())
+            return self._refuse(decision, violation, violation.text(), now_ns)
         if request.withheld:
             return self._end(decision, Outcome.WITHHELD, None)
         return self._deliver(request, decision, dose, train, now_ns)
@@ -163,13 +168,26 @@ class Interlock(SafetyLatch):
         fault = time_fault(request, now_ns)
         if fault is not None:
             self.trip("decision_time", fault, 0, fault)
-        if self.check(now_ns) is not InterlockState.ARMED:
+        self.check(now_ns)
+        if not self.is_armed:
             text = self.trips[-1].text if self.state is InterlockState.TRIPPED else "not armed"
             return None, f"interlock is {self.state.value}: {text}"
-        if self._heartbeat.mode is not Mode.LIVE:
-            return None, f"engine is {self._heartbeat.mode}, not live"
         dose = self._ledger.outputs.get(request.output)
-        return dose, f"no output {request.output!r} in this rig"
+        if dose is None:
+            return None, f"no output {request.output!r} in this rig"
+        mode = self._heartbeat.mode
+        if mode is Mode.PAUSED or mode not in dose.bounds.phases:
+            return None, f"engine is {mode}; light is allowed in {', '.join(sorted(dose.bounds.phases)) or 'no phase'}"
+        return dose, ""
+
+    def _refuse(self, decision: Decision, violation: Violation | None, reason: str, now_ns: int) -> Decision:
+        """Refuse a request beyond a limit; too many of them within a minute are a loop that has run away."""
+        refusals = self._refusals[decision.output]
+        if refusals.add(now_ns):
+            signal, value, limit = violation or ("request", "nonsense", "possible")
+            text = f"{decision.output}: more than {refusals.limit} requests refused within a minute, the last: {reason}"
+            self.trip(signal, value, limit, text)
+        return self._end(decision, Outcome.REFUSED, reason)
 
     def _late(self, request: PulseRequest, dose: OutputDose, now_ns: int) -> str | None:
         age_ns = now_ns - request.t_scan_ns + request.t_scan_uncertainty_ns
@@ -181,6 +199,7 @@ class Interlock(SafetyLatch):
         self, request: PulseRequest, decision: Decision, dose: OutputDose, train: Train, now_ns: int
     ) -> Decision:
         dose.charge(train, now_ns)
+        self._ledger.session.charge(train)
         try:
             self._wal.write(RecordKind.INTENT, _intent_fields(request, decision, now_ns))
         except RecordingError as error:
@@ -198,7 +217,14 @@ class Interlock(SafetyLatch):
             if outcome is Outcome.DELIVERED and request.sham:
                 outcome = Outcome.SHAM
         self._end(decision, outcome, reason)
-        self._log_done(decision)
+        self._log_done(
+            {
+                "decision_id": decision.decision_id,
+                "outcome": decision.outcome,
+                "reason": decision.reason,
+                "t_command_ns": decision.t_command_ns,
+            }
+        )
         return decision
 
     def _fire(
@@ -215,26 +241,33 @@ class Interlock(SafetyLatch):
             targets_yx_px=train.targets_yx_px,
             target_planes=request.target_planes,
         )
-        returned = False
+        returned, why = False, "its driver broke off"
         try:
             decision.t_command_ns = self._outputs[decision.output].fire(command)
             returned = True
         except DeviceError as error:
-            return Outcome.FAILED, str(error)
+            why = str(error)
+            return Outcome.FAILED, why
         finally:
             if not returned:
                 self._held[Precondition.OUTPUTS_TESTED] = False
-                self.trip("output", decision.output, "fires", f"output {decision.output} failed while firing")
+                self.trip("output", decision.output, "fires", f"output {decision.output} failed while firing: {why}")
         dose.settle(decision.t_command_ns)
+        self.state = InterlockState.FIRING
+        self._firing_until_ns = max(self._firing_until_ns, decision.t_command_ns + train.duration_ns)
         return Outcome.DELIVERED, None
 
-    def _log_done(self, decision: Decision) -> None:
-        fields = {
-            "decision_id": decision.decision_id,
-            "outcome": decision.outcome,
-            "reason": decision.reason,
-            "t_command_ns": decision.t_command_ns,
-        }
+    def take_cut_trains(self) -> list[CutTrain]:
+        """Trains that ended before their last pulse since the last call; logged, and their dose stays charged."""
+        if self.dry_run:
+            return []
+        cut = [one for output in self._outputs.values() for one in output.cut_trains()]
+        for one in cut:
+            reason = f"ended after {one.emitted} pulses"
+            self._log_done({"decision_id": one.decision_id, "outcome": Outcome.FAILED, "reason": reason})
+        return cut
+
+    def _log_done(self, fields: dict[str, Any]) -> None:
         try:
             self._wal.write(RecordKind.DONE, fields)
         except RecordingError as error:
@@ -250,12 +283,14 @@ class Interlock(SafetyLatch):
         now_ns, preconditions = self._clock.now_ns(), self.preconditions()
         return {
             "interlock": self.state.value,
+            "inhibited": self.inhibited,
             "trips": [trip._asdict() for trip in self.trips],
             "preconditions": preconditions,
             "remedies": remedies(preconditions, self.state),
             "heartbeat": heartbeat_fields(self._heartbeat, now_ns),
             "limits": {name: one.model_dump(mode="json") for name, one in self.limits.items()},
             "dose": self._ledger.used(now_ns),
+            "session_dose": self._ledger.session.used(),
             "counts": {outcome.value: n for outcome, n in self.counts.items() if n},
         }
 

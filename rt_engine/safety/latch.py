@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from rt_engine.interfaces.clock import NS_PER_MS, Clock, SessionClock
 from rt_engine.interfaces.devices import Output
 from rt_engine.interfaces.errors import DeviceError, RecordingError, SafetyError
 from rt_engine.interfaces.messages import Mode
-from rt_engine.safety.states import InterlockState, Precondition, Trip
+from rt_engine.safety.states import ALLOWING, InterlockState, Precondition, Trip
 from rt_engine.safety.wal import RecordKind, WriteAheadLog
 from rt_engine.safety.watchdog import HeartbeatMonitor
 
 MAX_TRIPS_KEPT = 64
+_SETTABLE = (Precondition.OPERATOR, Precondition.RECORDING_LIVE, Precondition.CALIBRATION_MATCHES)
 
 
 class SafetyLatch:
-    """Disarmed, armed or tripped; the outputs are able to fire while it is armed and at no other time.
+    """Disarmed, armed, firing or tripped; outputs can fire while it is armed, the source not paused, and never else.
 
     It can make no command: the judgement of requests, and the token, are `interlock.Interlock`'s, which is built on
     this class. All methods belong to one thread, the stimulation loop.
@@ -35,6 +36,13 @@ class SafetyLatch:
         Touch no output.
     restarted : bool
         True for a service that comes back: it starts tripped.
+    has_stop_line : bool
+        True where a stop line is wired: it must have been read, and be closed.
+
+    Attributes
+    ----------
+    inhibited : bool
+        Armed, but the source has paused by design: outputs dark until it goes on.
 
     Raises
     ------
@@ -51,6 +59,7 @@ class SafetyLatch:
         *,
         dry_run: bool,
         restarted: bool,
+        has_stop_line: bool = False,
     ) -> None:
         self._outputs = dict(outputs)
         real = [name for name, output in outputs.items() if not output.is_virtual]
@@ -62,9 +71,17 @@ class SafetyLatch:
         self.trips: deque[Trip] = deque(maxlen=MAX_TRIPS_KEPT)
         self.n_trips = 0
         self._held = dict.fromkeys(Precondition, False)
+        self._held[Precondition.STOP_LINE_CLOSED] = not has_stop_line
+        self.inhibited = False
+        self._firing_until_ns = 0
         self._last_now_ns = clock.now_ns()
         if restarted:
             self.trip("restart", "restarted", "never while running", "the stimulation service was restarted")
+
+    @property
+    def is_armed(self) -> bool:
+        """True if there may be light, or is."""
+        return self.state in ALLOWING
 
     @property
     def all_virtual(self) -> bool:
@@ -73,7 +90,7 @@ class SafetyLatch:
 
     def self_test(self) -> bool:
         """Open and test every output while disarmed; sets the precondition. A dry run touches none and passes."""
-        if self.state is InterlockState.ARMED:
+        if self.is_armed:
             self.disarm("self-test")
         passed = True
         if not self.dry_run:
@@ -99,12 +116,12 @@ class SafetyLatch:
         Raises
         ------
         SafetyError
-            The interlock finds this one out by itself (`heartbeat`, `self_test`).
+            The interlock finds this one out by itself (`heartbeat`, `self_test`, `stop_line`).
         """
-        if name in (Precondition.ENGINE_HEARTBEAT, Precondition.OUTPUTS_TESTED):
+        if name not in _SETTABLE:
             raise SafetyError(f"precondition {name.value} is found out by the interlock, not set")
         self._held[name] = ok
-        if ok or self.state is not InterlockState.ARMED:
+        if ok or not self.is_armed:
             return
         if name is Precondition.RECORDING_LIVE:
             self.trip(name.value, "lost", "required while armed", f"{name.value} no longer holds")
@@ -141,12 +158,15 @@ class SafetyLatch:
         if missing:
             self._held[Precondition.OPERATOR] = False
             raise SafetyError(f"cannot arm: {', '.join(missing)} missing")
-        if self.state is InterlockState.ARMED:
+        if self.is_armed:
             return
         self._arm_outputs()
+        self.inhibited = self._heartbeat.mode is Mode.PAUSED
+        if self.inhibited:
+            self._make_safe()
         self.state = InterlockState.ARMED
         self._note({"state": "armed", "automatic": automatic})
-        if self.state is not InterlockState.ARMED:
+        if not self.is_armed:
             raise SafetyError(f"cannot arm: {self.trips[-1].text}")
 
     def _arm_outputs(self) -> None:
@@ -158,8 +178,7 @@ class SafetyLatch:
                 output.arm()
             armed = True
         except DeviceError as error:
-            self._held[Precondition.OUTPUTS_TESTED] = False
-            self.trip("output", error.device, "arms", str(error))
+            self._fail(error, "arms")
             raise SafetyError(f"cannot arm: {error}") from error
         finally:
             if not armed:
@@ -168,8 +187,9 @@ class SafetyLatch:
     def disarm(self, reason: str) -> None:
         """Dark, and no light until armed again; a trip stays latched."""
         self._make_safe()
+        self.inhibited = False
         self._held[Precondition.OPERATOR] = False
-        if self.state is InterlockState.ARMED:
+        if self.is_armed:
             self.state = InterlockState.DISARMED
             self._note({"state": "disarmed", "reason": reason})
 
@@ -194,6 +214,7 @@ class SafetyLatch:
         self.state = InterlockState.TRIPPED
         self._held[Precondition.OPERATOR] = False
         self._make_safe()
+        self.inhibited = False
         self.n_trips += 1
         if repeated:
             return
@@ -238,16 +259,72 @@ class SafetyLatch:
             return
         self._heartbeat.beat(t_ns, mode, plane)
 
+    def stop_line(self, closed: bool, t_ns: int, line: str = "stop line") -> None:
+        """Take what was read from the hardware stop line; an open one trips and keeps from arming.
+
+        Parameters
+        ----------
+        closed : bool
+            True if light is allowed.
+        t_ns : int
+            When it was so, on the clock of this host.
+        line : str
+            Its name, for the message.
+        """
+        was_closed = self._held[Precondition.STOP_LINE_CLOSED]
+        self._held[Precondition.STOP_LINE_CLOSED] = closed
+        if not closed and (was_closed or self.is_armed):
+            self.trip("stop_line", "open", "closed", f"{line} has been opened", t_cause_ns=t_ns)
+
     def check(self, now_ns: int) -> InterlockState:
-        """Look at the clock and the heartbeat; call it in every turn of the loop, at least every few milliseconds."""
+        """Look at the clock, the heartbeat and the pause of the source; part of `tend` and of every request."""
         if now_ns < self._last_now_ns:
             self.trip("clock_ms", (now_ns - self._last_now_ns) / NS_PER_MS, 0, "the clock went backwards")
         self._last_now_ns = max(now_ns, self._last_now_ns)
-        if self.state is InterlockState.ARMED and not self._heartbeat.fresh(now_ns):
+        if not self.is_armed:
+            return self.state
+        if not self._heartbeat.fresh(now_ns):
             age_ms, bound_ms = self._heartbeat.age_ns(now_ns) / NS_PER_MS, self._heartbeat.bound_ns / NS_PER_MS
-            who = self._heartbeat.silent(now_ns)
-            self.trip("engine_heartbeat", age_ms, bound_ms, f"no sign of {who} for {age_ms:.0f} ms")
+            text = f"no sign of {self._heartbeat.silent(now_ns)} for {age_ms:.0f} ms, {bound_ms:.0f} are allowed"
+            lost_ns = now_ns - self._heartbeat.age_ns(now_ns) + self._heartbeat.bound_ns
+            self.trip("engine_heartbeat", age_ms, bound_ms, text, t_cause_ns=lost_ns)
+        elif self.inhibited != (self._heartbeat.mode is Mode.PAUSED):
+            self._inhibit(not self.inhibited)
+        elif self.state is InterlockState.FIRING and now_ns >= self._firing_until_ns:
+            self.state = InterlockState.ARMED
         return self.state
+
+    def tend(self, now_ns: int) -> InterlockState:
+        """Check, and hold off the watchdogs of the outputs if all is well.
+
+        Call it in every turn of the decision loop, at least every few milliseconds: nothing else feeds a watchdog.
+        """
+        self.check(now_ns)
+        if not self.is_armed or self.inhibited or self.dry_run:
+            return self.state
+        try:
+            for output in self._outputs.values():
+                output.feed(now_ns)
+        except DeviceError as error:
+            self._fail(error, "lives")
+        return self.state
+
+    def _inhibit(self, paused: bool) -> None:
+        """Dark while the source pauses by design; able to fire again as soon as it goes on."""
+        self.inhibited = paused
+        self.state = InterlockState.ARMED
+        if paused:
+            self._make_safe()
+        else:
+            with suppress(SafetyError):
+                self._arm_outputs()
+        if self.is_armed:
+            self._note({"state": "inhibited" if paused else "armed", "reason": "the source has paused or goes on"})
+
+    def _fail(self, error: DeviceError, limit: str) -> None:
+        """An output has failed: its self-test has to be passed again."""
+        self._held[Precondition.OUTPUTS_TESTED] = False
+        self.trip("output", error.device, limit, str(error))
 
     def _make_safe(self) -> None:
         """Every output dark, also if one of them misbehaves."""

@@ -1,318 +1,65 @@
-"""Dose ledger: integers of nJ and us, rounded up, charged before firing and never refunded."""
+"""Dose ledger of a rig: what every output gave to this subject, and all of them together in this session."""
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+from rt_engine.interfaces.rig_config import Limits, SessionLimits
+from rt_engine.safety.dose_file import DoseFile
+from rt_engine.safety.limits import Violation, bounds_of
+from rt_engine.safety.output_dose import CAPACITY, OutputDose
+from rt_engine.safety.train import Train
 
-from rt_engine.interfaces.rig_config import Limits
-from rt_engine.safety.dose_file import SCALARS, DoseFile
-from rt_engine.safety.limits import Bounds, Violation, bounds_of
-from rt_engine.safety.sliding import SlidingSums
-
-CAPACITY = 16_384
-"""Places of the template that one ledger can tell apart; each target takes up to nine."""
-CARRY_OVER_NS = 24 * 3600 * 1_000_000_000
-"""A subject's total starts again at zero only after this long without light."""
-PLACES_SHOWN = 32
-"""Targets whose dose is told to people."""
-_TOTAL, _PULSES, _ON, _WALL, _ROWS, _ENERGY_WINDOW, _DUTY_WINDOW, _TOTAL_ON, _TRAIN = range(len(SCALARS))
-_LONG_AGO = -(1 << 62)
-_ONE_ROW = np.zeros(1, np.intp)
+_TOTAL, _PULSES = 0, 1
 
 
-class Train(NamedTuple):
-    """One planned train of pulses in integers."""
-
-    pulses: int
-    width_us: int
-    period_us: int
-    power_uw: int
-    targets_yx_px: tuple[tuple[float, float], ...]
-
-    @property
-    def pulse_nj(self) -> int:
-        """Energy of one pulse on one target, rounded up (uW x us = pJ)."""
-        return -(-self.power_uw * self.width_us // 1000)
-
-    @property
-    def target_nj(self) -> int:
-        """Energy of the train on one target."""
-        return self.pulses * self.pulse_nj
-
-    @property
-    def duration_ns(self) -> int:
-        """From the first rise to the last fall."""
-        return ((self.pulses - 1) * self.period_us + self.width_us) * 1000
-
-
-class OutputDose:
-    """What one output has given, and whether a train may still follow.
+class SessionDose:
+    """Energy and pulses of one session, over all outputs.
 
     Parameters
     ----------
-    bounds : Bounds
-        The limits.
-    now_ns : int
-        Monotonic time.
+    limits : SessionLimits
     path : Path or None
-        File of this subject and output; None: in memory.
-    grid_px : float
-        Target positions closer than this share their dose whatever their row number (5 um is the intention).
-    capacity : int
-        See `CAPACITY`.
-    wall_ns : callable
-        Wall time, used only to tell a new day.
+        File in the session folder; None: in memory.
 
-    Notes
-    -----
-    The template is cut into squares of `grid_px`. A target is charged to its square and the eight around it, and no
-    square may exceed the limit: so no point of the template has, within `grid_px` of it, received more than the
-    limit, also where targets lie astride a border. Dose of all planes is pooled, since light crosses them all.
-    After a restart the windows count as if all that is in them had been given just now, or, where a train may still
-    be running, at its end.
+    Raises
+    ------
+    SafetyError
+        The file cannot be opened or is damaged.
     """
 
-    def __init__(
-        self,
-        bounds: Bounds,
-        now_ns: int,
-        path: Path | None = None,
-        *,
-        grid_px: float = 6.0,
-        capacity: int = CAPACITY,
-        wall_ns: Callable[[], int] = time.time_ns,
-    ) -> None:
-        self._file = DoseFile(path, capacity)
-        self._scalars, self._keys, self._capacity = self._file.scalars, self._file.keys, capacity
-        self._wall_ns, self._grid_px = wall_ns, grid_px
-        self._start(bounds)
-        self._row = {int(key): row for row, key in enumerate(self._keys[: self._scalars[_ROWS]])}
-        left_ns = min(max(0, int(self._scalars[_WALL]) - wall_ns()), int(self._scalars[_TRAIN]))
-        self._apply(bounds, now_ns + left_ns)
-        self._end_ns = now_ns + left_ns if self._scalars[_PULSES] > 0 else _LONG_AGO
-        self._onsets = [self._end_ns] * bounds.max_rate_n
-        self._lit: dict[int, tuple[float, float]] = {}
-        self._judged: tuple[Train, dict[int, int]] | None = None
-        self._charged: tuple[Train, int, NDArray[np.intp], NDArray[np.int64]] | None = None
+    def __init__(self, limits: SessionLimits, path: Path | None = None) -> None:
+        self._max_nj, self._max_pulses = int(limits.max_energy_mj * 1e6), limits.max_pulses
+        self._file = DoseFile(path, 1)
 
-    def _start(self, bounds: Bounds) -> None:
-        """Forget the dose of another day; make the windows right where their length has changed."""
-        age_ns = self._wall_ns() - int(self._scalars[_WALL])
-        if age_ns >= CARRY_OVER_NS:
-            self._file.scalars[:] = 0
-            self._file.window_nj[:] = 0
-            self._file.cumulative_nj[:] = 0
-        else:
-            self._widen(bounds)
-
-    def _widen(self, bounds: Bounds) -> None:
-        """Where a window is longer than before, count everything of the day as in it."""
-        if bounds.energy_window_ns > self._scalars[_ENERGY_WINDOW]:
-            self._file.window_nj[:] = self._file.cumulative_nj
-        if bounds.duty_window_ns > self._scalars[_DUTY_WINDOW]:
-            self._scalars[_ON] = self._scalars[_TOTAL_ON]
-
-    def _apply(self, bounds: Bounds, now_ns: int) -> None:
-        self.bounds = bounds
-        self._scalars[_ENERGY_WINDOW], self._scalars[_DUTY_WINDOW] = bounds.energy_window_ns, bounds.duty_window_ns
-        self._energy = SlidingSums(self._file.window_nj, bounds.energy_window_ns, now_ns)
-        self._energy.n_used = int(self._scalars[_ROWS])
-        self._on_time = SlidingSums(self._scalars[_ON : _ON + 1], bounds.duty_window_ns, now_ns)
-
-    def rebound(self, bounds: Bounds, now_ns: int) -> None:
-        """Take other limits; nothing given so far is forgotten."""
-        self._widen(bounds)
-        kept = sorted(self._onsets)[-bounds.max_rate_n :]
-        self._onsets = [kept[0]] * (bounds.max_rate_n - len(kept)) + kept
-        self._apply(bounds, now_ns)
-
-    def violation(self, train: Train, now_ns: int) -> Violation | None:
-        """First limit that `train`, begun now, would break; None if it may be fired. Charges nothing."""
-        bounds = self.bounds
-        if train.power_uw > bounds.max_power_uw:
-            return Violation("power_mw", train.power_uw / 1e3, bounds.max_power_uw / 1e3)
-        if train.width_us > bounds.max_width_us:
-            return Violation("width_ms", train.width_us / 1e3, bounds.max_width_us / 1e3)
-        for y_px, x_px in train.targets_yx_px:
-            for zone in bounds.zones:
-                distance_px = ((y_px - zone.y_px) ** 2 + (x_px - zone.x_px) ** 2) ** 0.5
-                if distance_px <= zone.radius_px:
-                    return Violation("exclusion_zone_radius_px", distance_px, zone.radius_px)
-        return self._timing(train, now_ns) or self._dose(train, now_ns)
-
-    def _timing(self, train: Train, now_ns: int) -> Violation | None:
-        bounds, period_ns = self.bounds, train.period_us * 1000
-        gap_ns = now_ns - self._end_ns
-        if train.pulses > 1:
-            gap_ns = min(gap_ns, period_ns - train.width_us * 1000)
-        if gap_ns < bounds.min_gap_ns or gap_ns < 0:
-            return Violation("gap_ms", gap_ns / 1e6, bounds.min_gap_ns / 1e6)
-        n, window_ns = bounds.max_rate_n, bounds.rate_window_ns
-        for pulse, onset_ns in zip(range(train.pulses), self._onsets, strict=False):
-            if now_ns + pulse * period_ns - onset_ns < window_ns:
-                return Violation("rate_hz", (n + 1) / window_ns * 1e9, n / window_ns * 1e9)
-        if train.pulses > n and n * period_ns < window_ns:
-            return Violation("rate_hz", 1e9 / max(period_ns, 1), n / window_ns * 1e9)
-        self._on_time.advance(now_ns)
-        on_us = int(self._scalars[_ON]) + self._on_us(train)
-        if on_us > bounds.max_on_us:
-            return Violation(
-                "duty", on_us * 1e3 / bounds.duty_window_ns, bounds.max_on_us * 1e3 / bounds.duty_window_ns
-            )
+    def violation(self, train: Train) -> Violation | None:
+        """The limit of the session that `train` would break; None if it may be fired."""
+        used_nj, pulses = map(int, self._file.scalars[:2])
+        total_nj = used_nj + train.energy_nj
+        if total_nj > self._max_nj:
+            return Violation("session_energy_mj", total_nj / 1e6, self._max_nj / 1e6)
+        if pulses + train.pulses > self._max_pulses:
+            return Violation("session_pulses", pulses + train.pulses, self._max_pulses)
         return None
 
-    def _on_us(self, train: Train) -> int:
-        """Most light-on time of the train that any duty window can hold."""
-        if train.pulses == 1:
-            return train.width_us
-        in_window = self.bounds.duty_window_ns // (train.period_us * 1000) + 2
-        return min(train.pulses, in_window) * train.width_us
+    def charge(self, train: Train) -> None:
+        """Book a train that is about to be fired."""
+        self._file.scalars[_TOTAL] += train.energy_nj
+        self._file.scalars[_PULSES] += train.pulses
 
-    def _dose(self, train: Train, now_ns: int) -> Violation | None:
-        bounds, scalars = self.bounds, self._scalars
-        total_nj = int(scalars[_TOTAL]) + len(train.targets_yx_px) * train.target_nj
-        if total_nj > bounds.max_total_nj:
-            return Violation("total_energy_mj", total_nj / 1e6, bounds.max_total_nj / 1e6)
-        self._energy.advance(now_ns)
-        share = self._shares(train)
-        self._judged = (train, share)
-        worst_nj, window_nj, rows = 0, self._file.window_nj.data, self._row
-        new = 0
-        for key, energy_nj in share.items():
-            row = rows.get(key)
-            if row is None:
-                new += 1
-            else:
-                energy_nj += window_nj[row]
-            worst_nj = max(worst_nj, energy_nj)
-        if worst_nj > bounds.max_target_nj:
-            return Violation("energy_per_target_mj", worst_nj / 1e6, bounds.max_target_nj / 1e6)
-        if len(rows) + new > self._capacity:
-            return Violation("places_in_ledger", len(rows) + new, self._capacity)
-        return None
-
-    def _shares(self, train: Train) -> dict[int, int]:
-        """Energy (nJ) that each square of the template is charged with by a train."""
-        share: dict[int, int] = {}
-        energy_nj = train.target_nj
-        for position in train.targets_yx_px:
-            key = self._square(position)
-            for row_key in (key - (1 << 32), key, key + (1 << 32)):
-                for square in (row_key - 1, row_key, row_key + 1):
-                    share[square] = share.get(square, 0) + energy_nj
-        return share
-
-    def _square(self, position_yx_px: tuple[float, float]) -> int:
-        """Number of the square of the template that a position lies in."""
-        return (int(position_yx_px[0] // self._grid_px) << 32) + int(position_yx_px[1] // self._grid_px)
-
-    def charge(self, train: Train, now_ns: int) -> None:
-        """Book a train that is about to be fired; call only after `violation` said None for the same time."""
-        scalars, places = self._scalars, self._row
-        end_ns = now_ns + train.duration_ns
-        scalars[_TRAIN] = train.duration_ns
-        scalars[_WALL] = max(0, self._wall_ns() + train.duration_ns)
-        scalars[_TOTAL] += len(train.targets_yx_px) * train.target_nj
-        scalars[_PULSES] += train.pulses
-        scalars[_TOTAL_ON] += train.pulses * train.width_us
-        share = self._judged[1] if self._judged is not None and self._judged[0] is train else self._shares(train)
-        for key in share:
-            if key not in places:
-                row = places[key] = len(places)
-                self._keys[row] = key
-                scalars[_ROWS] = row + 1
-        self._energy.n_used = len(places)
-        self._remember(train)
-        rows = np.array([places[key] for key in share], np.intp)
-        energy_nj = np.fromiter(share.values(), np.int64, len(share))
-        self._file.cumulative_nj[rows] += energy_nj
-        self._energy.advance(end_ns)
-        self._energy.add(rows, energy_nj)
-        self._on_time.advance(end_ns)
-        self._on_time.add(_ONE_ROW, np.array([self._on_us(train)]))
-        for pulse in range(max(0, train.pulses - len(self._onsets)), train.pulses):
-            self._onsets.append(now_ns + pulse * train.period_us * 1000)
-        del self._onsets[: -self.bounds.max_rate_n]
-        self._end_ns = end_ns
-        self._charged = (train, now_ns, rows, energy_nj)
-
-    def _remember(self, train: Train) -> None:
-        """Keep the places lit last, for people."""
-        lit = self._lit
-        for position in train.targets_yx_px:
-            key = self._square(position)
-            lit.pop(key, None)
-            lit[key] = position
-        while len(lit) > PLACES_SHOWN:
-            del lit[next(iter(lit))]
-
-    def settle(self, t_command_ns: int) -> None:
-        """Move the last train to when the driver was really called, so that no window forgets it too early."""
-        if self._charged is None or t_command_ns <= self._charged[1]:
-            return
-        train, charged_ns, rows, energy_nj = self._charged
-        late_ns = t_command_ns - charged_ns
-        for index in range(-min(train.pulses, len(self._onsets)), 0):
-            self._onsets[index] += late_ns
-        self._end_ns += late_ns
-        self._scalars[_TRAIN] += late_ns
-        self._scalars[_WALL] += late_ns
-        self._on_time.move_to(_ONE_ROW, np.array([self._on_us(train)]), self._end_ns)
-        self._energy.move_to(rows, energy_nj, self._end_ns)
-        self._charged = None
-
-    def used(self, now_ns: int) -> dict[str, Any]:
-        """Dose so far, for people.
-
-        Returns
-        -------
-        dict
-            Totals, the highest target in the window; `fractions`: each of these as a share of its limit (1 is used
-            up); `targets`: the places lit last, newest first, each with `y_px`, `x_px`, `energy_mj` in the window and
-            its `fraction`.
-        """
-        self._on_time.advance(now_ns)
-        self._energy.advance(now_ns)
-        bounds, scalars, rows = self.bounds, self._scalars, len(self._row)
-        worst_nj = int(self._file.window_nj[:rows].max(initial=0))
-        started = sum(now_ns - onset_ns < bounds.rate_window_ns for onset_ns in self._onsets)
-        return {
-            "pulses": int(scalars[_PULSES]),
-            "total_energy_mj": int(scalars[_TOTAL]) / 1e6,
-            "duty": int(scalars[_ON]) * 1e3 / bounds.duty_window_ns,
-            "max_energy_per_target_mj": worst_nj / 1e6,
-            "fractions": {
-                "total_energy": _share(int(scalars[_TOTAL]), bounds.max_total_nj),
-                "energy_per_target": _share(worst_nj, bounds.max_target_nj),
-                "duty": _share(int(scalars[_ON]), bounds.max_on_us),
-                "rate": _share(started, bounds.max_rate_n),
-            },
-            "targets": [self._place(key, position) for key, position in reversed(self._lit.items())],
-        }
-
-    def _place(self, key: int, position: tuple[float, float]) -> dict[str, float]:
-        energy_nj = int(self._file.window_nj[self._row[key]])
-        return {
-            "y_px": float(position[0]),
-            "x_px": float(position[1]),
-            "energy_mj": energy_nj / 1e6,
-            "fraction": _share(energy_nj, self.bounds.max_target_nj),
-        }
+    def used(self) -> dict[str, Any]:
+        """Dose of the session so far, and as `fractions` of its limits."""
+        used_nj, pulses = map(int, self._file.scalars[:2])
+        fractions = {"energy": used_nj / max(self._max_nj, 1), "pulses": pulses / self._max_pulses}
+        return {"energy_mj": used_nj / 1e6, "pulses": pulses, "fractions": fractions}
 
     def sync(self) -> None:
         """Push the numbers to the disk."""
         self._file.sync()
-
-
-def _share(used: int, limit: int) -> float:
-    """Part of a limit that is used; a limit of nothing is used up."""
-    return used / limit if limit > 0 else 1.0
 
 
 class DoseLedger:
@@ -322,12 +69,16 @@ class DoseLedger:
     ----------
     limits : mapping of str to Limits
         Output name to its limits.
+    session_limits : SessionLimits
+        Of the session, over all outputs.
     now_ns : int
         Monotonic time.
     folder : Path or None
         Where the files ``<output>.dose`` of this subject (or, without a subject, of this session) are; None: memory.
     grid_px : float
         See `OutputDose`; give 5 um in pixels where the pixel size is known.
+    session_path : Path or None
+        File of the session's dose, so that a restart in the middle does not begin anew; None: memory.
     wall_ns : callable
         Wall time.
 
@@ -340,11 +91,13 @@ class DoseLedger:
     def __init__(
         self,
         limits: Mapping[str, Limits],
+        session_limits: SessionLimits,
         now_ns: int,
         folder: Path | None = None,
         *,
         grid_px: float = 6.0,
         capacity: int = CAPACITY,
+        session_path: Path | None = None,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.outputs = {
@@ -358,6 +111,13 @@ class DoseLedger:
             )
             for name, one in limits.items()
         }
+        self.session = SessionDose(session_limits, session_path)
+
+    def set_template(self, template_id: str, now_ns: int) -> None:
+        """Say in which template positions are from now on; see `OutputDose.set_template`."""
+        digest = hashlib.sha256(template_id.encode()).digest()
+        for dose in self.outputs.values():
+            dose.set_template((int.from_bytes(digest[:8], "little") >> 1) or 1, now_ns)
 
     def used(self, now_ns: int) -> dict[str, dict[str, Any]]:
         """Dose so far of every output."""
@@ -367,3 +127,4 @@ class DoseLedger:
         """Push the numbers to the disk; a few times a second at most, outside the path of a pulse."""
         for dose in self.outputs.values():
             dose.sync()
+        self.session.sync()

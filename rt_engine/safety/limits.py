@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from rt_engine.interfaces.errors import ConfigError
+from rt_engine.interfaces.messages import Mode
 from rt_engine.interfaces.rig_config import ExclusionZone, Limits, config_error
 
 MAX_RATE_N = 10_000
@@ -33,7 +34,8 @@ class Bounds:
 
     `max_rate_n` pulses may start in any `rate_window_ns` (the whole number of pulses in a second, or one pulse in
     1/rate where the rate is below 1 Hz); `max_on_us` is the light-on time allowed in any `duty_window_ns`;
-    `min_gap_ns` is dark time, from the end of a pulse to the start of the next. Power is for each target.
+    `min_gap_ns` is dark time, from the end of a pulse to the start of the next; `target_gap_ns` the same for one place.
+    Power is for each target. `phases` are the modes of the engine in which there may be light.
     """
 
     max_power_uw: int
@@ -46,7 +48,10 @@ class Bounds:
     energy_window_ns: int
     max_total_nj: int
     min_gap_ns: int
+    target_gap_ns: int
     max_age_ns: int
+    max_refused: int
+    phases: frozenset[Mode]
     zones: tuple[ExclusionZone, ...]
 
 
@@ -79,12 +84,15 @@ def bounds_of(limits: Limits) -> Bounds:
         energy_window_ns=math.ceil(limits.energy_window_s * 1e9),
         max_total_nj=_floor(limits.max_total_energy_mj * 1e6),
         min_gap_ns=math.ceil(round(limits.min_gap_ms * 1e6, 6)),
+        target_gap_ns=math.ceil(round(limits.target_refractory_ms * 1e6, 6)),
         max_age_ns=_floor(limits.max_decision_age_ms * 1e6),
+        max_refused=limits.max_refused_per_min,
+        phases=frozenset(map(Mode, limits.allowed_phases)),
         zones=limits.exclusion_zones,
     )
 
 
-_LOOSER_IF_SMALLER = frozenset({"min_gap_ms", "energy_window_s"})
+_LOOSER_IF_SMALLER = frozenset({"min_gap_ms", "target_refractory_ms", "energy_window_s"})
 _FIXED = frozenset({"duty_window_s"})
 
 
@@ -120,6 +128,10 @@ def tighten(output: str, limits: Limits, tighter: Mapping[str, Any]) -> Limits:
         if key == "exclusion_zones":
             continue
         new, old = getattr(wanted, key), getattr(limits, key)
+        if key == "allowed_phases":
+            if more := set(new) - set(old):
+                raise ConfigError(f"{sorted(more)} are not allowed by the rig", "leave them out", key=where + key)
+            continue
         if key in _FIXED:
             looser = new != old
         else:

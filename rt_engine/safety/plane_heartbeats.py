@@ -22,6 +22,12 @@ class PlaneHeartbeats(HeartbeatMonitor):
         self._planes = {plane: HeartbeatMonitor(live_bound_ns, idle_bound_ns) for plane in planes}
         super().__init__(live_bound_ns, idle_bound_ns)
 
+    def set_live_bound(self, live_bound_ns: int) -> None:
+        """Take another bound for live engines, of every plane."""
+        super().set_live_bound(live_bound_ns)
+        for one in self._planes.values():
+            one.set_live_bound(live_bound_ns)
+
     def beat(self, t_ns: int, mode: Mode, plane: int = 0) -> None:
         """Take a sign of life of one plane; of one that is not watched it changes nothing."""
         if plane in self._planes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from rt_engine.interfaces.stimulation import MAX_PULSES, MAX_TARGETS, PulseRequest
-from rt_engine.safety.ledger import Train
+from rt_engine.safety.train import Train
 
 _ABSURD_UW = 1_000_000_000
 _ABSURD_US = 3_600_000_000

@@ -7,11 +7,16 @@ from typing import NamedTuple
 
 
 class InterlockState(StrEnum):
-    """Where the interlock stands."""
+    """Where the interlock stands; `FIRING` is armed with a train of at least one output under way."""
 
     DISARMED = "disarmed"
     ARMED = "armed"
+    FIRING = "firing"
     TRIPPED = "tripped"
+
+
+ALLOWING = (InterlockState.ARMED, InterlockState.FIRING)
+"""States in which there may be light."""
 
 
 class Precondition(StrEnum):
@@ -22,6 +27,7 @@ class Precondition(StrEnum):
     ENGINE_HEARTBEAT = "engine_heartbeat"
     OUTPUTS_TESTED = "outputs_tested"
     CALIBRATION_MATCHES = "calibration_matches"
+    STOP_LINE_CLOSED = "stop_line_closed"
 
 
 class Trip(NamedTuple):

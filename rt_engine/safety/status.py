@@ -15,6 +15,7 @@ _REMEDIES = {
     Precondition.ENGINE_HEARTBEAT: "the engine is silent: start the microscope, then wait for the first frame",
     Precondition.OUTPUTS_TESTED: "an output failed: check its power and cable, then `spikeloop ctl reset REASON`",
     Precondition.CALIBRATION_MATCHES: "calibrate this field, or load its calibration",
+    Precondition.STOP_LINE_CLOSED: "release the stop button; if it is released, look at its wiring and its input",
 }
 
 

@@ -40,10 +40,15 @@ class HeartbeatMonitor:
     """
 
     def __init__(self, live_bound_ns: int, idle_bound_ns: int) -> None:
-        self.live_bound_ns = live_bound_ns
-        self.idle_bound_ns = max(idle_bound_ns, live_bound_ns)
+        self._idle_bound_ns = idle_bound_ns
+        self.set_live_bound(live_bound_ns)
         self.mode: Mode | None = None
         self._last_ns = 0
+
+    def set_live_bound(self, live_bound_ns: int) -> None:
+        """Take another bound for a live engine, once it is known how often frames come."""
+        self.live_bound_ns = live_bound_ns
+        self.idle_bound_ns = max(self._idle_bound_ns, live_bound_ns)
 
     def beat(self, t_ns: int, mode: Mode, plane: int = 0) -> None:
         """Take a sign of life that the engine gave at `t_ns`; an older one than the last changes nothing.

@@ -31,6 +31,7 @@ from rt_engine.interfaces.rig_config import (
     StreamMicroscope as StreamConfig,
 )
 from rt_engine.services.base import Service
+from rt_engine.services.input_lines import InputLines
 from rt_engine.services.plane_watch import PlaneWatch
 from rt_engine.services.source_lead import SourceLead
 from rt_engine.transport.loss import FrameOrder
@@ -114,7 +115,14 @@ class AcquisitionService(Service):
         self._last_frames: dict[int, int] = {}
         self._sample_due_ns: dict[int, int] = {}
         self._rejected_said = 0
-        self.commands |= {"segment": self._segment, "pause": self._pause, "status": self._status}
+        self._lines = InputLines(self.rig, self.clock, self.publisher)
+        self.commands |= {
+            "segment": self._segment,
+            "pause": self._pause,
+            "start": self._resume,
+            "press": self._lines.press,
+            "status": self._status,
+        }
         ports = self.rig.ports
         self._feedback = connect(self.context, zmq.SUB, ports.endpoint("stimulation"))
         self._feedback.connect(ports.endpoint("recording"))
@@ -135,6 +143,7 @@ class AcquisitionService(Service):
     def step(self, ready: dict[Any, int]) -> None:
         """Take in light and acknowledgements, then deliver at most one message of lines."""
         self._take_feedback()
+        self._lines.step()
         if self._geometry is None:
             self._find_geometry()
         if not self._running or self._geometry is None:
@@ -188,8 +197,17 @@ class AcquisitionService(Service):
         return {"first_frame": self._segment_index}
 
     def _pause(self, args: dict[str, Any]) -> dict[str, Any]:
-        self._running = False
-        self.announce("paused", **self._last())
+        """Let the source pause by design, until `start`."""
+        if self._running:
+            self._running = False
+            self.announce("paused", **self._last())
+        return self._last()
+
+    def _resume(self, args: dict[str, Any]) -> dict[str, Any]:
+        """Go on after `pause`."""
+        if self.state == "paused":
+            self._running = True
+            self.announce("running")
         return self._last()
 
     def _status(self, args: dict[str, Any]) -> dict[str, Any]:
@@ -300,9 +318,9 @@ class AcquisitionService(Service):
 
     def _take_feedback(self) -> None:
         while self._feedback.poll(0):
-            topic, data, *_ = self._feedback.recv_multipart()
+            topic, *parts = self._feedback.recv_multipart()
             try:
-                header = decode(topic.decode(errors="replace"), data)
+                header = decode(topic.decode(errors="replace"), parts[0] if parts else b"")
             except MessageError:
                 self.dropped += 1
                 continue

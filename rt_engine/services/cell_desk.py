@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ class CellDesk:
         self._service = service
         self._plane = plane
         self.rev = 0
+        self._template_id = ""
         self.cells: LiveCells | None = None
         self._replays = replays_session(service.rig)
         self._finder: FinderLink | None = None
@@ -69,6 +71,7 @@ class CellDesk:
         self.close()
         config = self._service.rig.inference
         self.cells = LiveCells(calibration, config.max_shift_px, config.spare_rois)
+        self._template_id = hashlib.sha256(calibration.template.tobytes()).hexdigest()[:16]
         self.rev += 1
         self._offers.clear()
         for edit in recorded_edits(self._service.rig, self._plane):
@@ -166,6 +169,7 @@ class CellDesk:
         header = RoisHeader(
             **publisher.stamp("rois"),
             rev=self.rev,
+            template_id=self._template_id,
             plane=self._plane,
             lines_per_frame=cells.calibration.n_lines,
             pixels_per_line=cells.calibration.pixels_per_line,

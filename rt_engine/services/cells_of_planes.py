@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
 
@@ -25,10 +26,13 @@ class CellsOfPlanes:
     def __init__(self, planes: Iterable[int]) -> None:
         self._tables: dict[int, RoiTable | None] = dict.fromkeys(planes)
 
-    def take(self, header: RoisHeader, payload: bytes) -> None:
-        """Learn the cells of one plane from a message with footprints."""
+    def take(self, header: RoisHeader, payload: bytes) -> bool:
+        """Learn the cells of one plane from a message with footprints; False if payload and header do not fit."""
+        if not _fits(header, payload):
+            return False
         if header.plane in self._tables:
             self._tables[header.plane] = table_of(header, payload, self._tables[header.plane])
+        return True
 
     def table(self) -> RoiTable | None:
         """The cells of all planes in the order of the planes; None until every plane has told its own."""
@@ -49,6 +53,20 @@ class CellsOfPlanes:
             planes=np.concatenate([table.planes for table in tables]),
             removed=frozenset().union(*(table.removed for table in tables)),
         )
+
+
+def _fits(header: RoisHeader, payload: bytes) -> bool:
+    """True if the payload holds at least one pixel for every cell that is there, and nothing else."""
+    start = header.footprint_start
+    if (
+        len(start) != len(header.rois) + 1
+        or start[0] != 0
+        or len(payload) != 4 * start[-1]
+        or header.pixels_per_line < 1
+    ):
+        return False
+    pieces = zip(header.rois, pairwise(start), strict=True)
+    return all(begin < end or (begin == end and roi.kind == "removed") for roi, (begin, end) in pieces)
 
 
 def table_of(header: RoisHeader, payload: bytes, before: RoiTable | None = None) -> RoiTable:

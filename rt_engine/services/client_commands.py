@@ -12,8 +12,9 @@ from rt_engine.services.commands_by_plane import by_plane
 
 ANYONE = ("describe", "status", "trip")
 _OF_STIMULATION = ("arm", "disarm", "trip", "reset", "set_protocol")
+_OF_ACQUISITION = ("press",)
 _OF_INFERENCE = ("rois_edit", "set_threshold")
-_KNOWN = (*ANYONE, "mark", "pause", "start", "stop", "shutdown", *_OF_STIMULATION[:2], "reset", "set_protocol")
+_KNOWN = (*ANYONE, "mark", "pause", "start", "stop", "shutdown", *_OF_STIMULATION[:2], "reset", "set_protocol", "press")
 MAX_NOTE_CHARACTERS = 2000
 
 
@@ -89,6 +90,8 @@ class ClientCommands:
         args = request.args | {"role": request.role}
         if cmd in _OF_STIMULATION:
             return self._run.request("stimulation", cmd, args)
+        if cmd in _OF_ACQUISITION:
+            return self._run.request("acquisition", cmd, args)
         if cmd in _OF_INFERENCE:
             return self._of_cells(cmd, args)
         raise ConfigError(f"{cmd!r} is not a command of a running rig", f"known: {', '.join(_KNOWN)}")

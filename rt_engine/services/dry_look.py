@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from rt_engine.interfaces.messages import Mode, Outcome
 from rt_engine.interfaces.rig_config import RigConfig, VirtualMicroscope
 from rt_engine.interfaces.stimulation import Decision, MarkCommand, ProtocolCommand, PulseRequest
 from rt_engine.models.indicators import indicator
-from rt_engine.safety.interlock import Interlock, InterlockState, Precondition
+from rt_engine.safety.interlock import Interlock, Precondition
 from rt_engine.safety.ledger import DoseLedger
 from rt_engine.safety.wal import WriteAheadLog
 from rt_engine.safety.watchdog import HeartbeatMonitor
@@ -147,10 +148,12 @@ class DryRig:
         self._spikes: list[FrameOfTraces] = []
 
     def _make_interlock(self, rig: RigConfig) -> Interlock:
-        outputs: dict[str, Output] = {name: VirtualOutput(name, self._clock, self._shine) for name in rig.outputs}
+        outputs: dict[str, Output] = {
+            name: VirtualOutput(name, self._clock, self._shine, math.inf, latest_ms=math.inf) for name in rig.outputs
+        }
         limits = {name: one.limits for name, one in rig.outputs.items()}
         um_per_px = getattr(rig.microscope, "um_per_px", None) or 1.0
-        ledger = DoseLedger(limits, self._clock.t_ns, None, grid_px=5.0 / um_per_px)
+        ledger = DoseLedger(limits, rig.session_limits, self._clock.t_ns, None, grid_px=5.0 / um_per_px)
         heartbeat = HeartbeatMonitor(10 * NS_PER_S, 10 * NS_PER_S)
         interlock = Interlock(limits, outputs, self._clock, ledger, self._wal, heartbeat, id_prefix="dry")
         interlock.self_test()
@@ -185,16 +188,18 @@ class DryRig:
 
     def close(self) -> None:
         """Dark, and the log closed."""
-        if self.interlock.state is InterlockState.ARMED:
+        if self.interlock.is_armed:
             self.interlock.disarm("end of the dry look")
         self._wal.close()
 
     def _step(self) -> None:
+        self._frame += 1
+        t_scan_ns = self._live_ns + round(self._frame / self._rate_hz * NS_PER_S)
+        self._clock.t_ns = t_scan_ns
+        self.interlock.tend(t_scan_ns)
         taken = self.sample.step()
         self._events.append(taken.events)
         self._spikes.append(taken)
-        self._frame += 1
-        t_scan_ns = self._live_ns + round(self._frame / self._rate_hz * NS_PER_S)
         self._clock.t_ns = t_scan_ns + LATENCY_NS
         self.interlock.heartbeat(self._clock.t_ns, Mode.LIVE)
         events = taken.events.copy()

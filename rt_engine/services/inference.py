@@ -39,6 +39,8 @@ from rt_engine.transport.sockets import connect, queue_length
 _DTYPES = {"u2": np.dtype("<u2"), "i2": np.dtype("<i2")}
 _NO_EVENTS = np.zeros(0, EVENT_DTYPE)
 _BATCH = 16
+_LONGEST_GAP = 10_000
+"""Frames that states advance over after a pause; after so many nothing is left of what was before."""
 _RATE_TOLERANCE = 0.05
 
 
@@ -89,6 +91,8 @@ class InferenceService(Service):
         self._skipped = 0
         self._skipped_since: int | None = None
         self._bad = 0
+        self._newest: FrameHeader | None = None
+        self._source_paused = False
         self._order = PlaneCounter()
         self._sequence = SequenceTracker()
         self._acquisition_heard = False
@@ -133,6 +137,7 @@ class InferenceService(Service):
             return
         if isinstance(header, HealthHeader):
             self._acquisition_heard = True
+            self._note_source(header.state == "paused")
             return
         if not isinstance(header, FrameHeader) or header.channel not in (self._channel, self._structural_channel):
             return
@@ -177,8 +182,23 @@ class InferenceService(Service):
             self._engine.reference = reference
         self._take_lines(header, payload, t_received_ns)
 
+    def _note_source(self, paused: bool) -> None:
+        """A source that has paused by design is said to be so, with one more `spikes` message; its frames end that."""
+        if paused and self._mode is Mode.LIVE and self._newest is not None:
+            self._mode, self._source_paused = Mode.PAUSED, True
+            now_ns = self.clock.now_ns()
+            self._publish_spikes(self._newest, now_ns, now_ns, _NO_EVENTS)
+
+    def _end_pause(self, header: FrameHeader) -> None:
+        """Live again; for the filters the time of the pause has passed without a sample."""
+        self._mode, self._source_paused = Mode.LIVE, False
+        if self._newest is not None and header.frame_period_ns:
+            self._skipped += min((header.t_scan_ns - self._newest.t_scan_ns) // header.frame_period_ns, _LONGEST_GAP)
+
     def _take_lines(self, header: FrameHeader, payload: memoryview, t_received_ns: int) -> None:
         """Whole frames go on as they are; strips are gathered, and decided as far as they have come."""
+        if self._source_paused:
+            self._end_pause(header)
         if header.volume is not None and header.flags & FrameFlag.DISCARD:
             # Volumes count the samples of a plane, and the flyback is none.
             self._publish_spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
@@ -348,6 +368,7 @@ class InferenceService(Service):
             self.log("warning", f"frames {first} to {frame - 1} were skipped", skipped=[first, frame - 1])
 
     def _publish_spikes(self, header: FrameHeader, t_received_ns: int, t_decided_ns: int, events: NDArray[Any]) -> None:
+        self._newest = header
         topic = f"spikes.{self.plane}"
         if self._replay is not None:
             t_received_ns, t_decided_ns = self._replay.times_ns(header)
@@ -361,6 +382,7 @@ class InferenceService(Service):
             hold_frames=self._engine.calibration.hold_frames if self._engine else 0,
             mode=self._mode,
             t_scan_ns=header.t_scan_ns,
+            t_scan_uncertainty_ns=header.t_scan_uncertainty_ns,
             t_received_ns=t_received_ns,
             t_decided_ns=t_decided_ns,
             n_events=len(events),

@@ -7,17 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from protocols.checking.check import check_against_limits
 from protocols.load import load_protocol, partner_of
 from protocols.running.evaluator import ProtocolRun
+from rt_engine.interfaces.devices import CutTrain
 from rt_engine.interfaces.errors import SafetyError
 from rt_engine.interfaces.events import EVENT_DTYPE
 from rt_engine.interfaces.messages import (
     ActivityHeader,
     LogHeader,
+    Outcome,
     Phase,
     RoisHeader,
     SpikesHeader,
@@ -27,10 +30,11 @@ from rt_engine.interfaces.messages import (
 from rt_engine.interfaces.rig_config import RigConfig
 from rt_engine.interfaces.stimulation import Decision, MarkCommand, MessageCommand, ProtocolCommand, PulseRequest
 from rt_engine.pipeline.histogram import LatencyHistogram
-from rt_engine.safety.interlock import Interlock, InterlockState
+from rt_engine.safety.interlock import Interlock
 from rt_engine.services.cells_of_planes import CellsOfPlanes
 from rt_engine.transport.publisher import Publisher
 
+_TRAINS_KEPT = 16
 _NO_EVENTS = np.zeros(0, EVENT_DTYPE)
 MARK_LEVEL, MESSAGE_LEVEL = "mark", "mqtt"
 """Levels of the `log` messages that carry a protocol's marks, and its messages for the telemetry service."""
@@ -59,6 +63,8 @@ class ProtocolDriver:
         self._seen: dict[int, dict[int, tuple[object, ...]]] = {}
         self._rois_changed = False
         self._cells = CellsOfPlanes(rig.planes_inferred)
+        self._uncertainty_ns = 0
+        self._trains: dict[str, tuple[PulseRequest, Decision]] = {}
         self._intervals = {name: LatencyHistogram() for name in ("decision_to_command", "scan_to_command")}
         self.name: str | None = None
 
@@ -128,14 +134,18 @@ class ProtocolDriver:
         if self._rois_changed and self._path is not None:
             self.load(self._path)
 
-    def take_rois(self, header: RoisHeader, payload: bytes) -> None:
+    def take_rois(self, header: RoisHeader, payload: bytes) -> bool:
         """Learn the cells of a plane from a `rois` message with footprints; disarms if a known one is not as it was.
+
+        False if payload and header do not fit.
 
         A cell that is only added changes nothing for the others, and can neither trigger nor be a target before the
         protocol is loaded anew, at the next arming.
         """
-        self._cells.take(header, payload)
+        if not self._cells.take(header, payload):
+            return False
         self._note_changes(header)
+        return True
 
     def _note_changes(self, header: RoisHeader) -> None:
         cells: dict[int, tuple[object, ...]] = {
@@ -143,7 +153,7 @@ class ProtocolDriver:
         }
         known, self._seen[header.plane] = self._seen.get(header.plane, {}), cells
         self._rois_changed |= bool(known) and known != cells
-        if not known.items() <= cells.items() and self._interlock.state is InterlockState.ARMED:
+        if not known.items() <= cells.items() and self._interlock.is_armed:
             self._interlock.disarm(f"the cells of plane {header.plane} have changed (revision {header.rev})")
             self._log("warning", "disarmed: the cells have changed")
 
@@ -157,8 +167,9 @@ class ProtocolDriver:
         commands = self._protocol.on_spikes(
             header.frame, header.t_scan_ns, header.t_decided_ns, header.mode, events, header.plane
         )
+        self._uncertainty_ns = header.t_scan_uncertainty_ns or 0
         if commands:
-            self._carry_out(commands)
+            self._carry_out(commands, header.t_scan_ns)
         return True
 
     def take_activity(self, header: ActivityHeader, payload: bytes) -> bool:
@@ -173,7 +184,7 @@ class ProtocolDriver:
         values = np.frombuffer(payload, "<f4").reshape(len(header.fields), header.n_rois)
         commands = self._protocol.on_activity(header.frame, header.t_scan_ns, header.plane, header.fields, values)
         if commands:
-            self._carry_out(commands)
+            self._carry_out(commands, header.t_scan_ns)
         return True
 
     def take_sync(self, header: SyncHeader) -> None:
@@ -186,20 +197,30 @@ class ProtocolDriver:
         if self._protocol is not None:
             self._protocol.on_key(key)
 
-    def _carry_out(self, commands: Sequence[ProtocolCommand]) -> None:
+    def _carry_out(self, commands: Sequence[ProtocolCommand], t_scan_ns: int) -> None:
+        """Requests go to the interlock, the rest to the wire; `t_scan_ns`: of the lines decided on."""
         for command in commands:
             match command:
                 case PulseRequest():
-                    self._ask(command)
+                    self._ask(self._aged(command, t_scan_ns))
                 case MarkCommand():
                     fields = {"mark": command.mark, "t_scan_ns": command.t_scan_ns, "frame": command.frame}
                     self._say(MARK_LEVEL, command.mark, fields)
                 case MessageCommand():
                     self._say(MESSAGE_LEVEL, command.text, {"topic": command.topic, "t_scan_ns": command.t_scan_ns})
 
+    def _aged(self, request: PulseRequest, t_scan_ns: int) -> PulseRequest:
+        """As old as the lines it was decided on, at the worst: the protocol's own clock never goes back."""
+        oldest_ns = min(request.t_scan_ns, t_scan_ns)
+        if oldest_ns == request.t_scan_ns and not self._uncertainty_ns:
+            return request
+        uncertainty_ns = self._uncertainty_ns
+        return msgspec.structs.replace(request, t_scan_ns=oldest_ns, t_scan_uncertainty_ns=uncertainty_ns)
+
     def _ask(self, request: PulseRequest) -> None:
         decision = self._interlock.request(request)
         self.publish(request, decision, Phase.DONE)
+        self._remember_train(request, decision)
         if self._protocol is not None and decision.outcome is not None:
             self._protocol.on_outcome(request, decision.outcome)
         if decision.t_command_ns is not None:
@@ -209,6 +230,23 @@ class ProtocolDriver:
     def _say(self, level: str, text: str, fields: dict[str, Any]) -> None:
         header = LogHeader(**self._publisher.stamp("log"), level=level, text=text, fields=fields)
         self._publisher.send("log", header)
+
+    def _remember_train(self, request: PulseRequest, decision: Decision) -> None:
+        """Keep what may still be cut: the last trains of more than one pulse."""
+        if decision.outcome is Outcome.DELIVERED and (decision.pulses or 1) > 1:
+            self._trains[decision.decision_id] = request, decision
+            if len(self._trains) > _TRAINS_KEPT:
+                del self._trains[next(iter(self._trains))]
+
+    def publish_cut(self, cut: CutTrain) -> None:
+        """Say that a train ended before its last pulse: `done` once more, with the pulses that were light."""
+        known = self._trains.pop(cut.decision_id, None)
+        if known is None:
+            return
+        request, decision = known
+        reason = f"the train ended after {cut.emitted} of {decision.pulses} pulses"
+        ended = msgspec.structs.replace(decision, outcome=Outcome.FAILED, reason=reason, pulses=cut.emitted)
+        self.publish(request, ended, Phase.DONE)
 
     def publish(self, request: PulseRequest, decision: Decision, phase: Phase) -> None:
         """Send one phase of a decision on topic `stim`."""

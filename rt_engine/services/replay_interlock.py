@@ -66,6 +66,10 @@ class ReplayInterlock(Interlock):
         """Look at heartbeat and clock as of the recording; the time given is that of the machine, and not asked for."""
         return super().check(self._session_clock.now_ns())
 
+    def tend(self, now_ns: int) -> InterlockState:
+        """Go on with trains in the time of the recording."""
+        return super().tend(self._session_clock.now_ns())
+
     def heartbeat(self, t_ns: int, mode: Mode, plane: int = 0) -> None:
         """Let the time of the recording come to a message of the engine, and do what was done until then."""
         first = self._heartbeat.mode is None

@@ -117,7 +117,10 @@ def session_rig(rig: RigConfig, microscope: ReplayMicroscope, planes: tuple[int,
 
 def movie_rig(rig: RigConfig, microscope: ReplayMicroscope, planes: tuple[int, ...]) -> RigConfig:
     """A rig with a recording for its microscope, and outputs that are virtual."""
-    outputs = {name: VirtualOutput(driver="virtual", limits=output.limits) for name, output in rig.outputs.items()}
+    outputs = {
+        name: VirtualOutput(driver="virtual", watchdog_ms=one.watchdog_ms, limits=one.limits)
+        for name, one in rig.outputs.items()
+    }
     update = {"name": "replay", "microscope": microscope, "outputs": outputs, "planes": planes}
     return rig.model_copy(update=update)
 

@@ -139,7 +139,7 @@ def _block(snapshot: Snapshot) -> Panel:
 def _interlock_text(snapshot: Snapshot) -> str:
     if snapshot.trip:
         return f"[bold red]tripped[/]: {escape(snapshot.trip)}"
-    return f"[bold green]{snapshot.interlock}[/]" if snapshot.interlock == "armed" else snapshot.interlock
+    return f"[bold green]{snapshot.interlock}[/]" if snapshot.interlock in ("armed", "firing") else snapshot.interlock
 
 
 def _stim_text(snapshot: Snapshot) -> str:

@@ -209,6 +209,7 @@ class SessionRun:
             "frames_per_volume": geometry["frames_per_volume"],
             "um_per_px": geometry["um_per_px"],
         }
+        request("stimulation", "source", {"frame_rate_hz": plane_rate_hz(geometry)})
         engines = self._engines.values()
         n_rois = sum(int(request(engine, "calibrate", facts, timeout_s=120)["n_rois"]) for engine in engines)
         self._keeper.snapshot.n_rois = n_rois

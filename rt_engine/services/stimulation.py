@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import zmq
 
-from drivers.outputs.virtual import LightFields, VirtualOutput
-from rt_engine.interfaces.clock import NS_PER_S
+from drivers.outputs.virtual import LightFields
+from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S
 from rt_engine.interfaces.control import Request, Role
-from rt_engine.interfaces.devices import Output
 from rt_engine.interfaces.errors import ConfigError, MessageError, SafetyError
 from rt_engine.interfaces.messages import (
     ActivityHeader,
@@ -24,25 +22,27 @@ from rt_engine.interfaces.messages import (
     SyncHeader,
     decode,
 )
-from rt_engine.interfaces.rig_config import ReplayMicroscope
+from rt_engine.interfaces.rig_config import ReplayMicroscope, StopLine
 from rt_engine.interfaces.stimulation import Decision, PulseRequest
-from rt_engine.safety.interlock import Interlock, InterlockState, Precondition
-from rt_engine.safety.ledger import DoseLedger
-from rt_engine.safety.plane_heartbeats import PlaneHeartbeats
-from rt_engine.safety.wal import WriteAheadLog, next_wal_path
-from rt_engine.safety.watchdog import HeartbeatMonitor
+from rt_engine.pipeline.histogram import LatencyHistogram
+from rt_engine.safety.interlock import InterlockState, Precondition
+from rt_engine.safety.watchdog import live_silence_ns
 from rt_engine.services.base import Service
+from rt_engine.services.disk_sync import DiskSync
 from rt_engine.services.frame_join import MOST_WAIT_NS, FrameJoin
+from rt_engine.services.interlock_setup import open_safety
 from rt_engine.services.protocol_driver import ProtocolDriver
-from rt_engine.services.replay_interlock import interlock_clock, make_interlock, silence_bounds_ns
 from rt_engine.transport.control import ControlServer
 from rt_engine.transport.sockets import connect
 
-_RECORDER_SILENCE_NS = 2 * NS_PER_S
+_SILENCE_NS = 2 * NS_PER_S
+"""Silence of the recorder, or of the reader of the stop line, that is borne."""
+_BATCH = 64
+"""Messages taken in one turn, so that a flood keeps neither a command nor a watchdog waiting."""
+_POLL_MS = 5
 _SYNC_ARMED_NS = 10 * NS_PER_S
 """How often log and ledger are forced to the disk while armed: what a power cut may cost; a dead process costs none."""
 _ANYONE = ("trip", "status", "describe")
-_SUBJECT = re.compile(r"^[A-Za-z0-9_.-]+$")
 
 
 class StimulationService(Service):
@@ -50,22 +50,33 @@ class StimulationService(Service):
 
     source = "stimulation"
     port = "stimulation"
-    poll_ms = 5
+    poll_ms = _POLL_MS
 
     def open(self) -> None:
         """Open the log, the ledger and the outputs, all dark; subscribe to the engine and the recorder."""
         self._heard: set[str] = set()
         self._recorder_ns = 0
         self._state_due_ns = self._sync_due_ns = 0
+        self._published = ("", False, 0)
+        self._line_ns = 0
+        self._rois_from: dict[int, str] = {}
+        self._templates: dict[int, str] = {}
+        self._lost_records = 0
+        self._n_trips = 0
+        self._trip_to_dark = LatencyHistogram()
         self._replays = isinstance(self.rig.microscope, ReplayMicroscope)
-        self._interlock = self._make_interlock()
+        self._safety = open_safety(self.setup, self.clock, self._emit, self._on_intent, self.log)
+        self._interlock, self._outputs = self._safety.interlock, self._safety.outputs
+        self._disk = DiskSync(self._sync)
         self._driver = ProtocolDriver(self.rig, self._interlock, self.publisher, self.log)
         self._join = FrameJoin(self.rig.planes_inferred, None if self.setup.lossless else MOST_WAIT_NS)
         ports = self.rig.ports
         self._sub = connect(self.context, zmq.SUB, ports.endpoint("recording"), 10_000)
         for plane in self.rig.planes_inferred:
             self._sub.connect(ports.inference_endpoint(plane))
-        for topic in ("spikes.", "rois", "health"):
+        if self.rig.inputs:
+            self._sub.connect(ports.endpoint("acquisition"))
+        for topic in ("spikes.", "rois", "health", "sync"):
             self._sub.subscribe(topic.encode())
         self.poller.register(self._sub, zmq.POLLIN)
         self._server = ControlServer(self.context, ports.endpoint("stimulation_control"), self.handle)
@@ -77,6 +88,7 @@ class StimulationService(Service):
             "reset": self._reset,
             "set_protocol": self._set_protocol,
             "status": self._status,
+            "source": self._source,
             "key": self._key,
             "conclude": lambda args: self._driver.conclude(),
         }
@@ -88,7 +100,9 @@ class StimulationService(Service):
 
     def latency_ms(self) -> dict[str, dict[str, float]]:
         """Intervals of the decisions so far."""
-        return self._driver.latency_ms() if hasattr(self, "_driver") else {}
+        if not hasattr(self, "_driver"):
+            return {}
+        return self._driver.latency_ms() | {"trip_to_dark": self._trip_to_dark.summary_ms()}
 
     def handle(self, request: Request) -> dict[str, Any]:
         """Carry out one command; `trip` is accepted from every role."""
@@ -97,92 +111,102 @@ class StimulationService(Service):
         return super().handle(request)
 
     def step(self, ready: dict[Any, int]) -> None:
-        """React to the engine, then look after the interlock."""
-        while self._sub.poll(0):
-            topic, data, *payload = self._sub.recv_multipart()
-            self._take(topic.decode(errors="replace"), data, payload)
-        self._decide_joined()
+        """Commands first, for a stop waits for nobody; then the engine; then look after the interlock."""
         self._server.serve()
+        for _ in range(_BATCH):
+            if not self._sub.poll(0):
+                break
+            topic, *parts = self._sub.recv_multipart()
+            self._take(topic.decode(errors="replace"), parts)
+        self._decide_joined()
         now_ns = self.clock.now_ns()
-        before = self._interlock.state
-        recorder_alive = now_ns - self._recorder_ns < _RECORDER_SILENCE_NS
-        self._interlock.set_precondition(Precondition.RECORDING_LIVE, recorder_alive)
-        self._interlock.check(now_ns)
-        if self._interlock.state is not before or now_ns >= self._state_due_ns:
+        before = self._published
+        self._watch_recorder(now_ns)
+        if self._safety.stop_line is not None and now_ns - self._line_ns > _SILENCE_NS:
+            self._interlock.stop_line(False, now_ns, f"{self._safety.stop_line.line} (not read any more)")
+        self._interlock.tend(now_ns)
+        self._after_tending()
+        if self._coarse_state() != before or now_ns >= self._state_due_ns:
             self._publish_state(now_ns)
         if now_ns >= self._sync_due_ns:
-            armed = self._interlock.state is InterlockState.ARMED
-            self._sync_due_ns = now_ns + (_SYNC_ARMED_NS if armed else NS_PER_S)
-            self._interlock.maintain(sync=True)
+            self._sync_due_ns = now_ns + (_SYNC_ARMED_NS if self._interlock.is_armed else NS_PER_S)
+            self._interlock.maintain()
+            self._disk.ask()
+        self.poll_ms = self._wait_ms()
+
+    def _watch_recorder(self, now_ns: int) -> None:
+        """The recorder is lost if it is silent, or if what we tell it does not reach it any more."""
+        if self.publisher.recorder_dropped > self._lost_records:
+            self._lost_records, self._recorder_ns = self.publisher.recorder_dropped, 0
+            if self._interlock.is_armed:
+                self._interlock.trip(
+                    Precondition.RECORDING_LIVE,
+                    self._lost_records,
+                    0,
+                    "the queue to the recorder is full: records are lost",
+                )
+        recorder_alive = now_ns - self._recorder_ns < _SILENCE_NS
+        self._interlock.set_precondition(Precondition.RECORDING_LIVE, recorder_alive)
+
+    def _after_tending(self) -> None:
+        """Tell what became of trains that were cut, how soon a trip was dark, and what the disk said."""
+        for cut in self._interlock.take_cut_trains():
+            self._driver.publish_cut(cut)
+        if self._interlock.n_trips != self._n_trips:
+            self._n_trips = self._interlock.n_trips
+            self._trip_to_dark.record(self._interlock.trips[-1].dark_after_ns)
+        if self._disk.failure is not None:
+            failure, self._disk.failure = self._disk.failure, None
+            self._interlock.trip("stimulation_log", "failed", "reaches the disk", str(failure))
+
+    def _coarse_state(self) -> tuple[str, bool, int]:
+        """What makes a `state` worth sending at once; a pulse alone does not."""
+        lock = self._interlock
+        return ("armed" if lock.is_armed else lock.state.value), lock.inhibited, lock.n_trips
+
+    def _wait_ms(self) -> int:
+        """Until the next pulse of a train, and not for long."""
+        due = [one for one in (output.next_due_ns for output in self._outputs.values()) if one is not None]
+        if not due:
+            return _POLL_MS
+        return max(0, min(_POLL_MS, (min(due) - self.clock.now_ns()) // NS_PER_MS))
 
     def finish(self) -> None:
         """Dark, disarmed, closed."""
         if not hasattr(self, "_interlock"):
             return
         self._interlock.disarm("service ends")
+        self._after_tending()
         for output in self._outputs.values():
             output.close()
-        self._interlock.maintain(sync=True)
-        self._wal.close()
+        self._disk.close()
+        self._safety.wal.close()
         if hasattr(self, "_server"):
             self._publish_state(self.clock.now_ns())
             self._server.close()
             self._sub.close()
 
-    def _make_interlock(self) -> Interlock:
-        rig, clock = self.rig, interlock_clock(self.rig, self.clock)
-        now_ns = clock.now_ns()
-        limits = {name: output.limits for name, output in rig.outputs.items()}
-        self._outputs: dict[str, Output] = {name: VirtualOutput(name, clock, self._emit) for name in rig.outputs}
-        um_per_px = getattr(rig.microscope, "um_per_px", None)
-        self._ledger = DoseLedger(limits, now_ns, self._dose_folder(), grid_px=5.0 / um_per_px if um_per_px else 6.0)
-        path = next_wal_path(self.setup.path())
-        restarted = path.name != "stim_000.wal"
-        self._wal = WriteAheadLog(path)
-        bounds_ns, planes = silence_bounds_ns(rig, lossless=self.setup.lossless), rig.planes_inferred
-        one_plane = HeartbeatMonitor(*bounds_ns)
-        heartbeat = PlaneHeartbeats(*bounds_ns, planes) if len(planes) > 1 else one_plane
-        return make_interlock(rig, clock, self.log)(
-            limits,
-            self._outputs,
-            clock,
-            self._ledger,
-            self._wal,
-            heartbeat,
-            dry_run=self.setup.dry_run,
-            restarted=restarted,
-            id_prefix=f"{self.setup.session}-{path.stem[-3:]}",
-            on_intent=self._on_intent,
-        )
+    def _sync(self) -> None:
+        """Force log and ledger to the disk; on the thread of `DiskSync`."""
+        self._safety.wal.sync()
+        self._safety.ledger.sync()
 
-    def _dose_folder(self) -> Path | None:
-        """Where this subject's dose is kept across sessions; in the session folder without a subject."""
-        if self.setup.dry_run or self._replays:
-            return None
-        subject = self.rig.subject
-        if subject is None:
-            return self.setup.path()
-        if not _SUBJECT.match(subject):
-            raise ConfigError(f"subject {subject!r} may hold letters, digits, '.', '_' and '-' only", key="subject")
-        folder = Path.home() / ".spikeloop" / "dose" / subject
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
-
-    def _take(self, topic: str, data: bytes, payload: list[bytes]) -> None:
+    def _take(self, topic: str, parts: list[bytes]) -> None:
         try:
-            header = decode(topic, data)
+            header = decode(topic, parts[0] if parts else b"")
         except MessageError:
             self.dropped += 1
             return
+        payload = parts[1:]
         self._heard.add(header.source)
         match header:
             case HealthHeader(source="recording"):
                 self._recorder_ns = self.clock.now_ns() if header.state != "failed" else 0
             case RoisHeader() if payload:
-                self._join.set_lines(header.plane, header.lines_per_frame)
-                self._driver.take_rois(header, payload[0])
-                self._interlock.set_precondition(Precondition.CALIBRATION_MATCHES, self._driver.has_rois)
+                self._take_rois(header, payload[0])
             case SpikesHeader():
+                if header.boot_id != self._rois_from.get(header.plane):
+                    self._interlock.set_precondition(Precondition.CALIBRATION_MATCHES, False)
                 if not self._replays:
                     self._interlock.heartbeat(header.t_decided_ns, header.mode, header.plane)
                 self._join.put(header, payload[0] if payload else b"", self.clock.now_ns())
@@ -191,7 +215,11 @@ class StimulationService(Service):
                 self._join.put(header, payload[0] if payload else b"", self.clock.now_ns())
                 self._decide_joined()
             case SyncHeader():
-                self._driver.take_sync(header)
+                stop = self._safety.stop_line
+                if stop is not None and header.line == stop.line:
+                    self._take_line(header, stop)
+                if header.kind == "edge":
+                    self._driver.take_sync(header)
 
     def _decide_joined(self) -> None:
         """Decide on the messages whose turn it is, over all planes."""
@@ -210,8 +238,27 @@ class StimulationService(Service):
     def _emit(self, light: LightFields) -> None:
         self.publisher.send("light", LightHeader(**self.publisher.stamp("light"), **light))
 
+    def _take_rois(self, header: RoisHeader, payload: bytes) -> None:
+        """Cells of a plane; an engine that has told none is not the one that was calibrated."""
+        if not self._driver.take_rois(header, payload):
+            self.dropped += 1
+            return
+        self._join.set_lines(header.plane, header.lines_per_frame)
+        self._rois_from[header.plane] = header.boot_id
+        self._templates[header.plane] = header.template_id
+        if self._driver.has_rois:
+            self._interlock.set_template("/".join(one for _, one in sorted(self._templates.items())))
+            self._interlock.set_precondition(Precondition.CALIBRATION_MATCHES, True)
+
+    def _take_line(self, header: SyncHeader, stop: StopLine) -> None:
+        level = {"rising": "high", "falling": "low"}.get(str(header.edge), str(header.edge))
+        self._line_ns = self.clock.now_ns()
+        t_ns = self._line_ns if header.t_edge_ns is None else header.t_edge_ns
+        self._interlock.stop_line(level == stop.closed, t_ns, header.line)
+
     def _publish_state(self, now_ns: int) -> None:
         self._state_due_ns = now_ns + NS_PER_S
+        self._published = self._coarse_state()
         header = StateHeader(
             **self.publisher.stamp("state"),
             **self._interlock.snapshot(),
@@ -238,7 +285,8 @@ class StimulationService(Service):
 
     def _trip(self, args: dict[str, Any]) -> dict[str, Any]:
         text = str(args.get("text") or "stopped by command")
-        self._interlock.trip("command", "trip", "-", text)
+        asked_ns = args.get("t_asked_ns")
+        self._interlock.trip("command", "trip", "-", text, t_cause_ns=asked_ns if isinstance(asked_ns, int) else None)
         return self._status({})
 
     def _reset(self, args: dict[str, Any]) -> dict[str, Any]:
@@ -249,15 +297,21 @@ class StimulationService(Service):
             self._interlock.self_test()
         return self._status({})
 
+    def _source(self, args: dict[str, Any]) -> dict[str, Any]:
+        """Learn how often frames come: the silence of a live engine is judged by it."""
+        period_ns = round(NS_PER_S / float(args["frame_rate_hz"]))
+        if not self.setup.lossless and not self._replays:
+            self._safety.heartbeat.set_live_bound(live_silence_ns(period_ns))
+        return {"live_bound_ms": self._safety.heartbeat.live_bound_ns / NS_PER_MS}
+
     def _set_protocol(self, args: dict[str, Any]) -> dict[str, Any]:
         """Load a protocol for the cells of the present calibration; disarms."""
         loaded = self._driver.load(Path(str(args["path"])))
         if self._driver.uses_activity:
             self._sub.subscribe(b"activity.")
             self._join.awaits_activity = True
-        if self._driver.lines:
+        if self._driver.lines and not self.rig.inputs:
             self._sub.connect(self.rig.ports.endpoint("acquisition"))
-            self._sub.subscribe(b"sync")
         return loaded
 
     def _key(self, args: dict[str, Any]) -> dict[str, Any]:

@@ -289,11 +289,12 @@ class Supervisor:
 
     def _take_messages(self) -> None:
         while self._sub.poll(0):
-            topic, data, *payload = self._sub.recv_multipart()
+            topic, *parts = self._sub.recv_multipart()
             name = topic.decode(errors="replace")
             try:
-                header = decode(name, data)
+                header = decode(name, parts[0] if parts else b"")
             except MessageError:
                 continue
+            payload = parts[1:]
             self.sequence.see(header.source, header.boot_id, name, header.seq)
             self._on_message(topic_name(name), header, payload)

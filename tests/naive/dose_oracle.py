@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rt_engine.interfaces.rig_config import Limits
+from rt_engine.interfaces.rig_config import Limits, SessionLimits
 
 SLACK = 1 + 1e-9
 
 
 @dataclass(frozen=True)
 class Pulse:
-    """One pulse on one or more targets; seconds, milliwatt, pixels."""
+    """One pulse on one or more targets; seconds, milliwatt, pixels.
+
+    Pulses of one `train` follow one another without a refractory time of the place. Positions of another `epoch` were
+    given in another template: any of its places may be any of ours.
+    """
 
     onset_s: float
     width_s: float
     power_mw: float
     targets: tuple[tuple[float, float], ...]
+    train: int = 0
+    epoch: int = 0
 
     @property
     def end_s(self) -> float:
@@ -51,19 +57,47 @@ def broken_limits(pulses: list[Pulse], limits: Limits, reach_px: float) -> list[
         for zone in limits.exclusion_zones:
             if any((y - zone.y_px) ** 2 + (x - zone.x_px) ** 2 <= zone.radius_px**2 for y, x in pulse.targets):
                 broken.add("zone")
+        for other in pulses[:i]:
+            rested = pulse.onset_s - other.end_s >= limits.target_refractory_ms / 1e3 - 1e-7
+            if not rested and other.train != pulse.train and _share_a_place(pulse, other, reach_px):
+                broken.add("refractory")
     total_mj = sum(pulse.power_mw * pulse.width_s * len(pulse.targets) for pulse in pulses)
     if total_mj > limits.max_total_energy_mj * SLACK:
         broken.add("total")
-    places = {place for pulse in pulses for place in pulse.targets}
-    for y, x in places:
-        for last in pulses:
-            start_s = last.end_s - limits.energy_window_s
-            energy_mj = sum(
-                other.power_mw
-                * other.overlap_s(start_s, last.end_s)
-                * sum((ty - y) ** 2 + (tx - x) ** 2 <= reach_px**2 for ty, tx in other.targets)
-                for other in pulses
-            )
-            if energy_mj > limits.max_energy_per_target_mj * SLACK:
-                broken.add("target")
+    for last in pulses:
+        if _most_lit_mj(pulses, last.end_s - limits.energy_window_s, last.end_s, reach_px) > (
+            limits.max_energy_per_target_mj * SLACK
+        ):
+            broken.add("target")
     return sorted(broken)
+
+
+def _most_lit_mj(pulses: list[Pulse], start_s: float, end_s: float, reach_px: float) -> float:
+    """Energy of the most lit place in a window; the most lit places of all epochs may be the same."""
+    energy_mj = 0.0
+    inside = [(pulse, pulse.overlap_s(start_s, end_s)) for pulse in pulses]
+    inside = [(pulse, on_s) for pulse, on_s in inside if on_s > 0]
+    for epoch in {pulse.epoch for pulse, _ in inside}:
+        own = [(pulse, on_s) for pulse, on_s in inside if pulse.epoch == epoch]
+        places = {place for pulse, _ in own for place in pulse.targets}
+        energy_mj += max(
+            sum(
+                pulse.power_mw * on_s * sum((ty - y) ** 2 + (tx - x) ** 2 <= reach_px**2 for ty, tx in pulse.targets)
+                for pulse, on_s in own
+            )
+            for y, x in places
+        )
+    return energy_mj
+
+
+def _share_a_place(one: Pulse, other: Pulse, reach_px: float) -> bool:
+    if one.epoch != other.epoch:
+        return True
+    return any((y - v) ** 2 + (x - u) ** 2 <= reach_px**2 for y, x in one.targets for v, u in other.targets)
+
+
+def broken_session(pulses: list[Pulse], limits: SessionLimits) -> list[str]:
+    """Names of the limits of the session that the pulses of all outputs break together."""
+    energy_mj = sum(pulse.power_mw * pulse.width_s * len(pulse.targets) for pulse in pulses)
+    broken = ["energy"] if energy_mj > limits.max_energy_mj * SLACK else []
+    return broken + (["pulses"] if len(pulses) > limits.max_pulses else [])

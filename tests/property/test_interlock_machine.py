@@ -20,12 +20,16 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from naive.dose_oracle import Pulse, broken_limits
-from safety_rig import GRID_PX, LIVE_BOUND_NS, MS, FakeClock, Rig, S
+from naive.dose_oracle import Pulse, broken_limits, broken_session
+from safety_rig import GRID_PX, LAX_SESSION, LIVE_BOUND_NS, MS, FakeClock, Rig, S
 
-from rt_engine.interfaces.errors import SafetyError
+from rt_engine.interfaces.errors import ConfigError, SafetyError
 from rt_engine.interfaces.messages import Mode, Outcome
+from rt_engine.interfaces.rig_config import SessionLimits
 from rt_engine.safety.interlock import InterlockState, Precondition
+from rt_engine.safety.limits import tighten
+from rt_engine.safety.states import ALLOWING
+from rt_engine.safety.wal import RecordKind
 
 TIGHT = [
     {},
@@ -35,17 +39,42 @@ TIGHT = [
     {"max_rate_hz": 0.5, "min_gap_ms": 1.0},
     {"max_duty": 0.01, "duty_window_s": 1.0, "min_gap_ms": 0.0, "max_rate_hz": 100.0},
     {"exclusion_zones": ({"y_px": 50.0, "x_px": 50.0, "radius_px": 10.0},)},
+    {"target_refractory_ms": 700.0, "min_gap_ms": 1.0},
+    {"max_refused_per_min": 5},
+]
+SESSIONS = [
+    *[LAX_SESSION] * 6,
+    SessionLimits(max_energy_mj=0.9, max_pulses=10**6),
+    SessionLimits(max_energy_mj=1e6, max_pulses=9),
+]
+RELOADS = [
+    {},
+    {"max_power_mw": 7.0},
+    {"max_rate_hz": 2.0},
+    {"min_gap_ms": 400.0},
+    {"max_duty": 0.004},
+    {"energy_window_s": 600.0, "max_energy_per_target_mj": 0.08},
+    {"target_refractory_ms": 1500.0},
+    {"allowed_phases": []},
+    {"max_power_mw": 1e6},
 ]
 PLACES = [(50.0, 50.0), (53.0, 50.0), (59.9, 50.0), (60.1, 50.0), (65.0, 52.0), (200.0, 10.0)]
 TALLY: Counter[Outcome] = Counter()
+STEPS: list[int] = []
 GARBAGE = [math.nan, math.inf, -1.0, 0.0, 1e300]
 
 
 class InterlockMachine(RuleBasedStateMachine):
     """The rig under test beside a model that knows only what was done to it."""
 
-    @initialize(changes=st.sampled_from(TIGHT))
-    def start(self, changes):
+    judge_each = True
+
+    @initialize(changes=st.sampled_from(TIGHT), session=st.sampled_from(SESSIONS))
+    def start(self, changes, session):
+        self.session = session
+        self.epoch = 0
+        self.reloaded = {}
+        self.steps = 0
         self.folder = Path(tempfile.mkdtemp())
         self.clock = FakeClock()
         self.changes = changes
@@ -54,7 +83,6 @@ class InterlockMachine(RuleBasedStateMachine):
         self.last_beat = None
         self.locks = []
         self.seen_ns = 0
-        self.judge_each = True
         self.build(restarted=False)
         self.ready()
 
@@ -65,21 +93,29 @@ class InterlockMachine(RuleBasedStateMachine):
             folder=self.folder,
             capacity=256,
             restarted=restarted,
+            has_stop_line=True,
+            session_limits=self.session,
             **self.changes,
         )
         self.lock = self.rig.interlock
+        self.reloaded = {}
+        self.line_closed = False
+        self.lock.set_template(f"template {self.epoch}")
         self.locks.append(self.lock)
 
     def teardown(self):
         if not hasattr(self, "folder"):
             return
+        STEPS.append(self.steps)
+        self.judge_all()
         TALLY.update({outcome: n for lock in self.locks for outcome, n in lock.counts.items()})
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @rule()
     def ready(self):
         for output in self.rig.outputs.values():
-            output.failing = False
+            output.failing = output.expired = False
+        self.line(True)
         self.rig.log.full = False
         self.lock.self_test()
         self.may_light = False
@@ -93,6 +129,44 @@ class InterlockMachine(RuleBasedStateMachine):
             self.may_light = True
         except SafetyError:
             assert self.clock.offset_ns < 0, "only a clock that went back explains this"
+
+    @rule(closed=st.booleans())
+    def line(self, closed):
+        self.line_closed = closed
+        self.lock.stop_line(closed, self.clock.now_ns())
+        if not closed:
+            self.may_light = False
+            assert self.lock.state not in ALLOWING
+
+    @rule(name=st.sampled_from(["led", "laser"]))
+    def watchdog_expires(self, name):
+        self.rig.outputs[name].expired = True
+        tended = self.lock.is_armed and not self.lock.inhibited
+        self.tend()
+        if tended:
+            self.may_light = False
+            assert self.lock.state is InterlockState.TRIPPED
+
+    @rule()
+    def tend(self):
+        self.seen_ns = max(self.seen_ns, self.clock.now_ns())
+        self.lock.tend(self.clock.now_ns())
+
+    @rule(output=st.sampled_from(["led", "laser"]), tighter=st.sampled_from(RELOADS))
+    def reload_limits(self, output, tighter):
+        try:
+            self.lock.set_protocol_limits({output: tighter})
+            own = tighten(output, self.rig.limits[output], tighter)
+            self.reloaded = {output: (own, len(self.delivered[output]))}
+        except ConfigError:
+            assert tighter
+        self.may_light = False
+        assert self.lock.state not in ALLOWING
+
+    @rule()
+    def calibrate_anew(self):
+        self.epoch += 1
+        self.lock.set_template(f"template {self.epoch}")
 
     @rule(ns=st.one_of(st.integers(0, 200 * MS), st.integers(0, 5 * S), st.just(70 * S)))
     def wait(self, ns):
@@ -206,7 +280,7 @@ class InterlockMachine(RuleBasedStateMachine):
         repeats,
         pause_ns,
     ):
-        if rearm and self.lock.state is not InterlockState.ARMED:
+        if rearm and self.lock.state not in ALLOWING:
             self.ready()
         for _ in range(repeats):
             if beats:
@@ -231,7 +305,8 @@ class InterlockMachine(RuleBasedStateMachine):
         fired_before, asked_ns, slow_ns = self.rig.n_fired, self.clock.true_ns, self.rig.intent_delay_ns
         beat, now_ns = self.last_beat, self.clock.now_ns()
         log = self.rig.log
-        room, records = not log.full, len(log.records)
+        room, records, line_closed = not log.full, len(log.records), self.line_closed
+        self.steps += 1
         self.seen_ns = max(self.seen_ns, now_ns)
         decision = self.lock.request(request)
         n_fired = self.rig.n_fired - fired_before
@@ -241,7 +316,9 @@ class InterlockMachine(RuleBasedStateMachine):
         called_ns, began_ns, command = self.rig.outputs[request.output].fired[-1]
         assert self.may_light, "light without an arming that still holds"
         assert room
-        assert log.records[records][1]["decision_id"] == command.decision_id, "fired without an intent in the log"
+        assert line_closed
+        intents = [fields["decision_id"] for kind, fields in log.records[records:] if kind is RecordKind.INTENT]
+        assert command.decision_id in intents, "fired without an intent in the log"
         assert beat is not None
         assert beat[1] is Mode.LIVE
         assert now_ns - beat[0] <= LIVE_BOUND_NS
@@ -251,24 +328,36 @@ class InterlockMachine(RuleBasedStateMachine):
         for pulse in range(command.pulses):
             onset_s = (began_ns + pulse * command.period_us * 1000) / S
             power_mw, width_s = command.power_uw[0] / 1e3, command.width_us / 1e6
-            self.delivered[request.output].append(Pulse(onset_s, width_s, power_mw, command.targets_yx_px))
-        pulses = self.delivered[request.output]
+            train = self.rig.n_fired + 1_000_000 * len(self.locks)
+            self.delivered[request.output].append(
+                Pulse(onset_s, width_s, power_mw, command.targets_yx_px, train, self.epoch)
+            )
         if self.judge_each:
-            assert broken_limits(pulses, self.rig.limits[request.output], GRID_PX) == []
+            self.judge_all()
+
+    def judge_all(self):
+        """The brute-force ledger over all that was ever delivered."""
+        for name, pulses in self.delivered.items():
+            assert broken_limits(pulses, self.rig.limits[name], GRID_PX) == []
+        for name, (tighter, first) in self.reloaded.items():
+            assert broken_limits(self.delivered[name][first:], tighter, GRID_PX) == []
+        assert broken_session([pulse for pulses in self.delivered.values() for pulse in pulses], self.session) == []
 
     @precondition(lambda self: hasattr(self, "rig"))
     @invariant()
     def outputs_are_safe_unless_armed(self):
-        if self.lock.state is not InterlockState.ARMED:
+        self.steps += 1
+        if self.lock.state not in ALLOWING or self.lock.inhibited:
             assert not any(output.armed for output in self.rig.outputs.values())
 
 
-def test_no_short_interleaving_delivers_light_beyond_a_limit_or_without_an_armed_interlock():
+def run_machine(machine, n_examples, n_steps):
+    STEPS.clear()
     run_state_machine_as_test(
-        InterlockMachine,
+        machine,
         settings=settings(
-            max_examples=100,
-            stateful_step_count=40,
+            max_examples=n_examples,
+            stateful_step_count=n_steps,
             deadline=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),
@@ -276,15 +365,23 @@ def test_no_short_interleaving_delivers_light_beyond_a_limit_or_without_an_armed
     )
 
 
+def test_no_short_interleaving_delivers_light_beyond_a_limit_or_without_an_armed_interlock():
+    run_machine(InterlockMachine, 100, 40)
+
+
 def walk(random: Random, n_steps: int) -> None:
     """The same machine, driven far longer than hypothesis does, mostly by requests that ought to pass."""
     machine = InterlockMachine()
-    machine.start(random.choice(TIGHT))
     machine.judge_each = False
+    machine.start(random.choice(TIGHT), random.choice(SESSIONS))
     faults = (
         lambda: machine.clock_goes_back(random.choice((1, 100 * MS, 2 * S))),
         machine.trip,
         machine.restart,
+        machine.calibrate_anew,
+        lambda: machine.line(False),
+        lambda: machine.watchdog_expires(random.choice(("led", "laser"))),
+        lambda: machine.reload_limits(random.choice(("led", "laser")), random.choice(RELOADS)),
         lambda: machine.lose(Precondition.RECORDING_LIVE),
         lambda: machine.lose(Precondition.CALIBRATION_MATCHES),
         lambda: machine.break_output(random.choice(("led", "laser"))),
@@ -301,8 +398,9 @@ def walk(random: Random, n_steps: int) -> None:
             machine.slow_log(0)
         if random.random() < 0.2:
             machine.slow_output("led", random.choice((MS, 90 * MS, 300 * MS)))
-        if random.random() < 0.15:
+        if random.random() < 0.2:
             random.choice(faults)()
+            machine.outputs_are_safe_unless_armed()
         machine.ask(
             random.choice(("led", "led", "laser")),
             random.randrange(random.choice((20 * MS, 20 * MS, 80 * MS))),
@@ -321,8 +419,6 @@ def walk(random: Random, n_steps: int) -> None:
         machine.outputs_are_safe_unless_armed()
         if random.random() < 0.1:
             machine.wait(random.choice((S, 5 * S, 70 * S)))
-    for name, pulses in machine.delivered.items():
-        assert broken_limits(pulses, machine.rig.limits[name], GRID_PX) == []
     machine.teardown()
 
 
@@ -335,3 +431,22 @@ def test_no_long_walk_delivers_light_beyond_a_limit(seed):
     assert TALLY[Outcome.DELIVERED] > 300, "the walk hardly lit anything: it proves nothing"
     for outcome in (Outcome.REFUSED, Outcome.LATE, Outcome.FAILED, Outcome.WITHHELD):
         assert TALLY[outcome] > 0, f"the walk never met {outcome}"
+
+
+class JudgedAtTheEnd(InterlockMachine):
+    """All that a walk delivered is judged once, when it ends; a broken limit is still there then."""
+
+    judge_each = False
+
+
+@pytest.mark.statistics
+@pytest.mark.timeout(0)
+def test_in_a_million_steps_no_delivered_pulse_violates_any_limit():
+    STEPS.clear()
+    TALLY.clear()
+    run_machine(JudgedAtTheEnd, 2500, 60)
+    hypothesis_steps, random = sum(STEPS), Random(20_251)
+    while sum(STEPS) < 1_000_000:
+        walk(random, 60)
+    print(f"{sum(STEPS):,} steps, {hypothesis_steps:,} of them chosen by hypothesis: {dict(TALLY)}")
+    assert TALLY[Outcome.DELIVERED] > 20_000

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from rt_engine.interfaces.calibration import Calibration, load_calibration, save_calibration
+from rt_engine.interfaces.clock import MonotonicClock
 from rt_engine.interfaces.errors import CalibrationError
 from rt_engine.interfaces.roi_mask import RoiMask
 from rt_engine.models.calibrate import calibrate
 from rt_engine.models.component_quality import QUALITY_NUMBERS
+from rt_engine.pipeline.engine import ACTIVITY_FIELDS, Engine
 
 SIZE, N_FRAMES, OFFSET = 96, 300, 100
 CENTRES = [(24.0, 26.0), (30.0, 68.0), (68.0, 40.0)]
@@ -120,6 +122,31 @@ def test_given_cells_are_used_as_they_are_also_where_they_overlap(moving: list[n
         found = made.roi_pixels[made.roi_start[index] : made.roi_start[index + 1]]
         assert np.array_equal(found, np.sort(roi.y * SIZE + roi.x))
     assert np.all(made.quality == 1.0)
+
+
+def test_bad_frames_and_bad_cells_cost_their_own_samples_and_nothing_else(moving: list[np.ndarray]) -> None:
+    """A black frame, a saturated one, one with a missing line; cells of 0 and of 3 pixels, and one given twice."""
+    frames = [frame.copy() for frame in moving]
+    frames[50][:], frames[60][:], frames[70][20] = 0, 65535, 0
+    nothing = RoiMask(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32), "nothing")
+    rois = [box(20, 20, 10, 10), nothing, box(60, 60, 1, 3), box(20, 20, 10, 10)]
+    made = run(frames, rois=rois)
+    assert made.inseparable_roi_id.tolist() == [[1, 4]]
+    good = made.roi_id != 2
+    for name in ("f0_counts", "sigma_dff", "threshold", "expected_detection"):
+        assert np.isfinite(getattr(made, name)[good]).all(), name
+    clean = run(moving, rois=rois)
+    np.testing.assert_allclose(made.f0_counts[good], clean.f0_counts[good], rtol=0.03)
+    assert np.isnan(made.baseline_shift_px[[50, 60]]).all()
+    engine = Engine(made, 8.0, MonotonicClock())
+    engine.warm_up()
+    for index, frame in enumerate(moving[:20]):
+        engine.process(frame, index, index, 0)
+    activity = engine.fill_activity()
+    valid, dff = activity[ACTIVITY_FIELDS.index("valid")], activity[ACTIVITY_FIELDS.index("dff")]
+    assert valid.tolist() == [1.0, 0.0, 1.0, 1.0]
+    assert np.isnan(dff[1])
+    assert dff[0] == dff[3]
 
 
 def test_a_progress_that_raises_cancels(moving: list[np.ndarray]) -> None:

@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safety_rig import MS, S, limits
+from safety_rig import LAX_SESSION, MS, S, limits
 
 from rt_engine.interfaces.errors import SafetyError
-from rt_engine.safety.ledger import CARRY_OVER_NS, DoseLedger, OutputDose, Train
+from rt_engine.interfaces.rig_config import SessionLimits
+from rt_engine.safety.ledger import DoseLedger, SessionDose
 from rt_engine.safety.limits import bounds_of
+from rt_engine.safety.output_dose import CARRY_OVER_NS, OutputDose
 from rt_engine.safety.sliding import SlidingSums
+from rt_engine.safety.train import Train
 
 HERE = ((50.0, 50.0),)
 
@@ -151,15 +154,91 @@ def test_a_killed_process_loses_no_dose(tmp_path):
     code = (
         "import os, sys, pathlib\n"
         "sys.path.insert(0, sys.argv[2])\n"
-        "from safety_rig import limits\n"
-        "from rt_engine.safety.ledger import DoseLedger, Train\n"
-        "ledger = DoseLedger({'led': limits()}, 0, pathlib.Path(sys.argv[1]))\n"
+        "from safety_rig import LAX_SESSION, limits\n"
+        "from rt_engine.safety.ledger import DoseLedger\n"
+        "from rt_engine.safety.train import Train\n"
+        "ledger = DoseLedger({'led': limits()}, LAX_SESSION, 0, pathlib.Path(sys.argv[1]))\n"
         "for i in range(10): ledger.outputs['led'].charge(Train(1, 10_000, 0, 10_000, ((50.0, 50.0),)), i * 10**9)\n"
         "os._exit(9)\n"
     )
     tests = next(folder for folder in sys.path if folder.endswith("tests"))
     command = [sys.executable, "-c", code, str(tmp_path / "mouse"), tests]
     assert subprocess.run(command, check=False).returncode == 9
-    used = DoseLedger({"led": limits()}, 0, tmp_path / "mouse").used(0)
+    used = DoseLedger({"led": limits()}, LAX_SESSION, 0, tmp_path / "mouse").used(0)
     assert used["led"]["pulses"] == 10
     assert used["led"]["total_energy_mj"] == pytest.approx(1.0)
+
+
+def test_a_place_rests_for_its_refractory_time_wherever_else_light_goes():
+    ledger = dose(min_gap_ms=0.0, target_refractory_ms=300.0)
+    here, beside, far = (Train(1, 10_000, 0, 10_000, (place,)) for place in ((50.0, 50.0), (53.0, 50.0), (90.0, 90.0)))
+    ledger.charge(here, 0)
+    for now_ns in (20 * MS, 309 * MS):
+        assert ledger.violation(beside, now_ns).quantity == "target_refractory_ms"
+        assert ledger.violation(far, now_ns) is None
+    assert ledger.violation(here, 310 * MS) is None
+    ledger.settle(5 * MS)
+    assert ledger.violation(here, 310 * MS).quantity == "target_refractory_ms"
+    assert ledger.violation(here, 315 * MS) is None
+
+
+def test_a_place_still_rests_after_a_restart(tmp_path):
+    one = Train(1, 10_000, 0, 10_000, HERE)
+    first = dose(path=tmp_path / "led.dose", target_refractory_ms=5000.0)
+    first.charge(one, 0)
+    again = dose(now_ns=2 * S, path=tmp_path / "led.dose", target_refractory_ms=5000.0)
+    assert again.violation(one, 6 * S).quantity == "target_refractory_ms"
+    assert again.violation(one, 8 * S) is None
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_another_template_gives_no_place_a_second_dose(tmp_path, restarted):
+    """Nobody knows which place is which any more, so every place has had what the most lit one had."""
+    path, changes = tmp_path / "led.dose", {"max_energy_per_target_mj": 0.25, "energy_window_s": 60.0}
+    one, moved = Train(1, 10_000, 0, 10_000, HERE), Train(1, 10_000, 0, 10_000, ((200.0, 120.0),))
+    ledger = dose(path=path, **changes)
+    ledger.set_template(7, 0)
+    for pulse in range(2):
+        assert ledger.violation(one, pulse * S) is None
+        ledger.charge(one, pulse * S)
+    ledger.set_template(7, 2 * S)
+    assert ledger.violation(moved, 2 * S) is None
+    if restarted:
+        ledger = dose(now_ns=3 * S, path=path, **changes)
+    ledger.set_template(8, 3 * S)
+    for place in (one, moved):
+        assert ledger.violation(place, 5 * S).quantity == "energy_per_target_mj"
+    assert ledger.used(5 * S)["total_energy_mj"] == pytest.approx(0.2)
+    assert ledger.used(5 * S)["fractions"]["energy_per_target"] == pytest.approx(0.8)
+    assert ledger.violation(moved, 3 * S + 62 * S) is None
+    ledger.set_template(7, 66 * S)
+    assert ledger.violation(one, 67 * S) is None
+
+
+def test_a_longer_window_counts_the_dose_of_former_templates_too(tmp_path):
+    ledger = dose(max_energy_per_target_mj=0.25, energy_window_s=1.0)
+    ledger.set_template(7, 0)
+    for pulse in range(2):
+        ledger.charge(Train(1, 10_000, 0, 10_000, HERE), pulse * S)
+    ledger.set_template(8, 100 * S)
+    far = Train(1, 10_000, 0, 10_000, ((200.0, 120.0),))
+    assert ledger.violation(far, 100 * S) is None
+    ledger.rebound(bounds_of(limits(max_energy_per_target_mj=0.25, energy_window_s=600.0)), 101 * S)
+    assert ledger.violation(far, 101 * S).quantity == "energy_per_target_mj"
+
+
+def test_the_session_counts_all_outputs_together_and_goes_on_after_a_restart(tmp_path):
+    bounds = SessionLimits(max_energy_mj=0.35, max_pulses=4)
+    session = SessionDose(bounds, tmp_path / "session.dose")
+    one = Train(1, 10_000, 0, 10_000, HERE)
+    for _ in range(3):
+        assert session.violation(one) is None
+        session.charge(one)
+    again = SessionDose(bounds, tmp_path / "session.dose")
+    assert again.violation(one) == ("session_energy_mj", 0.4, 0.35)
+    assert again.violation(Train(2, 1, 100, 1, HERE)) == ("session_pulses", 5, 4)
+    assert again.used() == {
+        "energy_mj": pytest.approx(0.3),
+        "pulses": 3,
+        "fractions": pytest.approx({"energy": 0.3 / 0.35, "pulses": 0.75}),
+    }

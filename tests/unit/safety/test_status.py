@@ -11,10 +11,11 @@ from rt_engine.safety.interlock import Precondition
 
 
 def test_each_missing_precondition_comes_with_what_to_do():
-    rig = Rig()
+    rig = Rig(has_stop_line=True)
     told = rig.interlock.snapshot()
     assert set(told["remedies"]) == {name for name, ok in told["preconditions"].items() if not ok}
     assert set(told["remedies"]) == {name.value for name in Precondition}
+    rig.interlock.stop_line(True, rig.clock.now_ns())
     rig.armed()
     assert rig.interlock.snapshot()["remedies"] == {}
 

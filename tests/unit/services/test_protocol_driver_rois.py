@@ -21,6 +21,11 @@ class Armed:
     state: InterlockState = InterlockState.ARMED
     reasons: list[str] = field(default_factory=list)
 
+    @property
+    def is_armed(self) -> bool:
+        """True until it is disarmed."""
+        return self.state is InterlockState.ARMED
+
     def disarm(self, reason: str) -> None:
         """No longer armed."""
         self.state = InterlockState.DISARMED

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from safety_rig import IDLE_BOUND_NS, LIVE_BOUND_NS, MS, FakeClock, FakeOutput, MemoryLog, S, limits
+from safety_rig import IDLE_BOUND_NS, LAX_SESSION, LIVE_BOUND_NS, MS, FakeClock, FakeOutput, MemoryLog, S, limits
 from synthetic_session import SessionMaker
 
 from rt_engine.interfaces.clock import SessionClock
@@ -42,7 +42,7 @@ class Replay:
             lambda level, text: self.said.append(text),
             bounds,
             {"led": self.output},
-            DoseLedger(bounds, 0, None),
+            DoseLedger(bounds, LAX_SESSION, 0),
             MemoryLog(),
             HeartbeatMonitor(LIVE_BOUND_NS, IDLE_BOUND_NS),
         )

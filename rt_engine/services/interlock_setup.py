@@ -1,0 +1,130 @@
+"""The interlock of a session: limits, ledger files, log and heartbeat bounds, from the rig and the session folder."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from drivers.outputs.virtual import LightFields, VirtualOutput
+from rt_engine.interfaces.clock import Clock
+from rt_engine.interfaces.errors import ConfigError
+from rt_engine.interfaces.rig_config import Limits, ReplayMicroscope, RigConfig, StopLine
+from rt_engine.interfaces.rig_config import VirtualOutput as OutputConfig
+from rt_engine.interfaces.stimulation import Decision, PulseRequest
+from rt_engine.safety.interlock import Interlock
+from rt_engine.safety.ledger import DoseLedger
+from rt_engine.safety.plane_heartbeats import PlaneHeartbeats
+from rt_engine.safety.wal import WriteAheadLog, next_wal_path
+from rt_engine.safety.watchdog import HeartbeatMonitor
+from rt_engine.services.replay_interlock import Say, interlock_clock, make_interlock, silence_bounds_ns
+from rt_engine.services.setup import Setup
+
+_SUBJECT = re.compile(r"^[A-Za-z0-9_.-]+$")
+_PLACE_UM = 5.0
+_PLACE_PX = 6.0
+"""Size of a place of the template where the size of a pixel is unknown."""
+_UNBOUNDED_REFUSALS = 100_000
+
+
+class SafetyParts(NamedTuple):
+    """The interlock with what it stands on: outputs, files, and its ear for the engine."""
+
+    interlock: Interlock
+    outputs: dict[str, VirtualOutput]
+    ledger: DoseLedger
+    wal: WriteAheadLog
+    heartbeat: HeartbeatMonitor
+    stop_line: StopLine | None
+
+
+def open_safety(
+    setup: Setup,
+    machine_clock: Clock,
+    emit: Callable[[LightFields], None],
+    on_intent: Callable[[PulseRequest, Decision], None],
+    say: Say,
+) -> SafetyParts:
+    """The interlock of a session; tripped where the session has a log already, for then its service was restarted.
+
+    Parameters
+    ----------
+    setup : Setup
+    machine_clock : Clock
+        Of the service; a replay judges by the clock of its recording.
+    emit : callable
+        Publishes a pulse of virtual light.
+    on_intent : callable
+        Called before light, see `Interlock`.
+    say : callable
+        Told a level and a sentence.
+
+    Raises
+    ------
+    ConfigError
+        The subject's name cannot be a folder.
+    RecordingError
+        The log cannot be made.
+    SafetyError
+        The dose file of the subject is damaged.
+    """
+    rig, clock = setup.rig_config(), interlock_clock(setup.rig_config(), machine_clock)
+    replays = isinstance(rig.microscope, ReplayMicroscope)
+    limits = {name: _limits(output.limits, tied=replays or not setup.lossless) for name, output in rig.outputs.items()}
+    outputs = {name: _output(name, one, clock, emit, stepped=replays) for name, one in rig.outputs.items()}
+    um_per_px = getattr(rig.microscope, "um_per_px", None)
+    forgets = setup.dry_run or replays
+    ledger = DoseLedger(
+        limits,
+        rig.session_limits,
+        clock.now_ns(),
+        None if forgets else _dose_folder(setup, rig),
+        grid_px=_PLACE_UM / um_per_px if um_per_px else _PLACE_PX,
+        session_path=None if forgets else setup.path() / "session.dose",
+    )
+    path = next_wal_path(setup.path())
+    wal = WriteAheadLog(path)
+    bounds_ns, planes = silence_bounds_ns(rig, lossless=setup.lossless), rig.planes_inferred
+    heartbeat = PlaneHeartbeats(*bounds_ns, planes) if len(planes) > 1 else HeartbeatMonitor(*bounds_ns)
+    stop_line = None if replays else rig.stop_line
+    interlock = make_interlock(rig, clock, say)(
+        limits,
+        outputs,
+        clock,
+        ledger,
+        wal,
+        heartbeat,
+        dry_run=setup.dry_run,
+        restarted=path.name != "stim_000.wal",
+        has_stop_line=stop_line is not None,
+        id_prefix=f"{setup.session}-{path.stem[-3:]}",
+        on_intent=on_intent,
+    )
+    return SafetyParts(interlock, outputs, ledger, wal, heartbeat, stop_line)
+
+
+def _limits(limits: Limits, *, tied: bool) -> Limits:
+    """The rig's limits; a source that is not `tied` to a clock asks faster than any loop, and has not run away."""
+    return limits if tied else limits.model_copy(update={"max_refused_per_min": _UNBOUNDED_REFUSALS})
+
+
+def _output(
+    name: str, config: OutputConfig, clock: Clock, emit: Callable[[LightFields], None], *, stepped: bool
+) -> VirtualOutput:
+    """An output; where the clock comes in steps, those of a recording, no loop can be watched by it."""
+    if stepped:
+        return VirtualOutput(name, clock, emit, math.inf, latest_ms=math.inf)
+    return VirtualOutput(name, clock, emit, config.watchdog_ms)
+
+
+def _dose_folder(setup: Setup, rig: RigConfig) -> Path:
+    """Where this subject's dose is kept across sessions; in the session folder without a subject."""
+    if rig.subject is None:
+        return setup.path()
+    if not _SUBJECT.match(rig.subject):
+        raise ConfigError(f"subject {rig.subject!r} may hold letters, digits, '.', '_' and '-' only", key="subject")
+    folder = Path.home() / ".spikeloop" / "dose" / rig.subject
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
