@@ -15,7 +15,7 @@ from protocols.running.blocks import BlockSchedule
 from protocols.running.lights import Light, Stimulus, Trial
 from protocols.running.maps import conclude_map
 from protocols.running.pulse_times import PulseTimes
-from protocols.running.signals import Signal
+from protocols.running.signals import Readout, Signal
 from protocols.running.tick import NEVER_NS, Tick
 from protocols.running.trials import MapMeter, ResponseMeter, TrialTable
 from protocols.schema.design import ArmKind, BlockKind
@@ -171,8 +171,9 @@ class Experiment:
         self, tick: Tick, frame: int, plane: int, fields: Sequence[str], values: NDArray[np.float32]
     ) -> None:
         """A response made of activity, and a map, take their samples."""
-        if self._meter is not None and self._meter.signal.n_samples != self._n_sampled:
-            self._n_sampled = self._meter.signal.n_samples
+        signal = self._meter.signal if self._meter is not None else None
+        if self._meter is not None and isinstance(signal, Readout) and signal.n_samples != self._n_sampled:
+            self._n_sampled = signal.n_samples
             self._measured(self._meter.sample(tick.t_ns, frame))
         if self._map is not None and self._map.config.field in fields:
             start = int(np.argmax(self._rois.planes == plane)) if len(self._rois.planes) else 0

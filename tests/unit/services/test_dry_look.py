@@ -78,11 +78,11 @@ def test_a_loop_that_sees_its_own_light_runs_away_into_the_limits_and_a_blanked_
         rig = rig.model_copy(update={"microscope": rig.microscope.model_copy(update={"frame_rate_hz": 30.0})})
         look = dry_look(rate_loop(), rig, 30.0, is_blanked=is_blanked)
         counts[is_blanked] = look.outcomes()
+        assert bool(look.trips) is not is_blanked, look.trips
         times_s = np.array([t for t, _, _ in look.light_s])
         assert np.diff(times_s).min() >= 0.1
         assert max(np.sum((times_s >= t) & (times_s < t + 1)) for t in times_s) <= 10
-    assert counts[False]["delivered"] > 5 * counts[True]["delivered"]
-    assert counts[False]["refused"] > 300
+    assert counts[False]["refused"] > 5 * counts[True]["refused"]
 
 
 def test_a_clamp_that_sees_its_own_light_believes_to_hold_what_it_does_not():
