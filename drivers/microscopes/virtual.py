@@ -113,7 +113,8 @@ class VirtualMicroscope:
         buffer[...] = self._frame
         self._drawn, self._delivered = None, (truth, scanned_ns)
         number, plane = volume.place(truth.frame)
-        artefact = FrameFlag.ARTEFACT if truth.blanked else FrameFlag(0)
+        blanked = truth.blanked if self._config.sample.opsin.says_artefact else ()
+        artefact = FrameFlag.ARTEFACT if blanked else FrameFlag(0)
         return FrameInfo(
             frame=truth.frame,
             t_scan_ns=scanned_ns,
@@ -123,7 +124,7 @@ class VirtualMicroscope:
             t_scan_uncertainty_ns=0,
             t_device_s=(truth.frame + 1) / self._config.frame_rate_hz,
             flags=int(FrameFlag.DISCARD if volume.is_flyback(truth.frame) else artefact),
-            blanked=truth.blanked,
+            blanked=blanked,
         )
 
     def stop(self) -> None:
