@@ -1,6 +1,6 @@
 """What a second plane costs: the same virtual volume with one and with two planes inferred, in real time.
 
-Run it on an idle machine: ``python tests/planes_cost.py`` prints one JSON object.
+Run it on an idle machine: ``python tests/planes_cost.py [CALIBRATION]`` prints one JSON object.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        calibrations = _calibrate(rig, folder)
+        calibrations = Path(sys.argv[1]) if len(sys.argv) > 1 else _calibrate(rig, folder)
         found = {}
         for planes in ((0,), (0, 1)):
             rig |= {"planes": list(planes), "ports": {"inference": free_port_block(2)}}

@@ -33,12 +33,12 @@ class VolumeSource:
         self.planes, self.channels, self.numbers_volumes = tuple(planes), tuple(channels), numbers_volumes
         self.random = np.random.default_rng(1)
         self.cells = {
-            plane: np.kron(self.random.random((16, 16)) > 0.7, np.ones((8, 8))) * 40 + 10 for plane in self.planes
+            plane: np.kron(self.random.random((16, 16)) > 0.93, np.ones((8, 8))) * 40 for plane in self.planes
         }
         self.volume = 0
         self.seq: dict[str, int] = {}
 
-    def send_volume(self, period_s: float = 0.01) -> None:
+    def send_volume(self, period_s: float = 0.02) -> None:
         """Send the next volume, one frame of all channels every `period_s`."""
         for position, plane in enumerate(self.planes):
             frame = self.volume * len(self.planes) + position
@@ -50,7 +50,8 @@ class VolumeSource:
     def send(self, plane: int, channel: int, frame: int, volume: int | None, period_s: float) -> None:
         """One frame; cells flare at random, in channel 0 nothing is seen."""
         bright = 1 + 3 * (self.random.random((16, 16)) > 0.97)
-        light = self.cells[plane] * np.kron(bright, np.ones((8, 8))) if channel else np.full((LINES, LINES), 3.0)
+        shown = self.cells[plane] * np.kron(bright, np.ones((8, 8))) if channel else 0.0
+        light = np.full((LINES, LINES), 10.0) + shown
         now_ns = time.perf_counter_ns()
         topic = f"frame.{plane}.{channel}"
         seq = self.seq[topic] = self.seq.get(topic, -1) + 1

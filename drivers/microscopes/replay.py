@@ -79,6 +79,7 @@ class ReplayMicroscope:
         self._pacer = Pacer(clock, config.speed, wait)
         self._movie: MovieLike | None = None
         self._next_frame = start_frame
+        self._line0 = 0
         self._period_ns = 0.0
         self._running = False
 
@@ -114,7 +115,7 @@ class ReplayMicroscope:
         self._running = True
 
     def read(self, buffer: NDArray[Any], timeout_s: float) -> FrameInfo | None:
-        """Copy the next frame into `buffer` (shape (n_lines, pixels_per_line), overwritten) when it is due.
+        """Copy the next frame, or strip of one, into `buffer` (shape (n_lines, pixels_per_line)) when it is due.
 
         Raises
         ------
@@ -129,20 +130,26 @@ class ReplayMicroscope:
             raise DeviceError("replay", "read before open and start")
         if self._next_frame >= self._movie.n_frames:
             raise SourceEnded(f"{self._config.path}: all {self._movie.n_frames} frames have been delivered")
-        recorded_ns = (self._next_frame + 1) * self._period_ns
+        n_lines = self._movie.n_lines
+        first, end = self._line0, min(self._line0 + (self._config.strip_lines or n_lines), n_lines)
+        recorded_ns = (self._next_frame + end / n_lines) * self._period_ns
         if not self._pacer.wait_until(recorded_ns, timeout_s):
             return None
-        np.copyto(buffer, self._movie.read(self._next_frame))
         frame = self._next_frame
+        if first == 0:
+            np.copyto(buffer, self._movie.read(frame))
         volume, position = divmod(frame, len(self._planes))
-        self._next_frame += 1
+        self._line0 = end
+        if end == n_lines:
+            self._line0, self._next_frame = 0, frame + 1
         return FrameInfo(
             frame=frame,
             t_scan_ns=round(recorded_ns),
             plane=self._planes[position],
             channel=self._config.channel,
             volume=volume if len(self._planes) > 1 else None,
-            n_lines=self._movie.n_lines,
+            line0=first,
+            n_lines=end - first,
         )
 
     def stop(self) -> None:

@@ -55,6 +55,8 @@ class VirtualMicroscope:
         self._drawn: tuple[FrameTruth, int] | None = None
         self._delivered: tuple[FrameTruth, int] | None = None
         self._running = False
+        self._strip_lines = min(config.strip_lines or config.n_lines, config.n_lines)
+        self._line0 = 0
         self._t0_ns = 0
         self._render_ns = FIRST_RENDER_NS
 
@@ -84,7 +86,7 @@ class VirtualMicroscope:
             self._t0_ns = self._clock.now_ns() - self._sample_ns(volume.next_frame)
 
     def read(self, buffer: NDArray[Any], timeout_s: float) -> FrameInfo | None:
-        """Fill `buffer` (uint16, shape (n_lines, pixels_per_line), overwritten) with the next frame.
+        """Fill `buffer` (uint16, shape (n_lines, pixels_per_line), overwritten) with the next frame, or strip of one.
 
         Returns None when its scan has not ended within `timeout_s`. Waits asleep.
 
@@ -100,29 +102,40 @@ class VirtualMicroscope:
         if self._drawn is None:
             self._skip_pause(volume)
             if self._real_time and not self._wait(
-                self._scan_end_ns(volume.next_frame) - int(RENDER_MARGIN * self._render_ns), give_up_ns
+                self._scan_end_ns(volume.next_frame, self._strip_lines) - int(RENDER_MARGIN * self._render_ns),
+                give_up_ns,
             ):
                 return None
             self._drawn = self._draw(volume)
         truth, drawn_ns = self._drawn
+        first, end = self._line0, min(self._line0 + self._strip_lines, self._config.n_lines)
         scanned_ns = drawn_ns
         if self._real_time:
-            scanned_ns = max(self._scan_end_ns(truth.frame), drawn_ns)
+            scanned_ns = max(self._scan_end_ns(truth.frame, end), drawn_ns)
             if not self._wait(scanned_ns, give_up_ns):
                 return None
-        buffer[...] = self._frame
-        self._drawn, self._delivered = None, (truth, scanned_ns)
+        buffer[first:end] = self._frame[first:end]
+        self._line0 = end
+        if end == self._config.n_lines:
+            self._line0, self._drawn, self._delivered = 0, None, (truth, scanned_ns)
+        return self._info(volume, truth, scanned_ns, (first, end))
+
+    def _info(self, volume: VirtualVolume, truth: FrameTruth, scanned_ns: int, lines: tuple[int, int]) -> FrameInfo:
+        first, end = lines
+        lit = truth.blanked if self._config.sample.opsin.says_artefact else ()
+        cut = ((max(line0, first), min(line0 + n_lines, end)) for line0, n_lines in lit)
+        blanked = tuple((line0, stop - line0) for line0, stop in cut if stop > line0)
         number, plane = volume.place(truth.frame)
-        blanked = truth.blanked if self._config.sample.opsin.says_artefact else ()
         artefact = FrameFlag.ARTEFACT if blanked else FrameFlag(0)
         return FrameInfo(
             frame=truth.frame,
             t_scan_ns=scanned_ns,
             plane=plane,
             volume=number if volume.frames_per_volume > 1 else None,
-            n_lines=self._config.n_lines,
+            line0=first,
+            n_lines=end - first,
             t_scan_uncertainty_ns=0,
-            t_device_s=(truth.frame + 1) / self._config.frame_rate_hz,
+            t_device_s=(truth.frame + end / self._config.n_lines) / self._config.frame_rate_hz,
             flags=int(FrameFlag.DISCARD if volume.is_flyback(truth.frame) else artefact),
             blanked=blanked,
         )
@@ -198,8 +211,10 @@ class VirtualMicroscope:
     def _sample_ns(self, frame: float) -> int:
         return round(frame * NS_PER_S / self._config.frame_rate_hz)
 
-    def _scan_end_ns(self, frame: int) -> int:
-        return self._t0_ns + self._sample_ns(frame + 1)
+    def _scan_end_ns(self, frame: int, end_line: int | None = None) -> int:
+        """When the lines up to `end_line` of a frame, or all of them, have been scanned."""
+        part = 1.0 if end_line is None else end_line / self._config.n_lines
+        return self._t0_ns + self._sample_ns(frame + part)
 
     def _host_ns(self, truth: FrameTruth, frames: NDArray[np.float64], end_ns: int) -> list[int]:
         return [max(0, end_ns + self._sample_ns(float(f) - truth.frame - 1)) for f in frames]

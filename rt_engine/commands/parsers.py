@@ -50,6 +50,14 @@ def not_negative(text: str) -> int:
     return value
 
 
+def count(text: str) -> int:
+    """A whole number, 1 or more."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1")
+    return value
+
+
 def planes(text: str) -> tuple[int, ...]:
     """Planes of a volume: ascending, each once."""
     return tuple(sorted({not_negative(part) for part in text.split(",")}))

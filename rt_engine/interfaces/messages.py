@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from rt_engine.interfaces.errors import MessageError
+from rt_engine.interfaces.fates import Fate
 
 WIRE_VERSION = 1
 
@@ -84,7 +85,8 @@ class FrameHeader(Header, kw_only=True):
 class SpikesHeader(Header, kw_only=True):
     """Topic ``spikes.<plane>``; payload packed records of `events.EVENT_DTYPE`.
 
-    `volume` is that of the frame; nil where the source gives none, and for frames of the flyback.
+    `volume` is that of the frame; nil where the source gives none, and for frames of the flyback. `late`: decided past
+    the deadline, so that no trigger may come of it.
     """
 
     plane: int
@@ -94,6 +96,7 @@ class SpikesHeader(Header, kw_only=True):
     n_lines: int
     hold_frames: int
     mode: Mode
+    late: bool = False
     t_scan_ns: int
     t_scan_uncertainty_ns: int | None = None
     t_received_ns: int
@@ -346,8 +349,21 @@ class ClockHeader(Header, kw_only=True):
     uncertainty_ns: int
 
 
+class FateHeader(Header, kw_only=True):
+    """Topic ``fate.<plane>``: `n` frames from number `first` on were not simply decided, see `fates.Fate`.
+
+    Numbers are those of the frame counter, of the volumes where the source gives them.
+    """
+
+    plane: int
+    fate: Fate
+    first: int
+    n: int
+    reason: str
+
+
 class HealthHeader(Header, kw_only=True):
-    """Topic ``health``, ten times a second from every service."""
+    """Topic ``health``, ten times a second from every service; `fates`: how many frames met which fate so far."""
 
     state: str
     dropped: int
@@ -356,6 +372,7 @@ class HealthHeader(Header, kw_only=True):
     queue: int
     rss_bytes: int
     latency_ms: dict[str, dict[str, float]]
+    fates: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 class LogHeader(Header, kw_only=True):
@@ -390,6 +407,7 @@ HEADERS: dict[str, type[Header]] = {
     "health": HealthHeader,
     "log": LogHeader,
     "ack": AckHeader,
+    "fate": FateHeader,
 }
 """First word of a topic -> its header."""
 

@@ -40,6 +40,7 @@ class VirtualMicroscope(Strict):
     n_planes: int = Field(1, ge=1, le=MAX_PLANES)
     n_flyback_frames: int = Field(0, ge=0, le=MAX_PLANES)
     plane_spacing_um: float = Field(40.0, gt=0, le=1000)
+    strip_lines: int | None = Field(None, ge=4, description="lines of a message, as they are scanned; null: frames")
     sample: SampleConfig = SampleConfig()
 
     @property
@@ -69,6 +70,7 @@ class ReplayMicroscope(Strict):
     frame_shape: tuple[int, int] | None = None
     um_per_px: float | None = Field(None, gt=0)
     speed: float | Literal["max"] = 1.0
+    strip_lines: int | None = Field(None, ge=4, description="lines of a message, of a movie; null: whole frames")
     live_silence_s: float | None = Field(None, gt=0, description="null: max_idle_s; longest silence that did not trip")
 
 
@@ -167,6 +169,7 @@ class InferenceConfig(Strict):
     max_shift_px: float = Field(8.0, gt=0, le=64)
     template_adaptation: bool = Field(False, description="let the template follow the look of the field, slowly")
     max_backlog_frames: int = Field(32, ge=1, le=1000)
+    deadline_ms: float | None = Field(None, gt=0, description="null: the shortest max_decision_age_ms of the outputs")
     new_cells: NewCells = Field(NewCells.OFFER, description="off, offer, or take what is found while the rig runs")
     spare_rois: int = Field(32, ge=0, le=256, description="rows for cells that are added while the rig runs")
 
@@ -299,6 +302,13 @@ class RigConfig(Strict):
     def functional_channel(self) -> int:
         """The channel that inference serves: the one replayed, else `channel`."""
         return self.microscope.channel if isinstance(self.microscope, ReplayMicroscope) else self.channel
+
+    @property
+    def deadline_ns(self) -> int:
+        """Longest time from the scan to the decision after which a frame may still trigger, nanoseconds."""
+        own_ms = self.inference.deadline_ms
+        ages_ms = [output.limits.max_decision_age_ms for output in self.outputs.values()]
+        return round(1e6 * (min(ages_ms, default=1e12) if own_ms is None else own_ms))
 
     @property
     def all_outputs_virtual(self) -> bool:

@@ -103,13 +103,16 @@ class CellGroup:
         np.copyto(valid, EXPECTED_MISSING, where=self.extraction.blanked.view(np.bool_))
 
     def decide(self, frame_number: int, jumped: bool) -> int:
-        """Number of events of the values read last; states advance over `n_missing` frames first."""
+        """Number of events of the values read last; states advance over `n_missing` frames first.
+
+        What is not needed for that is left to ``traces.settle()``.
+        """
         extraction = self.extraction
         if jumped:
             extraction.valid[:] = 0
         if self._n_removed:
             np.copyto(extraction.valid, EXPECTED_MISSING, where=self.removed)
-        n_events = self.traces.process(
+        n_events = self.traces.decide(
             frame_number, self.n_missing, extraction.f_roi, extraction.f_np, extraction.valid, extraction.censored
         )
         self.n_missing = 0

@@ -13,6 +13,7 @@ from rt_engine.interfaces.calibration import Calibration
 from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.events import EVENT_DTYPE
 from rt_engine.pipeline.cell_group import CellGroup, groups_of_strips
+from rt_engine.pipeline.near_search import SURE_FRAMES
 from rt_engine.pipeline.registration import RigidRegistration
 from rt_engine.pipeline.strips import StripRegistration
 from rt_engine.pipeline.template_adaptation import TemplateAdaptation
@@ -79,6 +80,7 @@ class Engine:
                 anchor, max_shift_px, calibration.frame_rate_hz, calibration.line_phase_px, self._make_registration
             )
         self._lit = False
+        self._unverified = False
         self._ends = np.array([calibration.n_lines])
         self._groups = [CellGroup(calibration, np.arange(calibration.n_rois), max_shift_px)]
         if isinstance(self._registration, StripRegistration):
@@ -179,7 +181,18 @@ class Engine:
                 self._register(frame, strip)
             for group in self._groups:
                 group.warm_up(frame)
+        self._warm_near_search(blank)
         self._registration = self._make_registration(self._registration_template())
+        self._unverified = False
+
+    def _warm_near_search(self, blank: NDArray[np.uint16]) -> None:
+        """The search near the last shift runs only once the template has been seen for a while."""
+        seen = np.rint(self._registration_template()).clip(0, np.iinfo(np.uint16).max)
+        np.copyto(blank, seen, casting="unsafe")
+        for _ in range(SURE_FRAMES + 1):
+            for strip in range(len(self._ends)):
+                self._register(blank, strip)
+            self.settle()
 
     def process(
         self,
@@ -216,6 +229,7 @@ class Engine:
         n_gap : int
             Frames missing just before this one.
         """
+        self.settle()
         if self._adaptation is not None:
             self._take_template(frame_number, self._adaptation)
         self._lit = False
@@ -311,7 +325,19 @@ class Engine:
         if isinstance(self._registration, StripRegistration):
             self._registration.process(frame, strip)
         else:
-            self._registration.process(frame)
+            self._registration.locate(frame)
+            self._unverified = True
+
+    def settle(self) -> None:
+        """Do what the frame decided last leaves to do: baselines, what `activity` tells, and the look at all lags.
+
+        To be called when its events are out; the next frame does it otherwise.
+        """
+        if self._unverified and isinstance(self._registration, RigidRegistration):
+            self._registration.verify()
+        self._unverified = False
+        for group in self._groups:
+            group.traces.settle()
 
     def _decide(
         self, group: CellGroup, frame: NDArray[Any], frame_number: int, blanked: Sequence[Sequence[int]], n_before: int
@@ -329,6 +355,7 @@ class Engine:
 
     def fill_activity(self) -> NDArray[np.float32]:
         """Copy the last frame's traces into `activity`, off the path to a decision."""
+        self.settle()
         for group in self._groups:
             for row, field in enumerate(ACTIVITY_FIELDS):
                 self.activity[row, group.rows] = getattr(group.traces, field)

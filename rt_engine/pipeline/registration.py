@@ -19,6 +19,7 @@ from rt_engine.kernels.registration import (
     weighted_median,
 )
 from rt_engine.kernels.running_median import push_running_median
+from rt_engine.pipeline.near_search import NearSearch
 
 JUMP_PX = 2.0
 HOLD_OFF_FRAMES = 2
@@ -49,6 +50,8 @@ WAVES_HELD = 0.99
 """Part of the template's energy in the waves along x that are looked at; the shorter ones are noise."""
 PARTS = np.linspace(-0.6, 0.6, 13)
 """Shifts, lags, for which the top of the parabola is tabulated."""
+LAGS_APART = 1.5
+"""Peaks farther apart than this are not the same; less is what noise and the fraction of a lag make."""
 MIN_BINNED_LINES = 256
 """Fields smaller than this are not binned: they have few pixels and time enough."""
 
@@ -178,6 +181,10 @@ class RigidRegistration:
         self._white_energy = rows * columns * float(self._energy_weight.sum())
         self._top_y, self._top_x = (self._tops(template, rows, columns, axis) for axis in (0, 1))
         self._binned[:] = 0.0
+        held_waves = np.arange(whole.shape[1]) < self._n_waves
+        near = scipy.fft.irfft2(np.conj(whole) * held_waves, s=self._shape, workers=1)
+        self._near = NearSearch(np.ascontiguousarray(near, np.float32), self._max_lag_y, self._max_lag_x)
+        self._searched_all = False
 
     def _tops(self, template: NDArray[np.float32], rows: int, columns: int, axis: int) -> NDArray[np.float64]:
         """Where the parabola's top lies if the template is moved by each of `PARTS` lags along one axis.
@@ -268,7 +275,26 @@ class RigidRegistration:
         return spectrum
 
     def _find_lag(self) -> tuple[float, float]:
-        find_peak(self._correlation, self._max_lag_y, self._max_lag_x, self._peak)
+        """Lag of the peak, free of what draws tops to whole lags."""
+        self._searched_all = not self._near.find(self._binned)
+        if self._searched_all:
+            self._energy = self._cross_spectrum()
+            find_peak(self._correlation, self._max_lag_y, self._max_lag_x, self._peak)
+        else:
+            find_peak(self._near.correlation, 0, 0, self._peak)
+            self._peak[:2] += self._near.lag_yx
+        return self._lag_of_peak()
+
+    @property
+    def searched_near(self) -> bool:
+        """True if the last frame was found near the shift of the one before."""
+        return not self._searched_all
+
+    def forget_last_shift(self) -> None:
+        """Look everywhere for the next frames, until the peak has stayed for a while."""
+        self._near.forget()
+
+    def _lag_of_peak(self) -> tuple[float, float]:
         lag = [0.0, 0.0]
         for axis, tops in enumerate((self._top_y, self._top_x)):
             whole = float(np.rint(self._peak[axis]))
@@ -284,7 +310,17 @@ class RigidRegistration:
         self.error_y_px, self.error_x_px = other.error_y_px, other.error_x_px
 
     def process(self, frame: NDArray[Any]) -> None:
-        """Estimate shift and quality of one frame.
+        """Estimate shift and quality of one frame: `locate`, then `verify`.
+
+        Parameters
+        ----------
+        frame : uint16 or int16 ndarray, shape (n_lines, n_pixels), C order, detector counts, read
+        """
+        self.locate(frame)
+        self.verify()
+
+    def locate(self, frame: NDArray[Any]) -> None:
+        """Estimate the shift of one frame, near that of the last one where the peak is still there; else everywhere.
 
         Parameters
         ----------
@@ -294,20 +330,11 @@ class RigidRegistration:
             bin_and_centre(frame, self._bin_px, self._binned)
         else:
             bin_lines_apart(frame, self._bin_px, self._line_phase_px, self._binned)
-        energy = self._cross_spectrum()
         lag_y, lag_x = self._find_lag()
-        norm = self._reference_norm * np.sqrt(energy / (self._shape[0] * self._shape[1]))
-        seen = norm > 0.0
-        self.quality = float(self._peak[2] / norm) if seen else 0.0
+        seen = not self._searched_all or self._energy > 0.0
         shift_y_px = lag_y * self._bin_px if seen else 0.0
         shift_x_px = lag_x * self._bin_px if seen else 0.0
         self.contrast = self._measure_contrast(lag_y, lag_x) if seen else 0.0
-        noise = np.sqrt(max(1.0 - self.quality**2, 0.0) * energy / self._white_energy)
-        known = seen and self._level.median > 0.0
-        self.error_y_px, self.error_x_px = (
-            min(noise * error / self._level.median, self.max_shift_px) if known else self.max_shift_px
-            for error in self._error_of_noise
-        )
         moved_px = max(abs(shift_y_px - self.shift_y_px), abs(shift_x_px - self.shift_x_px))
         jumped = self._usual.n_seen > 0 and moved_px > JUMP_PX
         self.dim = self._is_dim()
@@ -316,6 +343,32 @@ class RigidRegistration:
         self.jumped = self._hold_off > 0
         self.shift_y_px = shift_y_px
         self.shift_x_px = shift_x_px
+
+    def verify(self) -> None:
+        """Look at all lags of the frame that `locate` was given: for its quality, and whether the near peak was true.
+
+        Not needed for a decision; to be called before the next frame. If the true peak was elsewhere, the shift is
+        corrected and the frames that follow count as after a jump.
+        """
+        if not self._searched_all:
+            self._energy = self._cross_spectrum()
+            near_y, near_x = self._near.lag_yx
+            find_peak(self._correlation, self._max_lag_y, self._max_lag_x, self._peak)
+            if max(abs(self._peak[0] - near_y), abs(self._peak[1] - near_x)) > LAGS_APART:
+                lag_y, lag_x = self._lag_of_peak()
+                self.shift_y_px, self.shift_x_px = lag_y * self._bin_px, lag_x * self._bin_px
+                self._hold_off = HOLD_OFF_FRAMES + 1
+        norm = self._reference_norm * np.sqrt(self._energy / (self._shape[0] * self._shape[1]))
+        seen = norm > 0.0
+        self.quality = float(self._peak[2] / norm) if seen else 0.0
+        if seen:
+            self._near.learn(int(np.rint(self._peak[0])), int(np.rint(self._peak[1])), float(self._peak[2]))
+        noise = np.sqrt(max(1.0 - self.quality**2, 0.0) * self._energy / self._white_energy)
+        known = seen and self._level.median > 0.0
+        self.error_y_px, self.error_x_px = (
+            min(noise * error / self._level.median, self.max_shift_px) if known else self.max_shift_px
+            for error in self._error_of_noise
+        )
 
 
 def _binned(image: NDArray[Any], bin_px: int) -> NDArray[np.float32]:

@@ -150,6 +150,7 @@ class TraceStage:
         self._row = 0
         self._n_to_warm = self.n_taps
         self._n_since_gap = self.n_taps
+        self._unsettled: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
 
     def warm_up(self) -> None:
         """Run every kernel once, then forget it. Call before the first frame, from the thread of the frame loop."""
@@ -168,7 +169,29 @@ class TraceStage:
         valid: NDArray[np.uint8],
         censored: NDArray[np.uint8],
     ) -> int:
-        """Advance all cells by one frame; allocates nothing.
+        """Advance all cells by one frame, `decide` and `settle`; allocates nothing.
+
+        Parameters as of `decide`.
+
+        Returns
+        -------
+        int
+            Number of events, which stand in ``events[:n]`` until the next call.
+        """
+        n_events = self.decide(frame, n_gap, f_roi, f_np, valid, censored)
+        self.settle()
+        return n_events
+
+    def decide(
+        self,
+        frame: int,
+        n_gap: int,
+        f_roi: NDArray[np.float32],
+        f_np: NDArray[np.float32],
+        valid: NDArray[np.uint8],
+        censored: NDArray[np.uint8],
+    ) -> int:
+        """Events of one frame; what this frame changes for later ones is left to `settle`.
 
         Parameters
         ----------
@@ -188,6 +211,7 @@ class TraceStage:
         int
             Number of events, which stand in ``events[:n]`` until the next call.
         """
+        self.settle()
         if n_gap > 0:
             self._pass_gap(n_gap)
         code = self._code
@@ -202,16 +226,26 @@ class TraceStage:
             flags |= int(EventFlag.AFTER_GAP)
         if self._drive is None:
             n_events = self._decide_matched(frame, flags)
-            hold_off = self._decision_state.hold_off
         else:
             n_events = self._decide_drive(self._drive, frame, flags)
-            hold_off = self._drive.hold_off
+        self._unsettled = f_roi, f_np
+        return int(n_events)
+
+    def settle(self) -> None:
+        """Move baselines on and fill the arrays of the frame decided last; for after its events are out.
+
+        `f_roi` and `f_np` of that frame must still stand where they stood. Nothing happens the second time.
+        """
+        if self._unsettled is None:
+            return
+        (f_roi, f_np), self._unsettled = self._unsettled, None
+        code = self._code
+        hold_off = self._decision_state.hold_off if self._drive is None else self._drive.hold_off
         if self._tracks_baseline:
             track_quantile(self.dff, self.f0, code, hold_off, self._baseline, self._quantile)
         if self.neuropil_update is not None:
             self.neuropil_update.process(f_roi, f_np, code, hold_off, self._baseline.neuropil_coefficient)
         publish_traces(self._drive is not None, f_roi, f_np, self.dff, code, self._muted, self._output)
-        return int(n_events)
 
     def _decide_drive(self, drive: DriveStage, frame: int, flags: int) -> int:
         """Combined decision; none where too many samples were lost, or too few have been seen since the start."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rt_engine.interfaces.errors import MessageError
 from rt_engine.interfaces.events import EVENT_DTYPE
 from rt_engine.interfaces.messages import (
+    FateHeader,
     FrameHeader,
     Header,
     HealthHeader,
@@ -156,6 +157,7 @@ class SessionTables:
     n_malformed: dict[str, int] = field(default_factory=dict)
     n_gaps: dict[str, int] = field(default_factory=dict)
     frame_period_ns: int | None = None
+    fates: dict[int, dict[str, int]] = field(default_factory=dict)
 
     def plane(self, plane: int) -> PlaneTable:
         """Table of a plane, made when first asked for."""
@@ -221,6 +223,8 @@ def _file_away(tables: SessionTables, message: JournalMessage, header: Header) -
             tables.health[header.source, header.boot_id] = header
         case SessionHeader():
             tables.session = header
+        case FateHeader():
+            _count(tables.fates.setdefault(header.plane, {}), header.fate.value, header.n)
         case LogHeader() if header.level != "info" and len(tables.logs) < _MOST_LOG_LINES:
             tables.logs.append(header)
         case _:

@@ -132,6 +132,7 @@ def summary_of(analysis: Analysis) -> dict[str, Any]:
         "frame_period_s": frame_period_s(tables, analysis.calibration),
         "frames": sum(p.n_frames for p in planes),
         "frames_lost": sum(p.n_lost for p in planes),
+        "fates": {str(plane): counts for plane, counts in sorted(tables.fates.items())},
         "spikes": sum(len(p.decided_frame) for p in planes),
         "cells": _n_cells(analysis),
         "hold_frames": max((p.hold_frames for p in planes), default=None),

@@ -111,7 +111,8 @@ class AcquisitionService(Service):
         self._counted = (planes[-1], self.rig.functional_channel)
         self._streams: dict[tuple[int, int], _Stream] = {}
         self._lead = SourceLead(planes, AHEAD_FRAMES)
-        self._watch = PlaneWatch(planes, self.rig.functional_channel, round(self.rig.max_idle_s * NS_PER_S))
+        patience_ns, structural = round(self.rig.max_idle_s * NS_PER_S), self.rig.registration_channel
+        self._watch = PlaneWatch(planes, self.rig.functional_channel, patience_ns, structural)
         self._last_frames: dict[int, int] = {}
         self._sample_due_ns: dict[int, int] = {}
         self._rejected_said = 0
@@ -241,7 +242,7 @@ class AcquisitionService(Service):
             blanked=[list(span) for span in info.blanked],
         )
         self.publisher.send(topic, header, self._buffer[info.line0 : info.line0 + n_lines].data.cast("B"))
-        if isinstance(self._microscope, AnswersLight) and not info.flags & FrameFlag.DISCARD:
+        if stream.is_whole and isinstance(self._microscope, AnswersLight) and not info.flags & FrameFlag.DISCARD:
             self._publish_truth(self._microscope, info)
         if not info.flags & FrameFlag.DISCARD:
             note = self._watch.see(info.plane, info.channel, self.clock.now_ns())

@@ -49,7 +49,7 @@ class Service:
         self.publisher = Publisher(
             self.context,
             self.publishes_at(),
-            ports.endpoint("recorder_inlet"),
+            ports.endpoint("recorder_inlet") if setup.recorded else None,
             source=self.source,
             session=setup.session,
             clock=self.clock,
@@ -78,6 +78,10 @@ class Service:
 
     def latency_ms(self) -> dict[str, dict[str, float]]:
         """Intervals for `health`."""
+        return {}
+
+    def fates(self) -> dict[str, int]:
+        """How many frames met which fate, for `health`."""
         return {}
 
     poll_ms = 20
@@ -145,6 +149,7 @@ class Service:
             queue=self.queue,
             rss_bytes=self._process.memory_info().rss,
             latency_ms=self.latency_ms(),
+            fates=self.fates(),
         )
         self.publisher.send("health", header)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +10,22 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from rt_engine.interfaces.calibration import Calibration
-from rt_engine.interfaces.calibration_planes import load_plane
-from rt_engine.interfaces.clock import NS_PER_S, Clock
+from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S, Clock
 from rt_engine.interfaces.errors import CalibrationError, MessageError
 from rt_engine.interfaces.events import EVENT_DTYPE, EventFlag, FrameFlag
-from rt_engine.interfaces.messages import (
-    AckHeader,
-    ActivityHeader,
-    FrameHeader,
-    HealthHeader,
-    Mode,
-    SpikesHeader,
-    decode,
-)
-from rt_engine.pipeline.engine import ACTIVITY_FIELDS, Engine
+from rt_engine.interfaces.fates import Fate
+from rt_engine.interfaces.messages import FrameHeader, HealthHeader, Mode
+from rt_engine.pipeline.engine import Engine
 from rt_engine.pipeline.histogram import LatencyHistogram
 from rt_engine.services.base import Service
 from rt_engine.services.cell_desk import CellDesk
+from rt_engine.services.engine_loading import load_engine, other_rate
+from rt_engine.services.engine_output import EngineOutput
+from rt_engine.services.frame_book import FrameBook
 from rt_engine.services.replay_pace import replay_pace
 from rt_engine.services.setup import Setup
 from rt_engine.services.structural_lines import StructuralLines
+from rt_engine.transport.frame_inbox import Arrival, FrameInbox
 from rt_engine.transport.loss import FrameOrder, SequenceTracker
 from rt_engine.transport.plane_counter import PlaneCounter
 from rt_engine.transport.sockets import connect, queue_length
@@ -39,9 +33,10 @@ from rt_engine.transport.sockets import connect, queue_length
 _DTYPES = {"u2": np.dtype("<u2"), "i2": np.dtype("<i2")}
 _NO_EVENTS = np.zeros(0, EVENT_DTYPE)
 _BATCH = 16
+_NO_MORE_LINES = 1 << 30
+"""As the next line of a frame of which none is waited for."""
 _LONGEST_GAP = 10_000
 """Frames that states advance over after a pause; after so many nothing is left of what was before."""
-_RATE_TOLERANCE = 0.05
 
 
 class InferenceService(Service):
@@ -79,13 +74,18 @@ class InferenceService(Service):
         }
         self._desk = CellDesk(self, self.plane)
         self.commands |= {"rois_edit": self._desk.rois_edit, "set_threshold": self._desk.set_threshold}
-        self._mode = Mode.BASELINE
+        self._inbox = FrameInbox(self._frames, self.clock)
+        self._out = EngineOutput(self.publisher, self.plane)
+        self._book = FrameBook(self._out.fate)
+        self._deadline_ns = self.rig.deadline_ns
         self._live_from: int | None = None
         self._engine: Engine | None = None
         self._assembly: NDArray[Any] = np.zeros((0, 0), np.uint16)
         self._strip_lines: int | None = None
         self._strip_frame: int | None = None
-        self._next_line = 0
+        self._strip_index = 0
+        self._next_line = _NO_MORE_LINES
+        self._late_frame: int | None = None
         self._strip_blanked: list[list[int]] = []
         self._neuropil_due_ns = 0
         self._skipped = 0
@@ -107,13 +107,21 @@ class InferenceService(Service):
         """Intervals of the live frames so far."""
         return {name: histogram.summary_ms() for name, histogram in self._intervals.items()}
 
+    def fates(self) -> dict[str, int]:
+        """How many frames met which fate."""
+        return {fate.value: n for fate, n in self._book.counts.items() if n} if hasattr(self, "_book") else {}
+
     def step(self, ready: dict[Any, int]) -> None:
         """Work off the frames that wait."""
         for _ in range(_BATCH):
-            if not self._frames.poll(0):
+            try:
+                arrival = self._inbox.take()
+            except MessageError as error:
+                self._refuse(error.message)
+                continue
+            if arrival is None:
                 break
-            parts = self._frames.recv_multipart(copy=False)
-            self._receive([part.buffer for part in parts])
+            self._receive(arrival)
         self._desk.tick()
         if self._engine is not None and self.clock.now_ns() >= self._neuropil_due_ns:
             self._neuropil_due_ns = self.clock.now_ns() + NS_PER_S
@@ -122,34 +130,29 @@ class InferenceService(Service):
 
     def finish(self) -> None:
         """End the finder, close the socket."""
+        if hasattr(self, "_book"):
+            self._give_up_strips("the run ended")
         if hasattr(self, "_desk"):
             self._desk.close()
         if hasattr(self, "_frames"):
             self._frames.close()
 
-    def _receive(self, parts: list[memoryview]) -> None:
-        t_received_ns = self.clock.now_ns()
-        topic = bytes(parts[0]).decode(errors="replace")
-        try:
-            header = decode(topic, parts[1])
-        except MessageError as error:
-            self._refuse(error.message)
-            return
+    def _receive(self, arrival: Arrival) -> None:
+        header = arrival.header
         if isinstance(header, HealthHeader):
             self._acquisition_heard = True
             self._note_source(header.state == "paused")
             return
         if not isinstance(header, FrameHeader) or header.channel not in (self._channel, self._structural_channel):
             return
-        self._sequence.see(header.source, header.boot_id, topic, header.seq)
-        expected_bytes = header.n_lines * header.pixels_per_line * 2
-        if len(parts) != 3 or header.dtype not in _DTYPES or parts[2].nbytes != expected_bytes:
+        self._sequence.see(header.source, header.boot_id, arrival.topic, header.seq)
+        if arrival.payload is None or header.dtype not in _DTYPES:
             self._refuse(f"frame {header.frame}: payload does not fit its header")
             return
         if self._structural_channel is None:
-            self._take_lines(header, parts[2], t_received_ns)
+            self._take_lines(header, arrival.payload, arrival.t_received_ns)
         else:
-            self._pair(header, parts[2], t_received_ns)
+            self._pair(header, arrival.payload, arrival.t_received_ns)
 
     def _pair(self, header: FrameHeader, payload: memoryview, t_received_ns: int) -> None:
         """Functional lines go on with their structural ones; those whose partner does not come go on alone."""
@@ -184,14 +187,14 @@ class InferenceService(Service):
 
     def _note_source(self, paused: bool) -> None:
         """A source that has paused by design is said to be so, with one more `spikes` message; its frames end that."""
-        if paused and self._mode is Mode.LIVE and self._newest is not None:
-            self._mode, self._source_paused = Mode.PAUSED, True
+        if paused and self._out.mode is Mode.LIVE and self._newest is not None:
+            self._out.mode, self._source_paused = Mode.PAUSED, True
             now_ns = self.clock.now_ns()
-            self._publish_spikes(self._newest, now_ns, now_ns, _NO_EVENTS)
+            self._spikes(self._newest, now_ns, now_ns, _NO_EVENTS)
 
     def _end_pause(self, header: FrameHeader) -> None:
         """Live again; for the filters the time of the pause has passed without a sample."""
-        self._mode, self._source_paused = Mode.LIVE, False
+        self._out.mode, self._source_paused = Mode.LIVE, False
         if self._newest is not None and header.frame_period_ns:
             self._skipped += min((header.t_scan_ns - self._newest.t_scan_ns) // header.frame_period_ns, _LONGEST_GAP)
 
@@ -201,7 +204,7 @@ class InferenceService(Service):
             self._end_pause(header)
         if header.volume is not None and header.flags & FrameFlag.DISCARD:
             # Volumes count the samples of a plane, and the flyback is none.
-            self._publish_spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
+            self._spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
             return
         lines = np.frombuffer(payload, _DTYPES[header.dtype]).reshape(header.n_lines, header.pixels_per_line)
         if header.n_lines == header.lines_per_frame:
@@ -215,99 +218,111 @@ class InferenceService(Service):
         if self._assembly.shape != shape or self._assembly.dtype != lines.dtype:
             self._assembly = np.zeros(shape, lines.dtype)
         self._strip_lines = max(self._strip_lines or 0, header.n_lines)
-        if self._mode is Mode.LIVE or self._live_from is not None:
+        if self._out.mode is Mode.LIVE or self._live_from is not None:
             self._take_strip(header, lines, t_received_ns)
             return
         self._assembly[header.line0 : end_line] = lines
         if end_line == header.lines_per_frame:
             self._take_frame(header, self._assembly, t_received_ns)
         else:
-            self._publish_spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
+            self._spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
+
+    def _see(self, header: FrameHeader) -> tuple[int, int] | None:
+        """Index of a new frame and how many are missing before it; None for one that came before."""
+        order, missing = self._order.see(header.frame, header.volume)
+        index = header.frame if header.volume is None else header.volume
+        self.gaps = self._order.sequence.lost
+        if order is not FrameOrder.NEW:
+            self.late += 1
+            self._book.note(Fate.DUPLICATED if order is FrameOrder.DUPLICATE else Fate.OUT_OF_ORDER, index)
+            return None
+        self._book.saw(index)
+        if missing:
+            self._book.note(Fate.MISSING, index - missing, missing)
+        if self._live_from is not None and index >= self._live_from:
+            self._begin_live(header.frame)
+            missing = 0
+        return index, missing
+
+    def _may_process(self, header: FrameHeader, index: int, missing: int, t_received_ns: int) -> bool:
+        """False if the frame is to be left out; its time passes for the cells without a sample."""
+        engine, shape = self._engine, (header.lines_per_frame, header.pixels_per_line)
+        if self._out.mode is not Mode.LIVE or engine is None:
+            self._book.note(Fate.UNUSED, index)
+            if self._out.mode is Mode.PAUSED:
+                # The time of a paused frame passes for the cells, without a sample.
+                self._skipped += missing + 1
+            return False
+        if header.flags & FrameFlag.DISCARD:
+            self._book.note(Fate.DISCARDED, index)
+        elif shape != engine.calibration.template.shape:
+            self._refuse(f"frame {header.frame}: {shape[0]} x {shape[1]} px do not fit the calibration", index)
+        elif self._overloaded(header, t_received_ns):
+            self.dropped += 1
+            self._book.note(Fate.SKIPPED, index, 1, f"{self.queue} frames behind")
+        else:
+            return True
+        self._skipped += missing + 1
+        return False
 
     def _take_strip(self, header: FrameHeader, lines: NDArray[Any], t_received_ns: int) -> None:
         """Decide what the lines so far can decide. After lines that are missing, the frame is given up."""
-        engine = self._engine
         if header.frame != self._strip_frame and not self._begin_strips(header, t_received_ns):
             return
-        if engine is None or self._mode is not Mode.LIVE or header.flags & FrameFlag.DISCARD:
-            self._publish_spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
+        engine = self._engine
+        if engine is None or self._out.mode is not Mode.LIVE or header.flags & FrameFlag.DISCARD:
+            self._spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
             return
         if header.line0 != self._next_line:
             if header.line0 > self._next_line:
-                self._refuse(f"frame {header.frame}: lines {self._next_line} to {header.line0 - 1} are missing")
-                self._next_line = header.lines_per_frame + 1
+                self._give_up_strips(f"lines {self._next_line} to {header.line0 - 1} are missing")
             return
         self._next_line = end_line = header.line0 + header.n_lines
         self._assembly[header.line0 : end_line] = lines
         own = [[header.line0, header.n_lines]] if header.flags & FrameFlag.ARTEFACT else []
         self._strip_blanked += header.blanked or own
-        index = self._order.index or 0
-        n_events = engine.process_lines(self._assembly, index, end_line, header.t_scan_ns, self._strip_blanked)
         whole = end_line == header.lines_per_frame
+        n_events = engine.process_lines(
+            self._assembly, self._strip_index, end_line, header.t_scan_ns, self._strip_blanked
+        )
         self._publish_decision(header, engine, n_events, t_received_ns, whole=whole)
         if whole:
-            engine.maintain(self._assembly, index)
+            self._next_line = _NO_MORE_LINES
+            self._note_blanked(self._strip_index, self._strip_blanked)
+            engine.maintain(self._assembly, self._strip_index)
 
     def _begin_strips(self, header: FrameHeader, t_received_ns: int) -> bool:
-        """Note the first strip of a frame; false if the frame is to be left out."""
-        order, missing = self._order.see(header.frame, header.volume)
-        index = self._order.index or 0
-        self.gaps = self._order.sequence.lost
-        if order is not FrameOrder.NEW:
-            self.late += 1
+        """Note the first strip of a frame; false if the frame came before."""
+        self._give_up_strips("the next frame has come")
+        seen = self._see(header)
+        if seen is None:
             return False
-        if self._live_from is not None and index >= self._live_from:
-            self._begin_live(header.frame)
-            missing = 0
-        engine = self._engine
-        self._strip_frame, self._next_line = header.frame, 0
+        self._strip_index, missing = seen
+        self._strip_frame, self._next_line = header.frame, _NO_MORE_LINES
         self._strip_blanked.clear()
-        if self._mode is not Mode.LIVE or engine is None:
-            self._pass_over(missing)
-            return True
-        if header.flags & FrameFlag.DISCARD:
-            self._skipped += missing + 1
-            return True
-        if self._assembly.shape != engine.calibration.template.shape:
-            self._refuse(f"frame {header.frame}: {self._assembly.shape} px do not fit the calibration")
-            self._next_line = header.lines_per_frame + 1
-            return True
-        if self._overloaded(header, t_received_ns):
-            self._skipped += missing + 1
-            self.dropped += 1
-            self._next_line = header.lines_per_frame + 1
-            return True
-        self._desk.apply_due(index, engine)
-        engine.begin(index, missing + self._skipped)
-        self._skipped = 0
+        if self._may_process(header, self._strip_index, missing, t_received_ns) and self._engine is not None:
+            self._next_line = 0
+            self._desk.apply_due(self._strip_index, self._engine)
+            self._engine.begin(self._strip_index, missing + self._skipped)
+            self._skipped = 0
         return True
 
+    def _give_up_strips(self, why: str) -> None:
+        """A frame that is not whole by now is refused; what was decided of it stays."""
+        if self._next_line < _NO_MORE_LINES:
+            self._refuse(f"frame {self._strip_frame}, from line {self._next_line} on: {why}", self._strip_index)
+            self._next_line = _NO_MORE_LINES
+
     def _take_frame(self, header: FrameHeader, frame: NDArray[Any], t_received_ns: int) -> None:
-        order, missing = self._order.see(header.frame, header.volume)
-        index = self._order.index or 0
-        self.gaps = self._order.sequence.lost
-        if order is not FrameOrder.NEW:
-            self.late += 1
+        self._give_up_strips("the next frame has come")
+        seen = self._see(header)
+        if seen is None:
             return
-        if self._live_from is not None and index >= self._live_from:
-            self._begin_live(header.frame)
-            missing = 0
+        index, missing = seen
         engine = self._engine
-        if self._mode is not Mode.LIVE or engine is None:
-            self._pass_over(missing)
-            self._publish_spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
-            return
-        if header.flags & FrameFlag.DISCARD:
-            # The time of a flyback frame passes for the cells, without a sample.
-            self._skipped += missing + 1
-            self._publish_spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
-            return
-        if self._overloaded(header, t_received_ns):
-            self._skipped += missing + 1
-            self.dropped += 1
-            return
-        if frame.shape != engine.calibration.template.shape:
-            self._refuse(f"frame {header.frame}: {frame.shape[0]} x {frame.shape[1]} px do not fit the calibration")
+        if not self._may_process(header, index, missing, t_received_ns) or engine is None:
+            if self._out.mode is not Mode.LIVE or header.flags & FrameFlag.DISCARD:
+                self._spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
             return
         missing += self._skipped
         self._skipped = 0
@@ -317,7 +332,12 @@ class InferenceService(Service):
         self._desk.apply_due(index, engine)
         n_events = engine.process(frame, index, header.t_scan_ns, missing, blanked)
         self._publish_decision(header, engine, n_events, t_received_ns, whole=True)
+        self._note_blanked(index, blanked)
         engine.maintain(frame, index)
+
+    def _note_blanked(self, index: int, blanked: list[list[int]]) -> None:
+        if blanked:
+            self._book.note(Fate.BLANKED, index, 1, f"lines {blanked}")
 
     def _publish_decision(
         self, header: FrameHeader, engine: Engine, n_events: int, t_received_ns: int, *, whole: bool
@@ -329,22 +349,39 @@ class InferenceService(Service):
         if n_events and header.volume is not None:
             events["event_frame"] = self._order.frames_of(events["event_frame"])
         t_decided_ns = self.clock.now_ns()
-        self._publish_spikes(header, t_received_ns, t_decided_ns, events)
+        late_ns = self._spikes(header, t_received_ns, t_decided_ns, events)
+        # From here on nobody waits.
+        if late_ns > 0:
+            self._note_late(late_ns)
         if whole:
-            self._publish_activity(header, engine)
+            self._book.note(Fate.DECIDED, self._order.index or 0)
+            self._out.activity(header, engine, self._desk.rev)
         if self._replay is None:
             self._intervals["scan_to_receive"].record(t_received_ns - header.t_scan_ns)
         self._intervals["receive_to_decision"].record(t_decided_ns - t_received_ns)
 
-    def _pass_over(self, missing: int) -> None:
-        """The time of a paused frame passes for the cells, without a sample."""
-        if self._mode is Mode.PAUSED:
-            self._skipped += missing + 1
+    def _spikes(self, header: FrameHeader, t_received_ns: int, t_decided_ns: int, events: NDArray[Any]) -> int:
+        """Send the events; how long past the deadline they are, nanoseconds, 0 if in time."""
+        self._newest = header
+        if self._replay is not None:
+            t_received_ns, t_decided_ns = self._replay.times_ns(header)
+        past_ns = t_decided_ns - header.t_scan_ns - self._deadline_ns
+        late_ns = 0 if self.setup.lossless and self._replay is None else max(0, past_ns)
+        self._out.spikes(header, t_received_ns, t_decided_ns, events, late=late_ns > 0)
+        return late_ns
+
+    def _note_late(self, late_ns: int) -> None:
+        index = self._order.index or 0
+        if index == self._late_frame:
+            return
+        self._late_frame = index
+        budget_ms = self._deadline_ns / NS_PER_MS
+        self._book.note(Fate.LATE, index, 1, f"{late_ns / NS_PER_MS:.1f} ms beyond the {budget_ms:g} ms from its scan")
 
     def _overloaded(self, header: FrameHeader, t_received_ns: int) -> bool:
         """True if a frame is skipped: so many wait behind it, or it was skipped in the recording being replayed."""
         if self._replay is not None and self._replay.skips(header):
-            self._acknowledge(header)
+            self._out.acknowledge(header)
         elif not self._is_behind(header, t_received_ns):
             self._say_skipped(header.frame)
             return False
@@ -359,7 +396,7 @@ class InferenceService(Service):
         period_ns = (header.frame_period_ns or NS_PER_S) * self._order.frames_per_index
         behind = (t_received_ns - header.t_scan_ns) // period_ns
         self.queue = max(0, behind)
-        return behind > self.rig.inference.max_backlog_frames and bool(self._frames.poll(0))
+        return behind > self.rig.inference.max_backlog_frames and self._inbox.waiting()
 
     def _say_skipped(self, frame: int) -> None:
         """Put into the journal which frames stand in it undecided."""
@@ -367,98 +404,28 @@ class InferenceService(Service):
         if first is not None:
             self.log("warning", f"frames {first} to {frame - 1} were skipped", skipped=[first, frame - 1])
 
-    def _publish_spikes(self, header: FrameHeader, t_received_ns: int, t_decided_ns: int, events: NDArray[Any]) -> None:
-        self._newest = header
-        topic = f"spikes.{self.plane}"
-        if self._replay is not None:
-            t_received_ns, t_decided_ns = self._replay.times_ns(header)
-        spikes = SpikesHeader(
-            **self.publisher.stamp(topic),
-            plane=self.plane,
-            frame=header.frame,
-            volume=None if header.flags & FrameFlag.DISCARD else header.volume,
-            line0=header.line0,
-            n_lines=header.n_lines,
-            hold_frames=self._engine.calibration.hold_frames if self._engine else 0,
-            mode=self._mode,
-            t_scan_ns=header.t_scan_ns,
-            t_scan_uncertainty_ns=header.t_scan_uncertainty_ns,
-            t_received_ns=t_received_ns,
-            t_decided_ns=t_decided_ns,
-            n_events=len(events),
-        )
-        self.publisher.send(topic, spikes, events.tobytes())
-
-    def _acknowledge(self, header: FrameHeader) -> None:
-        """Tell a source that waits that a frame is done with, though it was not decided."""
-        topic = f"ack.{self.plane}"
-        ack = AckHeader(**self.publisher.stamp(topic), plane=self.plane, frame=header.frame)
-        self.publisher.send(topic, ack, record=False)
-
-    def _publish_activity(self, header: FrameHeader, engine: Engine) -> None:
-        topic = f"activity.{self.plane}"
-        shift_y_px, shift_x_px = engine.shift_yx_px
-        activity = ActivityHeader(
-            **self.publisher.stamp(topic),
-            plane=self.plane,
-            frame=header.frame,
-            volume=header.volume,
-            t_scan_ns=header.t_scan_ns,
-            shift_y_px=shift_y_px,
-            shift_x_px=shift_x_px,
-            quality=engine.quality,
-            rois_rev=self._desk.rev,
-            n_rois=engine.n_rois,
-            fields=list(ACTIVITY_FIELDS),
-            stage_ns=engine.stage_ns,
-        )
-        self.publisher.send(topic, activity, engine.fill_activity().data.cast("B"))
-
-    def _refuse(self, why: str) -> None:
+    def _refuse(self, why: str, index: int | None = None) -> None:
         self._bad += 1
+        if index is not None:
+            self._book.note(Fate.REFUSED, index, 1, why)
         self.dropped += 1
         if self._bad & (self._bad - 1) == 0:
             self.log("warning", f"{why} ({self._bad} refused so far)")
 
     def _set_mode(self, args: dict[str, Any]) -> dict[str, Any]:
-        self._mode = Mode(args["mode"])
-        return {"mode": self._mode}
+        self._out.mode = Mode(args["mode"])
+        return {"mode": self._out.mode}
 
     def _calibrate(self, args: dict[str, Any]) -> dict[str, Any]:
         """Load a calibration, build the engine, warm it; `go_live` lets it begin."""
-        path = Path(args["path"])
-        calibration = replace(load_plane(path, self.plane), updates_neuropil=self.rig.inference.neuropil_update)
-        size = args.get("size")
-        if size is not None:
-            um_per_px, n_lines, n_pixels = args.get("um_per_px"), int(size[0]), int(size[1])
-            calibration.require_fits(n_lines, n_pixels, str(path), um_per_px=um_per_px, channel=self._channel)
-        calibration.require_registration(self._structural_channel, str(path))
-        if calibration.n_rois == 0:
-            raise CalibrationError("holds no cells", "calibrate on a recording with active cells", file=str(path))
-        self._say_other_rate(calibration, args.get("frame_rate_hz"))
-        config, n_planes = self.rig.inference, int(args.get("frames_per_volume", 1))
-        engine = Engine(
-            calibration,
-            config.max_shift_px,
-            self.clock,
-            self._strip_lines,
-            n_planes,
-            config.spare_rois,
-            adapts_template=config.template_adaptation,
-        )
-        engine.warm_up()
+        engine, calibration = load_engine(self.rig, self.plane, args, self.clock, self._strip_lines)
+        warning = other_rate(calibration, args.get("frame_rate_hz"))
+        if warning is not None:
+            self.log("warning", warning)
         self._engine = engine
-        self._desk.open(calibration, path)
+        self._out.hold_frames = calibration.hold_frames
+        self._desk.open(calibration, Path(args["path"]))
         return {"n_rois": calibration.n_rois, "rev": self._desk.rev}
-
-    def _say_other_rate(self, calibration: Calibration, frame_rate_hz: float | None) -> None:
-        if frame_rate_hz is None or abs(frame_rate_hz / calibration.frame_rate_hz - 1) < _RATE_TOLERANCE:
-            return
-        self.log(
-            "warning",
-            f"frames come at {frame_rate_hz:.4g} Hz, the calibration was made at {calibration.frame_rate_hz:.4g} Hz: "
-            "kernels and thresholds do not fit, calibrate again",
-        )
 
     def _go_live(self, args: dict[str, Any]) -> dict[str, Any]:
         if self._engine is None:
@@ -468,7 +435,7 @@ class InferenceService(Service):
 
     def _begin_live(self, frame: int) -> None:
         self._live_from = None
-        self._mode = Mode.LIVE
+        self._out.mode = Mode.LIVE
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -481,10 +448,12 @@ class InferenceService(Service):
 
     def _status(self, args: dict[str, Any]) -> dict[str, Any]:
         return {
-            "mode": self._mode,
+            "mode": self._out.mode,
             "frames_lost": self._order.sequence.lost,
             "frames_duplicated": self._order.sequence.duplicated,
             "frames_out_of_order": self._order.sequence.out_of_order,
             "messages_refused": self._bad,
+            "fates": self.fates(),
+            "frames_unaccounted": self._book.n_unaccounted,
             "n_rois": self._engine.n_rois if self._engine else 0,
         }

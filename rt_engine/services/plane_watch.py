@@ -16,10 +16,15 @@ class PlaneWatch:
         Channel that carries the indicator.
     patience_ns : int
         How long after the first frame every plane must have come.
+    structural_channel : int, optional
+        Channel that is used beside it, and not worth a word.
     """
 
-    def __init__(self, planes: Iterable[int], channel: int, patience_ns: int) -> None:
+    def __init__(
+        self, planes: Iterable[int], channel: int, patience_ns: int, structural_channel: int | None = None
+    ) -> None:
         self._planes, self._channel = tuple(planes), channel
+        self._used = (channel, structural_channel)
         self._patience_ns = patience_ns
         self._begun_ns: int | None = None
         self._wanted = {(plane, channel) for plane in self._planes}
@@ -32,7 +37,7 @@ class PlaneWatch:
         self._seen.add((plane, channel))
         self._begun_ns = now_ns if self._begun_ns is None else self._begun_ns
         self._wanted.discard((plane, channel))
-        if plane in self._planes and channel == self._channel:
+        if plane in self._planes and channel in self._used:
             return ""
         what = f"channel {channel} of plane {plane}" if plane in self._planes else f"plane {plane}"
         planes = ", ".join(map(str, self._planes))

@@ -158,8 +158,8 @@ class ProtocolDriver:
             self._log("warning", "disarmed: the cells have changed")
 
     def take_spikes(self, header: SpikesHeader, payload: bytes) -> bool:
-        """Decide on one `spikes` message; False if its payload does not fit its header."""
-        if self._protocol is None:
+        """Decide on one `spikes` message, unless it is late; False if its payload does not fit its header."""
+        if self._protocol is None or header.late:
             return True
         if len(payload) != header.n_events * EVENT_DTYPE.itemsize:
             return False

@@ -40,6 +40,8 @@ class Setup:
         True if nothing may leave an output.
     lossless : bool
         True if the source waits for inference and recorder (`pace: max`), so nothing is ever skipped.
+    recorded : bool
+        False if there is no recorder (benchmarks).
     """
 
     service: str
@@ -50,6 +52,7 @@ class Setup:
     t_monotonic_ns: int
     dry_run: bool
     lossless: bool
+    recorded: bool = True
 
     def rig_config(self) -> RigConfig:
         """The rig, validated again on this side."""

@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -43,17 +43,24 @@ class Supervisor:
         Carries out a command that came from outside (`spikeloop ctl`, the window).
     on_message : callable
         Is handed every message of the services that a display may want.
+    services : sequence of str, optional
+        Those that it starts; by default all of the rig.
 
     Attributes
     ----------
     services : tuple of str
-        Names of all services of the rig.
+        Names of all services that it starts.
     facts : dict of str to dict
         What every service announced last.
     """
 
     def __init__(
-        self, setup: Setup, on_client: ClientCommand, on_message: Listener, clock: Clock | None = None
+        self,
+        setup: Setup,
+        on_client: ClientCommand,
+        on_message: Listener,
+        clock: Clock | None = None,
+        services: Sequence[str] | None = None,
     ) -> None:
         self.clock: Clock = clock or MonotonicClock()
         self._setup = setup
@@ -69,7 +76,7 @@ class Supervisor:
         self.sequence = SequenceTracker()
         rig = setup.rig_config()
         ports = rig.ports
-        self.services = service_names(rig)
+        self.services = service_names(rig) if services is None else tuple(services)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._router = bind(self._context, zmq.ROUTER, ports.endpoint("control"))
         self._sub = connect(self._context, zmq.SUB, ports.endpoint("acquisition"), 10_000)
@@ -91,8 +98,8 @@ class Supervisor:
         self._poller.register(self._router, zmq.POLLIN)
         self._poller.register(self._sub, zmq.POLLIN)
 
-    def start(self, timeout_s: float = 120.0) -> None:
-        """Start all services and wait until each is ready.
+    def start(self, timeout_s: float = 120.0, on_wait: Callable[[], None] = lambda: None) -> None:
+        """Start all services and wait until each is ready; `on_wait` is called again and again meanwhile.
 
         Raises
         ------
@@ -106,9 +113,11 @@ class Supervisor:
             process = spawn.Process(target=run_service, args=(setup,), name=f"spikeloop-{name}")
             process.start()
             self._processes[name] = process
-        self.wait_for(
-            lambda: all(self.state(name) == "ready" for name in self.services), timeout_s, "services to start"
-        )
+        self.wait_for(lambda: self._all_ready(on_wait), timeout_s, "services to start")
+
+    def _all_ready(self, on_wait: Callable[[], None]) -> bool:
+        on_wait()
+        return all(self.state(name) == "ready" for name in self.services)
 
     def state(self, service: str) -> str:
         """Last state that a service announced."""

@@ -45,6 +45,8 @@ def _example(kind: type[Header]) -> Header:
             values[field.name] = "add"
         elif "Phase" in text:
             values[field.name] = "done"
+        elif "Fate" in text:
+            values[field.name] = "late"
         elif "Outcome" in text:
             values[field.name] = None
         elif text.startswith(("list", "typing.List")):

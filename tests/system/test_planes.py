@@ -184,6 +184,7 @@ def stream_rig(port: int, **changes: Any) -> dict[str, Any]:
     rig = small_rig()
     rig["microscope"] = {"driver": "stream", "endpoint": f"tcp://127.0.0.1:{port}"}
     rig["ports"]["inference"] = free_port_block(len(PLANES))
+    rig["inference"]["max_backlog_frames"] = 1000
     return rig | {"planes": list(PLANES), "channel": 1} | changes
 
 
@@ -192,24 +193,29 @@ def test_a_stream_of_more_planes_and_channels_than_are_inferred_is_recorded_whol
     start: Start, numbers_volumes: bool
 ) -> None:
     (port,) = free_ports(1)
-    run = start(stream_rig(port), "--baseline", "6", "--duration", "3")
+    run = start(stream_rig(port), "--baseline", "12")
     source = VolumeSource(port, (0, 1, 5), (0, 1), numbers_volumes=numbers_volumes)
     try:
         run.wait_for("the services", lambda status: status["phase"] == "waiting")
         deadline_s = time.monotonic() + DEADLINE_S
-        while run.process.poll() is None and time.monotonic() < deadline_s:
-            source.send_volume()
+        status: dict[str, Any] = {"phase": "waiting", "frames": 0}
+        while not (status["phase"] == "live" and status["frames"] > 200) and time.monotonic() < deadline_s:
+            for _ in range(50):
+                source.send_volume()
+            status = run.ctl("status")
+        run.ctl("stop")
         assert run.wait() == 0, run.output()
     finally:
         source.close()
     summary, journal = summary_of(run.session), open_session(run.session)
-    assert (summary["frames"], summary["frames_lost"]) == (2 * 100, 0)
-    assert summary["duration_s"] == pytest.approx(3.0)
+    assert summary["frames"] > 200
+    assert summary["frames_lost"] == 0
+    assert summary["duration_s"] == pytest.approx(summary["frames"] / 2 * 0.06, abs=0.07)
     assert "plane 5 comes as well" in run.output()
     assert "channel 0 of plane 1 comes as well" in run.output()
     topics = {f"frame.{plane}.{channel}" for plane in (0, 1, 5) for channel in (0, 1)}
     counts = {topic: sum(1 for _ in journal.messages(topic)) for topic in topics}
-    assert min(counts.values()) > 300
+    assert min(counts.values()) > 250
     assert max(counts.values()) - min(counts.values()) <= 1
     answered = {message.topic for message in journal.messages("spikes")}
     assert answered == {"spikes.0", "spikes.1"}

@@ -23,3 +23,9 @@ def test_what_is_not_inferred_is_said_once():
     assert "channel 0 of plane 0" in watch.see(0, 0, 0)
     assert watch.see(0, 0, 0) == ""
     assert watch.see(7, 1, 0).startswith("plane 7 comes as well")
+
+
+def test_the_structural_channel_is_used_and_not_worth_a_word():
+    watch = PlaneWatch([0], 1, 100, 0)
+    assert watch.see(0, 0, 0) == ""
+    assert watch.missing(100) == (0,)

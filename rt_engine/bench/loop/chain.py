@@ -1,0 +1,521 @@
+"""The product under measurement: its real services in their own processes, driven frame by frame from here."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import socket
+import time
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import yaml
+import zmq
+from numpy.typing import NDArray
+
+from rt_engine.bench.loop.field import INDICATOR, N_TRIGGERING, RATE_HZ, PlantedLoop
+from rt_engine.bench.loop.pace import Pacer
+from rt_engine.bench.loop.watcher import watch
+from rt_engine.interfaces.calibration import save_calibration
+from rt_engine.interfaces.clock import NS_PER_S, MonotonicClock
+from rt_engine.interfaces.errors import ServiceError
+from rt_engine.interfaces.messages import FrameHeader, HealthHeader, LogHeader, SpikesHeader
+from rt_engine.interfaces.rig_config import Ports, RigConfig
+from rt_engine.services.setup import Setup
+from rt_engine.services.supervisor import Supervisor
+from rt_engine.transport.publisher import Publisher
+from rt_engine.transport.sockets import queue_length
+
+_WAIT_MS = 20_000
+_NO_COMMAND_MS = 100
+"""Longer than any command takes; a frame that triggers nothing costs so much of the round, and is left out."""
+_LIVE_S = 60.0
+_HEALTH_S = 0.2
+_SETTLE_FRAMES = 30
+
+
+class _Spikes(msgspec.Struct):
+    """What the driver reads of a `spikes` header."""
+
+    frame: int
+    line0: int
+    n_lines: int
+    mode: str
+    t_scan_ns: int
+    t_received_ns: int
+    t_decided_ns: int
+    n_events: int
+
+
+class _Stim(msgspec.Struct):
+    """What the driver reads of a `stim` header."""
+
+    frame: int
+    phase: str
+    outcome: str | None
+    reason: str | None
+    t_scan_ns: int
+    t_decided_ns: int
+    t_command_ns: int | None
+
+
+_SPIKES = msgspec.msgpack.Decoder(_Spikes)
+_STIM = msgspec.msgpack.Decoder(_Stim)
+
+
+class Intervals(NamedTuple):
+    """Nanoseconds, int64 ndarrays; one entry a frame, of the last two one a command.
+
+    `scan_to_arrival` ends when the decision has reached another process.
+    """
+
+    scan_to_receive: NDArray[np.int64]
+    receive_to_decision: NDArray[np.int64]
+    scan_to_arrival: NDArray[np.int64]
+    decision_to_command: NDArray[np.int64]
+    scan_to_command: NDArray[np.int64]
+    duration_s: float
+
+
+class _Times:
+    """Collects the intervals of one round."""
+
+    def __init__(self, last_frame: int = -1) -> None:
+        self._decisions: list[tuple[int, int, int]] = []
+        self._commands: list[tuple[int, int]] = []
+        self._last_scan_ns = 0
+        self.n_without_command = self.n_refused = 0
+        self.last_frame = last_frame
+
+    def decided(self, spikes: _Spikes | SpikesHeader, arrived_ns: int | None) -> None:
+        """Note one decision."""
+        scan_ns = spikes.t_scan_ns
+        arrival_ns = 0 if arrived_ns is None else arrived_ns - scan_ns
+        times = spikes.t_received_ns - scan_ns, spikes.t_decided_ns - spikes.t_received_ns, arrival_ns
+        self._decisions.append(times)
+
+    def commanded(self, stim: _Stim) -> None:
+        """Note the first command of a frame."""
+        if stim.t_command_ns is None:
+            self.n_refused += 1
+        elif stim.t_scan_ns != self._last_scan_ns:
+            self._last_scan_ns = stim.t_scan_ns
+            self._commands.append((stim.t_command_ns - stim.t_decided_ns, stim.t_command_ns - stim.t_scan_ns))
+
+    def intervals(self, duration_s: float) -> Intervals:
+        """All that was noted."""
+        decisions = np.array(self._decisions, np.int64).reshape(-1, 3)
+        commands = np.array(self._commands, np.int64).reshape(-1, 2)
+        receive, decide, arrive = decisions.T
+        command, whole = commands.T
+        return Intervals(receive, decide, arrive, command, whole, duration_s)
+
+
+class ChainPlan(NamedTuple):
+    """One variant of the product.
+
+    Attributes
+    ----------
+    name : str
+    recorded : bool
+        With a recording service.
+    n_watchers : int
+        Processes that subscribe to everything and throw it away: stand-ins of window and telemetry.
+    strip_lines : int or None
+        Lines of a message; None: whole frames.
+    keeps_frames : bool
+        The recorder writes the frames too.
+    awaits_decision : bool
+        The next lines leave when the decision on those before has come here; else when a command has.
+    demixed : bool
+        Overlapping cells are taken apart.
+    """
+
+    name: str
+    recorded: bool = False
+    n_watchers: int = 0
+    strip_lines: int | None = None
+    keeps_frames: bool = True
+    awaits_decision: bool = False
+    demixed: bool = False
+
+
+def free_ports(n: int) -> list[int]:
+    """Different ports of 127.0.0.1 that nobody uses at the moment."""
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(socket.socket()) for _ in range(n)]
+        for one in held:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in held]
+
+
+def bench_rig(side_px: int, ports: dict[str, int], keeps_frames: bool) -> dict[str, Any]:
+    """Everything allowed, nothing real: the output is virtual, so its limits protect nobody."""
+    limits = {
+        "max_power_mw": 1.0,
+        "max_width_ms": 0.01,
+        "max_rate_hz": 10_000.0,
+        "max_duty": 1.0,
+        "duty_window_s": 1.0,
+        "max_energy_per_target_mj": 1e6,
+        "energy_window_s": 1.0,
+        "max_total_energy_mj": 1e9,
+        "min_gap_ms": 0.0,
+        "target_refractory_ms": 0.0,
+        "max_refused_per_min": 100_000,
+        "allowed_phases": ["live"],
+        "max_decision_age_ms": 10_000.0,
+        "exclusion_zones": [],
+    }
+    return {
+        "schema_version": 1,
+        "name": "bench",
+        "microscope": {
+            "driver": "virtual",
+            "frame_rate_hz": RATE_HZ,
+            "n_lines": side_px,
+            "pixels_per_line": side_px,
+        },
+        "inference": {"indicator": INDICATOR, "new_cells": "off"},
+        "outputs": {"led": {"driver": "virtual", "watchdog_ms": 60_000.0, "limits": limits}},
+        "session_limits": {"max_energy_mj": 1e9, "max_pulses": 1_000_000_000},
+        "recording": {"frames": "all" if keeps_frames else "none", "min_free_mb": 2000.0},
+        "ports": ports,
+        "max_idle_s": 3600.0,
+    }
+
+
+_PROTOCOL = {
+    "schema_version": 2,
+    "name": "bench",
+    "cells": {
+        "watched": {"select": "ids", "ids": list(range(N_TRIGGERING))},
+        "lit": {"select": "ids", "ids": [0]},
+    },
+    "triggers": {"spike": {"when": "event", "cells": "watched", "refractory_ms": 0.0}},
+    "actions": {"pulse": {"do": "pulse", "output": "led", "targets": "lit", "power_mw": 1.0, "width_ms": 0.001}},
+    "phases": {"watch": {"reactions": [{"trigger": "spike", "do": ["pulse"], "trial": True}]}},
+    "design": {"seed": 1, "arms": {"stim": {"kind": "stim", "share": 1.0}}},
+}
+
+
+class ProductChain:
+    """Inference, stimulation and, if wanted, recording and watchers; this process is microscope and supervisor.
+
+    Parameters
+    ----------
+    plan : ChainPlan
+    planted : PlantedLoop
+    folder : Path
+        Empty; becomes a session folder.
+    """
+
+    def __init__(self, plan: ChainPlan, planted: PlantedLoop, folder: Path) -> None:
+        self.plan, self.planted = plan, planted
+        folder.mkdir(parents=True)
+        names = list(Ports().all_ports())
+        self._side_px = planted.frames.shape[1]
+        rig = RigConfig.model_validate(
+            bench_rig(self._side_px, dict(zip(names, free_ports(len(names)), strict=True)), plan.keeps_frames)
+        )
+        clock = MonotonicClock()
+        setup = Setup(
+            service="",
+            rig=rig.model_dump(mode="json"),
+            session=plan.name,
+            folder=str(folder),
+            t_wall_ns=time.time_ns(),
+            t_monotonic_ns=clock.now_ns(),
+            dry_run=False,
+            lossless=False,
+            recorded=plan.recorded,
+        )
+        self._stack = contextlib.ExitStack()
+        try:
+            self._build(rig, setup, clock, folder)
+        except BaseException:
+            self._stack.close()
+            raise
+
+    def _build(self, rig: RigConfig, setup: Setup, clock: MonotonicClock, folder: Path) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._stack.callback(self._context.destroy, linger=0)
+        self._open_sockets(rig.ports, setup, clock)
+        services = ("recording", "inference", "stimulation") if self.plan.recorded else ("inference", "stimulation")
+        self._supervisor = Supervisor(setup, lambda request: {}, self._on_message, services=services)
+        self._stack.callback(self._supervisor.close)
+        self._said: list[str] = []
+        self._frame = self._first_frame = 0
+        self._start(folder)
+        # Windows come and go while a rig runs: they subscribe after the services have.
+        self._watchers = self._start_watchers(rig.ports)
+
+    def _open_sockets(self, ports: Ports, setup: Setup, clock: MonotonicClock) -> None:
+        inlet = ports.endpoint("recorder_inlet") if self.plan.recorded else None
+
+        def publisher(source: str, port: str, endpoint: str | None) -> Publisher:
+            made = Publisher(
+                self._context, ports.endpoint(port), endpoint, source=source, session=setup.session, clock=clock,
+                queue=queue_length(self.planted.frames[0].nbytes),
+            )  # fmt: skip
+            self._stack.callback(made.close, linger_ms=0)
+            return made
+
+        self._publisher = publisher("acquisition", "acquisition", inlet)
+        self._health = [(self._publisher, "acquisition")]
+        if not self.plan.recorded:
+            # Without a recorder nobody may arm: this one only says that it is alive.
+            self._health.append((publisher("recording", "recording", None), "recording"))
+        self._answers = self._context.socket(zmq.SUB)
+        self._stack.callback(self._answers.close)
+        self._answers.setsockopt(zmq.RCVHWM, 100_000)
+        self._answers.connect(ports.endpoint("inference"))
+        self._answers.connect(ports.endpoint("stimulation"))
+        # One small message wakes this process for each frame, as the output of the reference hop does.
+        self._answers.subscribe(b"spikes." if self.plan.awaits_decision else b"stim")
+        self._health_due_s = 0.0
+        self._times = _Times()
+        self._in_round = False
+
+    def _start_watchers(self, ports: Ports) -> list[BaseProcess]:
+        endpoints = [ports.endpoint(n) for n in ("acquisition", "inference", "stimulation", "recording")]
+        spawn = multiprocessing.get_context("spawn")
+        watchers: list[BaseProcess] = []
+        for _ in range(self.plan.n_watchers):
+            process = spawn.Process(target=watch, args=(endpoints,), daemon=True)
+            process.start()
+            watchers.append(process)
+            self._stack.callback(process.join, 5)
+            self._stack.callback(process.kill)
+        return watchers
+
+    def _start(self, folder: Path) -> None:
+        path, protocol = folder / "calibration.h5", folder / "protocol.yaml"
+        save_calibration(path, self.planted.calibration)
+        protocol.write_text(yaml.safe_dump(_PROTOCOL), encoding="utf-8")
+        supervisor = self._supervisor
+        supervisor.start(on_wait=self._tell_health)
+        for _ in range(_SETTLE_FRAMES):
+            self._send_frame(time.perf_counter_ns())
+            supervisor.pump(0.01)
+        supervisor.request("inference", "calibrate", {"path": str(path)}, timeout_s=180)
+        give_up_s = time.monotonic() + _LIVE_S
+        while not supervisor.request("stimulation", "status")["has_rois"]:
+            self._fail_after(give_up_s, "the cells to be known")
+        supervisor.request("stimulation", "set_protocol", {"path": str(protocol)})
+
+    def go_live(self) -> None:
+        """From paused to live and armed, with cells that have seen enough frames to decide."""
+        supervisor = self._supervisor
+        supervisor.request("inference", "go_live", {"from_frame": self._frame})
+        give_up_s = time.monotonic() + _LIVE_S
+        for _ in range(_SETTLE_FRAMES):
+            self._send_frame(time.perf_counter_ns())
+            supervisor.pump(0.003)
+        while not self._arm():
+            self._send_frame(time.perf_counter_ns())
+            self._fail_after(give_up_s, "the interlock")
+        while self._answers.poll(200):
+            self._answers.recv_multipart()
+
+    def _arm(self) -> bool:
+        """Armed, after a reset where the interlock has tripped; false if it may not be yet."""
+        request = self._supervisor.request
+        status = request("stimulation", "status")
+        if status["interlock"] == "tripped":
+            request("stimulation", "reset", {"reason": "the benchmark goes on"})
+        elif status["can_arm"]:
+            request("stimulation", "arm", {"automatic": True})
+            return True
+        return False
+
+    def is_armed(self) -> bool:
+        """False after a trip: this process, or the engine, has stood still for a second."""
+        return bool(self._supervisor.request("stimulation", "status")["interlock"] == "armed")
+
+    def pause(self) -> None:
+        """Disarmed, and silent until `go_live`."""
+        supervisor = self._supervisor
+        supervisor.request("stimulation", "disarm", {"reason": "end of a round"})
+        supervisor.request("inference", "mode", {"mode": "paused"})
+        self._send_frame(time.perf_counter_ns())
+        supervisor.pump(0.05)
+
+    def _fail_after(self, give_up_s: float, what: str) -> None:
+        self._tell_health()
+        self._supervisor.pump(0.02)
+        self._supervisor.raise_if_failed()
+        if time.monotonic() > give_up_s:
+            raise ServiceError(f"{self.plan.name}: waited too long for {what}: {'; '.join(self._said[-3:])}")
+
+    def _tell_health(self) -> None:
+        """Health of acquisition, and of a recorder that is not there."""
+        if time.monotonic() < self._health_due_s:
+            return
+        self._health_due_s = time.monotonic() + _HEALTH_S
+        for publisher, source in self._health:
+            publisher.send("health", _health(publisher, source))
+
+    def _on_message(self, topic: str, header: Any, payload: list[bytes]) -> None:
+        if isinstance(header, LogHeader):
+            self._said.append(header.text)
+        elif isinstance(header, SpikesHeader) and header.frame >= self._first_frame and self._hears_spikes():
+            self._times.decided(header, None)
+
+    def _hears_spikes(self) -> bool:
+        """True while a round runs whose decisions do not come by themselves."""
+        return self._in_round and not self.plan.awaits_decision
+
+    def run(self, n_frames: int, rate_hz: float | None) -> Intervals:
+        """Whole frames one by one, each after the answer to the one before, and not before it is due.
+
+        Parameters
+        ----------
+        n_frames : int
+        rate_hz : float or None
+
+        Raises
+        ------
+        ServiceError
+            No answer.
+        """
+        times = self._begin()
+        pacer = Pacer(rate_hz)
+        begin_s = time.perf_counter()
+        for _ in range(n_frames):
+            self._tell_health()
+            pacer.wait()
+            t_ready_ns = time.perf_counter_ns()
+            self._send_frame(t_ready_ns)
+            self._await_answer(times, self._frame - 1)
+        return self._finish(time.perf_counter() - begin_s)
+
+    def run_stream(self, n_frames: int, n_ahead: int) -> Intervals:
+        """As fast as it goes, with at most `n_ahead` frames under way.
+
+        Parameters
+        ----------
+        n_frames, n_ahead : int
+        """
+        times = self._begin()
+        begin_s = time.perf_counter()
+        for _ in range(n_frames):
+            self._tell_health()
+            while self._frame - times.last_frame > n_ahead:
+                self._await_answer(times, self._frame - n_ahead)
+            self._send_frame(time.perf_counter_ns())
+        self._await_answer(times, self._frame - 1)
+        return self._finish(time.perf_counter() - begin_s)
+
+    def losses(self) -> dict[str, Any]:
+        """What inference says of all frames so far."""
+        status = self._supervisor.request("inference", "status")
+        return {"fates": status["fates"], "unaccounted": status["frames_unaccounted"]}
+
+    def pids(self) -> dict[str, int]:
+        """Process id of every service."""
+        return self._supervisor.pids()
+
+    def run_strips(self, n_frames: int, rate_hz: float) -> Intervals:
+        """Strips in the pace of the scan.
+
+        Parameters
+        ----------
+        n_frames : int
+        rate_hz : float
+            Of frames.
+        """
+        strip_lines = self.plan.strip_lines or self._side_px
+        times = self._begin()
+        n_strips = self._side_px // strip_lines
+        pacer = Pacer(rate_hz * n_strips)
+        begin_s = time.perf_counter()
+        for _ in range(n_frames):
+            self._tell_health()
+            for strip in range(n_strips):
+                pacer.wait()
+                self._send_lines(self._frame, strip * strip_lines, strip_lines, time.perf_counter_ns())
+                self._await_answer(times, self._frame)
+            self._frame += 1
+        return self._finish(time.perf_counter() - begin_s)
+
+    def _begin(self) -> _Times:
+        self._supervisor.pump(0.0)
+        self._first_frame = self._frame
+        self._times, self._in_round = _Times(self._frame - 1), True
+        return self._times
+
+    def _finish(self, duration_s: float) -> Intervals:
+        """Take in what the supervisor has heard meanwhile."""
+        self._supervisor.pump(0.2)
+        self._in_round = False
+        return self._times.intervals(duration_s)
+
+    def _await_answer(self, times: _Times, frame: int) -> None:
+        """Until the decision on `frame` has come, or the command that follows from it; it may also end without one."""
+        while True:
+            if not self._answers.poll(_WAIT_MS if self.plan.awaits_decision else _NO_COMMAND_MS):
+                if self.plan.awaits_decision:
+                    self._supervisor.pump(0.1)
+                    self._supervisor.raise_if_failed()
+                    raise ServiceError(f"{self.plan.name}: frame {self._frame} was not answered: {self._said[-3:]}")
+                times.n_without_command += 1
+                times.last_frame = max(times.last_frame, frame)
+                return
+            _, data, *_ = self._answers.recv_multipart()
+            now_ns = time.perf_counter_ns()
+            if self.plan.awaits_decision:
+                times.decided(_SPIKES.decode(data), now_ns)
+                return
+            stim = _STIM.decode(data)
+            if stim.phase == "done":
+                times.commanded(stim)
+                times.last_frame = stim.frame
+                if stim.frame >= frame:
+                    return
+
+    def _send_frame(self, t_ready_ns: int) -> None:
+        whole = self._side_px
+        self._send_lines(self._frame, 0, whole, t_ready_ns)
+        self._frame += 1
+
+    def _send_lines(self, frame: int, line0: int, n_lines: int, t_ready_ns: int) -> None:
+        side = self._side_px
+        header = FrameHeader(
+            **self._publisher.stamp("frame.0.0"),
+            plane=0,
+            channel=0,
+            frame=frame,
+            volume=None,
+            line0=line0,
+            n_lines=n_lines,
+            lines_per_frame=side,
+            pixels_per_line=side,
+            dtype="u2",
+            adc_max=None,
+            offset=None,
+            frame_period_ns=round(NS_PER_S / RATE_HZ),
+            line_period_ns=None,
+            t_scan_ns=t_ready_ns,
+            t_scan_uncertainty_ns=0,
+            t_device_s=None,
+            flags=0,
+        )
+        pixels = self.planted.frames[frame % len(self.planted.frames), line0 : line0 + n_lines]
+        self._publisher.send("frame.0.0", header, pixels.data.cast("B"))
+
+    def close(self) -> None:
+        """End all processes in order."""
+        try:
+            self._supervisor.stop()
+        finally:
+            self._stack.close()
+
+
+def _health(publisher: Publisher, source: str) -> HealthHeader:
+    return HealthHeader(
+        **publisher.stamp("health"), state="ready", dropped=0, gaps=0, late=0, queue=0, rss_bytes=0, latency_ms={}
+    )

@@ -1,0 +1,245 @@
+"""`spikeloop bench latency`: the whole loop against a bare hop, in one run."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rt_engine.bench.kernels import machine
+from rt_engine.bench.loop.chain import ChainPlan, Intervals, ProductChain, free_ports
+from rt_engine.bench.loop.field import plant_loop
+from rt_engine.bench.loop.peers import PeerChain
+from rt_engine.bench.loop.reference import ReferenceHop
+from rt_engine.bench.loop.shared_hop import SharedHop
+from rt_engine.bench.rounds import Spread
+
+REFERENCE = "reference hop"
+N_CELLS, SIDE_PX, N_FRAMES, SEED = 1000, 512, 240, 1
+STRIP_LINES = 8
+N_AHEAD = 8
+SHARED = "hop through shared memory"
+PEER_SHARE = 8
+"""The peers get so many times fewer frames: they take ten times as long."""
+PEERS = "chain of peers' parts"
+
+
+class Mode(NamedTuple):
+    """How frames come.
+
+    Attributes
+    ----------
+    name : str
+    rate_hz : float or None
+        None: the next when the one before has been answered.
+    n_frames : int
+        Of a round.
+    """
+
+    name: str
+    rate_hz: float | None
+    n_frames: int
+
+
+LOCKSTEP, FAST, USUAL = Mode("lockstep", None, 400), Mode("200 Hz", 200.0, 200), Mode("30 Hz", 30.0, 60)
+MODES = (LOCKSTEP, FAST, USUAL)
+
+
+class Family(NamedTuple):
+    """Chains that are alive together and take turns with the reference hop.
+
+    Attributes
+    ----------
+    plans : tuple of ChainPlan
+    modes : tuple of Mode
+    peers : bool
+        With the chain of other people's parts.
+    shared : bool
+        With the hop through shared memory.
+    """
+
+    plans: tuple[ChainPlan, ...]
+    modes: tuple[Mode, ...]
+    peers: bool = False
+    shared: bool = False
+
+
+FAMILIES = (
+    Family((ChainPlan("core"), ChainPlan("everything on", recorded=True, n_watchers=2)), MODES, shared=True),
+    Family((ChainPlan("demixed", demixed=True),), (LOCKSTEP,), peers=True),
+    Family(
+        (
+            ChainPlan("whole frames", awaits_decision=True),
+            ChainPlan("strips", strip_lines=STRIP_LINES, awaits_decision=True),
+        ),
+        (USUAL,),
+    ),
+)
+_BOUNDS: tuple[tuple[str, str, str, float, str, float], ...] = (
+    ("core", "lockstep", "scan_to_command", 0.5, "<=", 7.0),
+    ("everything on", "lockstep", "scan_to_command", 0.5, "<=", 9.0),
+    ("demixed", "lockstep", "scan_to_command", 0.5, "<=", 10.0),
+    ("core", "lockstep", "scan_to_command", 0.99, "<=", 8.0),
+    ("everything on", "lockstep", "scan_to_command", 0.99, "<=", 12.0),
+    ("core", "30 Hz", "scan_to_command", 0.5, "<=", 4.0),
+)
+LAST_SHARE = 1e-3
+"""Of the slowest frames, at which the drawn curves end."""
+QUANTILES = {"p50": 0.5, "p99": 0.99, "p999": 0.999, "max": 1.0}
+Rounds = dict[tuple[str, str], list[Intervals]]
+
+
+def run_latency_benchmark(
+    n_rounds: int, progress: Callable[[str, float], None], families: tuple[Family, ...] = FAMILIES
+) -> dict[str, Any]:
+    """Measure all families.
+
+    Parameters
+    ----------
+    n_rounds : int
+    progress : Callable
+        Told the name of the part and the share that is done.
+    families : tuple of Family
+
+    Returns
+    -------
+    dict
+        ``machine``; ``n_rounds``; ``us``: variant to mode to interval to p50, p99, p999, max (all rounds together) and
+        n; ``ratios``: name to [median, lowest, highest] over rounds, and ``bound`` and ``met`` where something was
+        promised; ``sorted_us``: variant to mode to 400 quantiles of the interval that is drawn, down to the slowest
+        thousandth.
+
+    Raises
+    ------
+    SpikeloopError
+        A process failed.
+    """
+    figures: dict[str, Any] = {"machine": machine(), "n_rounds": n_rounds, "us": {}, "ratios": {}, "sorted_us": {}}
+    for number, family in enumerate(families):
+        name = " / ".join(plan.name for plan in family.plans)
+        rounds = _measure(family, n_rounds, lambda share, name=name: progress(name, share))  # type: ignore[misc]
+        _add(figures, rounds, f"with {family.plans[0].name}" if number else "")
+    return figures
+
+
+def _measure(family: Family, n_rounds: int, progress: Callable[[float], None]) -> Rounds:
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spikeloop-bench-")))
+        reference = ReferenceHop((*free_ports(3),))  # type: ignore[arg-type]
+        stack.callback(reference.close)
+        fields = {d: plant_loop(N_CELLS, SIDE_PX, N_FRAMES, SEED, demixed=d) for d in {p.demixed for p in family.plans}}
+        chains = []
+        for plan in family.plans:
+            chains.append(ProductChain(plan, fields[plan.demixed], folder / plan.name.replace(" ", "-")))
+            stack.callback(chains[-1].close)
+        peers = None
+        if family.peers:
+            peers = PeerChain(next(iter(fields.values())), (*free_ports(3),))  # type: ignore[arg-type]
+            stack.callback(peers.close)
+        shared = None
+        if family.shared:
+            shared = SharedHop((*free_ports(3),))  # type: ignore[arg-type]
+            stack.callback(shared.close)
+        gc.collect()
+        gc.disable()
+        stack.callback(gc.enable)
+        rounds: Rounds = {}
+        for number in range(n_rounds):
+            progress(number / n_rounds)
+            for mode in family.modes:
+                turns = {REFERENCE: _of_hop(reference.run(mode.n_frames, mode.rate_hz))}
+                turns |= {chain.plan.name: _turn(chain, mode) for chain in chains}
+                if peers is not None:
+                    turns[PEERS] = _of_hop(peers.run(mode.n_frames // PEER_SHARE, mode.rate_hz))
+                if shared is not None:
+                    turns[SHARED] = _of_hop(shared.run(mode.n_frames, mode.rate_hz))
+                for name, times in turns.items():
+                    rounds.setdefault((name, mode.name), []).append(times)
+        progress(1.0)
+        return rounds
+
+
+def _turn(chain: ProductChain, mode: Mode) -> Intervals:
+    chain.go_live()
+    try:
+        if chain.plan.strip_lines is not None and mode.rate_hz is not None:
+            return chain.run_strips(mode.n_frames, mode.rate_hz)
+        return chain.run(mode.n_frames, mode.rate_hz)
+    finally:
+        chain.pause()
+
+
+def _of_hop(took_ns: NDArray[np.int64]) -> Intervals:
+    """What a chain that only knows its whole time has to say."""
+    none = np.zeros(0, np.int64)
+    return Intervals(none, none, none, none, took_ns, float(took_ns.sum()) / 1e9)
+
+
+def _add(figures: dict[str, Any], rounds: Rounds, suffix: str) -> None:
+    for (variant, mode), parts in rounds.items():
+        name = f"{variant} {suffix}".strip() if variant == REFERENCE else variant
+        of = figures["us"].setdefault(name, {}).setdefault(mode, {})
+        for interval in Intervals._fields[:-1]:
+            values_us = np.concatenate([getattr(part, interval) for part in parts]) / 1e3
+            if len(values_us) and values_us.any():
+                of[interval] = {k: float(np.quantile(values_us, q)) for k, q in QUANTILES.items()} | {
+                    "n": len(values_us)
+                }
+        drawn = np.concatenate([_whole(part) for part in parts]) / 1e3
+        steps = 1 - np.geomspace(1.0, LAST_SHARE, 400)
+        figures["sorted_us"].setdefault(name, {})[mode] = np.quantile(drawn, steps).tolist()
+        if variant != REFERENCE:
+            _ratios(figures["ratios"], variant, mode, parts, rounds[REFERENCE, mode])
+    if ("strips", USUAL.name) in rounds:
+        strips, whole = rounds["strips", USUAL.name], rounds["whole frames", USUAL.name]
+        spread = _ratio_of(strips, whole, 0.5)
+        figures["ratios"]["strips over whole frames, 30 Hz, scan_to_arrival p50"] = _row(spread, ("<=", 1 / 8))
+    if (PEERS, LOCKSTEP.name) in rounds:
+        own = next(
+            v for (name, mode), v in rounds.items() if name not in (PEERS, REFERENCE, SHARED) and mode == LOCKSTEP.name
+        )
+        spread = _ratio_of(rounds[PEERS, LOCKSTEP.name], own, 0.5)
+        figures["ratios"]["peers over ours, lockstep, p50"] = _row(spread, (">=", 8.0))
+
+
+def percentiles(values_us: NDArray[np.float64]) -> dict[str, float]:
+    """p50, p99, p999, max and n.
+
+    Parameters
+    ----------
+    values_us : float64 ndarray, shape (n,), n > 0
+    """
+    of = {name: float(np.quantile(values_us, q)) for name, q in QUANTILES.items()}
+    return of | {"n": len(values_us)}
+
+
+def _whole(part: Intervals) -> NDArray[np.int64]:
+    """The interval that speaks for the whole chain."""
+    return part.scan_to_command if len(part.scan_to_command) else part.scan_to_arrival
+
+
+def _ratio_of(parts: list[Intervals], others: list[Intervals], q: float) -> Spread:
+    ours, theirs = (np.array([np.quantile(_whole(p), q) for p in rounds]) for rounds in (parts, others))
+    return Spread.of(ours / theirs)
+
+
+def _ratios(ratios: dict[str, Any], variant: str, mode: str, parts: list[Intervals], hop: list[Intervals]) -> None:
+    interval = "scan_to_command" if len(parts[0].scan_to_command) else "scan_to_arrival"
+    for name, q in (("p50", 0.5), ("p99", 0.99)):
+        bound = next((b[4:6] for b in _BOUNDS if b[:4] == (variant, mode, interval, q)), None)
+        ratios[f"{variant}, {mode}, {interval} {name}"] = _row(_ratio_of(parts, hop, q), bound)
+
+
+def _row(spread: Spread, bound: tuple[str, float] | None) -> dict[str, Any]:
+    row: dict[str, Any] = {"value": spread}
+    if bound is not None:
+        sense, limit = bound
+        row |= {"bound": f"{sense} {limit:.4g}"}
+        row["met"] = spread.median <= limit if sense == "<=" else spread.median >= limit
+    return row

@@ -1,0 +1,70 @@
+"""An engine from a calibration file, refused with reasons where the two do not fit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rt_engine.interfaces.calibration import Calibration
+from rt_engine.interfaces.calibration_planes import load_plane
+from rt_engine.interfaces.clock import Clock
+from rt_engine.interfaces.errors import CalibrationError
+from rt_engine.interfaces.rig_config import RigConfig
+from rt_engine.pipeline.engine import Engine
+
+_RATE_TOLERANCE = 0.05
+
+
+def load_engine(
+    rig: RigConfig, plane: int, args: dict[str, Any], clock: Clock, strip_lines: int | None
+) -> tuple[Engine, Calibration]:
+    """A warm engine for one plane.
+
+    Parameters
+    ----------
+    rig : RigConfig
+    plane : int
+    args : dict
+        Of the command `calibrate`: ``path``, and what is known of the frames.
+    clock : Clock
+    strip_lines : int or None
+        Lines of the strips that frames come in.
+
+    Raises
+    ------
+    CalibrationError
+        The file is not usable for these frames, or holds no cells.
+    """
+    path = Path(args["path"])
+    calibration = replace(load_plane(path, plane), updates_neuropil=rig.inference.neuropil_update)
+    size = args.get("size")
+    if size is not None:
+        um_per_px, n_lines, n_pixels = args.get("um_per_px"), int(size[0]), int(size[1])
+        channel = rig.functional_channel
+        calibration.require_fits(n_lines, n_pixels, str(path), um_per_px=um_per_px, channel=channel)
+    calibration.require_registration(rig.registration_channel, str(path))
+    if calibration.n_rois == 0:
+        raise CalibrationError("holds no cells", "calibrate on a recording with active cells", file=str(path))
+    config, n_planes = rig.inference, int(args.get("frames_per_volume", 1))
+    engine = Engine(
+        calibration,
+        config.max_shift_px,
+        clock,
+        strip_lines,
+        n_planes,
+        config.spare_rois,
+        adapts_template=config.template_adaptation,
+    )
+    engine.warm_up()
+    return engine, calibration
+
+
+def other_rate(calibration: Calibration, frame_rate_hz: float | None) -> str | None:
+    """What to warn of if frames come at another rate than the calibration was made for; None if they do not."""
+    if frame_rate_hz is None or abs(frame_rate_hz / calibration.frame_rate_hz - 1) < _RATE_TOLERANCE:
+        return None
+    return (
+        f"frames come at {frame_rate_hz:.4g} Hz, the calibration was made at {calibration.frame_rate_hz:.4g} Hz: "
+        "kernels and thresholds do not fit, calibrate again"
+    )
