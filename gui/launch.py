@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import psutil
 import zmq
 
 from gui.command_link import CommandLink
@@ -98,24 +100,43 @@ def main(
     app = QtWidgets.QApplication.instance() or QtWidgets.QApplication(sys.argv[:1])
     app.setApplicationName("spikeloop")
     app.setStyle("Fusion")
-    lock = QtCore.QLockFile(str(Path(tempfile.gettempdir()) / f"spikeloop-window-{_user()}-{endpoints.ports.control}"))
+    lock = QtCore.QLockFile(_lock_path(endpoints))
     lock.setStaleLockTime(0)
     if not lock.tryLock(0) and only_one:
         return 0
+    _step_back()
     settings = Settings(settings_path or default_path())
     settings["rig"] = rig
     parts = build(endpoints, settings)
     sys.excepthook = _survive(parts)
     try:
-        width, height = (int(one) for one in settings["size"][:2])
-        parts.window.resize(width, height)
-        parts.window.show()
-        if review is not None:
-            parts.window.show_page(parts.window.pages.index(parts.window.review))
-            parts.window.review.open(review)
+        _show(parts, review)
         return int(app.exec())
     finally:
         parts.close()
+
+
+def _step_back() -> None:
+    """Whoever only looks lets the loop go first; where the system does not allow that, nothing is lost."""
+    below = getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS", 5)
+    with contextlib.suppress(psutil.Error, OSError):
+        psutil.Process().nice(below)
+
+
+def _show(parts: Parts, review: Path | None) -> None:
+    """Show the window as large as it was, and open the session that was asked for."""
+    window = parts.window
+    width, height = (int(one) for one in window.desk.settings["size"][:2])
+    window.resize(width, height)
+    window.show()
+    if review is not None:
+        window.show_page(window.pages.index(window.review))
+        window.review.open(review)
+
+
+def _lock_path(endpoints: Endpoints) -> str:
+    """One lock for each user and rig of this computer."""
+    return str(Path(tempfile.gettempdir()) / f"spikeloop-window-{_user()}-{endpoints.ports.control}")
 
 
 def _survive(parts: Parts) -> Callable[..., None]:

@@ -109,6 +109,15 @@ class MainWindow(QtWidgets.QWidget):
         inner = QtWidgets.QVBoxLayout(self.middle)
         inner.setContentsMargins(0, 0, 0, 0)
         inner.addWidget(self.split)
+        box = QtWidgets.QVBoxLayout(self)
+        box.setContentsMargins(0, 0, 0, 0)
+        box.setSpacing(0)
+        box.addWidget(self.bar)
+        box.addWidget(self.middle, 1)
+        box.addWidget(self._foot())
+
+    def _foot(self) -> Any:
+        """What was said last, how the window keeps pace, and where the keys are."""
         self.foot.setObjectName("small")
         foot = QtWidgets.QWidget()
         foot.setObjectName("status")
@@ -122,12 +131,7 @@ class MainWindow(QtWidgets.QWidget):
         hint = QtWidgets.QLabel("?  keys")
         hint.setObjectName("small")
         line.addWidget(hint)
-        box = QtWidgets.QVBoxLayout(self)
-        box.setContentsMargins(0, 0, 0, 0)
-        box.setSpacing(0)
-        box.addWidget(self.bar)
-        box.addWidget(self.middle, 1)
-        box.addWidget(foot)
+        return foot
 
     def _tab(self, index: int, title: str) -> Any:
         tab = QtWidgets.QPushButton(title)

@@ -105,21 +105,25 @@ def cells_from(header: RoisHeader, payload: memoryview) -> Cells:
         raise MessageError("rois: roi_id is no unique number")
     labels = np.zeros(shape[0] * shape[1], np.uint16)
     labels[pixels] = np.repeat(np.arange(1, n_rois + 1, dtype=np.uint16), np.diff(start))
-    counts = np.maximum(np.diff(start), 1)
-    lines, columns = pixels // shape[1], pixels % shape[1]
-    centroid = np.zeros((n_rois, 2))
-    if n_rois:
-        centroid[:, 0] = np.add.reduceat(lines, start[:-1]) / counts
-        centroid[:, 1] = np.add.reduceat(columns, start[:-1]) / counts
     return Cells(
         rev=header.rev,
         roi_id=np.asarray(roi_id, np.int64),
         row_of={one: row for row, one in enumerate(roi_id)},
-        centroid_yx_px=centroid + 0.5,
+        centroid_yx_px=_centroids(pixels, start, shape[1]),
         labels=labels.reshape(shape),
         figures=_figures(header.rois),
         tags=[tuple(roi.tags) for roi in header.rois],
     )
+
+
+def _centroids(pixels: NDArray[np.uint32], start: NDArray[np.int64], n_pixels: int) -> NDArray[np.float64]:
+    """Mean place of every footprint; the centre of pixel (y, x) lies at (y + 0.5, x + 0.5)."""
+    centroid = np.zeros((len(start) - 1, 2))
+    if len(centroid):
+        counts = np.diff(start)
+        centroid[:, 0] = np.add.reduceat(pixels // n_pixels, start[:-1]) / counts
+        centroid[:, 1] = np.add.reduceat(pixels % n_pixels, start[:-1]) / counts
+    return centroid + 0.5
 
 
 def _figures(rois: list[RoiDescription]) -> dict[str, NDArray[np.float64]]:

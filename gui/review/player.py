@@ -33,13 +33,15 @@ class Player:
         A new one after every jump.
     t_ns : int
         The moment.
+    clock : MomentClock
+        Stands at it.
     """
 
     def __init__(self, recorded: Recorded) -> None:
         self.recorded = recorded
-        self._clock = MomentClock()
+        self.clock = MomentClock()
         self.t_ns = recorded.start_ns
-        self.model = LiveModel(self._clock)
+        self.model = LiveModel(self.clock)
         self._shown_frame: dict[str, int] = {}
         self.go_to(recorded.start_ns)
 
@@ -51,13 +53,13 @@ class Player:
             self._feed(recorded.between(self.t_ns, t_ns))
         else:
             self._jump(t_ns)
-        self.t_ns = self._clock.t_ns = t_ns
+        self.t_ns = self.clock.t_ns = t_ns
         self._show_frames(t_ns)
 
     def _jump(self, t_ns: int) -> None:
         recorded = self.recorded
-        self._clock.t_ns = t_ns
-        self.model = LiveModel(self._clock)
+        self.clock.t_ns = t_ns
+        self.model = LiveModel(self.clock)
         self._shown_frame.clear()
         for name, marks in sorted(recorded.landmarks.items(), key=lambda item: item[0] != "session"):
             at = bisect_right([one.t_log_ns for one in marks], t_ns)

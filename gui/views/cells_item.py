@@ -11,7 +11,7 @@ from pyqtgraph.Qt import QtCore, QtGui
 
 from gui.model.cells import Cells
 
-_LARGEST_FINE_PX = 600
+_LARGEST_FINE_PX = 300
 """Fields up to this size are drawn at twice their resolution, so that outlines are thin."""
 
 

@@ -52,11 +52,13 @@ class CellsView(View):
 
     def _lay_out(self) -> None:
         row = QtWidgets.QHBoxLayout()
-        for widget in (self.draw, self.remove, self.merge):
+        for widget in (self.draw, self.remove, self.merge, self.undo_button):
             row.addWidget(widget)
+        row.addStretch(1)
+        self.edit_card.body.addLayout(row)
+        row = QtWidgets.QHBoxLayout()
         row.addWidget(self.tag, 1)
-        for widget in (self.tag_button, self.undo_button):
-            row.addWidget(widget)
+        row.addWidget(self.tag_button)
         self.edit_card.body.addLayout(row)
         self.edit_card.body.addWidget(self.said)
         self.table_card.body.addWidget(self.table)
@@ -77,6 +79,7 @@ class CellsView(View):
         """Room for some rows, whatever the letters."""
         super().apply_theme()
         self.table_card.setMinimumHeight(self.desk.theme.px(16))
+        self._shown = None
 
     def refresh(self) -> None:
         """Show the newest figures, and what can be done."""
@@ -125,7 +128,7 @@ class CellsView(View):
                 model.select(self.table.model().index(row, 0), flag.Select | flag.Rows)
         self._filling = False
         chosen = ", ".join(str(one) for one in self.desk.selection[:8])
-        self.table_card.note.setText(f"{cells.n_rois} cells; selected: {chosen or 'none'}")
+        self.table_card.note.setText(f"{cells.n_rois} cells; selected: {chosen[:24] or 'none'}")
 
     def _row_chosen(self) -> None:
         cells = self.desk.model.cells.get(self.desk.plane)

@@ -28,7 +28,6 @@ class FieldBar(QtWidgets.QWidget):
         super().__init__()
         self.setObjectName("clear")
         self._desk = desk
-        settings = desk.settings
         self._pictures: list[tuple[int, int]] = []
         self.picture_box = Choice((), "plane and channel")
         self.colour_box = Choice(tuple(f"by {one}" for one in COLOUR_BY), "what the outlines tell (C)")
@@ -54,6 +53,17 @@ class FieldBar(QtWidgets.QWidget):
         box.setSpacing(5)
         box.addLayout(first)
         box.addLayout(second)
+        self._restore()
+        for combo in (self.colour_box, self.map_box, self.average_box):
+            combo.currentIndexChanged.connect(self._remember)
+        self.picture_box.activated.connect(self._pick_picture)
+        self.low.valueChanged.connect(self.changed)
+        self.high.valueChanged.connect(self.changed)
+        self._remember()
+
+    def _restore(self) -> None:
+        """What was chosen last time."""
+        settings = self._desk.settings
         self.colour_box.choose(f"by {settings['colour_by']}")
         self.map_box.choose(settings["colour_map"])
         if settings["average"] in _AVERAGES:
@@ -61,12 +71,6 @@ class FieldBar(QtWidgets.QWidget):
         self.outline_button.setChecked(settings["outlines"])
         self.auto_button.setChecked(True)
         self._auto()
-        for combo in (self.colour_box, self.map_box, self.average_box):
-            combo.currentIndexChanged.connect(self._remember)
-        self.picture_box.activated.connect(self._pick_picture)
-        self.low.valueChanged.connect(self.changed)
-        self.high.valueChanged.connect(self.changed)
-        self._remember()
 
     @property
     def colour_by(self) -> str:

@@ -59,6 +59,7 @@ class FieldView(View):
         self.takes_clicks_for: Any = None
         self._shown = (-1, 0)
         self._n_traces: Any = None
+        self._turn = False
         self._levels: tuple[float, float] | None = None
         self._mean: Any = None
         self._shape = (0, 0)
@@ -85,7 +86,10 @@ class FieldView(View):
         if traces is not None and (traces.n_taken, id(model)) != self._n_traces:
             self._n_traces = (traces.n_taken, id(model))
             self._show_motion()
-        self._show_cells()
+        self._turn = not self._turn
+        if self._turn:
+            # Outlines every second time: nobody sees the difference, and they cost as much as the picture.
+            self._show_cells()
         self._show_marks()
 
     def _show_picture(self, picture: Picture) -> None:

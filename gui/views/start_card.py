@@ -32,6 +32,8 @@ class StartCard(Card):
         library = Path(__file__).resolve().parents[2] / "protocols" / "library"
         self.protocol = Choice((_RIGS_OWN, *sorted(one.stem for one in library.glob("*.yaml"))), "protocol")
         self.protocol.setEditable(True)
+        for choice in (self.rig, self.protocol):
+            choice.lineEdit().home(False)
         self.calibration = QtWidgets.QLineEdit()
         self.calibration.setPlaceholderText("none: a baseline is recorded first")
         self.subject = QtWidgets.QLineEdit()

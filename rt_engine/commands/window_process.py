@@ -6,6 +6,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 _INSTALL = "it needs the extra `gui`: pip install 'spikeloop[gui]'"
@@ -50,7 +51,7 @@ def start_window(rig: str, log: Path) -> str:
     line = [sys.executable, "-m", "rt_engine", "gui", "--rig", rig, "--only-one"]
     try:
         with log.open("ab") as stream:
-            subprocess.Popen(
+            process = subprocess.Popen(
                 line,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
@@ -60,4 +61,6 @@ def start_window(rig: str, log: Path) -> str:
             )
     except OSError as error:
         return f"no window: {error.strerror or error}"
+    # Nobody waits for the window, but a closed one must not stay behind as a zombie.
+    threading.Thread(target=process.wait, name="spikeloop-window-end", daemon=True).start()
     return "the window opens beside the run; closing it changes nothing"

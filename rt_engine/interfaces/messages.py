@@ -383,6 +383,24 @@ class LogHeader(Header, kw_only=True):
     fields: dict[str, Any]
 
 
+class CropsHeader(Header, kw_only=True):
+    """Topic ``crops.<plane>.<channel>``, in the journal only: what is kept of a frame around the cells.
+
+    Payload: the pixels of every box ``[y, x, height, width]`` of `boxes`, one after the other, C order.
+    """
+
+    plane: int
+    channel: int
+    frame: int
+    volume: int | None
+    line0: int
+    n_lines: int
+    dtype: str
+    t_scan_ns: int
+    flags: int
+    boxes: list[list[int]]
+
+
 class AckHeader(Header, kw_only=True):
     """Topic ``ack`` from the recorder where the source may not run ahead: the frame now in the journal."""
 
@@ -408,6 +426,7 @@ HEADERS: dict[str, type[Header]] = {
     "log": LogHeader,
     "ack": AckHeader,
     "fate": FateHeader,
+    "crops": CropsHeader,
 }
 """First word of a topic -> its header."""
 

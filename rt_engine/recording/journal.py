@@ -149,7 +149,7 @@ class JournalWriter:
         self._flush_after_ns = int(flush_s * NS_PER_S / 2)
         self._file_bytes = file_bytes
         self._create_file = create_file
-        self._t_flushed_ns = t_monotonic_ns
+        self._t_flushed_ns = self._t_seen_ns = t_monotonic_ns
         self._sequence: dict[str, int] = {}
         self._failure: RecordingError | None = None
         self._closed = False
@@ -190,6 +190,7 @@ class JournalWriter:
             self.rotate()
         t_log_ns = max(t_ns + self._wall_minus_monotonic_ns, 0)
         sequence = self._sequence.get(topic, 0)
+        self._sequence[topic] = sequence + 1
         data = b"".join((HEADER_LENGTH.pack(len(header_bytes)), header_bytes, payload))
         try:
             channel = self._channels.get(topic)
@@ -198,7 +199,6 @@ class JournalWriter:
             self._writer.add_message(channel, t_log_ns, data, t_log_ns, sequence & _SEQUENCE_MASK)
         except OSError as error:
             raise self._fail(error) from error
-        self._sequence[topic] = sequence + 1
         self._unflushed = True
 
     def tick(self, now_ns: int) -> None:
@@ -213,6 +213,23 @@ class JournalWriter:
             return
         self._t_flushed_ns = now_ns
         self.flush()
+
+    def require_there(self, now_ns: int) -> None:
+        """Notice, at most once a second, that somebody has removed the file: what is written would go nowhere.
+
+        Raises
+        ------
+        RecordingError
+            The file is gone.
+        """
+        if self._closed or self._failure is not None or now_ns - self._t_seen_ns < NS_PER_S:
+            return
+        self._t_seen_ns = now_ns
+        if not self._path.exists():
+            with contextlib.suppress(OSError):
+                self._stream.close()
+            self._failure = RecordingError(f"{self._path} was removed while it was written; what it held is lost")
+            raise self._failure
 
     def flush(self) -> None:
         """Hand all that waits in memory to the operating system. A power cut may still take what it has not synced.
@@ -251,6 +268,30 @@ class JournalWriter:
         self._index += 1
         self._open()
         return done
+
+    def resume(self) -> Path:
+        """Go on in a new file after a failure; what could not be written stays lost, and is missing by its number.
+
+        Returns
+        -------
+        Path
+            The new file.
+
+        Raises
+        ------
+        RecordingError
+            The disk refuses that as well, or the journal is closed.
+        """
+        if self._closed:
+            raise RecordingError(f"{self._path}: the journal is closed")
+        if self._failure is None:
+            with contextlib.suppress(OSError):
+                self._stream.close()
+        self._failure = None
+        self._unflushed = False
+        self._index += 1
+        self._open()
+        return self._path
 
     def close(self) -> None:
         """End the journal; again is harmless.

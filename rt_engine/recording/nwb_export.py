@@ -22,6 +22,7 @@ from rt_engine.recording.nwb_imaging import (
     add_events,
     add_frames,
     add_imaging_plane,
+    add_later_cells,
     add_traces,
     frame_times,
     planes_and_channels,
@@ -171,7 +172,9 @@ class _Export:
         if calibration is None or not calibration.n_rois:
             return
         cells = add_cells(module, imaging, calibration)
-        self.counts["cells"] += calibration.n_rois
+        tables = self._analysis.tables
+        n_later = add_later_cells(cells, tables.rois.get(plane), tables.footprints.get(plane))
+        self.counts["cells"] += calibration.n_rois + n_later
         self.counts["rows"] += add_traces(module, self._session, self._time, cells, plane, self._progress)
         self.counts["events"] += add_events(module, self._session, self._time, cells, plane)
 

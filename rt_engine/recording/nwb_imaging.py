@@ -27,7 +27,7 @@ from pynwb.ophys import (
 )
 
 from rt_engine.interfaces.calibration import Calibration
-from rt_engine.interfaces.messages import FrameHeader
+from rt_engine.interfaces.messages import FrameHeader, RoisHeader
 from rt_engine.recording.nwb_time import SessionTime
 from rt_engine.recording.reader import Session
 from rt_engine.recording.session_arrays import activity_rows, events, headers
@@ -35,6 +35,8 @@ from rt_engine.recording.whole_frames import whole_frames
 
 Progress = Callable[[str, float], None]
 _BUFFER_ROWS = 64
+_TAKEN_OUT = 1 << 40
+_FIGURES = ("quality", "snr", "tau_s", "amplitude_dff", "expected_detection", "threshold")
 _SERIES = (
     ("fluorescence", "fluorescence", "counts", "Mean counts of the footprint, offset subtracted."),
     ("neuropil", "neuropil", "counts", "Mean counts of the ring around the cell, offset subtracted."),
@@ -182,6 +184,35 @@ def add_cells(module: ProcessingModule, plane: ImagingPlane, calibration: Calibr
             **{name: float(values[row]) for name, (_, values) in figures.items()},
         )  # fmt: skip
     return table
+
+
+def add_later_cells(
+    table: PlaneSegmentation, rois: RoisHeader | None, footprints: tuple[list[int], NDArray[np.uint32]] | None
+) -> int:
+    """Rows for cells that were added while the session ran, so that every column of the traces has one; how many.
+
+    A row whose cell was taken out again has an empty mask and an id beyond all others.
+    """
+    if rois is None or not rois.rois:
+        return 0
+    start, pixels = footprints if footprints is not None else ([], np.zeros(0, np.uint32))
+    has_masks = len(start) == len(rois.rois) + 1
+    position = {roi.roi_index: at for at, roi in enumerate(rois.rois)}
+    first, end = len(table.id), max(position) + 1
+    for row in range(first, end):
+        mask, roi_id, figures = [(0, 0, 0.0)], _TAKEN_OUT + row, dict.fromkeys(_FIGURES, float("nan"))
+        if (at := position.get(row)) is not None:
+            roi = rois.rois[at]
+            roi_id = roi.roi_id
+            figures = {
+                "quality": roi.quality, "snr": roi.snr, "tau_s": roi.tau_s, "amplitude_dff": roi.amplitude,
+                "expected_detection": roi.expected_detection, "threshold": roi.threshold,
+            }  # fmt: skip
+            if has_masks and start[at + 1] > start[at]:
+                y, x = np.divmod(pixels[start[at] : start[at + 1]].astype(np.int64), rois.pixels_per_line)
+                mask = [(int(a), int(b), 1.0) for a, b in zip(x, y, strict=True)]
+        table.add_roi(id=roi_id, pixel_mask=mask, **figures)
+    return max(0, end - first)
 
 
 def add_traces(

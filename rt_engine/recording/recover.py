@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rt_engine.interfaces.errors import MessageError, RecordingError
-from rt_engine.interfaces.messages import LogHeader, SessionHeader, StimHeader, encode
+from rt_engine.interfaces.messages import Header, LogHeader, Outcome, Phase, SessionHeader, StimHeader, encode
 from rt_engine.recording.journal import JournalWriter
 from rt_engine.recording.reader import JournalMessage, Session, open_session
 
 RECOVERED_FOLDER = "recovered"
 _SOURCE = "recover"
-_COPIED = ("config.yaml", "calibration.h5", "stim_*.wal")
+_COPIED = ("config.yaml", "calibration.h5", "stim_*.wal", "protocol")
 _PROGRESS_MESSAGES = 500
 
 
@@ -49,7 +49,8 @@ class RecoveryReport:
     damage : tuple of str
         What could not be read, a sentence each.
     decisions_from_log : tuple of str
-        Decisions that the journal lacks, wholly or in part, and the write-ahead log knew; they stand on topic ``log``.
+        Decisions that the journal lacks, wholly or in part, and the write-ahead log knew; what it knew stands on topic
+        ``log`` word for word, and on topic ``stim`` from the source ``recover``.
     """
 
     folder: Path
@@ -97,7 +98,10 @@ def recover(
         target.mkdir()
         for pattern in _COPIED:
             for path in session.folder.glob(pattern):
-                shutil.copy2(path, target / path.name)
+                if path.is_dir():
+                    shutil.copytree(path, target / path.name)
+                else:
+                    shutil.copy2(path, target / path.name)
     except FileExistsError as error:
         raise RecordingError(f"{target} exists", "delete or rename it to recover again") from error
     except OSError as error:
@@ -125,6 +129,7 @@ class _Copy:
         self._wall_minus_monotonic_ns: int | None = None
         self._session = ""
         self._t_log_ns = 0
+        self._n_stim = 0
         self.n_messages: dict[str, int] = {}
 
     def all_of(self, session: Session) -> None:
@@ -143,31 +148,38 @@ class _Copy:
             self._progress("recovering", 1.0)
 
     def add_missing(self, records: Iterable[LoggedRecord]) -> tuple[str, ...]:
-        """Put what only the write-ahead log knows on topic ``log``, word for word."""
+        """Put what only the write-ahead log knows on topics ``log`` and ``stim``."""
         added: dict[str, None] = {}
+        intents: dict[str, dict[str, Any]] = {}
         for seq, record in enumerate(records):
             decision_id = record.fields.get("decision_id")
             phase = record.kind.name.lower()
-            if not isinstance(decision_id, str) or (decision_id, phase) in self._phases:
+            if not isinstance(decision_id, str):
+                continue
+            if phase == "intent":
+                intents[decision_id] = record.fields
+            if (decision_id, phase) in self._phases:
                 continue
             added[decision_id] = None
-            t_ns = record.fields.get("t_ns")
+            t_ns = record.fields.get("t_command_ns") or record.fields.get("t_ns")
             monotonic_ns = t_ns if isinstance(t_ns, int) else 0
-            header = LogHeader(
-                session=self._session,
-                source=_SOURCE,
-                host="",
-                boot_id=_SOURCE,
-                seq=seq,
-                t_sent_ns=monotonic_ns,
-                level="warning",
-                text=f"decision {decision_id}: {phase} is in the stimulation log and not in the journal",
-                fields=record.fields,
-            )
-            known = self._wall_minus_monotonic_ns is not None and monotonic_ns
-            t_log_ns = monotonic_ns + (self._wall_minus_monotonic_ns or 0) if known else self._t_log_ns
-            self._writer.write("log", encode(header), b"", t_log_ns)
+            stamp: dict[str, Any] = {
+                "session": self._session, "source": _SOURCE, "host": "", "boot_id": _SOURCE, "seq": seq,
+                "t_sent_ns": monotonic_ns,
+            }  # fmt: skip
+            text = f"decision {decision_id}: {phase} is in the stimulation log and not in the journal"
+            self._add("log", LogHeader(**stamp, level="warning", text=text, fields=record.fields), monotonic_ns)
+            stim = stim_of_log(phase, intents.get(decision_id), record.fields, stamp | {"seq": self._n_stim})
+            if stim is not None:
+                self._n_stim += 1
+                self._add("stim", stim, monotonic_ns)
         return tuple(added)
+
+    def _add(self, topic: str, header: Header, monotonic_ns: int) -> None:
+        known = self._wall_minus_monotonic_ns is not None and monotonic_ns
+        t_log_ns = monotonic_ns + (self._wall_minus_monotonic_ns or 0) if known else self._t_log_ns
+        self._writer.write(topic, encode(header), b"", t_log_ns)
+        self.n_messages[topic] = self.n_messages.get(topic, 0) + 1
 
     def _remember(self, message: JournalMessage) -> None:
         try:
@@ -179,3 +191,51 @@ class _Copy:
         elif isinstance(header, SessionHeader):
             self._session = header.session
             self._wall_minus_monotonic_ns = header.t_wall_ns - header.t_monotonic_ns
+
+
+def stim_of_log(
+    phase: str, intent: dict[str, Any] | None, fields: dict[str, Any], stamp: dict[str, Any]
+) -> StimHeader | None:
+    """The `stim` message that a record of the write-ahead log stands for; None where the log does not say enough.
+
+    Parameters
+    ----------
+    phase : str
+        ``intent`` or ``done``.
+    intent : dict or None
+        Fields of the record written before the light.
+    fields : dict
+        Of this record.
+    stamp : dict
+        What every header begins with.
+    """
+    if intent is None or phase not in ("intent", "done"):
+        return None
+    try:
+        return StimHeader(
+            **stamp,
+            decision_id=str(fields["decision_id"]),
+            phase=Phase(phase),
+            rule=str(intent["rule"]),
+            arm=str(intent["arm"]),
+            outcome=Outcome(fields["outcome"]) if phase == "done" else None,
+            reason=fields.get("reason"),
+            plane=int(intent["plane"]),
+            frame=int(intent["frame"]),
+            roi_ids=[int(i) for i in intent["roi_ids"]],
+            target_ids=[int(i) for i in intent["target_ids"]],
+            target_planes=[int(i) for i in intent.get("target_planes", ())],
+            pattern_id=None,
+            t_scan_ns=int(intent["t_scan_ns"]),
+            t_decided_ns=int(intent.get("t_decided_ns", intent["t_ns"])),
+            t_judged_ns=int(intent["t_ns"]),
+            t_command_ns=fields.get("t_command_ns"),
+            t_output_ns=None,
+            output=str(intent["output"]),
+            pulses=int(intent["pulses"]),
+            width_us=int(intent["width_us"]),
+            power_uw=[int(v) for v in intent["power_uw"]],
+            energy_nj=[int(v) for v in intent["energy_nj"]],
+        )
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -14,7 +14,9 @@ from rt_engine.recording import report_template as html
 from rt_engine.recording.activity_table import ActivityTables
 from rt_engine.recording.effect_section import effect_section
 from rt_engine.recording.figure_style import styled
+from rt_engine.recording.quality_table import QualityTables
 from rt_engine.recording.reader import open_session, read_config
+from rt_engine.recording.report_course import dose_section, latency_course_section, quality_section
 from rt_engine.recording.report_sections import (
     accuracy_section,
     field_section,
@@ -48,8 +50,8 @@ def write_report(session_folder: Path) -> Path:
         There is no journal, or the report cannot be written.
     """
     session = open_session(session_folder)
-    activity = ActivityTables()
-    analysis = analyse(session, (activity,))
+    activity, quality = ActivityTables(), QualityTables()
+    analysis = analyse(session, (activity, quality))
     summary = _run_facts(session.folder) | summary_of(analysis)
     views = [ReportView(analysis, activity.of(plane), plane) for plane in sorted(analysis.tables.planes) or (0,)]
     with styled():
@@ -60,8 +62,11 @@ def write_report(session_folder: Path) -> Path:
             *map(raster_section, views),
             response_section(views, summary),
             effect_section(summary.get("effects")),
+            dose_section(views[0], quality),
             latency_section(views[0]),
+            latency_course_section(views[0]),
             accuracy_section(views, summary),
+            *(quality_section(view, quality) for view in views),
             _losses(summary),
             _provenance(summary, read_config(session), [log.text for log in analysis.tables.logs]),
         ]

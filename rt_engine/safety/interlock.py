@@ -214,6 +214,8 @@ class Interlock(SafetyLatch):
             outcome, reason = Outcome.DRY_RUN, None
         else:
             outcome, reason = self._fire(request, decision, dose, train)
+            if outcome is Outcome.DELIVERED and request.sham:
+                outcome = Outcome.SHAM
         self._end(decision, outcome, reason)
         self._log_done(
             {
@@ -304,6 +306,7 @@ def _intent_fields(request: PulseRequest, decision: Decision, now_ns: int) -> di
         "plane": request.plane,
         "frame": request.frame,
         "t_scan_ns": request.t_scan_ns,
+        "t_decided_ns": request.t_decided_ns,
         "roi_ids": request.roi_ids,
         "target_ids": request.target_ids,
         "targets_yx_px": request.targets_yx_px,

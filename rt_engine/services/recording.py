@@ -6,11 +6,12 @@ from typing import Any
 
 import zmq
 
-from rt_engine.interfaces.clock import NS_PER_S
 from rt_engine.interfaces.errors import MessageError, RecordingError
 from rt_engine.interfaces.messages import AckHeader, FrameHeader, decode_as
-from rt_engine.recording.journal import JournalWriter, free_space_mb
+from rt_engine.recording.frame_policy import FramePolicy
+from rt_engine.recording.journal import JournalWriter
 from rt_engine.services.base import Service
+from rt_engine.services.disk_watch import DiskWatch
 from rt_engine.transport.sockets import bind, queue_length
 
 _BATCH = 64
@@ -26,17 +27,21 @@ class RecordingService(Service):
     def open(self) -> None:
         """Begin the journal."""
         setup = self.setup
+        config = self.rig.recording
         self._journal = JournalWriter(
-            setup.path(), setup.t_wall_ns, setup.t_monotonic_ns, flush_s=self.rig.recording.flush_s
+            setup.path(),
+            setup.t_wall_ns,
+            setup.t_monotonic_ns,
+            flush_s=config.flush_s,
+            file_bytes=int(config.file_mb * 1e6),
         )
+        self._policy = FramePolicy(config)
+        self._disk = DiskWatch(setup.path(), config.min_free_mb)
         endpoint = self.rig.ports.endpoint("recorder_inlet")
         self._inlet = bind(self.context, zmq.PULL, endpoint, queue_length(512 * 1024))
         self.poller.register(self._inlet, zmq.POLLIN)
         self.commands["rotate"] = self._rotate
-        self._keep_frames = self.rig.recording.frames == "all"
-        self._baseline = True
-        self._space_due_ns = 0
-        self._failed = False
+        self._failed = self._resumed = False
         self.frames_written = 0
 
     def step(self, ready: dict[Any, int]) -> None:
@@ -49,9 +54,8 @@ class RecordingService(Service):
         now_ns = self.clock.now_ns()
         if not self._failed:
             self._guarded_tick(now_ns)
-        if now_ns >= self._space_due_ns:
-            self._space_due_ns = now_ns + NS_PER_S
-            self._watch_space()
+            self._notice_removal(now_ns)
+        self._watch_disk(now_ns)
 
     def finish(self) -> None:
         """Write what is still waiting, and close the file."""
@@ -64,6 +68,7 @@ class RecordingService(Service):
             self._journal.close()
         except RecordingError as error:
             self._fail(error)
+        self._disk.release()
         self._inlet.close()
 
     def _write(self, parts: list[memoryview]) -> None:
@@ -72,20 +77,26 @@ class RecordingService(Service):
             return
         topic = bytes(parts[0]).decode(errors="replace")
         payload = parts[2] if len(parts) > 2 else b""
-        is_frame = topic.startswith("frame.")
-        if is_frame and not (self._keep_frames or self._baseline):
+        header = bytes(parts[1])
+        if topic.startswith("frame."):
+            for kept in self._policy.keep(topic, header, payload):
+                self._journal_one(*kept)
+                self.frames_written += 1
             self._acknowledge(topic, parts[1])
             return
+        if topic == "rois":
+            self._policy.learn_cells(topic, header, payload)
+        self._journal_one(topic, header, payload)
+
+    def _journal_one(self, topic: str, header: bytes, payload: bytes | memoryview) -> None:
         if self._failed:
             self.dropped += 1
-        else:
-            try:
-                self._journal.write(topic, bytes(parts[1]), payload, self.clock.now_ns())
-                self.frames_written += is_frame
-            except RecordingError as error:
-                self._fail(error)
-        if is_frame:
-            self._acknowledge(topic, parts[1])
+            return
+        try:
+            self._journal.write(topic, header, payload, self.clock.now_ns())
+        except RecordingError as error:
+            self.dropped += 1
+            self._fail(error)
 
     def _acknowledge(self, topic: str, header: memoryview) -> None:
         if not self.setup.lossless:
@@ -105,20 +116,46 @@ class RecordingService(Service):
         except RecordingError as error:
             self._fail(error)
 
+    def _notice_removal(self, now_ns: int) -> None:
+        """A file that somebody removes is replaced by the next: what comes from now on is kept."""
+        try:
+            self._journal.require_there(now_ns)
+        except RecordingError as error:
+            try:
+                path = self._journal.resume()
+            except RecordingError as again:
+                self._fail(again)
+            else:
+                self.log("error", f"{error.message}; going on in {path.name}")
+
     def _fail(self, error: RecordingError) -> None:
+        """Once, go on without frames in a new file, in the room held back for that; then the journal has ended."""
         if self._failed:
             return
+        if not self._resumed:
+            self._resumed = True
+            self._disk.release()
+            try:
+                path = self._journal.resume()
+            except RecordingError as again:
+                error = again
+            else:
+                self._end_frames(f"{error.message}; going on in {path.name}")
+                return
         self._failed = True
         self.announce("failed", error)
 
-    def _watch_space(self) -> None:
-        free_mb = free_space_mb(self.setup.path())
-        if self._keep_frames and free_mb < self.rig.recording.min_free_mb:
-            self._keep_frames = False
-            self.log(
-                "warning",
-                f"only {free_mb:.0f} MB are left on the disk: frames are no longer recorded, everything else is",
-            )
+    def _end_frames(self, why: str) -> None:
+        if self._policy.enabled:
+            self._policy.enabled = False
+            self.log("warning", f"{why}: frames are no longer recorded, everything else is", frames=self.frames_written)
+
+    def _watch_disk(self, now_ns: int) -> None:
+        found = self._disk.look(now_ns)
+        if found == "end":
+            self._end_frames(f"only {self._disk.free_mb:.0f} MB are left on the disk")
+        elif found is not None:
+            self.log("warning", found)
 
     def _rotate(self, args: dict[str, Any]) -> dict[str, Any]:
         """Close the present file after all that is waiting has been written; a baseline ends here."""
@@ -132,5 +169,5 @@ class RecordingService(Service):
         except RecordingError as error:
             self._fail(error)
             raise
-        self._baseline = bool(args.get("baseline", False))
+        self._policy.baseline = bool(args.get("baseline", False))
         return {"closed": str(closed)}

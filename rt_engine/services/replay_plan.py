@@ -16,7 +16,7 @@ from rt_engine.interfaces.errors import ConfigError, MessageError
 from rt_engine.interfaces.messages import SessionHeader
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, VirtualOutput
 from rt_engine.models.detection import event_threshold
-from rt_engine.recording.reader import open_session
+from rt_engine.recording.reader import open_session, read_config
 from rt_engine.services.replay_interlock import silence_bounds_ns
 from rt_engine.services.session_folder import git_hash, kept_protocol, versions
 
@@ -92,6 +92,11 @@ def replay_of_session(folder: Path, calibration: Path, protocol: Path | None, di
     own = folder / "calibration.h5"
     if not _same(calibration, own):
         differs = (*differs, f"another calibration: {calibration.name}")
+    notes = _other_code(header)
+    hashed = read_config(open_session(folder)).get("calibration_sha256")
+    if hashed is not None and own.is_file() and hashed != _digest(own):
+        notes.append("calibration.h5 has been changed since the session")
+        differs = (*differs, "a calibration.h5 that is not the one recorded with")
     kept = kept_protocol(folder)
     if kept is not None and not (protocol is not None and _same(protocol, kept)):
         differs = (*differs, f"another protocol: {protocol.stem if protocol else 'none'} instead of {kept.stem}")
@@ -103,7 +108,7 @@ def replay_of_session(folder: Path, calibration: Path, protocol: Path | None, di
         t_wall_ns=header.t_wall_ns,
         t_monotonic_ns=header.t_monotonic_ns,
         differs=differs,
-        notes=tuple(_other_code(header)),
+        notes=tuple(notes),
     )
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
+import socket
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rt_engine.interfaces.rig_config import VirtualMicroscope
@@ -30,8 +34,23 @@ def resolved_config(plan: RunPlan, session: str) -> dict[str, Any]:
         "seeds": seeds,
         "versions": versions(),
         "git_hash": git_hash(),
+        "host": socket.gethostname(),
+        "clock": clock_facts(),
+        "drivers": {"microscope": microscope.driver} | {name: one.driver for name, one in plan.rig.outputs.items()},
+        "calibration_sha256": None,
         "replay": plan.replay.described() if plan.replay else None,
     }
+
+
+def clock_facts() -> dict[str, Any]:
+    """The monotonic clock that all times of the session are of."""
+    facts = time.get_clock_info("perf_counter")
+    return {"implementation": facts.implementation, "resolution_s": facts.resolution, "monotonic": facts.monotonic}
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def time_base(replay: ReplayOf | None, t_wall_ns: int, t_monotonic_ns: int) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from rt_engine.services.client_commands import ClientCommands
 from rt_engine.services.replay_plan import ReplayOf
 from rt_engine.services.run_view import RunView
 from rt_engine.services.session_folder import keep_protocol, write_config
-from rt_engine.services.session_record import resolved_config, time_base
+from rt_engine.services.session_record import file_digest, resolved_config, time_base
 from rt_engine.services.setup import Setup, inference_services
 from rt_engine.services.snapshot import SnapshotKeeper
 from rt_engine.services.supervisor import Supervisor
@@ -140,6 +140,8 @@ class SessionRun:
         else:
             self._record_baseline(geometry)
             self._calibrate(geometry, calibration)
+        self._config["calibration_sha256"] = file_digest(calibration)
+        write_config(self._plan.folder, self._config)
         return self._live(geometry, calibration)
 
     def _await_geometry(self) -> dict[str, Any]:

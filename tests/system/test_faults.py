@@ -122,11 +122,39 @@ def test_a_frozen_engine_trips_and_no_light_follows(start: Start, small_calibrat
 
 
 @pytest.mark.skipif(shutil.which("prlimit") is None, reason="missing the command prlimit (util-linux)")
-def test_a_disk_that_fills_up_ends_the_run_and_keeps_what_was_written(
+def test_a_disk_that_fills_up_ends_the_frames_and_nothing_else(
     tmp_path: Path, small_calibration: Path, start: Start
 ) -> None:
-    run = start(small_rig(microscope__pace="real_time"), "--calibration", small_calibration, file_size_limit=6_000_000)
-    assert run.wait() == 1, run.output()
-    assert "session_000.mcap" in run.output()
+    rig = small_rig(microscope__pace="real_time")
+    arguments = ("--calibration", small_calibration, "--duration", "20")
+    run = start(rig, *arguments, file_size_limit=6_000_000)
+    assert run.wait() == 0, run.output()
+    assert "going on in session_001.mcap: frames are no longer recorded" in run.output()
     assert "Traceback" not in run.output()
-    assert _readable_live_frames(run.session) > 5
+    session = open_session(run.session)
+    decided = [m.header.frame for m in session.messages("spikes") if m.header.mode == "live"]
+    kept = [header.frame for header, _ in session.frames()]
+    assert max(decided) - min(decided) > 500  # to the end of 20 s
+    assert 5 < max(kept) - min(decided) < 300
+    assert sum(session.lost.values()) < 60  # the block that the disk refused, by number
+
+
+@pytest.mark.skipif(shutil.which("prlimit") is None, reason="missing the command prlimit (util-linux)")
+def test_a_disk_too_full_for_events_ends_the_run_and_keeps_what_was_written(
+    tmp_path: Path, small_calibration: Path, start: Start
+) -> None:
+    run = start(small_rig(microscope__pace="real_time"), "--calibration", small_calibration, file_size_limit=1_200_000)
+    assert run.wait() == 1, run.output()
+    assert "session_001.mcap" in run.output()
+    assert "Traceback" not in run.output()
+
+
+def test_a_journal_removed_underneath_is_said(small_calibration: Path, start: Start) -> None:
+    rig = small_rig(microscope__pace="real_time")
+    run = start(rig, "--calibration", small_calibration, "--duration", "20")
+    run.live()
+    journal = max(run.session.glob("session_*.mcap"))
+    journal.unlink()
+    assert run.wait() == 0, run.output()
+    assert f"{journal.name} was removed" in run.output()
+    assert sum(m.topic == "spikes.0" for m in open_session(run.session).messages("spikes")) > 100

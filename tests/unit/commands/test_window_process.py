@@ -14,11 +14,21 @@ from rt_engine.commands import window_process
 from rt_engine.commands.window_process import has_display, start_window, why_no_window
 
 
+class _Ended:
+    """A process that has ended at once."""
+
+    def __init__(self, lines: list[list[str]], line: list[str]) -> None:
+        lines.append(line)
+
+    def wait(self) -> int:
+        return 0
+
+
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Command lines that would have been started."""
     lines: list[list[str]] = []
-    monkeypatch.setattr(window_process.subprocess, "Popen", lambda line, **how: lines.append(line))
+    monkeypatch.setattr(window_process.subprocess, "Popen", lambda line, **how: _Ended(lines, line))
     monkeypatch.setattr(sys, "platform", "linux")
     for screen in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(screen, raising=False)

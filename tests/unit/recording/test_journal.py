@@ -217,3 +217,50 @@ def test_a_file_that_is_no_journal_yields_nothing(tmp_path):
     walk = McapWalk(path)
     assert list(walk.messages()) == []
     assert sum(damage.n_bytes for damage in walk.damage) == 8000
+
+
+def test_after_a_failure_it_goes_on_in_a_new_file_and_what_was_refused_is_missing_by_number(tmp_path):
+    rooms = iter((600, 10**9))
+
+    class Full:
+        def __init__(self, path):
+            self.file, self.room = create_journal_file(path), next(rooms)
+
+        def write(self, data):
+            if len(data) > self.room:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            self.room -= len(data)
+            return self.file.write(data)
+
+        def truncate(self, size=None):
+            return self.file.truncate(size)
+
+        def close(self):
+            self.file.close()
+
+    writer = JournalWriter(tmp_path, T_WALL_NS, T_MONO_NS, create_file=Full)
+    write_some(writer, 2)
+    writer.flush()
+    write_some(writer, 8, start=2)
+    with pytest.raises(RecordingError):
+        writer.flush()
+    assert writer.resume() == tmp_path / "session_001.mcap"
+    write_some(writer, 5, start=10)
+    writer.close()
+    session = open_session(tmp_path)
+    assert contents(tmp_path) == expected([0, 1, *range(10, 15)])
+    assert session.lost == {"spikes.0": 8}
+
+
+def test_a_file_that_is_removed_is_noticed_within_a_second(tmp_path):
+    writer = JournalWriter(tmp_path, T_WALL_NS, T_MONO_NS)
+    write_some(writer)
+    writer.require_there(T_MONO_NS + 1000 * MS)
+    writer.path.unlink()
+    writer.require_there(T_MONO_NS + 1500 * MS)
+    with pytest.raises(RecordingError, match=r"session_000\.mcap was removed"):
+        writer.require_there(T_MONO_NS + 2000 * MS)
+    writer.resume()
+    write_some(writer, 3, start=20)
+    writer.close()
+    assert contents(tmp_path) == expected(range(20, 23))

@@ -15,7 +15,7 @@ from pynwb import NWBHDF5IO
 from synthetic_session import MS, T_MONO_NS, SessionMaker, make_calibration
 
 from rt_engine.interfaces.errors import RecordingError
-from rt_engine.interfaces.messages import LogHeader, SyncHeader
+from rt_engine.interfaces.messages import LogHeader, RoiDescription, RoisHeader, SyncHeader
 from rt_engine.recording import open_session
 from rt_engine.recording.nwb_export import Frames, NwbPlan, export_nwb
 
@@ -199,3 +199,35 @@ def test_a_crashed_session_exports_what_can_be_read(tmp_path: Path) -> None:
     journal.write_bytes(journal.read_bytes()[:-3000])
     counts = export_nwb(open_session(folder), NwbPlan(tmp_path / "x.nwb"), lambda *_: None)
     assert 40 <= counts["frames"] <= 60
+
+
+def test_cells_added_while_it_ran_have_rows_and_traces(tmp_path: Path) -> None:
+    maker = SessionMaker(tmp_path / "session")
+    maker.session()
+    make_calibration(tmp_path / "session" / "calibration.h5", [(8, 8), (16, 14)], ROI_IDS, size=SIZE)
+
+    def cell(roi_id: int, row: int) -> RoiDescription:
+        return RoiDescription(
+            roi_id=roi_id, roi_index=row, parent_id=None, kind="soma", plane=0, tags=[], quality=0.5, snr=3.0,
+            tau_s=0.3, amplitude=0.2, expected_detection=0.8, threshold=3.5,
+        )  # fmt: skip
+
+    for frame in range(20):
+        if frame == 10:
+            maker.send(
+                "rois", RoisHeader, "inference", np.array([1, 2, 3, 27], "<u4").tobytes(), rev=2, plane=0,
+                lines_per_frame=SIZE, pixels_per_line=SIZE, rois=[cell(7, 0), cell(9, 1), cell(30, 2)],
+                footprint_start=[0, 1, 2, 4],
+            )  # fmt: skip
+        maker.activity(frame, np.full((8, 2 if frame < 10 else 3), frame, np.float32))
+    maker.close()
+    export_nwb(open_session(tmp_path / "session"), NwbPlan(tmp_path / "x.nwb", Frames.NONE), lambda *_: None)
+    with NWBHDF5IO(tmp_path / "x.nwb", "r") as file:
+        ophys = file.read().processing["ophys"]
+        cells = ophys["ImageSegmentation"]["PlaneSegmentation0"]
+        assert list(cells.id[:]) == [7, 9, 30]
+        assert [tuple(pixel)[:2] for pixel in cells["pixel_mask"][2]] == [(3, 0), (3, 1)]
+        dff = ophys["DfOverF0"]["dff"].data[:]
+    assert dff.shape == (20, 3)
+    assert np.isnan(dff[:10, 2]).all()
+    np.testing.assert_array_equal(dff[10:, 2], np.arange(10, 20))

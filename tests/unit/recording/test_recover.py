@@ -86,3 +86,33 @@ def test_nothing_is_recovered_twice(crashed):
     recover(crashed)
     with pytest.raises(RecordingError, match="recovered exists"):
         recover(crashed)
+
+
+def test_a_pulse_that_only_the_stimulation_log_knows_counts_in_the_recovered_session(crashed):
+    intent = {
+        "decision_id": "unseen", "t_ns": 5_000, "rule": "r", "arm": "stim", "output": "led", "plane": 0, "frame": 7,
+        "t_scan_ns": 3_000, "t_decided_ns": 4_000, "roi_ids": [1], "target_ids": [2, 3], "pulses": 1, "width_us": 5000,
+        "power_uw": [8000, 8000], "energy_nj": [40_000, 40_000],
+    }  # fmt: skip
+    done = {"decision_id": "unseen", "outcome": "delivered", "reason": None, "t_command_ns": 6_000}
+    before = summarize(open_session(crashed))["stim"]["delivered"]
+    report = recover(crashed, None, [Record(Kind.INTENT, intent), Record(Kind.DONE, done)])
+    clean = open_session(report.folder)
+    added = [m.header for m in clean.messages("stim") if m.header.source == "recover"]
+    assert [(h.phase, h.outcome, h.t_command_ns, h.target_ids) for h in added] == [
+        ("intent", None, None, [2, 3]), ("done", "delivered", 6_000, [2, 3])
+    ]  # fmt: skip
+    assert (added[1].t_decided_ns, added[1].t_judged_ns, added[1].power_uw) == (4_000, 5_000, [8000, 8000])
+    assert summarize(clean)["stim"]["delivered"] == before + 1
+
+
+def test_a_log_that_says_too_little_invents_no_decision(crashed):
+    report = recover(crashed, None, [Record(Kind.DONE, {"decision_id": "x", "outcome": "delivered"})])
+    assert not [m for m in open_session(report.folder).messages("stim") if m.header.decision_id == "x"]
+    assert report.decisions_from_log == ("x",)
+
+
+def test_the_protocol_goes_along(crashed):
+    (crashed / "protocol").mkdir()
+    (crashed / "protocol" / "p.yaml").write_text("a: 1")
+    assert (recover(crashed).folder / "protocol" / "p.yaml").read_text() == "a: 1"

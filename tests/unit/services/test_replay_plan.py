@@ -51,6 +51,12 @@ def test_another_calibration_protocol_or_threshold_is_said(recorded: Path, tmp_p
     assert without.differs == ("another protocol: none instead of mine",)
 
 
+def test_a_calibration_changed_since_the_session_is_said(recorded: Path) -> None:
+    (recorded / "config.yaml").write_text("calibration_sha256: abc\n")
+    replay = replay_of_session(recorded, recorded / "calibration.h5", kept_protocol(recorded), ())
+    assert replay.differs == ("a calibration.h5 that is not the one recorded with",)
+
+
 def test_a_journal_that_tells_no_times_is_refused(tmp_path: Path) -> None:
     maker = SessionMaker(tmp_path)
     maker.spikes(0)
