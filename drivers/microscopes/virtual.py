@@ -122,7 +122,8 @@ class VirtualMicroscope:
 
     def _info(self, volume: VirtualVolume, truth: FrameTruth, scanned_ns: int, lines: tuple[int, int]) -> FrameInfo:
         first, end = lines
-        cut = ((max(line0, first), min(line0 + n_lines, end)) for line0, n_lines in truth.blanked)
+        lit = truth.blanked if self._config.sample.opsin.says_artefact else ()
+        cut = ((max(line0, first), min(line0 + n_lines, end)) for line0, n_lines in lit)
         blanked = tuple((line0, stop - line0) for line0, stop in cut if stop > line0)
         number, plane = volume.place(truth.frame)
         artefact = FrameFlag.ARTEFACT if blanked else FrameFlag(0)

@@ -50,8 +50,25 @@ class Opsin:
         """
         offset = self._cell_yx_px[:, None, :] + shift_yx_px - targets_yx_px[None, :, :]
         square_um2 = np.sum(offset**2, axis=-1) * self._um_per_px**2
-        spread = np.exp(-4 * np.log(2) * square_um2 / self._config.lateral_fwhm_um**2)
+        config = self._config
+        focused = np.exp(-4 * np.log(2) * square_um2 / config.lateral_fwhm_um**2)
+        scattered = np.exp(-4 * np.log(2) * square_um2 / config.scatter_fwhm_um**2)
+        spread = (1 - config.scatter_fraction) * focused + config.scatter_fraction * scattered
         return np.asarray(spread @ power_mw)
+
+    def imaged(self, frame: int, period_s: float) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Spikes that the imaging beam evokes while it scans one frame, at `imaging_rate_hz` in every cell.
+
+        Returns
+        -------
+        since_s : float64 ndarray
+            From the beginning of the frame.
+        cell : int64 ndarray, same shape
+        """
+        n_cells = len(self.p50_mw)
+        rng = np.random.default_rng((*self._seed, 2, frame))
+        counts = rng.poisson(self._config.imaging_rate_hz * period_s, n_cells)
+        return rng.random(int(counts.sum())) * period_s, np.repeat(np.arange(n_cells), counts)
 
     def spike_probability(self, received_mw: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probability of a spike, shape (n_cells,).

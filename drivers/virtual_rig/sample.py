@@ -228,6 +228,10 @@ class VirtualSample:
         own_s, own_cell = own_s[~late], own_cell[~late]
         if not self.config.spontaneous:
             own_s, own_cell = own_s[:0], own_cell[:0]
+        if self.config.opsin.imaging_rate_hz > 0:
+            since_s, cell = self.opsin.imaged(frame, 1 / self.frame_rate_hz)
+            self._evoked_s = np.concatenate([self._evoked_s, frame / self.frame_rate_hz + since_s])
+            self._evoked_cell = np.concatenate([self._evoked_cell, cell])
         due = self._evoked_s < end_s
         spike_s = np.concatenate([own_s, self._evoked_s[due]])
         spike_cell = np.concatenate([own_cell, self._evoked_cell[due]])

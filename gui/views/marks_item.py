@@ -36,6 +36,7 @@ class MarksItem(pg.GraphicsObject):
 
     def __init__(self) -> None:
         super().__init__()
+        self.setCacheMode(self.CacheMode.DeviceCoordinateCache)
         self.marks = Marks()
         self.size_px = (1.0, 1.0)
         self.theme = Theme()

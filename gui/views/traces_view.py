@@ -121,8 +121,10 @@ class TracesView(View):
         self, traces: Traces, roi_ids: list[int], offset: NDArray[Any], times: NDArray[np.int64], span_s: float
     ) -> None:
         events = traces.events_since(int(times[-1]) - round(span_s * NS_PER_S))
-        at = np.array([roi_ids.index(one) if one in roi_ids else -1 for one in events[:, 0].tolist()], np.intp)
-        events, at = events[at >= 0], at[at >= 0]
+        known = np.array(roi_ids, np.int64)
+        events = events[np.isin(events[:, 0], known)]
+        order = np.argsort(known)
+        at = order[np.searchsorted(known, events[:, 0], sorter=order)]
         x = (events[:, 1] - times[-1]) / NS_PER_S
         base = offset[at] - 0.32
         set_segments(self._curves["event"], np.repeat(x, 2), np.stack([base, base + 0.3], 1).ravel())

@@ -148,6 +148,9 @@ def _check_output(output: str, own: list[Source], bursts: list[Burst], limit: Li
         yield Finding(Verdict.PROVED, key, f"gap at least {min(gaps_ms):g} ms, limit min_gap_ms {limit.min_gap_ms:g}")
     else:
         yield Finding(Verdict.WARNING, key, f"gap may be {min(gaps_ms):g} ms, limit min_gap_ms {limit.min_gap_ms:g}")
+    dark_ms = min(s.interval_ms - b.duration_ms for s, b in pairs)
+    if len(pairs) == 1:
+        yield _at_least(key, "dark time of a target, ms,", dark_ms, "target_refractory_ms", limit.target_refractory_ms)
     yield from _dose_per_hour(key, pairs, limit)
     if limit.exclusion_zones:
         yield Finding(Verdict.WARNING, key, "exclusion zones are checked once the cells are known")
@@ -164,6 +167,12 @@ def _dose_per_hour(key: str, pairs: list[tuple[Source, Burst]], limit: Limits) -
         return
     hours = limit.max_total_energy_mj / hour_mj
     yield Finding(Verdict.WARNING, key, f"{text}: used up after {hours:.1f} h in the worst case")
+
+
+def _at_least(key: str, what: str, value: float, name: str, bound: float) -> Finding:
+    if value >= bound:
+        return Finding(Verdict.PROVED, key, f"{what} at least {value:g}, limit {name} {bound:g}")
+    return Finding(Verdict.WARNING, key, f"{what} may be {value:g}, limit {name} {bound:g}: the interlock refuses")
 
 
 def _bound(key: str, what: str, value: float, name: str, bound: float) -> Finding:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from protocols.effects.confidence_sequence import interval
-from protocols.effects.e_value import EValue
+from protocols.effects.e_value import capital
 from protocols.running.trials import TrialStatus, TrialTable
 
 
@@ -103,10 +103,7 @@ def estimate(contrast: Contrast, block_size: int | None, alpha: float) -> dict[s
                 found["estimate"] - float(half),
                 found["estimate"] + float(half),
             )
-    bets = EValue()
-    for one, y, p in zip(treated.tolist(), response.tolist(), contrast.probability.tolist(), strict=True):
-        bets.take(one, y, p)
-    found["e_value"] = bets.value
+    found["e_value"] = float(capital(treated, response, contrast.probability)[-1])
     return found
 
 

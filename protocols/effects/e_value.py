@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
+from numpy.typing import NDArray
 
 _STAKES = np.array([-0.8, -0.4, -0.2, -0.1, 0.1, 0.2, 0.4, 0.8])
 
 
-class EValue:
-    """Capital of a gambler who knows the responses and bets on which trials were treated.
+def capital(
+    is_treated: NDArray[np.bool_], response: NDArray[np.float64], probability: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Capital after every trial of a gambler who knows the responses and bets on which trials were treated.
 
-    Attributes
+    Parameters
     ----------
-    value : float
-        Present capital, from 1. Without any effect its mean stays 1, so it ever reaches 1/alpha with probability at
-        most alpha (Ville), whatever the responses are.
+    is_treated : bool ndarray, shape (n,), in order of drawing, read
+    response : float64 ndarray, shape (n,), read
+    probability : float64 ndarray, shape (n,), read
+        Of treatment, just before each draw.
+
+    Returns
+    -------
+    float64 ndarray, shape (n,)
+        From 1. Without any effect its mean stays 1, so it ever reaches 1/alpha with probability at most alpha (Ville),
+        whatever the responses are.
 
     Notes
     -----
-    Each trial multiplies by 1 + s (T - p) h, with p the probability of treatment just before the draw and h in
-    [-1, 1] a score of the response against those before it; the capital is the mean over stakes s of both signs
-    (Shafer 2021; Waudby-Smith & Ramdas 2024 on betting). A draw that was certain is no bet.
+    Each trial multiplies by 1 + s (T - p) h, with h = tanh((Y - m) / sd) a score of the response against mean and
+    deviation of those before it; the capital is the mean over stakes s of both signs (Shafer 2021; Waudby-Smith &
+    Ramdas 2024 on betting). The first two trials, and draws that were certain, are no bet.
     """
-
-    def __init__(self) -> None:
-        self._log = np.zeros(len(_STAKES))
-        self._n, self._mean, self._square = 0, 0.0, 0.0
-        self.value = 1.0
-
-    def take(self, is_treated: bool, response: float, probability: float) -> None:
-        """One trial, in order of drawing."""
-        if self._n >= 2 and 0 < probability < 1:
-            sd = math.sqrt(self._square / (self._n - 1)) or 1.0
-            score = math.tanh((response - self._mean) / sd)
-            self._log += np.log1p(_STAKES * ((1.0 if is_treated else 0.0) - probability) * score)
-            self.value = float(np.mean(np.exp(self._log)))
-        self._n += 1
-        step = response - self._mean
-        self._mean += step / self._n
-        self._square += step * (response - self._mean)
+    n = np.arange(len(response))
+    total = np.concatenate([[0.0], np.cumsum(response)[:-1]])
+    square = np.concatenate([[0.0], np.cumsum(response**2)[:-1]])
+    mean = total / np.maximum(n, 1)
+    variance = np.maximum(square - n * mean**2, 0.0) / np.maximum(n - 1, 1)
+    sd = np.where(variance > 0, np.sqrt(variance), 1.0)
+    score = np.where(n >= 2, np.tanh((response - mean) / sd), 0.0)
+    gain = (is_treated - probability) * score
+    return np.asarray(np.exp(np.cumsum(np.log1p(np.multiply.outer(gain, _STAKES)), axis=0)).mean(axis=1))

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 N_DRAWS = 4999
-Redraw = Callable[[int, np.random.Generator], NDArray[np.int64]]
-"""Arms of the first n trials as they might have been; `running.assignment.Assignment.redraw`."""
+Redraw = Callable[[int, int, np.random.Generator], NDArray[np.int64]]
+"""Arms of the first n trials as they might have been, so many times; `running.assignment.Assignment.redraw`."""
+_AT_ONCE = 500
 
 
 def randomisation_p(
@@ -49,15 +50,21 @@ def randomisation_p(
     random = np.random.Generator(np.random.PCG64([seed, 9]))
     n_drawn = int(draw.max()) + 1
     n_as_large = 0
-    for _ in range(n_draws):
-        other = _difference(response, redraw(n_drawn, random)[draw], pair)
-        n_as_large += other is None or abs(other) >= abs(observed) * (1 - 1e-12)
+    for start in range(0, n_draws, _AT_ONCE):
+        others = redraw(n_drawn, min(_AT_ONCE, n_draws - start), random)[:, draw]
+        differences = _differences(response, others, pair)
+        as_large = np.abs(differences) >= abs(observed) * (1 - 1e-12)
+        n_as_large += int(np.count_nonzero(as_large | np.isnan(differences)))
     return (1 + n_as_large) / (1 + n_draws)
 
 
 def _difference(response: NDArray[np.float64], arm: NDArray[np.int64], pair: tuple[int, int]) -> float | None:
-    treated, control = arm == pair[0], arm == pair[1]
-    n_treated, n_control = np.count_nonzero(treated), np.count_nonzero(control)
-    if n_treated == 0 or n_control == 0:
-        return None
-    return float(response @ treated / n_treated - response @ control / n_control)
+    found = float(_differences(response, arm[None], pair)[0])
+    return None if np.isnan(found) else found
+
+
+def _differences(response: NDArray[np.float64], arms: NDArray[np.int64], pair: tuple[int, int]) -> NDArray[np.float64]:
+    """Difference of means for every row of arms; NaN where an arm is empty."""
+    treated, control = (arms == pair[0]).astype(np.float64), (arms == pair[1]).astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(treated @ response / treated.sum(axis=1) - control @ response / control.sum(axis=1))

@@ -46,36 +46,41 @@ class Assignment:
     def draw(self) -> Draw:
         """Arm of the next eligible trial."""
         if self._block_size is None:
-            return Draw(int(self._bernoulli(1, self._random)[0]), self._share)
+            return Draw(int(self._bernoulli((1,), self._random)[0]), self._share)
         if not self._left:
             self._left = self._block(self._random).tolist()
         probability = np.bincount(self._left, minlength=len(self.names)) / len(self._left)
         return Draw(self._left.pop(0), probability)
 
-    def redraw(self, n: int, random: np.random.Generator) -> NDArray[np.int64]:
+    def redraw(self, n: int, n_draws: int, random: np.random.Generator) -> NDArray[np.int64]:
         """Arms of `n` trials from the first on, as they might have been: the same mechanism, another generator.
 
         Parameters
         ----------
         n : int
+        n_draws : int
         random : numpy Generator
 
         Returns
         -------
-        int64 ndarray, shape (n,)
+        int64 ndarray, shape (n_draws, n)
         """
         if self._block_size is None:
-            return self._bernoulli(n, random)
+            return self._bernoulli((n_draws, n), random)
         n_blocks = -(-n // self._block_size)
-        return np.concatenate([self._block(random) for _ in range(n_blocks)] or [np.zeros(0, np.int64)])[:n]
+        blocks = np.tile(self._shares_of_block(), (n_draws * n_blocks, 1))
+        return random.permuted(blocks, axis=1).reshape(n_draws, -1)[:, :n]
 
-    def _bernoulli(self, n: int, random: np.random.Generator) -> NDArray[np.int64]:
+    def _bernoulli(self, shape: tuple[int, ...], random: np.random.Generator) -> NDArray[np.int64]:
         edges = np.cumsum(self._share)[:-1]
-        return np.searchsorted(edges, random.random(n), side="right")
+        return np.searchsorted(edges, random.random(shape), side="right")
+
+    def _shares_of_block(self) -> NDArray[np.int64]:
+        counts = np.round(self._share * (self._block_size or 1)).astype(int)
+        return np.repeat(np.arange(len(counts)), counts)
 
     def _block(self, random: np.random.Generator) -> NDArray[np.int64]:
-        counts = np.round(self._share * (self._block_size or 1)).astype(int)
-        return random.permutation(np.repeat(np.arange(len(counts)), counts))
+        return random.permutation(self._shares_of_block())
 
 
 class Rounds:

@@ -15,7 +15,7 @@ from protocols.running.blocks import BlockSchedule
 from protocols.running.lights import Light, Stimulus, Trial
 from protocols.running.maps import conclude_map
 from protocols.running.pulse_times import PulseTimes
-from protocols.running.signals import Signal
+from protocols.running.signals import Readout, Signal
 from protocols.running.tick import NEVER_NS, Tick
 from protocols.running.trials import MapMeter, ResponseMeter, TrialTable
 from protocols.schema.design import ArmKind, BlockKind
@@ -85,6 +85,7 @@ class Experiment:
         self._arm = ""
         self._stopped: str | None = None
         self._effect: dict[str, float] = {}
+        self._is_measured = False
         self._sites = [one for light in lights.values() for one in light.stimuli if one.site >= 0]
 
     def pause(self, t_ns: int) -> str | None:
@@ -170,8 +171,9 @@ class Experiment:
         self, tick: Tick, frame: int, plane: int, fields: Sequence[str], values: NDArray[np.float32]
     ) -> None:
         """A response made of activity, and a map, take their samples."""
-        if self._meter is not None and self._meter.signal.n_samples != self._n_sampled:
-            self._n_sampled = self._meter.signal.n_samples
+        signal = self._meter.signal if self._meter is not None else None
+        if self._meter is not None and isinstance(signal, Readout) and signal.n_samples != self._n_sampled:
+            self._n_sampled = signal.n_samples
             self._measured(self._meter.sample(tick.t_ns, frame))
         if self._map is not None and self._map.config.field in fields:
             start = int(np.argmax(self._rois.planes == plane)) if len(self._rois.planes) else 0
@@ -182,7 +184,7 @@ class Experiment:
     def state(self) -> dict[str, Any]:
         """Trial, arm and effect for topic `state`; hidden while blinded."""
         blind = self._design.blind
-        effect: dict[str, float] = dict(self._effect)
+        effect: dict[str, float] = dict(self._running())
         for name, counts in self.table.counts().items():
             effect |= {f"trials_{name}": float(sum(counts.values()))}
             effect |= {f"{status}_{name}": float(counts[status]) for status in ("void", "lost")}
@@ -214,12 +216,19 @@ class Experiment:
         return number
 
     def _measured(self, done: list[int]) -> None:
-        if not done:
+        self._is_measured |= bool(done)
+        if not done or not self._design.stop.effect_is_clear:
             return
-        self._effect = running_effect(self.table, self.assignment, self._design)
-        low, high = self._effect.get("low"), self._effect.get("high")
-        if self._design.stop.effect_is_clear and low is not None and high is not None and low * high > 0:
+        effect = self._running()
+        if "low" in effect and effect["low"] * effect["high"] > 0:
             self._stopped = self._stopped or "stopped: the interval of the effect excludes 0"
+
+    def _running(self) -> dict[str, float]:
+        """The effect as of now; looked at when somebody asks, not on the way to a decision."""
+        if self._is_measured:
+            self._effect = running_effect(self.table, self.assignment, self._design)
+            self._is_measured = False
+        return self._effect
 
     def _check_stop(self) -> None:
         stop = self._design.stop

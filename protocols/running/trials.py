@@ -137,7 +137,11 @@ class ResponseMeter:
         n_bad = 0.0
         n = 0
         if self._before_ns:
-            samples = [x for t, x in self._recent if t_ns - self._before_ns < t <= t_ns]
+            samples = []
+            for t, x in reversed(self._recent):
+                if t <= t_ns - self._before_ns:
+                    break
+                samples.append(x)
             n, n_bad = len(samples), float(sum(x != x for x in samples))
             known = [x for x in samples if x == x]
             before = sum(known) / len(known) if known else math.nan

@@ -118,6 +118,10 @@ class OpsinConfig(_Part):
     latency_sd_ms: float = Field(2.0, ge=0, le=50)
     min_width_ms: float = Field(0.5, ge=0, le=100, description="shorter pulses evoke nothing")
     artefact_photons_per_mw: float = Field(0.3, ge=0, le=1000, description="light added to lines scanned meanwhile")
+    says_artefact: bool = Field(True, description="false: the frame does not say which lines were lit")
+    scatter_fraction: float = Field(0.0, ge=0, le=1, description="share of the power that misses the focus")
+    scatter_fwhm_um: float = Field(60.0, gt=0, le=5000, description="that share falls around the target as a Gaussian")
+    imaging_rate_hz: float = Field(0.0, ge=0, le=10, description="spikes of a cell that the imaging beam evokes")
 
 
 class SampleConfig(_Part):

@@ -214,6 +214,8 @@ class Interlock(SafetyLatch):
             outcome, reason = Outcome.DRY_RUN, None
         else:
             outcome, reason = self._fire(request, decision, dose, train)
+            if outcome is Outcome.DELIVERED and request.sham:
+                outcome = Outcome.SHAM
         self._end(decision, outcome, reason)
         self._log_done(
             {

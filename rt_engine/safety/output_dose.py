@@ -19,12 +19,25 @@ CAPACITY = 16_384
 """Places of the template that one ledger can tell apart; each target takes up to nine."""
 CARRY_OVER_NS = 24 * 3600 * 1_000_000_000
 """A subject's total starts again at zero only after this long without light."""
+SETS_KEPT = 512
+"""Sets of targets whose squares are kept."""
 PLACES_SHOWN = 32
 """Targets whose dose is told to people."""
 _TOTAL, _PULSES, _ON, _WALL, _ROWS, _ENERGY_WINDOW, _DUTY_WINDOW, _TOTAL_ON, _TRAIN = range(9)
 _TEMPLATE, _ELSEWHERE, _CUMULATIVE_ELSEWHERE = range(9, len(SCALARS))
 _LONG_AGO = -(1 << 62)
 _ONE_ROW = np.zeros(1, np.intp)
+
+
+class _Places:
+    """The squares that a set of targets is charged to, and how often each; `rows` once all of them have one."""
+
+    __slots__ = ("counts", "keys", "rows")
+
+    def __init__(self, counts: dict[int, int]) -> None:
+        self.keys = tuple(counts)
+        self.counts = np.array(list(counts.values()), np.int64)
+        self.rows: NDArray[np.intp] | None = None
 
 
 class OutputDose:
@@ -79,7 +92,7 @@ class OutputDose:
         self._apply(bounds, now_ns + left_ns)
         self._onsets = [self._end_ns] * bounds.max_rate_n
         self._lit: dict[int, tuple[float, float]] = {}
-        self._judged: tuple[Train, dict[int, int]] | None = None
+        self._places: dict[tuple[tuple[float, float], ...], _Places] = {}
         self._charged: tuple[Train, int, NDArray[np.intp], NDArray[np.int64]] | None = None
 
     def _start(self, bounds: Bounds) -> None:
@@ -134,6 +147,7 @@ class OutputDose:
             self._file.window_nj[:rows] = 0
             self._file.cumulative_nj[:rows] = 0
             self._row.clear()
+            self._places.clear()
             self._place_end_ns[:rows] = _LONG_AGO
             self._lit.clear()
             self._charged = None
@@ -199,38 +213,53 @@ class OutputDose:
             return Violation("target_refractory_ms", gap_ns / 1e6, bounds.target_gap_ns / 1e6)
         self._energy.advance(now_ns)
         self._elsewhere.advance(now_ns)
-        share = self._shares(train)
-        self._judged = (train, share)
-        worst_nj, window_nj, rows = 0, self._file.window_nj.data, self._row
-        new = 0
-        for key, energy_nj in share.items():
-            row = rows.get(key)
-            if row is None:
-                new += 1
-            else:
-                energy_nj += window_nj[row]
-            worst_nj = max(worst_nj, energy_nj)
+        places, new = self._places_of(train.targets_yx_px), 0
+        if places.rows is not None:
+            worst_nj = int((self._file.window_nj[places.rows] + places.counts * train.target_nj).max())
+        else:
+            rows = [self._row.get(key) for key in places.keys]
+            window_nj = self._file.window_nj.data
+            loads = zip(rows, places.counts.tolist(), strict=True)
+            worst_nj = max((0 if row is None else window_nj[row]) + n * train.target_nj for row, n in loads)
+            new = rows.count(None)
         worst_nj += int(scalars[_ELSEWHERE])
         if worst_nj > bounds.max_target_nj:
             return Violation("energy_per_target_mj", worst_nj / 1e6, bounds.max_target_nj / 1e6)
-        if len(rows) + new > self._capacity:
-            return Violation("places_in_ledger", len(rows) + new, self._capacity)
+        if len(self._row) + new > self._capacity:
+            return Violation("places_in_ledger", len(self._row) + new, self._capacity)
         return None
 
     def _dark_since_ns(self, position_yx_px: tuple[float, float]) -> int:
         row = self._row.get(self._square(position_yx_px))
         return self._elsewhere_end_ns if row is None else max(self._place_end_view[row], self._elsewhere_end_ns)
 
-    def _shares(self, train: Train) -> dict[int, int]:
-        """Energy (nJ) that each square of the template is charged with by a train."""
-        share: dict[int, int] = {}
-        energy_nj = train.target_nj
-        for position in train.targets_yx_px:
+    def _places_of(self, targets_yx_px: tuple[tuple[float, float], ...]) -> _Places:
+        """Squares of a set of targets; the same few sets come again and again, so they are kept."""
+        known = self._places.get(targets_yx_px)
+        if known is not None:
+            return known
+        counts: dict[int, int] = {}
+        for position in targets_yx_px:
             key = self._square(position)
             for row_key in (key - (1 << 32), key, key + (1 << 32)):
                 for square in (row_key - 1, row_key, row_key + 1):
-                    share[square] = share.get(square, 0) + energy_nj
-        return share
+                    counts[square] = counts.get(square, 0) + 1
+        if len(self._places) >= SETS_KEPT:
+            self._places.clear()
+        places = self._places[targets_yx_px] = _Places(counts)
+        return places
+
+    def _rows_of(self, places: _Places) -> NDArray[np.intp]:
+        """Rows of these squares in the tables; new ones get the next free row."""
+        if places.rows is None:
+            for key in places.keys:
+                if key not in self._row:
+                    row = self._row[key] = len(self._row)
+                    self._keys[row] = key
+                    self._scalars[_ROWS] = row + 1
+            places.rows = np.array([self._row[key] for key in places.keys], np.intp)
+            self._energy.n_used = len(self._row)
+        return places.rows
 
     def _square(self, position_yx_px: tuple[float, float]) -> int:
         """Number of the square of the template that a position lies in."""
@@ -238,24 +267,18 @@ class OutputDose:
 
     def charge(self, train: Train, now_ns: int) -> None:
         """Book a train that is about to be fired; call only after `violation` said None for the same time."""
-        scalars, places = self._scalars, self._row
+        scalars = self._scalars
         end_ns = now_ns + train.duration_ns
         scalars[_TRAIN] = train.duration_ns
         scalars[_WALL] = max(0, self._wall_ns() + train.duration_ns)
         scalars[_TOTAL] += train.energy_nj
         scalars[_PULSES] += train.pulses
         scalars[_TOTAL_ON] += train.pulses * train.width_us
-        share = self._judged[1] if self._judged is not None and self._judged[0] is train else self._shares(train)
-        for key in share:
-            if key not in places:
-                row = places[key] = len(places)
-                self._keys[row] = key
-                scalars[_ROWS] = row + 1
-        self._energy.n_used = len(places)
+        places = self._places_of(train.targets_yx_px)
+        rows = self._rows_of(places)
         self._remember(train)
-        rows = np.array([places[key] for key in share], np.intp)
         self._place_end_ns[rows] = end_ns
-        energy_nj = np.fromiter(share.values(), np.int64, len(share))
+        energy_nj = places.counts * train.target_nj
         self._file.cumulative_nj[rows] += energy_nj
         self._energy.advance(end_ns)
         self._energy.add(rows, energy_nj)

@@ -33,9 +33,12 @@ def plan_train(request: PulseRequest) -> Train | str:
         return f"pulses {request.pulses!r} is not a whole number from 1 to {MAX_PULSES}"
     if not 1 <= len(request.targets_yx_px) <= MAX_TARGETS:
         return f"{len(request.targets_yx_px)} targets, not 1 to {MAX_TARGETS}"
-    for position in request.targets_yx_px:
-        if len(position) != 2 or not all(_is_number(p) and abs(p) <= _ABSURD_PX for p in position):
-            return f"target position {position!r} px is not in any field"
+    targets = request.targets_yx_px
+    if type(targets) is not tuple or not all(map(_is_plain, targets)):
+        for position in targets:
+            if len(position) != 2 or not all(_is_number(p) and abs(p) <= _ABSURD_PX for p in position):
+                return f"target position {position!r} px is not in any field"
+        targets = tuple((float(y_px), float(x_px)) for y_px, x_px in targets)
     if not (0 < request.power_mw <= _ABSURD_UW / 1e3 and 0 < request.width_ms <= _ABSURD_US / 1e3):
         return f"power_mw {request.power_mw:g} and width_ms {request.width_ms:g} must be positive and possible"
     power_uw, width_us = max(1, round(request.power_mw * 1e3)), max(1, round(request.width_ms * 1e3))
@@ -44,7 +47,7 @@ def plan_train(request: PulseRequest) -> Train | str:
         if not request.width_ms <= request.period_ms <= _ABSURD_US / 1e3:
             return f"period_ms {request.period_ms:g} is shorter than width_ms {request.width_ms:g}, or absurd"
         period_us = round(request.period_ms * 1e3)
-    return Train(request.pulses, width_us, period_us, power_uw, request.targets_yx_px)
+    return Train(request.pulses, width_us, period_us, power_uw, targets)
 
 
 def time_fault(request: PulseRequest, now_ns: int) -> str | None:
@@ -57,6 +60,15 @@ def time_fault(request: PulseRequest, now_ns: int) -> str | None:
     if now_ns < request.t_decided_ns:
         return f"time since decision, ms, {(now_ns - request.t_decided_ns) / 1e6:g} is negative"
     return None
+
+
+def _is_plain(position: tuple[float, ...]) -> bool:
+    """True for a tuple of two floats inside any field: what nearly every position is."""
+    if type(position) is not tuple or len(position) != 2:
+        return False
+    y_px, x_px = position
+    floats = type(y_px) is float and type(x_px) is float
+    return floats and -_ABSURD_PX <= y_px <= _ABSURD_PX and -_ABSURD_PX <= x_px <= _ABSURD_PX
 
 
 def _is_number(value: object) -> bool:

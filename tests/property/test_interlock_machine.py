@@ -140,6 +140,7 @@ class InterlockMachine(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(["led", "laser"]))
     def watchdog_expires(self, name):
+        self.tend()
         self.rig.outputs[name].expired = True
         tended = self.lock.is_armed and not self.lock.inhibited
         self.tend()

@@ -20,6 +20,7 @@ from system_rig import RunningRig, small_rig, start_run
 
 from gui.endpoints import Endpoints
 from gui.launch import Parts, build
+from gui.numbers import NONE
 from gui.settings import Settings
 from gui.stop_line import StopState
 from gui.widgets.hold_button import HOLD_MS
@@ -133,6 +134,7 @@ def test_a_late_window_shows_picture_cells_traces_and_state(bench: Bench) -> Non
     bench.until(lambda: window.field.picture.size_px == (128, 128))
     bench.until(lambda: bool(window.desk.selection))
     bench.until(lambda: window.bar.phase.word == "LIVE")
+    bench.until(lambda: window.bar.rate.text() != NONE)
     bench.until(lambda: 20 < float(window.bar.rate.text()) < 40)
     assert bench.live.n_malformed == 0
 

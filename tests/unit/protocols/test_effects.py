@@ -10,7 +10,7 @@ from scipy.stats import binom, false_discovery_control, ttest_1samp, ttest_ind
 
 from protocols.effects.confidence_sequence import interval
 from protocols.effects.contrast import Contrast, estimate
-from protocols.effects.e_value import EValue
+from protocols.effects.e_value import capital
 from protocols.effects.excitability import fit_curve
 from protocols.effects.false_discovery import adjusted_p
 from protocols.effects.influence import influence_map
@@ -62,7 +62,7 @@ def test_the_probability_of_a_draw_is_that_of_the_mechanism():
 def test_a_redraw_has_the_law_of_the_draw(block_size, share):
     assignment = Assignment(design(share, block_size))
     random = np.random.default_rng(0)
-    redrawn = np.array([assignment.redraw(16, random) for _ in range(4000)])
+    redrawn = assignment.redraw(16, 4000, random)
     per_block = (redrawn == 0).reshape(4000, 2, 8).sum(axis=2)
     if block_size is None:
         assert per_block.var() == pytest.approx(8 * share * (1 - share), rel=0.1)
@@ -92,13 +92,10 @@ def test_a_bet_on_fair_coins_gains_nothing_on_average_over_all_outcomes():
     for probability in (0.5, 0.2):
         mean = 0.0
         for coins in product((True, False), repeat=10):
-            bet = EValue()
-            weight = 1.0
-            for coin, one in zip(coins, y, strict=True):
-                bet.take(coin, one, probability)
-                weight *= probability if coin else 1 - probability
-            assert bet.value > 0
-            mean += weight * bet.value
+            treated = np.array(coins)
+            found = capital(treated, y, np.full(10, probability))
+            assert np.all(found > 0)
+            mean += float(np.prod(np.where(treated, probability, 1 - probability)) * found[-1])
         assert mean == pytest.approx(1.0, abs=1e-12)
 
 
@@ -110,20 +107,53 @@ def test_without_an_effect_no_way_of_looking_finds_one_too_often_and_before_and_
         assignment, one = session(0.5, block_size, seed, n, effect=0.0, drift=2.0)
         p = randomisation_p(one.response, one.draw, one.arm, (0, 1), assignment.redraw, seed, n_draws=399)
         found["p"] += p <= 0.05
-        excluded, capital, bet = False, 1.0, EValue()
-        for k in range(n):
-            bet.take(bool(one.is_treated[k]), float(one.response[k]), float(one.probability[k]))
-            capital = max(capital, bet.value)
+        excluded = False
         for k in range(12, n + 1, 4):
             part = Contrast(one.draw[:k], one.arm[:k], one.is_treated[:k], one.response[:k], one.probability[:k], 0.5)
             told = estimate(part, block_size, 0.05)
             excluded |= "low" in told and told["low"] * told["high"] > 0
         found["interval"] += excluded
-        found["e"] += capital >= 20
+        found["e"] += capital(one.is_treated, one.response, one.probability).max() >= 20
+    print(f"of {n_sessions} null sessions: {found}")
     most = binom.ppf(0.99, n_sessions, 0.05)
     assert found["p"] <= most
     assert found["interval"] <= most
     assert found["e"] <= most
+
+
+def selected_session(seed, effect, n_trials=60):
+    """A loop on one slow signal: a trigger is a crossing of 1.5 SD; the response is what follows minus before."""
+    random = np.random.default_rng([seed, 5])
+    n = 60 * n_trials
+    x = np.zeros(n)
+    noise = random.standard_normal(n)
+    for i in range(1, n):
+        x[i] = 0.9 * x[i - 1] + np.sqrt(1 - 0.81) * noise[i]
+    crossing = np.flatnonzero((x[1:] >= 1.5) & (x[:-1] < 1.5)) + 1
+    crossing = crossing[(crossing > 10) & (crossing < n - 12)]
+    moments = [crossing[0]]
+    for one in crossing[1:]:
+        if one - moments[-1] > 25:
+            moments.append(one)
+    assignment = Assignment(design(0.5, 8 if seed % 2 else None, seed))
+    draws = [assignment.draw() for _ in moments]
+    arm = np.array([one.arm for one in draws])
+    y = np.array([x[t + 2 : t + 10].mean() - x[t - 6 : t].mean() for t in moments]) + effect * (arm == 0)
+    probability = np.array([one.probability[0] for one in draws])
+    return assignment, Contrast(np.arange(len(y)), arm, arm == 0, y, probability, 0.5)
+
+
+def test_before_and_after_finds_an_effect_that_is_not_there_and_the_withheld_trials_do_not():
+    n_sessions = 300
+    naive = found = 0
+    for seed in range(n_sessions):
+        assignment, one = selected_session(seed, effect=0.0)
+        p = randomisation_p(one.response, one.draw, one.arm, (0, 1), assignment.redraw, seed, n_draws=399)
+        found += p <= 0.05
+        naive += ttest_1samp(one.response[one.is_treated], 0.0).pvalue <= 0.05
+    print(f"of {n_sessions} null sessions: before-and-after {naive}, randomisation test {found}")
+    assert found <= binom.ppf(0.99, n_sessions, 0.05)
+    assert naive > 5 * 0.05 * n_sessions
 
 
 def test_a_planted_effect_is_covered_at_all_times_and_found():
@@ -140,6 +170,7 @@ def test_a_planted_effect_is_covered_at_all_times_and_found():
         misses += missed
         hits += told["low"] > 0
         fixed_misses += not told["fixed_low"] <= 1.5 <= told["fixed_high"]
+    print(f"of 300 planted: missed at some time {misses}, at the end {fixed_misses}, found {hits}")
     assert misses <= binom.ppf(0.99, 300, 0.05)
     assert binom.ppf(0.001, 300, 0.05) <= fixed_misses <= binom.ppf(0.999, 300, 0.05)
     assert hits > 200
@@ -172,6 +203,8 @@ def test_a_response_curve_is_recovered_and_a_cell_that_does_not_respond_has_none
         for _ in range(60):
             response = 0.3 * (random.random(len(powers)) < probability) + 0.05 * random.standard_normal(len(powers))
             fitted.append(fit_curve(powers, response)["p50_mw"])
+        fitted = [one for one in fitted if one is not None]
+        assert len(fitted) >= 57
         assert np.mean(fitted) == pytest.approx(p50, abs=0.2)
         assert np.std(fitted) < 1.0
     silent = [fit_curve(powers, 0.05 * random.standard_normal(len(powers)))["p50_mw"] for _ in range(50)]

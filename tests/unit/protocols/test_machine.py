@@ -416,3 +416,22 @@ def test_two_message_orders_of_the_same_frame_cannot_differ_because_edges_wait_f
     second.on_sync("lick", True, 150 * MS)
     early += feed(second, list(ticks(0.5))[4:], frame=4)
     assert frames_of(found) == frames_of(early) == [5]
+
+
+def test_a_response_made_of_events_is_measured_from_events_also_where_activity_comes():
+    rule = ProtocolRun(
+        protocol(
+            signals={"r": {"of": "rate", "cells": "b", "window_ms": 100.0}, "x": {"of": "activity", "cells": "b"}},
+            triggers={"t": {"when": "event", "cells": "a"}, "u": {"when": "above", "signal": "x", "level": 1e9}},
+            phases={"run": {"reactions": [{"trigger": "t", "do": ["light"], "trial": True}]}},
+            design={"seed": 1, "response": {"signal": "r", "from_ms": 100.0, "to_ms": 200.0}},
+        ),
+        table(),
+    )
+    for frame, (t_ns, one) in enumerate(ticks(2, {30: (100,), 34: (110,)})):
+        rule.on_spikes(frame, t_ns, t_ns, Mode.LIVE, one)
+        rule.on_activity(frame, t_ns, 0, ("dff",), np.zeros((1, 20), np.float32))
+    # One event of five cells, seen in the three messages of 100 ms from frame 34 on: two hertz in each.
+    trials = rule.conclude()["trials"]
+    assert trials["status"] == ["complete"]
+    assert trials["response"] == pytest.approx([2.0 * 3 / 4])
