@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,7 @@ def test_times_and_lengths_carry_their_unit(path: Path) -> None:
             assert not found, f"{path.name}:{node.lineno} {node.name}: {found} without a unit"
 
 
+@cache
 def _called_from_python() -> set[tuple[str, str]]:
     """(kernel file, name) of everything that is imported from the kernels by other folders."""
     found = set()
