@@ -134,7 +134,8 @@ class StimulationBench:
         return self.process
 
     def arm(self) -> dict[str, Any]:
-        """Tell the cells, load the protocol and arm, as a run does."""
+        """Tell the cells, load the protocol and arm, as a run does; nothing before the service is heard."""
+        self.pump(lambda: bool(self.states))
         self.send_rois()
         self.pump(lambda: self.ask("status")["has_rois"])
         self.ask("set_protocol", {"path": str(self.protocol_path)})

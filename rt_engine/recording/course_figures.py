@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
@@ -72,8 +74,7 @@ def dose_figure(
     dose.set_ylim(bottom=0)
     if energy:
         dose.legend(loc="upper left")
-    ends = [t for t, _ in states[1:]] + [span_s[1]]
-    for (start, name), end in zip(states, ends, strict=True):
+    for (start, name), (end, _) in pairwise([*states, (span_s[1], "")]):
         first, last = max(start, span_s[0]), min(end, span_s[1])
         if last > first:
             state.axvspan(first, last, color=_STATE_COLOURS.get(name, GREY), alpha=0.55, linewidth=0)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from synthetic_session import MS, T_MONO_NS, SessionMaker, make_rich_session
 
+from rt_engine.recording.course_figures import dose_figure
 from rt_engine.recording.quality_table import QualityTables
 from rt_engine.recording.reader import open_session
 from rt_engine.recording.report import write_report
@@ -51,3 +52,17 @@ def test_the_report_has_the_sections_over_time(tmp_path) -> None:
     text = write_report(tmp_path).read_text(encoding="utf-8")
     for title in ("Light and interlock", "Latency over the session", "Data quality"):
         assert f"<h2>{title}</h2>" in text
+
+
+def test_dose_is_drawn_where_no_state_of_the_interlock_is_known() -> None:
+    pulses = {"led": (np.array([1.0, 2.0]), np.array([0.5, 0.25]))}
+    drawn = dose_figure(pulses, [], {"led": 3.0}, (0.0, 10.0))
+    [label] = drawn.axes[0].get_legend_handles_labels()[1]
+    assert label == "led: 0.75 mJ of 3 mJ allowed"
+    assert drawn.axes[1].patches == dose_figure({}, [], {}, (0.0, 10.0)).axes[1].patches == []
+
+
+def test_every_state_lasts_until_the_next_and_the_last_until_the_end() -> None:
+    states = [(-5.0, "disarmed"), (2.0, "armed"), (7.0, "tripped")]
+    spans = dose_figure({}, states, {}, (0.0, 10.0)).axes[1].patches
+    assert [(one.get_x(), one.get_x() + one.get_width()) for one in spans] == [(0.0, 2.0), (2.0, 7.0), (7.0, 10.0)]
