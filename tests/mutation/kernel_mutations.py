@@ -24,6 +24,7 @@ KERNEL_TESTS = {
     "filter_bank": "kernels/test_filter_bank.py",
     "line_phase": "pipeline/test_line_phase.py",
     "matched_filter": "kernels/test_matched_filter.py",
+    "near_correlation": "kernels/test_near_correlation.py",
     "neuropil_update": "pipeline/test_neuropil.py",
     "oasis_ar1": "kernels/test_oasis_ar1.py",
     "oasis_ar2": "kernels/test_oasis_ar2.py",
@@ -94,6 +95,10 @@ MUTATIONS = {
         Mutation("a1 += tap * decay", "a1 += tap"),
         Mutation("np.sqrt(full / energy)", "(full / energy)"),
         Mutation("min(age[n] + 1, n_taps)", "min(age[n] + 2, n_taps)"),
+    ],
+    "near_correlation": [
+        Mutation("sum_2 += weight * line[at + np.uint64(2)]", "sum_2 += weight * line[at + np.uint64(1)]"),
+        Mutation("out[0] += sum_1", "out[0] += sum_0"),
     ],
     "neuropil_update": [
         Mutation("min(max(change, -pace[2]), pace[2])", "change"),

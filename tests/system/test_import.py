@@ -89,4 +89,4 @@ def test_a_plane_of_a_volume_is_replayed_as_that_plane(
     assert all(isinstance(header, SpikesHeader) and header.plane == 1 for header in headers)
     refused = spikeloop("replay", *source, "--axes", "TZCYX", "--calibration", folder / "h5.cal.h5")
     assert refused.returncode == 2
-    assert "frames are of plane 0, the calibration was made for plane 1" in refused.stderr
+    assert "h5.cal.h5: holds no plane 0, only 1" in refused.stderr

@@ -91,11 +91,15 @@ limits: {}
 
 
 @pytest.fixture
-def recorded(start: Start, small_calibration: Path, tmp_path: Path) -> Path:
-    """A run with decisions of several outcomes."""
+def recorded(start: Start, tmp_path: Path) -> Path:
+    """A run with decisions of several outcomes, after a baseline of its own.
+
+    Of a run that goes live with its very first frame (`--calibration`), the decisions of about the first 32 frames are
+    not repeated yet; see ``docs/how-to/replay-a-session.md``.
+    """
     protocol = tmp_path / "quick.yaml"
     protocol.write_text(PROTOCOL, encoding="utf-8")
-    run = start(small_rig(), "--calibration", small_calibration, "--protocol", protocol, "--duration", "40")
+    run = start(small_rig(), "--baseline", "30", "--protocol", protocol, "--duration", "40")
     assert run.wait() == 0, run.output()
     protocol.unlink()  # the session keeps its own
     stim = summary_of(run.session)["stim"]

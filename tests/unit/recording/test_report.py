@@ -15,8 +15,9 @@ from rt_engine.recording.reader import open_session
 from rt_engine.recording.report import write_report
 from rt_engine.recording.report_figures import outline
 
-SECTIONS = ["Field of view", "Example cells", "Activity of all cells", "Stimulation", "Latency"]
-SECTIONS += ["Accuracy against the truth", "Losses and trips", "Versions and configuration"]
+SECTIONS = ["Field of view", "Example cells", "Activity of all cells", "Stimulation", "Light and interlock"]
+SECTIONS += ["Latency", "Latency over the session", "Accuracy against the truth", "Data quality", "Losses and trips"]
+SECTIONS += ["Versions and configuration"]
 
 
 def titles(text):
@@ -41,7 +42,7 @@ def rich(tmp_path_factory):
 def test_a_full_session_has_every_section_and_needs_no_network(rich):
     text = write_report(rich).read_text(encoding="utf-8")
     assert titles(text) == SECTIONS
-    assert text.count("<svg") == 7
+    assert text.count("<svg") == 10
     assert_stands_alone(text)
     assert "prefers-color-scheme: dark" in text
     assert "delivered minus withheld" in text
@@ -71,7 +72,7 @@ def test_a_session_without_events_light_or_truth_is_reported(tmp_path):
         maker.activity(frame, np.zeros((len(FIELDS), 2), np.float32))
     maker.close()
     text = write_report(maker.folder).read_text(encoding="utf-8")
-    assert titles(text) == [name for name in SECTIONS if not name.startswith("Accuracy")]
+    assert titles(text) == [name for name in SECTIONS if not name.startswith(("Accuracy", "Light"))]
     assert "No stimulation was decided" in text
     assert "provisional" not in text.split("<details>")[0]
     assert_stands_alone(text)
