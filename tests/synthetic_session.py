@@ -72,7 +72,7 @@ class SessionMaker:
             line_period_ns=None, t_scan_ns=self.t_ns, t_scan_uncertainty_ns=None, t_device_s=None, flags=0,
         )  # fmt: skip
 
-    def spikes(self, frame, events=(), mode=Mode.LIVE, receive_ms=1.0, decide_ms=2.0, hold=2, skip_seq=0):
+    def spikes(self, frame, events=(), mode=Mode.LIVE, receive_ms=1.0, decide_ms=2.0, hold=2, skip_seq=0, late=False):
         """`events`: (roi_id, event_frame) pairs."""
         records = np.zeros(len(events), EVENT_DTYPE)
         for record, (roi_id, event_frame) in zip(records, events, strict=True):
@@ -84,7 +84,7 @@ class SessionMaker:
         self.send(
             "spikes.0", SpikesHeader, "inference", records.tobytes(), skip_seq, plane=0, frame=frame, line0=0,
             n_lines=64, hold_frames=hold, mode=mode, t_scan_ns=scan_ns, t_received_ns=scan_ns + round(receive_ms * MS),
-            t_decided_ns=self.t_ns, n_events=len(events),
+            t_decided_ns=self.t_ns, n_events=len(events), late=late,
         )  # fmt: skip
 
     def activity(self, frame, values):

@@ -17,6 +17,14 @@ _MOST_LINES = 1 << 16
 _MOST_FRAMES = 1 << 40
 
 
+class Decided(NamedTuple):
+    """When some lines were received and decided, monotonic nanoseconds of the recording; `late`: past the deadline."""
+
+    t_received_ns: int
+    t_decided_ns: int
+    late: bool
+
+
 class Judged(NamedTuple):
     """When one request was judged, and when it had been dealt with; monotonic nanoseconds of the recording.
 
@@ -51,11 +59,11 @@ class RecordedTimes:
     Notes
     -----
     A message of lines without a decision was skipped live (or lost before the engine); a replay skips it again. Memory
-    is 32 bytes a decision: 3.5 MB for an hour of whole frames at 30 Hz.
+    is 33 bytes a decision: 3.6 MB for an hour of whole frames at 30 Hz.
     """
 
     def __init__(self, session: Session, planes: Sequence[int]) -> None:
-        key, received, decided = array("q"), array("q"), array("q")
+        key, received, decided, late = array("q"), array("q"), array("q"), array("b")
         self._judged: dict[tuple[int, int, int], list[Judged]] = {}
         self.first_live_frame: int | None = None
         self.last_live_frame: int | None = None
@@ -69,6 +77,7 @@ class RecordedTimes:
                 key.append(_key(header.plane, header.frame, header.line0))
                 received.append(header.t_received_ns)
                 decided.append(header.t_decided_ns)
+                late.append(header.late)
             elif isinstance(header, StimHeader) and header.phase is Phase.DONE:
                 request = header.plane, header.frame, header.t_scan_ns
                 self._judged.setdefault(request, []).append(_judged(header))
@@ -78,15 +87,16 @@ class RecordedTimes:
         self._key = np.frombuffer(key, np.int64)[order]
         self._received_ns = np.frombuffer(received, np.int64)[order]
         self._decided_ns = np.frombuffer(decided, np.int64)[order]
+        self._late = np.frombuffer(late, np.int8)[order]
         self.typical_ns = int(np.median(np.frombuffer(delays, np.int64))) if delays else 0
 
-    def decision(self, plane: int, frame: int, line0: int) -> tuple[int, int] | None:
-        """`t_received_ns` and `t_decided_ns` of the lines of a frame from `line0` on; None if they were not decided."""
+    def decision(self, plane: int, frame: int, line0: int) -> Decided | None:
+        """When the lines of a frame from `line0` on were decided; None if they were not."""
         key = _key(plane, frame, line0)
         at = int(np.searchsorted(self._key, key))
         if at == len(self._key) or self._key[at] != key:
             return None
-        return int(self._received_ns[at]), int(self._decided_ns[at])
+        return Decided(int(self._received_ns[at]), int(self._decided_ns[at]), bool(self._late[at]))
 
     def judged(self, plane: int, frame: int, t_scan_ns: int, index: int) -> Judged | None:
         """When request number `index` of the lines scanned at `t_scan_ns` was judged; None if there was none."""

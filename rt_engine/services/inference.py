@@ -363,12 +363,11 @@ class InferenceService(Service):
     def _spikes(self, header: FrameHeader, t_received_ns: int, t_decided_ns: int, events: NDArray[Any]) -> int:
         """Send the events; how long past the deadline they are, nanoseconds, 0 if in time."""
         self._newest = header
+        late = not self.setup.lossless and t_decided_ns - header.t_scan_ns > self._deadline_ns
         if self._replay is not None:
-            t_received_ns, t_decided_ns = self._replay.times_ns(header)
-        past_ns = t_decided_ns - header.t_scan_ns - self._deadline_ns
-        late_ns = 0 if self.setup.lossless and self._replay is None else max(0, past_ns)
-        self._out.spikes(header, t_received_ns, t_decided_ns, events, late=late_ns > 0)
-        return late_ns
+            t_received_ns, t_decided_ns, late = self._replay.decided(header)
+        self._out.spikes(header, t_received_ns, t_decided_ns, events, late=late)
+        return t_decided_ns - header.t_scan_ns - self._deadline_ns if late else 0
 
     def _note_late(self, late_ns: int) -> None:
         index = self._order.index or 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rt_engine.interfaces.messages import FrameHeader
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig
-from rt_engine.recording.recorded_times import RecordedTimes, recorded_times
+from rt_engine.recording.recorded_times import Decided, RecordedTimes, recorded_times
 
 
 class ReplayPace:
@@ -23,10 +23,10 @@ class ReplayPace:
         """True if the engine of the recording did not decide these lines."""
         return self._times is not None and self._times.decision(header.plane, header.frame, header.line0) is None
 
-    def times_ns(self, header: FrameHeader) -> tuple[int, int]:
-        """When these lines were received, and decided; nanoseconds of the recording."""
+    def decided(self, header: FrameHeader) -> Decided:
+        """When these lines were received and decided, and whether that was late, in the recording."""
         known = None if self._times is None else self._times.decision(header.plane, header.frame, header.line0)
-        return known or (header.t_scan_ns, header.t_scan_ns)
+        return known or Decided(header.t_scan_ns, header.t_scan_ns, late=False)
 
 
 def replay_pace(rig: RigConfig, plane: int) -> ReplayPace | None:

@@ -103,11 +103,6 @@ def recorded(start: Start, small_calibration: Path, tmp_path: Path) -> Path:
     return run.session
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="a defect that is not understood: the replay's protocol misses some events, so decisions and light differ; "
-    "events are the same",
-)
 def test_a_recorded_session_replays_to_the_same_events_decisions_and_light(recorded: Path, tmp_path: Path) -> None:
     for name, of in (("first", recorded), ("second", tmp_path / "first")):
         done = spikeloop("replay", of, "--speed", "max", "--output", tmp_path / name)
@@ -119,14 +114,6 @@ def test_a_recorded_session_replays_to_the_same_events_decisions_and_light(recor
         assert counts["decisions"] > 10
         assert counts["light"] > 0
         assert summary_of(tmp_path / name)["stim"] == summary_of(recorded)["stim"]
-
-
-def test_a_recorded_session_replays_to_the_same_events(recorded: Path, tmp_path: Path) -> None:
-    done = spikeloop("replay", recorded, "--speed", "max", "--output", tmp_path / "again")
-    assert done.returncode == 0, done.stderr
-    found = spikeloop("diff", recorded, tmp_path / "again")
-    assert "1200 events," in found.stdout
-    assert "events first differ" not in found.stdout
 
 
 def test_with_other_thresholds_a_replay_tells_what_would_have_happened(recorded: Path, tmp_path: Path) -> None:

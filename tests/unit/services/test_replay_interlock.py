@@ -175,7 +175,7 @@ def test_times_are_read_from_the_journal(tmp_path: Path) -> None:
     times = RecordedTimes(open_session(tmp_path), (0,))
     scan_ns = maker.scan_ns(2)
     assert (times.first_live_frame, times.last_live_frame) == (1, 4)
-    assert times.decision(0, 2, 0) == (scan_ns + 3 * MS // 2, scan_ns + 5 * MS // 2)
+    assert times.decision(0, 2, 0) == (scan_ns + 3 * MS // 2, scan_ns + 5 * MS // 2, False)
     assert times.decision(0, 0, 0) is None
     assert times.decision(0, 3, 0) is None
     assert times.decision(0, 2, 32) is None
@@ -197,7 +197,20 @@ def test_inference_tells_recorded_times_and_skips_what_was_skipped(tmp_path: Pat
         return SimpleNamespace(plane=0, frame=frame, line0=0, t_scan_ns=maker.scan_ns(frame))
 
     assert [frame for frame in range(1, 4) if pace.skips(lines(frame))] == [2]
-    assert pace.times_ns(lines(3)) == (maker.scan_ns(3) + MS, maker.scan_ns(3) + 2 * MS)
+    assert pace.decided(lines(3)) == (maker.scan_ns(3) + MS, maker.scan_ns(3) + 2 * MS, False)
     movie = ReplayPace(None)
     assert not movie.skips(lines(2))
-    assert movie.times_ns(lines(2)) == (maker.scan_ns(2), maker.scan_ns(2))
+    assert movie.decided(lines(2)) == (maker.scan_ns(2), maker.scan_ns(2), False)
+
+
+def test_what_was_late_is_late_again_and_nothing_else(tmp_path: Path) -> None:
+    """Whether an age was too much is not judged anew: a session whose source waited had no deadline at all."""
+    from rt_engine.services.replay_pace import ReplayPace
+
+    maker = SessionMaker(tmp_path)
+    maker.spikes(1, decide_ms=900.0)
+    maker.spikes(2, decide_ms=900.0, late=True)
+    maker.close()
+    pace = ReplayPace(RecordedTimes(open_session(tmp_path), (0,)))
+    lines = [SimpleNamespace(plane=0, frame=frame, line0=0, t_scan_ns=maker.scan_ns(frame)) for frame in (1, 2)]
+    assert [pace.decided(one).late for one in lines] == [False, True]
