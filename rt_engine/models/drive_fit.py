@@ -212,7 +212,7 @@ def _thresholds(
 ) -> FloatArray:
     """Of z, of every cell; cells of one filter and about as many frames share one."""
     if false_alarms_per_min is None:
-        return np.full(len(rho), -np.inf)
+        return np.zeros(len(rho))  # the probability decides
     error = SIGMA_ERROR / np.sqrt(np.maximum(usable.sum(axis=0), MIN_FRAMES))
     pairs = np.stack([rho, np.round(error, 4)], axis=1)
     alike, which = np.unique(pairs, axis=0, return_inverse=True)
