@@ -14,6 +14,7 @@ from rt_engine.interfaces.rig_config import (
     VirtualMicroscope,
     config_error,
     read_yaml,
+    require_measured_power,
 )
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def run_rig(
     from rt_engine.services.session_run import RunPlan, SessionRun
 
     indicator(rig.inference.indicator)
+    if not dry_run and replay is None:
+        require_measured_power(rig, rig.name)
     protocol_path = find_protocol(protocol) if protocol else None
     if protocol_path is not None:
         limits = {name: one.limits for name, one in rig.outputs.items()}

@@ -10,6 +10,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rt_engine.interfaces.errors import ConfigError
+from rt_engine.interfaces.ni_config import NiDaqSettings
+from rt_engine.interfaces.power_table import read_power_files
 from rt_engine.interfaces.sample_config import SampleConfig
 from rt_engine.interfaces.specimen_config import AnimalConfig, OpticsConfig
 
@@ -136,6 +138,23 @@ class VirtualOutput(Strict):
     limits: Limits
 
 
+class NiDaqOutput(NiDaqSettings):
+    """Light behind an NI card, with its limits; see `NiDaqSettings`."""
+
+    limits: Limits
+
+    @model_validator(mode="after")
+    def _power_was_measured(self) -> NiDaqOutput:
+        """What the limits allow must have been measured: nothing is extrapolated."""
+        allowed_mw, measured_mw = self.limits.max_power_mw, self.pulse.highest_mw
+        if measured_mw is not None and allowed_mw > measured_mw:
+            raise ValueError(f"limits.max_power_mw {allowed_mw:g} is more than was measured, {measured_mw:g} mW")
+        return self
+
+
+OutputConfig = Annotated[VirtualOutput | NiDaqOutput, Field(discriminator="driver")]
+
+
 class VirtualLine(Strict):
     """A digital line that exists only in the program: `spikeloop ctl press LINE` changes it."""
 
@@ -249,7 +268,7 @@ class RigConfig(Strict):
     channel: int = Field(0, ge=0, le=255)
     registration_channel: int | None = Field(None, ge=0, le=255, description="null: movement is told by `channel`")
     inference: InferenceConfig = InferenceConfig()
-    outputs: dict[str, VirtualOutput]
+    outputs: dict[str, OutputConfig]
     session_limits: SessionLimits
     inputs: dict[str, VirtualLine] = {}
     stop_line: StopLine | None = None
@@ -265,6 +284,12 @@ class RigConfig(Strict):
     def _stop_line_is_an_input(self) -> RigConfig:
         if self.stop_line is not None and self.stop_line.line not in self.inputs:
             raise ValueError(f"stop_line {self.stop_line.line!r} is not among inputs {sorted(self.inputs)}")
+        return self
+
+    @model_validator(mode="after")
+    def _real_light_in_real_time(self) -> RigConfig:
+        if not self.all_outputs_virtual and getattr(self.microscope, "pace", "real_time") == "max":
+            raise ValueError("microscope.pace max: real outputs need a source that is tied to the clock; use real_time")
         return self
 
     @model_validator(mode="after")
@@ -319,6 +344,23 @@ class RigConfig(Strict):
         return all(output.driver == "virtual" for output in self.outputs.values())
 
 
+def require_measured_power(rig: RigConfig, rig_file: str) -> None:
+    """Refuse a rig with an output whose power at the sample is not known; a dry run may use one.
+
+    Raises
+    ------
+    ConfigError
+        Naming the output, and how to measure.
+    """
+    for name, output in rig.outputs.items():
+        if isinstance(output, NiDaqOutput) and output.pulse.power is None:
+            raise ConfigError(
+                "is null: the power at the sample is not known",
+                f"measure it with `spikeloop calibrate-power {rig_file} {name}`, or run with --dry-run",
+                key=f"outputs.{name}.pulse.power",
+            )
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping, safely loaded.
 
@@ -359,6 +401,6 @@ def load_rig(path: Path) -> RigConfig:
         Naming the file, the key, and what is allowed.
     """
     try:
-        return RigConfig.model_validate(read_yaml(path))
+        return RigConfig.model_validate(read_power_files(read_yaml(path), path.parent, read_yaml))
     except ValidationError as error:
         raise config_error(str(path), error) from error
