@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from drivers.ni.connection import NiConnection
+from drivers.ni.examination import examine_output
 from drivers.outputs.ni_pulses import PulseTask, Shape, line_writer
 from drivers.outputs.virtual import LightFields
 from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_US, Clock
 from rt_engine.interfaces.devices import CutTrain, PulseCommand, require_command
 from rt_engine.interfaces.errors import DeviceError, LimitError
+from rt_engine.interfaces.findings import Finding
 from rt_engine.interfaces.ni_config import NiAnalog, NiDaqSettings
 
 _GATE_TOLERANCE = 0.005
@@ -91,6 +93,10 @@ class NiDaqOutput:
         finally:
             if not opened:
                 self._release()
+
+    def examine(self) -> list[Finding]:
+        """What card there is, whether it has the channels, and where the enable line floats while nobody drives it."""
+        return examine_output(NiConnection(self.name, self._config.device, self._config.server), self._config)
 
     def self_test(self) -> bool:
         """True if the card answers, and the enable line is low where it can be read back.

@@ -84,6 +84,7 @@ class NiDaqSettings(_Part):
     watchdog_ms: float = Field(ge=20, le=100)
     pulse: Annotated[NiGate | NiAnalog | NiCounter, Field(discriminator="kind")]
     trigger: NiTrigger | None = None
+    measured_by: str | None = Field(None, description="the input (driver ni_edges) that sees each pulse begin")
     splits_beam: bool = Field(
         False, description="true: an SLM divides the beam, so it carries the power of all targets"
     )

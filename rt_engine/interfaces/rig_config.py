@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rt_engine.interfaces.errors import ConfigError
-from rt_engine.interfaces.ni_config import NiDaqSettings
+from rt_engine.interfaces.ni_config import NiAnalogInput, NiDaqSettings, NiEdgeInput, NiLineInput
 from rt_engine.interfaces.power_table import read_power_files
 from rt_engine.interfaces.sample_config import SampleConfig
 from rt_engine.interfaces.specimen_config import AnimalConfig, OpticsConfig
@@ -162,6 +162,9 @@ class VirtualLine(Strict):
     level: Literal["low", "high"] = "high"
 
 
+InputConfig = Annotated[VirtualLine | NiEdgeInput | NiLineInput | NiAnalogInput, Field(discriminator="driver")]
+
+
 class StopLine(Strict):
     """The line of `inputs` that breaks the light's enable circuit; the program only reads it. Open means: trip."""
 
@@ -270,7 +273,7 @@ class RigConfig(Strict):
     inference: InferenceConfig = InferenceConfig()
     outputs: dict[str, OutputConfig]
     session_limits: SessionLimits
-    inputs: dict[str, VirtualLine] = {}
+    inputs: dict[str, InputConfig] = {}
     stop_line: StopLine | None = None
     protocol: str | None = None
     recording: RecordingConfig = RecordingConfig()
@@ -284,6 +287,16 @@ class RigConfig(Strict):
     def _stop_line_is_an_input(self) -> RigConfig:
         if self.stop_line is not None and self.stop_line.line not in self.inputs:
             raise ValueError(f"stop_line {self.stop_line.line!r} is not among inputs {sorted(self.inputs)}")
+        return self
+
+    @model_validator(mode="after")
+    def _light_is_measured_by_edges(self) -> RigConfig:
+        for name, output in self.outputs.items():
+            line = output.measured_by if isinstance(output, NiDaqOutput) else None
+            if line is not None and not isinstance(self.inputs.get(line), NiEdgeInput):
+                raise ValueError(f"outputs.{name}.measured_by {line!r} is no input with driver ni_edges")
+        if self.stop_line is not None and isinstance(self.inputs[self.stop_line.line], NiEdgeInput | NiAnalogInput):
+            raise ValueError(f"stop_line {self.stop_line.line!r} needs a level: use driver ni_line")
         return self
 
     @model_validator(mode="after")
