@@ -51,6 +51,8 @@ def run_rig(
     from rt_engine.services.session_run import RunPlan, SessionRun
 
     indicator(rig.inference.indicator)
+    if rig.mqtt is not None:
+        rig.mqtt.require_usable()
     protocol_path = find_protocol(protocol) if protocol else None
     if protocol_path is not None:
         limits = {name: one.limits for name, one in rig.outputs.items()}

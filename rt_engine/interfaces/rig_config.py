@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rt_engine.interfaces.errors import ConfigError
+from rt_engine.interfaces.mqtt_config import MqttConfig
 from rt_engine.interfaces.sample_config import SampleConfig
 from rt_engine.interfaces.specimen_config import AnimalConfig, OpticsConfig
 
@@ -256,6 +257,7 @@ class RigConfig(Strict):
     protocol: str | None = None
     recording: RecordingConfig = RecordingConfig()
     ports: Ports = Ports()
+    mqtt: MqttConfig | None = None
     subject: str | None = None
     animal: AnimalConfig = AnimalConfig()
     optics: OpticsConfig = OpticsConfig()
@@ -359,6 +361,7 @@ def load_rig(path: Path) -> RigConfig:
         Naming the file, the key, and what is allowed.
     """
     try:
-        return RigConfig.model_validate(read_yaml(path))
+        rig = RigConfig.model_validate(read_yaml(path))
     except ValidationError as error:
         raise config_error(str(path), error) from error
+    return rig if rig.mqtt is None else rig.model_copy(update={"mqtt": rig.mqtt.beside(path.parent)})
