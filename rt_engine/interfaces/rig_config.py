@@ -126,6 +126,10 @@ class SessionLimits(Strict):
     max_pulses: int = Field(gt=0)
 
 
+LONGEST_WATCHDOG_MS = 100.0
+"""Longest time for which a real output may stay able to fire without being fed."""
+
+
 class VirtualOutput(Strict):
     """Light that exists only on the wire: the virtual sample answers it, nothing else does.
 
@@ -300,6 +304,16 @@ class RigConfig(Strict):
             raise ValueError(f"registration_channel is channel {self.functional_channel}, which is read; leave it out")
         if isinstance(self.microscope, VirtualMicroscope):
             raise ValueError("registration_channel: the virtual rig has one channel only")
+        return self
+
+    @model_validator(mode="after")
+    def _real_light_has_a_watchdog(self) -> RigConfig:
+        """Whatever the driver's own section says: no real light without a watchdog, and none that bites late."""
+        for name, output in self.outputs.items():
+            watchdog_ms = getattr(output, "watchdog_ms", None)
+            if str(output.driver) != "virtual" and not (watchdog_ms and 0 < watchdog_ms <= LONGEST_WATCHDOG_MS):
+                told = "is required" if watchdog_ms is None else f"{watchdog_ms:g} is too long"
+                raise ValueError(f"outputs.{name}.watchdog_ms {told}: at most {LONGEST_WATCHDOG_MS:g} for real light")
         return self
 
     @model_validator(mode="after")
