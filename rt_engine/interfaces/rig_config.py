@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.mqtt_config import MqttConfig
+from rt_engine.interfaces.ni_config import NiDaqSettings
+from rt_engine.interfaces.power_table import read_power_files
 from rt_engine.interfaces.sample_config import SampleConfig
 from rt_engine.interfaces.specimen_config import AnimalConfig, OpticsConfig
 
@@ -125,6 +127,10 @@ class SessionLimits(Strict):
     max_pulses: int = Field(gt=0)
 
 
+LONGEST_WATCHDOG_MS = 100.0
+"""Longest time for which a real output may stay able to fire without being fed."""
+
+
 class VirtualOutput(Strict):
     """Light that exists only on the wire: the virtual sample answers it, nothing else does.
 
@@ -135,6 +141,23 @@ class VirtualOutput(Strict):
     driver: Literal["virtual"]
     watchdog_ms: float = Field(gt=0, le=60_000)
     limits: Limits
+
+
+class NiDaqOutput(NiDaqSettings):
+    """Light behind an NI card, with its limits; see `NiDaqSettings`."""
+
+    limits: Limits
+
+    @model_validator(mode="after")
+    def _power_was_measured(self) -> NiDaqOutput:
+        """What the limits allow must have been measured: nothing is extrapolated."""
+        allowed_mw, measured_mw = self.limits.max_power_mw, self.pulse.highest_mw
+        if measured_mw is not None and allowed_mw > measured_mw:
+            raise ValueError(f"limits.max_power_mw {allowed_mw:g} is more than was measured, {measured_mw:g} mW")
+        return self
+
+
+OutputConfig = Annotated[VirtualOutput | NiDaqOutput, Field(discriminator="driver")]
 
 
 class VirtualLine(Strict):
@@ -250,7 +273,7 @@ class RigConfig(Strict):
     channel: int = Field(0, ge=0, le=255)
     registration_channel: int | None = Field(None, ge=0, le=255, description="null: movement is told by `channel`")
     inference: InferenceConfig = InferenceConfig()
-    outputs: dict[str, VirtualOutput]
+    outputs: dict[str, OutputConfig]
     session_limits: SessionLimits
     inputs: dict[str, VirtualLine] = {}
     stop_line: StopLine | None = None
@@ -270,6 +293,12 @@ class RigConfig(Strict):
         return self
 
     @model_validator(mode="after")
+    def _real_light_in_real_time(self) -> RigConfig:
+        if not self.all_outputs_virtual and getattr(self.microscope, "pace", "real_time") == "max":
+            raise ValueError("microscope.pace max: real outputs need a source that is tied to the clock; use real_time")
+        return self
+
+    @model_validator(mode="after")
     def _two_channels(self) -> RigConfig:
         if self.registration_channel is None:
             return self
@@ -277,6 +306,16 @@ class RigConfig(Strict):
             raise ValueError(f"registration_channel is channel {self.functional_channel}, which is read; leave it out")
         if isinstance(self.microscope, VirtualMicroscope):
             raise ValueError("registration_channel: the virtual rig has one channel only")
+        return self
+
+    @model_validator(mode="after")
+    def _real_light_has_a_watchdog(self) -> RigConfig:
+        """Whatever the driver's own section says: no real light without a watchdog, and none that bites late."""
+        for name, output in self.outputs.items():
+            watchdog_ms = getattr(output, "watchdog_ms", None)
+            if str(output.driver) != "virtual" and not (watchdog_ms and 0 < watchdog_ms <= LONGEST_WATCHDOG_MS):
+                told = "is required" if watchdog_ms is None else f"{watchdog_ms:g} is too long"
+                raise ValueError(f"outputs.{name}.watchdog_ms {told}: at most {LONGEST_WATCHDOG_MS:g} for real light")
         return self
 
     @model_validator(mode="after")
@@ -321,6 +360,23 @@ class RigConfig(Strict):
         return all(output.driver == "virtual" for output in self.outputs.values())
 
 
+def require_measured_power(rig: RigConfig, rig_file: str) -> None:
+    """Refuse a rig with an output whose power at the sample is not known; a dry run may use one.
+
+    Raises
+    ------
+    ConfigError
+        Naming the output, and how to measure.
+    """
+    for name, output in rig.outputs.items():
+        if isinstance(output, NiDaqOutput) and output.pulse.power is None:
+            raise ConfigError(
+                "is null: the power at the sample is not known",
+                f"measure it with `spikeloop calibrate-power {rig_file} {name}`, or run with --dry-run",
+                key=f"outputs.{name}.pulse.power",
+            )
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping, safely loaded.
 
@@ -361,7 +417,7 @@ def load_rig(path: Path) -> RigConfig:
         Naming the file, the key, and what is allowed.
     """
     try:
-        rig = RigConfig.model_validate(read_yaml(path))
+        rig = RigConfig.model_validate(read_power_files(read_yaml(path), path.parent, read_yaml))
     except ValidationError as error:
         raise config_error(str(path), error) from error
     return rig if rig.mqtt is None else rig.model_copy(update={"mqtt": rig.mqtt.beside(path.parent)})

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.checking.check import check_against_limits
+from protocols.checking.check import check_against_rig
 from protocols.load import load_protocol, partner_of
 from protocols.running.evaluator import ProtocolRun
 from rt_engine.interfaces.devices import CutTrain
@@ -108,7 +108,7 @@ class ProtocolDriver:
             No cells are known yet.
         """
         protocol = load_protocol(path)
-        check_against_limits(protocol, {name: output.limits for name, output in self._rig.outputs.items()}, str(path))
+        check_against_rig(protocol, self._rig, str(path))
         rois = self._cells.table()
         if rois is None:
             raise SafetyError("no cells are known yet", "load a calibration first")
