@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rt_engine.interfaces.errors import ConfigError
+from rt_engine.interfaces.mqtt_config import MqttConfig
 from rt_engine.interfaces.ni_config import NiAnalogInput, NiDaqSettings, NiEdgeInput, NiLineInput
 from rt_engine.interfaces.power_table import read_power_files
 from rt_engine.interfaces.sample_config import SampleConfig
@@ -124,6 +125,10 @@ class SessionLimits(Strict):
 
     max_energy_mj: float = Field(gt=0)
     max_pulses: int = Field(gt=0)
+
+
+LONGEST_WATCHDOG_MS = 100.0
+"""Longest time for which a real output may stay able to fire without being fed."""
 
 
 class VirtualOutput(Strict):
@@ -278,6 +283,7 @@ class RigConfig(Strict):
     protocol: str | None = None
     recording: RecordingConfig = RecordingConfig()
     ports: Ports = Ports()
+    mqtt: MqttConfig | None = None
     subject: str | None = None
     animal: AnimalConfig = AnimalConfig()
     optics: OpticsConfig = OpticsConfig()
@@ -313,6 +319,16 @@ class RigConfig(Strict):
             raise ValueError(f"registration_channel is channel {self.functional_channel}, which is read; leave it out")
         if isinstance(self.microscope, VirtualMicroscope):
             raise ValueError("registration_channel: the virtual rig has one channel only")
+        return self
+
+    @model_validator(mode="after")
+    def _real_light_has_a_watchdog(self) -> RigConfig:
+        """Whatever the driver's own section says: no real light without a watchdog, and none that bites late."""
+        for name, output in self.outputs.items():
+            watchdog_ms = getattr(output, "watchdog_ms", None)
+            if str(output.driver) != "virtual" and not (watchdog_ms and 0 < watchdog_ms <= LONGEST_WATCHDOG_MS):
+                told = "is required" if watchdog_ms is None else f"{watchdog_ms:g} is too long"
+                raise ValueError(f"outputs.{name}.watchdog_ms {told}: at most {LONGEST_WATCHDOG_MS:g} for real light")
         return self
 
     @model_validator(mode="after")
@@ -414,6 +430,7 @@ def load_rig(path: Path) -> RigConfig:
         Naming the file, the key, and what is allowed.
     """
     try:
-        return RigConfig.model_validate(read_power_files(read_yaml(path), path.parent, read_yaml))
+        rig = RigConfig.model_validate(read_power_files(read_yaml(path), path.parent, read_yaml))
     except ValidationError as error:
         raise config_error(str(path), error) from error
+    return rig if rig.mqtt is None else rig.model_copy(update={"mqtt": rig.mqtt.beside(path.parent)})

@@ -82,7 +82,7 @@ class BenchLight:
         self._output.close()
         self._wal.close()
 
-    def fire(self, power_mw: float, width_ms: float, *, pulses: int = 1, period_ms: float = 0.0) -> Decision:
+    def pulse(self, power_mw: float, width_ms: float, *, pulses: int = 1, period_ms: float = 0.0) -> Decision:
         """Ask for a train; what became of it."""
         self._turn()
         if not self._interlock.is_armed:

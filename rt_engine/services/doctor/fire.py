@@ -62,7 +62,7 @@ def fire_test(
             edges.open()
         with BenchLight(name, driver, config.limits, clock, folder, sleep) as light:
             for _ in range(N_PULSES):
-                decision = light.fire(lowest_power_mw(config), min(WIDTH_MS, config.limits.max_width_ms))
+                decision = light.pulse(lowest_power_mw(config), min(WIDTH_MS, config.limits.max_width_ms))
                 if decision.outcome is not Outcome.DELIVERED or decision.t_command_ns is None:
                     text = f"a pulse was {decision.outcome}: {decision.reason}"
                     return [Finding(Verdict.FAIL, part, text, "this output cannot stimulate", "see the reason")]

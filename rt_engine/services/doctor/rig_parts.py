@@ -95,12 +95,12 @@ def protocol(rig: RigConfig) -> list[Finding]:
     """Whether the rig's protocol stays within the rig's limits."""
     if rig.protocol is None:
         return [passed("protocol", "none in the rig file")]
-    from protocols.checking.check import check_against_limits
+    from protocols.checking.check import check_against_rig
     from protocols.load import find_protocol, load_protocol
 
     try:
         path = find_protocol(rig.protocol)
-        check_against_limits(load_protocol(path), {n: one.limits for n, one in rig.outputs.items()}, str(path))
+        check_against_rig(load_protocol(path), rig, str(path))
     except SpikeloopError as error:
         return [failed("protocol", error, _RUN_FAILS)]
     return [passed("protocol", f"{rig.protocol} stays within the limits")]
