@@ -13,6 +13,7 @@ from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.mqtt_config import MqttConfig
 from rt_engine.interfaces.ni_config import NiAnalogInput, NiDaqSettings, NiEdgeInput, NiLineInput
 from rt_engine.interfaces.power_table import read_power_files
+from rt_engine.interfaces.pulse_box_config import PulseBoxSettings
 from rt_engine.interfaces.sample_config import SampleConfig
 from rt_engine.interfaces.specimen_config import AnimalConfig, OpticsConfig
 
@@ -143,6 +144,12 @@ class VirtualOutput(Strict):
     limits: Limits
 
 
+def _require_measured(limits: Limits, measured_mw: float | None) -> None:
+    """What the limits allow must have been measured: nothing is extrapolated."""
+    if measured_mw is not None and limits.max_power_mw > measured_mw:
+        raise ValueError(f"limits.max_power_mw {limits.max_power_mw:g} is more than was measured, {measured_mw:g} mW")
+
+
 class NiDaqOutput(NiDaqSettings):
     """Light behind an NI card, with its limits; see `NiDaqSettings`."""
 
@@ -150,14 +157,23 @@ class NiDaqOutput(NiDaqSettings):
 
     @model_validator(mode="after")
     def _power_was_measured(self) -> NiDaqOutput:
-        """What the limits allow must have been measured: nothing is extrapolated."""
-        allowed_mw, measured_mw = self.limits.max_power_mw, self.pulse.highest_mw
-        if measured_mw is not None and allowed_mw > measured_mw:
-            raise ValueError(f"limits.max_power_mw {allowed_mw:g} is more than was measured, {measured_mw:g} mW")
+        _require_measured(self.limits, self.highest_mw)
         return self
 
 
-OutputConfig = Annotated[VirtualOutput | NiDaqOutput, Field(discriminator="driver")]
+class PulseBoxOutput(PulseBoxSettings):
+    """Light behind a serial pulse box, with its limits; see `PulseBoxSettings`."""
+
+    limits: Limits
+
+    @model_validator(mode="after")
+    def _power_was_measured(self) -> PulseBoxOutput:
+        _require_measured(self.limits, self.highest_mw)
+        return self
+
+
+RealOutput = NiDaqOutput | PulseBoxOutput
+OutputConfig = Annotated[VirtualOutput | NiDaqOutput | PulseBoxOutput, Field(discriminator="driver")]
 
 
 class VirtualLine(Strict):
@@ -298,7 +314,7 @@ class RigConfig(Strict):
     @model_validator(mode="after")
     def _light_is_measured_by_edges(self) -> RigConfig:
         for name, output in self.outputs.items():
-            line = output.measured_by if isinstance(output, NiDaqOutput) else None
+            line = output.measured_by if isinstance(output, RealOutput) else None
             if line is not None and not isinstance(self.inputs.get(line), NiEdgeInput):
                 raise ValueError(f"outputs.{name}.measured_by {line!r} is no input with driver ni_edges")
         if self.stop_line is not None and isinstance(self.inputs[self.stop_line.line], NiEdgeInput | NiAnalogInput):
@@ -382,11 +398,11 @@ def require_measured_power(rig: RigConfig, rig_file: str) -> None:
         Naming the output, and how to measure.
     """
     for name, output in rig.outputs.items():
-        if isinstance(output, NiDaqOutput) and output.pulse.power is None:
+        if isinstance(output, RealOutput) and output.highest_mw is None:
             raise ConfigError(
-                "is null: the power at the sample is not known",
+                "its `power` is null: the power at the sample is not known",
                 f"measure it with `spikeloop calibrate-power {rig_file} {name}`, or run with --dry-run",
-                key=f"outputs.{name}.pulse.power",
+                key=f"outputs.{name}",
             )
 
 
