@@ -178,6 +178,7 @@ class AcquisitionService(Service):
         if geometry is None:
             return
         self._geometry = geometry
+        self._watch.bear(round(2 * geometry.frames_per_volume / geometry.frame_rate_hz * NS_PER_S))
         self._buffer = np.zeros((geometry.n_lines, geometry.pixels_per_line), np.dtype("<" + geometry.dtype))
         self.announce(self.state, geometry=dataclasses.asdict(geometry))
 
