@@ -28,6 +28,10 @@ MAX_PLANES = 16
 """Planes that one run can infer, each in a process of its own."""
 
 
+STRUCTURAL_CHANNEL = 1
+"""Of the virtual rig, where it has one."""
+
+
 class VirtualMicroscope(Strict):
     """The virtual rig: simulated cells that answer the light. `pace: max` renders as fast as it is consumed.
 
@@ -45,6 +49,13 @@ class VirtualMicroscope(Strict):
     n_flyback_frames: int = Field(0, ge=0, le=MAX_PLANES)
     plane_spacing_um: float = Field(40.0, gt=0, le=1000)
     strip_lines: int | None = Field(None, ge=4, description="lines of a message, as they are scanned; null: frames")
+    structural_photons: float | None = Field(
+        None,
+        gt=0,
+        le=1e4,
+        description="photons per pixel and frame of a cell in channel 1, red light that does not depend on calcium; "
+        "null: there is channel 0 alone",
+    )
     sample: SampleConfig = SampleConfig()
 
     @property
@@ -334,7 +345,12 @@ class RigConfig(Strict):
         if self.registration_channel == self.functional_channel:
             raise ValueError(f"registration_channel is channel {self.functional_channel}, which is read; leave it out")
         if isinstance(self.microscope, VirtualMicroscope):
-            raise ValueError("registration_channel: the virtual rig has one channel only")
+            if self.microscope.structural_photons is None:
+                raise ValueError(
+                    "registration_channel: the virtual rig has one only with microscope.structural_photons"
+                )
+            if self.registration_channel != STRUCTURAL_CHANNEL:
+                raise ValueError(f"registration_channel: that of the virtual rig is {STRUCTURAL_CHANNEL}")
         return self
 
     @model_validator(mode="after")
