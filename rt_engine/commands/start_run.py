@@ -14,6 +14,7 @@ from rt_engine.interfaces.rig_config import (
     VirtualMicroscope,
     config_error,
     read_yaml,
+    require_measured_power,
 )
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def run_rig(
     SpikeloopError
         Protocol, calibration or folder cannot be used, or the run failed.
     """
-    from protocols.checking.check import check_against_limits
+    from protocols.checking.check import check_against_rig
     from protocols.load import find_protocol, load_protocol
     from rt_engine.models.indicators import indicator
     from rt_engine.services.run_view import RunView
@@ -51,10 +52,13 @@ def run_rig(
     from rt_engine.services.session_run import RunPlan, SessionRun
 
     indicator(rig.inference.indicator)
+    if rig.mqtt is not None and replay is None:
+        rig.mqtt.require_usable()
+    if not dry_run and replay is None:
+        require_measured_power(rig, rig.name)
     protocol_path = find_protocol(protocol) if protocol else None
     if protocol_path is not None:
-        limits = {name: one.limits for name, one in rig.outputs.items()}
-        check_against_limits(load_protocol(protocol_path), limits, str(protocol_path))
+        check_against_rig(load_protocol(protocol_path), rig, str(protocol_path))
     calibration_path = Path(calibration) if calibration else None
     if calibration_path is not None:
         _require_fits(rig, calibration_path)

@@ -10,6 +10,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rt_engine.interfaces.errors import ConfigError
+from rt_engine.interfaces.mqtt_config import MqttConfig
+from rt_engine.interfaces.ni_config import NiAnalogInput, NiDaqSettings, NiEdgeInput, NiLineInput
+from rt_engine.interfaces.power_table import read_power_files
+from rt_engine.interfaces.pulse_box_config import PulseBoxSettings
 from rt_engine.interfaces.sample_config import SampleConfig
 from rt_engine.interfaces.specimen_config import AnimalConfig, OpticsConfig
 
@@ -22,6 +26,10 @@ class Strict(BaseModel):
 
 MAX_PLANES = 16
 """Planes that one run can infer, each in a process of its own."""
+
+
+STRUCTURAL_CHANNEL = 1
+"""Of the virtual rig, where it has one."""
 
 
 class VirtualMicroscope(Strict):
@@ -41,6 +49,13 @@ class VirtualMicroscope(Strict):
     n_flyback_frames: int = Field(0, ge=0, le=MAX_PLANES)
     plane_spacing_um: float = Field(40.0, gt=0, le=1000)
     strip_lines: int | None = Field(None, ge=4, description="lines of a message, as they are scanned; null: frames")
+    structural_photons: float | None = Field(
+        None,
+        gt=0,
+        le=1e4,
+        description="photons per pixel and frame of a cell in channel 1, red light that does not depend on calcium; "
+        "null: there is channel 0 alone",
+    )
     sample: SampleConfig = SampleConfig()
 
     @property
@@ -124,6 +139,10 @@ class SessionLimits(Strict):
     max_pulses: int = Field(gt=0)
 
 
+LONGEST_WATCHDOG_MS = 100.0
+"""Longest time for which a real output may stay able to fire without being fed."""
+
+
 class VirtualOutput(Strict):
     """Light that exists only on the wire: the virtual sample answers it, nothing else does.
 
@@ -136,11 +155,46 @@ class VirtualOutput(Strict):
     limits: Limits
 
 
+def _require_measured(limits: Limits, measured_mw: float | None) -> None:
+    """What the limits allow must have been measured: nothing is extrapolated."""
+    if measured_mw is not None and limits.max_power_mw > measured_mw:
+        raise ValueError(f"limits.max_power_mw {limits.max_power_mw:g} is more than was measured, {measured_mw:g} mW")
+
+
+class NiDaqOutput(NiDaqSettings):
+    """Light behind an NI card, with its limits; see `NiDaqSettings`."""
+
+    limits: Limits
+
+    @model_validator(mode="after")
+    def _power_was_measured(self) -> NiDaqOutput:
+        _require_measured(self.limits, self.highest_mw)
+        return self
+
+
+class PulseBoxOutput(PulseBoxSettings):
+    """Light behind a serial pulse box, with its limits; see `PulseBoxSettings`."""
+
+    limits: Limits
+
+    @model_validator(mode="after")
+    def _power_was_measured(self) -> PulseBoxOutput:
+        _require_measured(self.limits, self.highest_mw)
+        return self
+
+
+RealOutput = NiDaqOutput | PulseBoxOutput
+OutputConfig = Annotated[VirtualOutput | NiDaqOutput | PulseBoxOutput, Field(discriminator="driver")]
+
+
 class VirtualLine(Strict):
     """A digital line that exists only in the program: `spikeloop ctl press LINE` changes it."""
 
     driver: Literal["virtual"]
     level: Literal["low", "high"] = "high"
+
+
+InputConfig = Annotated[VirtualLine | NiEdgeInput | NiLineInput | NiAnalogInput, Field(discriminator="driver")]
 
 
 class StopLine(Strict):
@@ -272,13 +326,14 @@ class RigConfig(Strict):
     channel: int = Field(0, ge=0, le=255)
     registration_channel: int | None = Field(None, ge=0, le=255, description="null: movement is told by `channel`")
     inference: InferenceConfig = InferenceConfig()
-    outputs: dict[str, VirtualOutput]
+    outputs: dict[str, OutputConfig]
     session_limits: SessionLimits
-    inputs: dict[str, VirtualLine] = {}
+    inputs: dict[str, InputConfig] = {}
     stop_line: StopLine | None = None
     protocol: str | None = None
     recording: RecordingConfig = RecordingConfig()
     ports: Ports = Ports()
+    mqtt: MqttConfig | None = None
     subject: str | None = None
     animal: AnimalConfig = AnimalConfig()
     optics: OpticsConfig = OpticsConfig()
@@ -291,13 +346,44 @@ class RigConfig(Strict):
         return self
 
     @model_validator(mode="after")
+    def _light_is_measured_by_edges(self) -> RigConfig:
+        for name, output in self.outputs.items():
+            line = output.measured_by if isinstance(output, RealOutput) else None
+            if line is not None and not isinstance(self.inputs.get(line), NiEdgeInput):
+                raise ValueError(f"outputs.{name}.measured_by {line!r} is no input with driver ni_edges")
+        if self.stop_line is not None and isinstance(self.inputs[self.stop_line.line], NiEdgeInput | NiAnalogInput):
+            raise ValueError(f"stop_line {self.stop_line.line!r} needs a level: use driver ni_line")
+        return self
+
+    @model_validator(mode="after")
+    def _real_light_in_real_time(self) -> RigConfig:
+        if not self.all_outputs_virtual and getattr(self.microscope, "pace", "real_time") == "max":
+            raise ValueError("microscope.pace max: real outputs need a source that is tied to the clock; use real_time")
+        return self
+
+    @model_validator(mode="after")
     def _two_channels(self) -> RigConfig:
         if self.registration_channel is None:
             return self
         if self.registration_channel == self.functional_channel:
             raise ValueError(f"registration_channel is channel {self.functional_channel}, which is read; leave it out")
         if isinstance(self.microscope, VirtualMicroscope):
-            raise ValueError("registration_channel: the virtual rig has one channel only")
+            if self.microscope.structural_photons is None:
+                raise ValueError(
+                    "registration_channel: the virtual rig has one only with microscope.structural_photons"
+                )
+            if self.registration_channel != STRUCTURAL_CHANNEL:
+                raise ValueError(f"registration_channel: that of the virtual rig is {STRUCTURAL_CHANNEL}")
+        return self
+
+    @model_validator(mode="after")
+    def _real_light_has_a_watchdog(self) -> RigConfig:
+        """Whatever the driver's own section says: no real light without a watchdog, and none that bites late."""
+        for name, output in self.outputs.items():
+            watchdog_ms = getattr(output, "watchdog_ms", None)
+            if str(output.driver) != "virtual" and not (watchdog_ms and 0 < watchdog_ms <= LONGEST_WATCHDOG_MS):
+                told = "is required" if watchdog_ms is None else f"{watchdog_ms:g} is too long"
+                raise ValueError(f"outputs.{name}.watchdog_ms {told}: at most {LONGEST_WATCHDOG_MS:g} for real light")
         return self
 
     @model_validator(mode="after")
@@ -342,6 +428,23 @@ class RigConfig(Strict):
         return all(output.driver == "virtual" for output in self.outputs.values())
 
 
+def require_measured_power(rig: RigConfig, rig_file: str) -> None:
+    """Refuse a rig with an output whose power at the sample is not known; a dry run may use one.
+
+    Raises
+    ------
+    ConfigError
+        Naming the output, and how to measure.
+    """
+    for name, output in rig.outputs.items():
+        if isinstance(output, RealOutput) and output.highest_mw is None:
+            raise ConfigError(
+                "its `power` is null: the power at the sample is not known",
+                f"measure it with `spikeloop calibrate-power {rig_file} {name}`, or run with --dry-run",
+                key=f"outputs.{name}",
+            )
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping, safely loaded.
 
@@ -382,6 +485,7 @@ def load_rig(path: Path) -> RigConfig:
         Naming the file, the key, and what is allowed.
     """
     try:
-        return RigConfig.model_validate(read_yaml(path))
+        rig = RigConfig.model_validate(read_power_files(read_yaml(path), path.parent, read_yaml))
     except ValidationError as error:
         raise config_error(str(path), error) from error
+    return rig if rig.mqtt is None else rig.model_copy(update={"mqtt": rig.mqtt.beside(path.parent)})

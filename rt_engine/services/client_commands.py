@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from rt_engine.interfaces.control import Request, Role
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.messages import Mode
+from rt_engine.services.behaviour import carry_out
 from rt_engine.services.commands_by_plane import by_plane
 
 ANYONE = ("describe", "status", "trip")
@@ -70,6 +71,7 @@ class ClientCommands:
             "start": self._start,
             "stop": self._stop,
             "shutdown": self._stop,
+            "behaviour": lambda args: carry_out(self._run, args),
         }
 
     def handle(self, request: Request) -> dict[str, Any]:

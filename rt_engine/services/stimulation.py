@@ -315,9 +315,12 @@ class StimulationService(Service):
         return loaded
 
     def _key(self, args: dict[str, Any]) -> dict[str, Any]:
-        """A mark that a person gave; protocols may react to it."""
-        self._driver.take_key(str(args.get("key") or ""))
-        return {}
+        """A mark that a person gave, or a request; protocols may react to it, until its deadline if it has one."""
+        deadline_ns = int(args.get("deadline_ns") or 0)
+        if deadline_ns and self.clock.now_ns() > deadline_ns:
+            return {"awaited": False, "late": True}
+        awaited = self._driver.take_key(str(args.get("key") or ""))
+        return {"awaited": awaited, "keys": self._driver.keys, "interlock": self._coarse_state()[0]}
 
     def _status(self, args: dict[str, Any]) -> dict[str, Any]:
         snapshot = self._interlock.snapshot()

@@ -9,6 +9,9 @@ from rt_engine.interfaces.errors import ServiceError
 QUEUE_BYTES = 128 * 1024 * 1024
 """Bytes that one send or receive queue of frames may hold."""
 
+MAX_CONTROL_BYTES = 16 * 1024 * 1024
+"""Longest request or reply."""
+
 
 def queue_length(message_bytes: int) -> int:
     """Messages of `message_bytes` that fit into one bounded queue, at least 64."""
@@ -38,6 +41,15 @@ def bind(context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, queu
 def connect(context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, queue: int = 1000) -> zmq.Socket[bytes]:
     """Socket connected to `endpoint` with both queues bounded to `queue` messages."""
     socket = _socket(context, kind, queue)
+    socket.connect(endpoint)
+    return socket
+
+
+def connect_impatient(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, queue: int = 100) -> zmq.Socket[bytes]:
+    """DEALER that sends only to a peer that is there: no command waits for a rig that starts an hour later."""
+    socket = _socket(context, zmq.DEALER, queue)
+    socket.setsockopt(zmq.IMMEDIATE, 1)
+    socket.setsockopt(zmq.MAXMSGSIZE, MAX_CONTROL_BYTES)
     socket.connect(endpoint)
     return socket
 

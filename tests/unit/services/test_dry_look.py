@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from dry_sessions import ROOT, contrast, largest_e_value, looks_until_the_end, naive_p, session, small_traces
+from dry_sessions import (
+    ROOT,
+    contrast,
+    largest_e_value,
+    looks_until_the_end,
+    naive_p,
+    planted_effect,
+    session,
+    small_traces,
+)
 from protocol_bench import protocol
 from scipy.stats import binom
 
@@ -144,13 +153,13 @@ def test_without_an_effect_the_design_finds_none_and_before_and_after_does():
 
 
 @pytest.mark.statistics
-@pytest.mark.timeout(7200)
+@pytest.mark.timeout(0)
 def test_the_effect_of_the_opsin_is_recovered_with_the_coverage_that_is_promised():
     n = 300
+    truth, truth_error = planted_effect(n // 2)
     looks = [session(seed) for seed in range(n)]
+    looks = [one for one in looks if "estimate" in one[0].effects["contrasts"]["stim_vs_withheld"]]
     found = [look.effects["contrasts"]["stim_vs_withheld"] for look, _ in looks]
-    truth = np.mean([one["estimate"] for one in (found[i] for i in range(n))])
-    error = np.std([one["estimate"] for one in found], ddof=1) / np.sqrt(n)
     missed = sum(
         any(
             "low" in told and not told["low"] <= truth <= told["high"]
@@ -160,12 +169,16 @@ def test_the_effect_of_the_opsin_is_recovered_with_the_coverage_that_is_promised
     )
     fixed = [one for one in found if "fixed_low" in one]
     fixed_missed = sum(not one["fixed_low"] <= truth <= one["fixed_high"] for one in fixed)
+    spread = {name: np.array([one[name] for one in found]) for name in ("estimate", "difference", "ipw")}
+    means = {name: (float(values.mean()), float(values.std(ddof=1))) for name, values in spread.items()}
     print(
-        f"effect {truth:.4f} ± {error:.4f}; interval missed it at some time in {missed} of {n}, "
-        f"Student's at the end in {fixed_missed} of {len(fixed)}"
+        f"effect {truth:.4f} ± {truth_error:.4f}; mean and SD of {len(found)} sessions {means}; interval missed it at "
+        f"some time in {missed}, Student's at the end in {fixed_missed} of {len(fixed)}"
     )
-    assert abs(np.mean([one["ipw"] for one in found]) - truth) < 4 * np.hypot(
-        error, np.std([o["ipw"] for o in found]) / n**0.5
-    )
-    assert missed <= binom.ppf(0.99, n, 0.05)
+    # In a few fields a watched cell lies on the lines that every pulse falls on: all lit trials are void there.
+    assert len(found) > 0.95 * n
+    for mean, sd in means.values():
+        assert truth_error < 0.1 * sd, "the truth is not known well enough to judge a session by"
+        assert abs(mean - truth) < 4 * np.hypot(truth_error, sd / len(found) ** 0.5)
+    assert missed <= binom.ppf(0.99, len(found), 0.05)
     assert fixed_missed <= binom.ppf(0.999, len(fixed), 0.05)
