@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.mqtt_config import MqttConfig
-from rt_engine.interfaces.ni_config import NiDaqSettings
+from rt_engine.interfaces.ni_config import NiAnalogInput, NiDaqSettings, NiEdgeInput, NiLineInput
 from rt_engine.interfaces.power_table import read_power_files
+from rt_engine.interfaces.pulse_box_config import PulseBoxSettings
 from rt_engine.interfaces.sample_config import SampleConfig
 from rt_engine.interfaces.specimen_config import AnimalConfig, OpticsConfig
 
@@ -25,6 +26,10 @@ class Strict(BaseModel):
 
 MAX_PLANES = 16
 """Planes that one run can infer, each in a process of its own."""
+
+
+STRUCTURAL_CHANNEL = 1
+"""Of the virtual rig, where it has one."""
 
 
 class VirtualMicroscope(Strict):
@@ -44,6 +49,13 @@ class VirtualMicroscope(Strict):
     n_flyback_frames: int = Field(0, ge=0, le=MAX_PLANES)
     plane_spacing_um: float = Field(40.0, gt=0, le=1000)
     strip_lines: int | None = Field(None, ge=4, description="lines of a message, as they are scanned; null: frames")
+    structural_photons: float | None = Field(
+        None,
+        gt=0,
+        le=1e4,
+        description="photons per pixel and frame of a cell in channel 1, red light that does not depend on calcium; "
+        "null: there is channel 0 alone",
+    )
     sample: SampleConfig = SampleConfig()
 
     @property
@@ -143,6 +155,12 @@ class VirtualOutput(Strict):
     limits: Limits
 
 
+def _require_measured(limits: Limits, measured_mw: float | None) -> None:
+    """What the limits allow must have been measured: nothing is extrapolated."""
+    if measured_mw is not None and limits.max_power_mw > measured_mw:
+        raise ValueError(f"limits.max_power_mw {limits.max_power_mw:g} is more than was measured, {measured_mw:g} mW")
+
+
 class NiDaqOutput(NiDaqSettings):
     """Light behind an NI card, with its limits; see `NiDaqSettings`."""
 
@@ -150,14 +168,23 @@ class NiDaqOutput(NiDaqSettings):
 
     @model_validator(mode="after")
     def _power_was_measured(self) -> NiDaqOutput:
-        """What the limits allow must have been measured: nothing is extrapolated."""
-        allowed_mw, measured_mw = self.limits.max_power_mw, self.pulse.highest_mw
-        if measured_mw is not None and allowed_mw > measured_mw:
-            raise ValueError(f"limits.max_power_mw {allowed_mw:g} is more than was measured, {measured_mw:g} mW")
+        _require_measured(self.limits, self.highest_mw)
         return self
 
 
-OutputConfig = Annotated[VirtualOutput | NiDaqOutput, Field(discriminator="driver")]
+class PulseBoxOutput(PulseBoxSettings):
+    """Light behind a serial pulse box, with its limits; see `PulseBoxSettings`."""
+
+    limits: Limits
+
+    @model_validator(mode="after")
+    def _power_was_measured(self) -> PulseBoxOutput:
+        _require_measured(self.limits, self.highest_mw)
+        return self
+
+
+RealOutput = NiDaqOutput | PulseBoxOutput
+OutputConfig = Annotated[VirtualOutput | NiDaqOutput | PulseBoxOutput, Field(discriminator="driver")]
 
 
 class VirtualLine(Strict):
@@ -165,6 +192,9 @@ class VirtualLine(Strict):
 
     driver: Literal["virtual"]
     level: Literal["low", "high"] = "high"
+
+
+InputConfig = Annotated[VirtualLine | NiEdgeInput | NiLineInput | NiAnalogInput, Field(discriminator="driver")]
 
 
 class StopLine(Strict):
@@ -274,7 +304,7 @@ class RigConfig(Strict):
     inference: InferenceConfig = InferenceConfig()
     outputs: dict[str, OutputConfig]
     session_limits: SessionLimits
-    inputs: dict[str, VirtualLine] = {}
+    inputs: dict[str, InputConfig] = {}
     stop_line: StopLine | None = None
     protocol: str | None = None
     recording: RecordingConfig = RecordingConfig()
@@ -301,6 +331,16 @@ class RigConfig(Strict):
         return self
 
     @model_validator(mode="after")
+    def _light_is_measured_by_edges(self) -> RigConfig:
+        for name, output in self.outputs.items():
+            line = output.measured_by if isinstance(output, RealOutput) else None
+            if line is not None and not isinstance(self.inputs.get(line), NiEdgeInput):
+                raise ValueError(f"outputs.{name}.measured_by {line!r} is no input with driver ni_edges")
+        if self.stop_line is not None and isinstance(self.inputs[self.stop_line.line], NiEdgeInput | NiAnalogInput):
+            raise ValueError(f"stop_line {self.stop_line.line!r} needs a level: use driver ni_line")
+        return self
+
+    @model_validator(mode="after")
     def _real_light_in_real_time(self) -> RigConfig:
         if not self.all_outputs_virtual and getattr(self.microscope, "pace", "real_time") == "max":
             raise ValueError("microscope.pace max: real outputs need a source that is tied to the clock; use real_time")
@@ -313,7 +353,12 @@ class RigConfig(Strict):
         if self.registration_channel == self.functional_channel:
             raise ValueError(f"registration_channel is channel {self.functional_channel}, which is read; leave it out")
         if isinstance(self.microscope, VirtualMicroscope):
-            raise ValueError("registration_channel: the virtual rig has one channel only")
+            if self.microscope.structural_photons is None:
+                raise ValueError(
+                    "registration_channel: the virtual rig has one only with microscope.structural_photons"
+                )
+            if self.registration_channel != STRUCTURAL_CHANNEL:
+                raise ValueError(f"registration_channel: that of the virtual rig is {STRUCTURAL_CHANNEL}")
         return self
 
     @model_validator(mode="after")
@@ -377,11 +422,11 @@ def require_measured_power(rig: RigConfig, rig_file: str) -> None:
         Naming the output, and how to measure.
     """
     for name, output in rig.outputs.items():
-        if isinstance(output, NiDaqOutput) and output.pulse.power is None:
+        if isinstance(output, RealOutput) and output.highest_mw is None:
             raise ConfigError(
-                "is null: the power at the sample is not known",
+                "its `power` is null: the power at the sample is not known",
                 f"measure it with `spikeloop calibrate-power {rig_file} {name}`, or run with --dry-run",
-                key=f"outputs.{name}.pulse.power",
+                key=f"outputs.{name}",
             )
 
 

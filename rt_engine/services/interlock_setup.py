@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from drivers.outputs.ni_daq import NiDaqOutput
+from drivers.outputs.pulse_box.output import PulseBoxOutput
 from drivers.outputs.virtual import LightFields, VirtualOutput
 from rt_engine.interfaces.clock import Clock
 from rt_engine.interfaces.devices import Output
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.rig_config import Limits, OutputConfig, ReplayMicroscope, RigConfig, StopLine
 from rt_engine.interfaces.rig_config import NiDaqOutput as NiDaqConfig
+from rt_engine.interfaces.rig_config import PulseBoxOutput as PulseBoxConfig
 from rt_engine.interfaces.stimulation import Decision, PulseRequest
 from rt_engine.safety.interlock import Interlock
 from rt_engine.safety.ledger import DoseLedger
@@ -135,6 +137,8 @@ def make_output(
     """
     if isinstance(config, NiDaqConfig):
         return NiDaqOutput(name, config, clock, emit)
+    if isinstance(config, PulseBoxConfig):
+        return PulseBoxOutput(name, config, clock, emit)
     if stepped:
         return VirtualOutput(name, clock, emit, math.inf, latest_ms=math.inf)
     return VirtualOutput(name, clock, emit, config.watchdog_ms)
