@@ -19,6 +19,7 @@ from rt_engine.commands import (
     export,
     gui,
     infer,
+    keys,
     protocol,
     recover,
     replay,
@@ -46,6 +47,7 @@ _COMMANDS = (
     recover,
     export,
     diff,
+    keys,
 )
 """In the order of `spikeloop --help`. Each has `add_parser(commands)` and `execute(arguments)`."""
 

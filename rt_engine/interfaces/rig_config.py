@@ -303,11 +303,10 @@ class Ports(Strict):
             seen[port] = name
         return self
 
-    @model_validator(mode="after")
-    def _loopback(self) -> Ports:
-        if self.host not in ("127.0.0.1", "localhost", "::1"):
-            raise ValueError(f"host {self.host} is beyond loopback, which needs keys; use 127.0.0.1")
-        return self
+    @property
+    def is_loopback(self) -> bool:
+        """True if only this computer can reach them."""
+        return self.host in ("127.0.0.1", "localhost", "::1")
 
 
 class RigConfig(Strict):
@@ -333,11 +332,20 @@ class RigConfig(Strict):
     protocol: str | None = None
     recording: RecordingConfig = RecordingConfig()
     ports: Ports = Ports()
+    keys: str | None = Field(None, description="folder of `spikeloop keys`, beside the rig file; null: loopback alone")
     mqtt: MqttConfig | None = None
     subject: str | None = None
     animal: AnimalConfig = AnimalConfig()
     optics: OpticsConfig = OpticsConfig()
     max_idle_s: float = Field(10.0, gt=0)
+
+    @model_validator(mode="after")
+    def _beyond_loopback_with_keys(self) -> RigConfig:
+        if self.ports.host in ("0.0.0.0", "*", "::"):
+            raise ValueError(f"ports.host {self.ports.host} names no computer; give this one's address in its network")
+        if self.keys is None and not self.ports.is_loopback:
+            raise ValueError(f"ports.host {self.ports.host} is beyond loopback, which needs keys (key `keys`)")
+        return self
 
     @model_validator(mode="after")
     def _stop_line_is_an_input(self) -> RigConfig:
@@ -488,4 +496,6 @@ def load_rig(path: Path) -> RigConfig:
         rig = RigConfig.model_validate(read_power_files(read_yaml(path), path.parent, read_yaml))
     except ValidationError as error:
         raise config_error(str(path), error) from error
-    return rig if rig.mqtt is None else rig.model_copy(update={"mqtt": rig.mqtt.beside(path.parent)})
+    mqtt = None if rig.mqtt is None else rig.mqtt.beside(path.parent)
+    keys = None if rig.keys is None else str((path.parent / rig.keys).absolute())
+    return rig.model_copy(update={"mqtt": mqtt, "keys": keys})
