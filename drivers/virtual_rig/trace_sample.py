@@ -17,9 +17,9 @@ from drivers.virtual_rig.field import plant_field
 from drivers.virtual_rig.opsin import Opsin
 from drivers.virtual_rig.sample import spike_statistics
 from drivers.virtual_rig.streams import Stream, generator
+from rt_engine.interfaces.drive_constants import EVENT_RATE_HZ
 from rt_engine.interfaces.events import EVENT_DTYPE
 from rt_engine.interfaces.rig_config import USUAL_FALSE_ALARMS_PER_MIN, VirtualMicroscope
-from rt_engine.models.drive_fit import EVENT_RATE_HZ
 from rt_engine.models.forward import CalciumPopulation, response
 from rt_engine.models.indicators import indicator
 from rt_engine.models.spike_process import SpikeProcess
