@@ -20,6 +20,7 @@ from rt_engine.commands import (
     export,
     gui,
     infer,
+    keys,
     protocol,
     recover,
     replay,
@@ -48,6 +49,7 @@ _COMMANDS = (
     recover,
     export,
     diff,
+    keys,
 )
 """In the order of `spikeloop --help`. Each has `add_parser(commands)` and `execute(arguments)`."""
 

@@ -212,12 +212,21 @@ class NewCells(StrEnum):
     TAKE = "take"
 
 
+USUAL_FALSE_ALARMS_PER_MIN = 0.5
+"""Of each cell, where a rig file chooses neither a rate nor a cost of false events."""
+
+
 class InferenceConfig(Strict):
     """How traces become decisions. `hold_frames: null` takes the indicator's default."""
 
     indicator: str = "jGCaMP8m"
     hold_frames: int | None = Field(None, ge=0, le=30)
-    false_alarms_per_min: float = Field(0.5, gt=0, le=60)
+    false_alarms_per_min: float | None = Field(
+        None, gt=0, le=60, description="of each cell, by noise alone; 0.5 where no false_event_cost is given"
+    )
+    false_event_cost: float | None = Field(
+        None, gt=0, le=8, description="instead: cost C of a false event, a missed one 1; told from C / (1 + C) on"
+    )
     neuropil_coefficient: float | None = Field(None, ge=0, le=1, description="null: estimated; 0.7 is customary")
     neuropil_update: bool = Field(False, description="let the coefficient follow the recording, 0.01 a minute at most")
     max_shift_px: float = Field(8.0, gt=0, le=64)
@@ -226,6 +235,20 @@ class InferenceConfig(Strict):
     deadline_ms: float | None = Field(None, gt=0, description="null: the shortest max_decision_age_ms of the outputs")
     new_cells: NewCells = Field(NewCells.OFFER, description="off, offer, or take what is found while the rig runs")
     spare_rois: int = Field(32, ge=0, le=256, description="rows for cells that are added while the rig runs")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_rule(cls, values: Any) -> Any:
+        """Exactly one of the two ways to decide."""
+        if not isinstance(values, dict):
+            return values
+        rate, cost = values.get("false_alarms_per_min"), values.get("false_event_cost")
+        if rate is not None and cost is not None:
+            raise ValueError("false_alarms_per_min and false_event_cost exclude each other: leave one out")
+        if cost is not None and values.get("hold_frames") == 0:
+            raise ValueError("false_event_cost needs hold_frames of at least 1: before, no probability is high enough")
+        usual = {"false_alarms_per_min": USUAL_FALSE_ALARMS_PER_MIN}
+        return values | usual if rate is None and cost is None else values
 
     @field_validator("new_cells", mode="before")
     @classmethod
@@ -280,11 +303,10 @@ class Ports(Strict):
             seen[port] = name
         return self
 
-    @model_validator(mode="after")
-    def _loopback(self) -> Ports:
-        if self.host not in ("127.0.0.1", "localhost", "::1"):
-            raise ValueError(f"host {self.host} is beyond loopback, which needs keys; use 127.0.0.1")
-        return self
+    @property
+    def is_loopback(self) -> bool:
+        """True if only this computer can reach them."""
+        return self.host in ("127.0.0.1", "localhost", "::1")
 
 
 class RigConfig(Strict):
@@ -310,11 +332,20 @@ class RigConfig(Strict):
     protocol: str | None = None
     recording: RecordingConfig = RecordingConfig()
     ports: Ports = Ports()
+    keys: str | None = Field(None, description="folder of `spikeloop keys`, beside the rig file; null: loopback alone")
     mqtt: MqttConfig | None = None
     subject: str | None = None
     animal: AnimalConfig = AnimalConfig()
     optics: OpticsConfig = OpticsConfig()
     max_idle_s: float = Field(10.0, gt=0)
+
+    @model_validator(mode="after")
+    def _beyond_loopback_with_keys(self) -> RigConfig:
+        if self.ports.host in ("0.0.0.0", "*", "::"):
+            raise ValueError(f"ports.host {self.ports.host} names no computer; give this one's address in its network")
+        if self.keys is None and not self.ports.is_loopback:
+            raise ValueError(f"ports.host {self.ports.host} is beyond loopback, which needs keys (key `keys`)")
+        return self
 
     @model_validator(mode="after")
     def _stop_line_is_an_input(self) -> RigConfig:
@@ -465,4 +496,6 @@ def load_rig(path: Path) -> RigConfig:
         rig = RigConfig.model_validate(read_power_files(read_yaml(path), path.parent, read_yaml))
     except ValidationError as error:
         raise config_error(str(path), error) from error
-    return rig if rig.mqtt is None else rig.model_copy(update={"mqtt": rig.mqtt.beside(path.parent)})
+    mqtt = None if rig.mqtt is None else rig.mqtt.beside(path.parent)
+    keys = None if rig.keys is None else str((path.parent / rig.keys).absolute())
+    return rig.model_copy(update={"mqtt": mqtt, "keys": keys})

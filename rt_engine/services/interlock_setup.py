@@ -26,7 +26,8 @@ from rt_engine.safety.watchdog import HeartbeatMonitor
 from rt_engine.services.replay_interlock import Say, interlock_clock, make_interlock, silence_bounds_ns
 from rt_engine.services.setup import Setup
 
-_SUBJECT = re.compile(r"^[A-Za-z0-9_.-]+$")
+_SUBJECT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+"""It names a folder: it begins with no dot, so it can lead to no other."""
 _PLACE_UM = 5.0
 _PLACE_PX = 6.0
 """Size of a place of the template where the size of a pixel is unknown."""
@@ -147,8 +148,11 @@ def _dose_folder(setup: Setup, rig: RigConfig) -> Path:
     """Where this subject's dose is kept across sessions; in the session folder without a subject."""
     if rig.subject is None:
         return setup.path()
-    if not _SUBJECT.match(rig.subject):
-        raise ConfigError(f"subject {rig.subject!r} may hold letters, digits, '.', '_' and '-' only", key="subject")
+    if not _SUBJECT.fullmatch(rig.subject):
+        raise ConfigError(
+            f"subject {rig.subject!r} may hold letters, digits, '.', '_' and '-' only, and not begin with '.'",
+            key="subject",
+        )
     folder = Path.home() / ".spikeloop" / "dose" / rig.subject
     folder.mkdir(parents=True, exist_ok=True)
     return folder
