@@ -15,9 +15,11 @@ from rt_engine.commands import (
     ctl,
     demo,
     diff,
+    doctor,
     export,
     gui,
     infer,
+    keys,
     protocol,
     recover,
     replay,
@@ -33,6 +35,7 @@ _COMMANDS = (
     run,
     gui,
     ctl,
+    doctor,
     calibrate,
     replay,
     simulate,
@@ -44,6 +47,7 @@ _COMMANDS = (
     recover,
     export,
     diff,
+    keys,
 )
 """In the order of `spikeloop --help`. Each has `add_parser(commands)` and `execute(arguments)`."""
 

@@ -84,14 +84,14 @@ class NiEdges:
 
     def take_edges(self) -> list[LineEdge]:
         """Edges since the last call, in order, in the host's time. Raises DeviceError."""
-        from nidaqmx.constants import READ_ALL_AVAILABLE
-
         if self._task is None:
             return []
         if self._clock.now_ns() >= self._due_ns:
             self._relate()
         with self._card.errors(self._config.counter):
-            n = self._reader.read_many_sample_uint32(self._counts, READ_ALL_AVAILABLE, timeout=0.0)
+            n = min(_BUFFER, int(self._task.in_stream.avail_samp_per_chan))
+            if n:
+                self._reader.read_many_sample_uint32(self._counts, n, timeout=0.0)
         self.edges += n
         found = []
         for count in self._counts[:n].tolist():

@@ -84,10 +84,21 @@ class NiDaqSettings(_Part):
     watchdog_ms: float = Field(ge=20, le=100)
     pulse: Annotated[NiGate | NiAnalog | NiCounter, Field(discriminator="kind")]
     trigger: NiTrigger | None = None
+    measured_by: str | None = Field(None, description="the input (driver ni_edges) that sees each pulse begin")
     splits_beam: bool = Field(
         False, description="true: an SLM divides the beam, so it carries the power of all targets"
     )
     max_beam_mw: float = Field(gt=0, description="at the sample, of all targets together; never exceeded")
+
+    @property
+    def highest_mw(self) -> float | None:
+        """The highest power that was measured; None where none was."""
+        return self.pulse.highest_mw
+
+    @property
+    def power(self) -> PowerTable | MeasuredPower | None:
+        """What was measured."""
+        return self.pulse.power
 
 
 class NiEdgeInput(_Part):

@@ -130,7 +130,7 @@ def calibrate(
     template = first_template(structural or straight, n_frames, max_shift_px, lambda done: progress("template", done))
     registration_template = np.zeros((0, 0), np.float32) if structural is None else template
     _require_unsaturated(template, adc_max)
-    bin_frames = _bin_frames(frame_rate_hz, library_entry.tau_s, n_frames, MOVIE_BYTES // template.nbytes)
+    bin_frames = search_bin_frames(frame_rate_hz, library_entry.tau_s, n_frames, MOVIE_BYTES // template.nbytes)
     baseline = register_baseline(
         straight, n_frames, template, bin_frames=bin_frames, max_shift_px=max_shift_px, open_structural=structural,
         progress=lambda done: progress("register", done),
@@ -200,7 +200,7 @@ def calibrate(
     )
 
 
-def _bin_frames(frame_rate_hz: float, tau_s: float, n_frames: int, max_bins: int) -> int:
+def search_bin_frames(frame_rate_hz: float, tau_s: float, n_frames: int, max_bins: int) -> int:
     """Frames averaged for the search: about the decay, enough bins for statistics, few enough for memory."""
     to_fit = min(-(-n_frames // max_bins), round(frame_rate_hz * MAX_BIN_S))
     wanted = max(round(frame_rate_hz * min(tau_s, MAX_BIN_S)), to_fit)

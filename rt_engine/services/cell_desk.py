@@ -96,6 +96,7 @@ class CellDesk:
             neuropil_coefficient=service.rig.inference.neuropil_coefficient,
             max_shift_px=service.rig.inference.max_shift_px,
             waits=service.setup.lossless,
+            keys=service.rig.keys,
         )
         self._finder = FinderLink(service.context, setup)
 

@@ -192,10 +192,17 @@ class ProtocolDriver:
         if self._protocol is not None and header.t_edge_ns is not None:
             self._protocol.on_sync(header.line, header.edge == "rising", header.t_edge_ns)
 
-    def take_key(self, key: str) -> None:
-        """A mark that a person gave."""
-        if self._protocol is not None:
-            self._protocol.on_key(key)
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys that the protocol waits for."""
+        return self._protocol.keys if self._protocol is not None else ()
+
+    def take_key(self, key: str) -> bool:
+        """A mark that a person gave, or a request of a behaviour task; False if the protocol waits for no such key."""
+        if self._protocol is None or key not in self._protocol.keys:
+            return False
+        self._protocol.on_key(key)
+        return True
 
     def _carry_out(self, commands: Sequence[ProtocolCommand], t_scan_ns: int) -> None:
         """Requests go to the interlock, the rest to the wire; `t_scan_ns`: of the lines decided on."""

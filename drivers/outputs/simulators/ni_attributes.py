@@ -109,7 +109,9 @@ class Attributes:
 
     def GetReadAttributeUInt32(self, request: Any, context: Any) -> Any:
         """Number of channels and lines that a read returns."""
-        task, _ = self.find(request.task)
+        task, card = self.find(request.task)
+        if request.attribute_raw == 0x1223 and card is not None:
+            return pb.GetReadAttributeUInt32Response(value=ni_reading.available(card, task))
         known = {0x217B: len(task.channels), 0x217C: 1}
         if request.attribute_raw not in known:
             raise _unknown(request.attribute_raw)

@@ -17,6 +17,20 @@ def count_now(card: SimulatedCard, task: SimulatedTask) -> int:
     return len(card.signal(task.edges_term).rises(task.started_ns, now_ns)) % _U32
 
 
+def available(card: SimulatedCard, task: SimulatedTask) -> int:
+    """Samples of each channel that have not been read."""
+    now_ns = card.look()
+    if task.kind is Kind.CI:
+        return len(_latched(card, task, now_ns))
+    there = int(card.device_ns(task, now_ns) * (task.rate_hz or 0.0) / NS_PER_S) + 1
+    return (min(there, task.samples) if task.finite else there) - task.read_from
+
+
+def _latched(card: SimulatedCard, task: SimulatedTask, now_ns: int) -> list[int]:
+    """Edges of the sample clock that have not been read."""
+    return card.signal(card.terminal(task.clock_source)).rises(task.started_ns, now_ns)[task.read_from :]
+
+
 def read_counter(card: SimulatedCard, task: SimulatedTask, wanted: int) -> list[int]:
     """Counts latched by the sample clock since the last read; -1 takes what is there.
 
@@ -27,8 +41,7 @@ def read_counter(card: SimulatedCard, task: SimulatedTask, wanted: int) -> list[
     """
     if not task.clock_source:
         return [count_now(card, task)] * max(wanted, 1)
-    now_ns = card.look()
-    edges = card.signal(card.terminal(task.clock_source)).rises(task.started_ns, now_ns)[task.read_from :]
+    edges = _latched(card, task, card.look())
     if wanted < 0:
         wanted = len(edges)
     if len(edges) < wanted:
@@ -45,13 +58,9 @@ def read_sampled(card: SimulatedCard, task: SimulatedTask, wanted: int) -> list[
     CardError
         More are wanted than are there.
     """
-    now_ns = card.look()
     if task.rate_hz is None:
         return [[card.level(channel)] for channel in task.channels]
-    there = int(card.device_ns(task, now_ns) * task.rate_hz / NS_PER_S) + 1
-    if task.finite:
-        there = min(there, task.samples)
-    there -= task.read_from
+    there = available(card, task)
     if wanted < 0:
         wanted = there
     if there < wanted:
