@@ -144,12 +144,23 @@ def with_false_alarms(calibration: Calibration, false_alarms_per_min: float) -> 
     false_alarms_per_min : float
         Per cell.
 
+    Raises
+    ------
+    ConfigError
+        The calibration decides by cost.
+
     Notes
     -----
     Every threshold moves by what `models.detection.event_threshold` moves for Gaussian noise of the same correlation,
     so that what the calibration knew of skewness and uncertainty is kept. `expected_detection` stays, so that a
     protocol ranks the cells as it did.
     """
+    if calibration.by_cost:
+        raise ConfigError(
+            f"the calibration decides by {calibration.rule}",
+            "replay with one that was made for a rate",
+            key="--false-alarms-per-min",
+        )
     taps = calibration.filter_taps.astype(np.float64)
     power = np.maximum(np.sum(taps**2, axis=0), np.finfo(np.float64).tiny)
     rho = np.clip(np.sum(taps[1:] * taps[:-1], axis=0) / power, 0.0, 0.999)

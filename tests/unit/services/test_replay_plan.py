@@ -106,3 +106,9 @@ def test_white_noise_exceeds_the_moved_threshold_at_the_rate_asked_for(tmp_path:
     )
     moved = with_false_alarms(old, 0.5)
     assert moved.threshold[0] == pytest.approx(exceeding(0.5), abs=0.03)
+
+
+def test_a_calibration_that_decides_by_cost_is_moved_to_no_rate(tmp_path):
+    calibration = make_calibration(tmp_path / "c.h5", [(20, 20)], rate_hz=30.0)
+    with pytest.raises(ConfigError, match="false event costing 2 times"):
+        with_false_alarms(dataclasses.replace(calibration, false_event_cost=2.0), 0.5)
