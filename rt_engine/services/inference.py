@@ -123,6 +123,8 @@ class InferenceService(Service):
                 break
             self._receive(arrival)
         self._desk.tick()
+        if self._engine is not None:
+            self._engine.tidy()
         if self._engine is not None and self.clock.now_ns() >= self._neuropil_due_ns:
             self._neuropil_due_ns = self.clock.now_ns() + NS_PER_S
             for roi_id, coefficient in self._engine.neuropil_changes():

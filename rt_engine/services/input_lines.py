@@ -9,6 +9,7 @@ from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.messages import SyncHeader
 from rt_engine.interfaces.rig_config import RigConfig
+from rt_engine.interfaces.rig_config import VirtualLine as VirtualConfig
 from rt_engine.transport.publisher import Publisher
 
 LEVEL_PERIOD_NS = NS_PER_S // 2
@@ -26,7 +27,11 @@ class InputLines:
     """
 
     def __init__(self, rig: RigConfig, clock: Clock, publisher: Publisher) -> None:
-        self._lines = {name: VirtualLine(one.level == "high", clock) for name, one in rig.inputs.items()}
+        self._lines = {
+            name: VirtualLine(one.level == "high", clock)
+            for name, one in rig.inputs.items()
+            if isinstance(one, VirtualConfig)
+        }
         self._clock, self._publisher = clock, publisher
         self._level_due_ns = 0
 

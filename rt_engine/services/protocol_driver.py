@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.checking.check import check_against_limits
+from protocols.checking.check import check_against_rig
 from protocols.load import load_protocol, partner_of
 from protocols.running.evaluator import ProtocolRun
 from rt_engine.interfaces.devices import CutTrain
@@ -108,7 +108,7 @@ class ProtocolDriver:
             No cells are known yet.
         """
         protocol = load_protocol(path)
-        check_against_limits(protocol, {name: output.limits for name, output in self._rig.outputs.items()}, str(path))
+        check_against_rig(protocol, self._rig, str(path))
         rois = self._cells.table()
         if rois is None:
             raise SafetyError("no cells are known yet", "load a calibration first")
@@ -192,10 +192,17 @@ class ProtocolDriver:
         if self._protocol is not None and header.t_edge_ns is not None:
             self._protocol.on_sync(header.line, header.edge == "rising", header.t_edge_ns)
 
-    def take_key(self, key: str) -> None:
-        """A mark that a person gave."""
-        if self._protocol is not None:
-            self._protocol.on_key(key)
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys that the protocol waits for."""
+        return self._protocol.keys if self._protocol is not None else ()
+
+    def take_key(self, key: str) -> bool:
+        """A mark that a person gave, or a request of a behaviour task; False if the protocol waits for no such key."""
+        if self._protocol is None or key not in self._protocol.keys:
+            return False
+        self._protocol.on_key(key)
+        return True
 
     def _carry_out(self, commands: Sequence[ProtocolCommand], t_scan_ns: int) -> None:
         """Requests go to the interlock, the rest to the wire; `t_scan_ns`: of the lines decided on."""

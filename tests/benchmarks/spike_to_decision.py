@@ -1,7 +1,7 @@
-"""What a scientist waits for: from the spike to the end of the frame that decides on it, by indicator, hold and rate.
+"""What a scientist waits for: from the spike to the end of the frame that decides, by indicator, hold and rate.
 
-``PYTHONPATH=. python tests/benchmarks/spike_to_decision.py``; prints a Markdown table. Single spikes at random phases of
-the frame, white noise, the engine's own stage in streaming order; `scan_to_command` of the rig comes on top.
+``PYTHONPATH=. python tests/benchmarks/spike_to_decision.py``; prints a Markdown table. Single spikes at random phases
+of the frame, white noise, the engine's own stage in streaming order; `scan_to_command` of the rig comes on top.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FALSE_ALARMS_PER_MIN = 0.5
 def traces(
     of: Indicator, rate_hz: float, random: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """dF/F, shape (n_cells, n_frames), and spike times, shape (n_cells, n_spikes), seconds; sample i ends at (i+1)/rate."""
+    """dF/F, shape (n_cells, n_frames), and spike times, shape (n_cells, n_spikes), seconds; in seconds."""
     one = response(of.physics, np.array([0.0]), SPACING_S)
     n_frames = round(SECONDS * rate_hz)
     clean = np.zeros((N_CELLS, n_frames))
@@ -44,7 +44,7 @@ def traces(
 
 
 def waits_ms(of: Indicator, rate_hz: float, hold: int) -> tuple[float, NDArray[np.float64]]:
-    """Share of spikes that are told, and how long each of those took from the spike to the end of the deciding frame."""
+    """Share of spikes that are told, and the time from each of those to the end of the deciding frame."""
     dff, spike_s = traces(of, rate_hz, np.random.default_rng(1))
     settings = InferenceSettings(
         indicator=of, hold_frames=hold, baseline_s=BASELINE_S, false_alarms_per_min=FALSE_ALARMS_PER_MIN
