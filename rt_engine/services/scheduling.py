@@ -42,9 +42,9 @@ def apply_scheduling(wanted: SchedulingConfig, service: str) -> list[str]:
         refused.append("high_priority was refused: give the user a negative nice limit (/etc/security/limits.conf)")
     if wanted.realtime_priority is not None:
         refused += _to_real_time(wanted.realtime_priority)
-    cores = wanted.cores.get(service)
-    if cores is not None:
-        refused += _pin(cores)
+    for name, cores in wanted.cores.items():
+        if name == service:
+            refused += _pin(cores)
     return [f"{service}: scheduling.{text}" for text in refused]
 
 
