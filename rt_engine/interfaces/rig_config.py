@@ -268,6 +268,16 @@ class RecordingConfig(Strict):
     min_free_mb: float = Field(500.0, gt=0, description="frames end here, events do not; a warning comes at twice")
 
 
+class SchedulingConfig(Strict):
+    """How the system shall treat the processes between the last line and the light; wishes, never required."""
+
+    high_priority: bool = Field(False, description="nice -10 on Linux and macOS, HIGH_PRIORITY_CLASS on Windows")
+    realtime_priority: int | None = Field(None, ge=1, le=90, description="Linux: SCHED_FIFO; leave a core to others")
+    cores: dict[Literal["acquisition", "inference", "stimulation"], Annotated[tuple[int, ...], Field(min_length=1)]] = (
+        Field({}, description="cores of each service, counted from 0")
+    )
+
+
 class Ports(Strict):
     """TCP ports on `host`; inference of plane p uses `inference` + p."""
 
@@ -332,6 +342,7 @@ class RigConfig(Strict):
     frame_clock: str | None = Field(None, description="the input (driver ni_edges) that sees each frame begin")
     protocol: str | None = None
     recording: RecordingConfig = RecordingConfig()
+    scheduling: SchedulingConfig = SchedulingConfig()
     ports: Ports = Ports()
     keys: str | None = Field(None, description="folder of `spikeloop keys`, beside the rig file; null: loopback alone")
     mqtt: MqttConfig | None = None
