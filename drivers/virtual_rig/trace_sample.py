@@ -16,6 +16,7 @@ from scipy.stats import norm
 from drivers.virtual_rig.field import plant_field
 from drivers.virtual_rig.opsin import Opsin
 from drivers.virtual_rig.sample import spike_statistics
+from drivers.virtual_rig.silencing import Silencing
 from drivers.virtual_rig.streams import Stream, generator
 from rt_engine.interfaces.drive_constants import EVENT_RATE_HZ
 from rt_engine.interfaces.events import EVENT_DTYPE
@@ -105,6 +106,7 @@ class TraceSample:
         self.rate_hz = self._spikes.rate_hz
         centres = np.stack([somata.y_px, somata.x_px], axis=1)
         self.opsin = Opsin(config.opsin, centres, microscope.um_per_px, (config.seed, Stream.OPSIN))
+        self._silencing = Silencing(config.opsin.silences_ms / 1e3)
         self._calcium = CalciumPopulation(kind.physics, config.n_cells, 1 / self.frame_rate_hz)
         self._gain = _gain(response(kind.physics, np.array([0.0]), 2.0), self.frame_rate_hz, hold_frames)
         self._kappa = self._threshold(false_alarms_per_min, false_event_cost)
@@ -132,7 +134,10 @@ class TraceSample:
         begin_s = max(t_s, self._frame / self.frame_rate_hz)
         received = self.opsin.received_mw(power_mw, targets_yx_px.reshape(-1, 2), np.zeros(2))
         latency_s, cell = self.opsin.answer(width_s, received)
-        self._evoked.append((begin_s + latency_s, cell))
+        if self._config.opsin.silences_ms > 0:
+            self._silencing.add(begin_s + latency_s, cell)
+        else:
+            self._evoked.append((begin_s + latency_s, cell))
         self._pulses.append((begin_s, begin_s + width_s, float(power_mw.sum())))
 
     def step(self) -> FrameOfTraces:
@@ -163,6 +168,8 @@ class TraceSample:
         own_s, own_cell = self._spikes.take_until(end_s)
         if not self._config.spontaneous:
             own_s, own_cell = own_s[:0], own_cell[:0]
+        spared = self._silencing.spared(own_s, own_cell, end_s)
+        own_s, own_cell = own_s[spared], own_cell[spared]
         times, cells, later = [own_s], [own_cell], []
         for evoked_s, evoked_cell in self._evoked:
             due = evoked_s < end_s

@@ -17,6 +17,7 @@ from rt_engine.interfaces.messages import SessionHeader
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, VirtualOutput
 from rt_engine.models.detection import event_threshold
 from rt_engine.recording.reader import open_session, read_config
+from rt_engine.safety.limits import untied
 from rt_engine.services.replay_interlock import silence_bounds_ns
 from rt_engine.services.session_folder import git_hash, kept_protocol, versions
 
@@ -115,7 +116,11 @@ def replay_of_session(folder: Path, calibration: Path, protocol: Path | None, di
 def session_rig(rig: RigConfig, microscope: ReplayMicroscope, planes: tuple[int, ...]) -> RigConfig:
     """The rig of the replay of a session: that of the recording, with another microscope, and no real output."""
     own = rig.microscope
-    live_ns, _ = silence_bounds_ns(rig, lossless=getattr(own, "pace", None) == "max")
+    was_tied = getattr(own, "pace", None) != "max"
+    if not was_tied:
+        outputs = {name: one.model_copy(update={"limits": untied(one.limits)}) for name, one in rig.outputs.items()}
+        rig = rig.model_copy(update={"outputs": outputs})
+    live_ns, _ = silence_bounds_ns(rig, lossless=not was_tied)
     known = {"um_per_px": microscope.um_per_px or getattr(own, "um_per_px", None), "live_silence_s": live_ns / 1e9}
     return movie_rig(rig, microscope.model_copy(update=known), planes)
 
