@@ -26,21 +26,22 @@ pytestmark = [pytest.mark.realtime, pytest.mark.timeout(1800)]
 def rig(*, is_said: bool, artefact_photons_per_mw: float, seed: int = 1) -> dict[str, Any]:
     """The small rig; the artefact of its light is told by line, or not at all.
 
-    A decision may be older than on a real rig, so that a busy computer changes the loop and not the verdict.
+    A decision may be older and pulses nearer to each other than on a real rig, so that a busy computer changes the loop
+    and not the verdict.
     """
     made = small_rig(microscope__pace="real_time", microscope__sample__seed=seed)
     opsin = {"artefact_photons_per_mw": artefact_photons_per_mw, "says_artefact": is_said}
     made["microscope"]["sample"]["opsin"] = opsin
     made["outputs"]["led"]["watchdog_ms"] = 20_000.0
-    made["outputs"]["led"]["limits"]["max_decision_age_ms"] = 200.0
+    made["outputs"]["led"]["limits"] |= {"max_decision_age_ms": 200.0, "min_gap_ms": 10.0, "target_refractory_ms": 10.0}
     made["inference"]["deadline_ms"] = 200.0
     return made
 
 
 def clamp() -> dict[str, Any]:
-    """The shipped clamp on the eight best of the few cells."""
+    """The shipped clamp on twelve of the few cells."""
     data: dict[str, Any] = yaml.safe_load(find_protocol("activity_clamp").read_text(encoding="utf-8"))
-    data["cells"]["clamped"]["n"] = 8
+    data["cells"]["clamped"]["n"] = 12
     data["actions"]["hold"]["set_point"] = SET_POINT
     return data
 
