@@ -268,6 +268,16 @@ class RecordingConfig(Strict):
     min_free_mb: float = Field(500.0, gt=0, description="frames end here, events do not; a warning comes at twice")
 
 
+class SchedulingConfig(Strict):
+    """How the system shall treat the processes between the last line and the light; wishes, never required."""
+
+    high_priority: bool = Field(False, description="nice -10 on Linux and macOS, HIGH_PRIORITY_CLASS on Windows")
+    realtime_priority: int | None = Field(None, ge=1, le=90, description="Linux: SCHED_FIFO; leave a core to others")
+    cores: dict[Literal["acquisition", "inference", "stimulation"], Annotated[tuple[int, ...], Field(min_length=1)]] = (
+        Field({}, description="cores of each service, counted from 0")
+    )
+
+
 class Ports(Strict):
     """TCP ports on `host`; inference of plane p uses `inference` + p."""
 
@@ -329,8 +339,10 @@ class RigConfig(Strict):
     session_limits: SessionLimits
     inputs: dict[str, InputConfig] = {}
     stop_line: StopLine | None = None
+    frame_clock: str | None = Field(None, description="the input (driver ni_edges) that sees each frame begin")
     protocol: str | None = None
     recording: RecordingConfig = RecordingConfig()
+    scheduling: SchedulingConfig = SchedulingConfig()
     ports: Ports = Ports()
     keys: str | None = Field(None, description="folder of `spikeloop keys`, beside the rig file; null: loopback alone")
     mqtt: MqttConfig | None = None
@@ -359,6 +371,8 @@ class RigConfig(Strict):
             line = output.measured_by if isinstance(output, RealOutput) else None
             if line is not None and not isinstance(self.inputs.get(line), NiEdgeInput):
                 raise ValueError(f"outputs.{name}.measured_by {line!r} is no input with driver ni_edges")
+        if self.frame_clock is not None and not isinstance(self.inputs.get(self.frame_clock), NiEdgeInput):
+            raise ValueError(f"frame_clock {self.frame_clock!r} is no input with driver ni_edges")
         if self.stop_line is not None and isinstance(self.inputs[self.stop_line.line], NiEdgeInput | NiAnalogInput):
             raise ValueError(f"stop_line {self.stop_line.line!r} needs a level: use driver ni_line")
         return self
