@@ -1,7 +1,7 @@
 """Rows of the pixel benchmark: the shift of a 512 x 512 frame, against template matching and phase correlation.
 
 Compared is a search of all lags. In a run the peak is looked for near the last one first, and all lags are looked at
-when the decisions are out: what both cost is told beside it, on a sample that moves by up to a pixel from frame to frame.
+when the decisions are out: what both cost is told beside it, on a sample that moves by up to a pixel a frame.
 """
 
 from __future__ import annotations
