@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from rt_engine.commands.figures import write_json
-from rt_engine.commands.parsers import Commands, add_json, new_command, not_negative
+from rt_engine.commands.parsers import Commands, add_json, add_key, new_command, not_negative
 from rt_engine.interfaces.errors import ConfigError
 
 
@@ -33,6 +33,8 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--dry", action="store_true", help="set_threshold: tell the consequence, change nothing")
     parser.add_argument("--plane", type=not_negative, metavar="N", help="rois_edit, set_threshold: of several planes")
     parser.add_argument("--rig", metavar="RIG", default="virtual_rig", help="rig whose ports are used")
+    parser.add_argument("--connect", metavar="HOST", help="computer of the rig (default: as in the rig file)")
+    add_key(parser)
     add_json(parser)
 
 
@@ -44,9 +46,11 @@ def execute(arguments: argparse.Namespace) -> int:
     from rt_engine.interfaces.control import Role
     from rt_engine.interfaces.rig_config import load_rig
     from rt_engine.interfaces.shipped import find_rig
+    from rt_engine.transport.client_keys import secure_from_command
     from rt_engine.transport.control import ControlClient
 
-    ports = load_rig(find_rig(arguments.rig)).ports
+    rig = load_rig(find_rig(arguments.rig))
+    ports = rig.ports if arguments.connect is None else rig.ports.model_copy(update={"host": arguments.connect})
     text = " ".join(arguments.text)
     names = {"trip": "text", "reset": "reason", "arm": "operator", "disarm": "reason", "mark": "note", "press": "line"}
     args: dict[str, Any] = {names[arguments.cmd]: text} if arguments.cmd in names and text else {}
@@ -63,6 +67,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.cmd == "trip":
         args["t_asked_ns"] = MonotonicClock().now_ns()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    secure_from_command(context, arguments.key, rig.keys)
     port = "stimulation_control" if arguments.cmd == "trip" else "control"
     client = ControlClient(context, ports.endpoint(port), Role.OPERATOR)
     try:

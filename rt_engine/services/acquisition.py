@@ -243,7 +243,8 @@ class AcquisitionService(Service):
             blanked=[list(span) for span in info.blanked],
         )
         self.publisher.send(topic, header, self._buffer[info.line0 : info.line0 + n_lines].data.cast("B"))
-        if stream.is_whole and isinstance(self._microscope, AnswersLight) and not info.flags & FrameFlag.DISCARD:
+        is_sample = info.channel == self.rig.functional_channel and not info.flags & FrameFlag.DISCARD
+        if stream.is_whole and is_sample and isinstance(self._microscope, AnswersLight):
             self._publish_truth(self._microscope, info)
         if not info.flags & FrameFlag.DISCARD:
             note = self._watch.see(info.plane, info.channel, self.clock.now_ns())
