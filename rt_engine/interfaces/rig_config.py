@@ -339,6 +339,7 @@ class RigConfig(Strict):
     session_limits: SessionLimits
     inputs: dict[str, InputConfig] = {}
     stop_line: StopLine | None = None
+    frame_clock: str | None = Field(None, description="the input (driver ni_edges) that sees each frame begin")
     protocol: str | None = None
     recording: RecordingConfig = RecordingConfig()
     scheduling: SchedulingConfig = SchedulingConfig()
@@ -370,6 +371,8 @@ class RigConfig(Strict):
             line = output.measured_by if isinstance(output, RealOutput) else None
             if line is not None and not isinstance(self.inputs.get(line), NiEdgeInput):
                 raise ValueError(f"outputs.{name}.measured_by {line!r} is no input with driver ni_edges")
+        if self.frame_clock is not None and not isinstance(self.inputs.get(self.frame_clock), NiEdgeInput):
+            raise ValueError(f"frame_clock {self.frame_clock!r} is no input with driver ni_edges")
         if self.stop_line is not None and isinstance(self.inputs[self.stop_line.line], NiEdgeInput | NiAnalogInput):
             raise ValueError(f"stop_line {self.stop_line.line!r} needs a level: use driver ni_line")
         return self
