@@ -501,7 +501,9 @@ def config_error(file: str, error: ValidationError) -> ConfigError:
     context = first.get("ctx", {})
     if first["type"].startswith("union_tag"):
         loc.append(context["discriminator"].strip("'"))
-        known = f"one of {context['expected_tags']}" if "expected_tags" in context else "which tells what the rest means"
+        known = (
+            f"one of {context['expected_tags']}" if "expected_tags" in context else "which tells what the rest means"
+        )
         what = f"is {context['tag']!r}, not {known}" if "tag" in context else f"is required and missing, {known}"
     elif loc and len(loc) > _TAGGED.get(loc[0], len(loc)):
         del loc[_TAGGED[loc[0]]]
