@@ -27,6 +27,7 @@ from rt_engine.commands import (
     run,
     score,
     simulate,
+    status,
 )
 from rt_engine.interfaces.errors import ConfigError, SpikeloopError
 
@@ -34,6 +35,7 @@ _COMMANDS = (
     demo,
     run,
     gui,
+    status,
     ctl,
     doctor,
     calibrate,
