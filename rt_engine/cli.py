@@ -12,6 +12,7 @@ from rt_engine import __version__
 from rt_engine.commands import (
     bench,
     calibrate,
+    calibrate_power,
     ctl,
     demo,
     diff,
@@ -38,6 +39,7 @@ _COMMANDS = (
     status,
     ctl,
     doctor,
+    calibrate_power,
     calibrate,
     replay,
     simulate,
@@ -69,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         _check_installation()
-        module: ModuleType = next(one for one in _COMMANDS if one.__name__.endswith(f".{arguments.command}"))
+        name = arguments.command.replace("-", "_")
+        module: ModuleType = next(one for one in _COMMANDS if one.__name__.endswith(f".{name}"))
         return int(module.execute(arguments))
     except SpikeloopError as error:
         sys.stderr.write(f"spikeloop: {error}\n")

@@ -213,12 +213,21 @@ class NewCells(StrEnum):
     TAKE = "take"
 
 
+USUAL_FALSE_ALARMS_PER_MIN = 0.5
+"""Of each cell, where a rig file chooses neither a rate nor a cost of false events."""
+
+
 class InferenceConfig(Strict):
     """How traces become decisions. `hold_frames: null` takes the indicator's default."""
 
     indicator: str = "jGCaMP8m"
     hold_frames: int | None = Field(None, ge=0, le=30)
-    false_alarms_per_min: float = Field(0.5, gt=0, le=60)
+    false_alarms_per_min: float | None = Field(
+        None, gt=0, le=60, description="of each cell, by noise alone; 0.5 where no false_event_cost is given"
+    )
+    false_event_cost: float | None = Field(
+        None, gt=0, le=8, description="instead: cost C of a false event, a missed one 1; told from C / (1 + C) on"
+    )
     neuropil_coefficient: float | None = Field(None, ge=0, le=1, description="null: estimated; 0.7 is customary")
     neuropil_update: bool = Field(False, description="let the coefficient follow the recording, 0.01 a minute at most")
     max_shift_px: float = Field(8.0, gt=0, le=64)
@@ -227,6 +236,20 @@ class InferenceConfig(Strict):
     deadline_ms: float | None = Field(None, gt=0, description="null: the shortest max_decision_age_ms of the outputs")
     new_cells: NewCells = Field(NewCells.OFFER, description="off, offer, or take what is found while the rig runs")
     spare_rois: int = Field(32, ge=0, le=256, description="rows for cells that are added while the rig runs")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_rule(cls, values: Any) -> Any:
+        """Exactly one of the two ways to decide."""
+        if not isinstance(values, dict):
+            return values
+        rate, cost = values.get("false_alarms_per_min"), values.get("false_event_cost")
+        if rate is not None and cost is not None:
+            raise ValueError("false_alarms_per_min and false_event_cost exclude each other: leave one out")
+        if cost is not None and values.get("hold_frames") == 0:
+            raise ValueError("false_event_cost needs hold_frames of at least 1: before, no probability is high enough")
+        usual = {"false_alarms_per_min": USUAL_FALSE_ALARMS_PER_MIN}
+        return values | usual if rate is None and cost is None else values
 
     @field_validator("new_cells", mode="before")
     @classmethod
@@ -244,6 +267,16 @@ class RecordingConfig(Strict):
     file_mb: float = Field(2000.0, gt=0, description="a journal file of this size is ended and the next begun")
     flush_s: float = Field(0.2, gt=0, le=0.2)
     min_free_mb: float = Field(500.0, gt=0, description="frames end here, events do not; a warning comes at twice")
+
+
+class SchedulingConfig(Strict):
+    """How the system shall treat the processes between the last line and the light; wishes, never required."""
+
+    high_priority: bool = Field(False, description="nice -10 on Linux and macOS, HIGH_PRIORITY_CLASS on Windows")
+    realtime_priority: int | None = Field(None, ge=1, le=90, description="Linux: SCHED_FIFO; leave a core to others")
+    cores: dict[Literal["acquisition", "inference", "stimulation"], Annotated[tuple[int, ...], Field(min_length=1)]] = (
+        Field({}, description="cores of each service, counted from 0")
+    )
 
 
 class Ports(Strict):
@@ -307,8 +340,10 @@ class RigConfig(Strict):
     session_limits: SessionLimits
     inputs: dict[str, InputConfig] = {}
     stop_line: StopLine | None = None
+    frame_clock: str | None = Field(None, description="the input (driver ni_edges) that sees each frame begin")
     protocol: str | None = None
     recording: RecordingConfig = RecordingConfig()
+    scheduling: SchedulingConfig = SchedulingConfig()
     ports: Ports = Ports()
     keys: str | None = Field(None, description="folder of `spikeloop keys`, beside the rig file; null: loopback alone")
     mqtt: MqttConfig | None = None
@@ -338,6 +373,8 @@ class RigConfig(Strict):
             line = output.measured_by if isinstance(output, RealOutput) else None
             if line is not None and not isinstance(self.inputs.get(line), NiEdgeInput):
                 raise ValueError(f"outputs.{name}.measured_by {line!r} is no input with driver ni_edges")
+        if self.frame_clock is not None and not isinstance(self.inputs.get(self.frame_clock), NiEdgeInput):
+            raise ValueError(f"frame_clock {self.frame_clock!r} is no input with driver ni_edges")
         if self.stop_line is not None and isinstance(self.inputs[self.stop_line.line], NiEdgeInput | NiAnalogInput):
             raise ValueError(f"stop_line {self.stop_line.line!r} needs a level: use driver ni_line")
         return self

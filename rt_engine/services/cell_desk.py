@@ -263,7 +263,7 @@ class CellDesk:
         """Constants of a cell with its threshold at the rate of false events that holds now."""
         cells = self._known_cells()
         found = unpack_cells(packed, cells.calibration)
-        if found.threshold_law is None or found.drive is None:
+        if found.threshold_law is None or found.drive is None or cells.calibration.by_cost:
             return packed
         threshold = found.threshold_law.threshold(cells.false_alarms_per_min)
         return pack_cells(

@@ -20,6 +20,7 @@ from rt_engine.interfaces.rig_config import PulseBoxOutput as PulseBoxConfig
 from rt_engine.interfaces.stimulation import Decision, PulseRequest
 from rt_engine.safety.interlock import Interlock
 from rt_engine.safety.ledger import DoseLedger
+from rt_engine.safety.limits import untied
 from rt_engine.safety.plane_heartbeats import PlaneHeartbeats
 from rt_engine.safety.wal import WriteAheadLog, next_wal_path
 from rt_engine.safety.watchdog import HeartbeatMonitor
@@ -31,7 +32,6 @@ _SUBJECT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 _PLACE_UM = 5.0
 _PLACE_PX = 6.0
 """Size of a place of the template where the size of a pixel is unknown."""
-_UNBOUNDED_REFUSALS = 100_000
 
 
 class SafetyParts(NamedTuple):
@@ -111,8 +111,8 @@ def open_safety(
 
 
 def _limits(limits: Limits, *, tied: bool) -> Limits:
-    """The rig's limits; a source that is not `tied` to a clock asks faster than any loop, and has not run away."""
-    return limits if tied else limits.model_copy(update={"max_refused_per_min": _UNBOUNDED_REFUSALS})
+    """The rig's limits, or what they are where the source is not `tied` to a clock."""
+    return limits if tied else untied(limits)
 
 
 def make_output(

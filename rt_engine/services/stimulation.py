@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -313,6 +314,8 @@ class StimulationService(Service):
             self._join.awaits_activity = True
         if self._driver.lines and not self.rig.inputs:
             self._sub.connect(self.rig.ports.endpoint("acquisition"))
+        gc.collect()
+        gc.freeze()  # what is there by now stays: no collection looks through it again while there is light to give
         return loaded
 
     def _key(self, args: dict[str, Any]) -> dict[str, Any]:
