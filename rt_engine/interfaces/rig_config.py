@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rt_engine.interfaces.errors import ConfigError
+from rt_engine.interfaces.metrics_config import MetricsConfig
 from rt_engine.interfaces.mqtt_config import MqttConfig
 from rt_engine.interfaces.ni_config import NiAnalogInput, NiDaqSettings, NiEdgeInput, NiLineInput
 from rt_engine.interfaces.power_table import read_power_files
@@ -339,12 +340,14 @@ class RigConfig(Strict):
     session_limits: SessionLimits
     inputs: dict[str, InputConfig] = {}
     stop_line: StopLine | None = None
+    frame_clock: str | None = Field(None, description="the input (driver ni_edges) that sees each frame begin")
     protocol: str | None = None
     recording: RecordingConfig = RecordingConfig()
     scheduling: SchedulingConfig = SchedulingConfig()
     ports: Ports = Ports()
     keys: str | None = Field(None, description="folder of `spikeloop keys`, beside the rig file; null: loopback alone")
     mqtt: MqttConfig | None = None
+    metrics: MetricsConfig | None = None
     subject: str | None = None
     animal: AnimalConfig = AnimalConfig()
     optics: OpticsConfig = OpticsConfig()
@@ -370,6 +373,8 @@ class RigConfig(Strict):
             line = output.measured_by if isinstance(output, RealOutput) else None
             if line is not None and not isinstance(self.inputs.get(line), NiEdgeInput):
                 raise ValueError(f"outputs.{name}.measured_by {line!r} is no input with driver ni_edges")
+        if self.frame_clock is not None and not isinstance(self.inputs.get(self.frame_clock), NiEdgeInput):
+            raise ValueError(f"frame_clock {self.frame_clock!r} is no input with driver ni_edges")
         if self.stop_line is not None and isinstance(self.inputs[self.stop_line.line], NiEdgeInput | NiAnalogInput):
             raise ValueError(f"stop_line {self.stop_line.line!r} needs a level: use driver ni_line")
         return self
