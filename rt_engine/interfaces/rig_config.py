@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rt_engine.interfaces.errors import ConfigError
+from rt_engine.interfaces.metrics_config import MetricsConfig
 from rt_engine.interfaces.mqtt_config import MqttConfig
 from rt_engine.interfaces.ni_config import NiAnalogInput, NiDaqSettings, NiEdgeInput, NiLineInput
 from rt_engine.interfaces.power_table import read_power_files
@@ -346,6 +347,7 @@ class RigConfig(Strict):
     ports: Ports = Ports()
     keys: str | None = Field(None, description="folder of `spikeloop keys`, beside the rig file; null: loopback alone")
     mqtt: MqttConfig | None = None
+    metrics: MetricsConfig | None = None
     subject: str | None = None
     animal: AnimalConfig = AnimalConfig()
     optics: OpticsConfig = OpticsConfig()
