@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from drivers.ni.connection import NiConnection
 from drivers.ni.examination import examine_output
 from drivers.outputs.ni_pulses import PulseTask, Shape, line_writer
+from drivers.outputs.train_book import TrainBook
 from drivers.outputs.virtual import LightFields
-from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_US, Clock
+from rt_engine.interfaces.clock import NS_PER_MS, Clock
 from rt_engine.interfaces.devices import CutTrain, PulseCommand, require_command
 from rt_engine.interfaces.errors import DeviceError, LimitError
 from rt_engine.interfaces.findings import Finding
@@ -17,25 +18,6 @@ from rt_engine.interfaces.ni_config import NiAnalog, NiDaqSettings
 
 _GATE_TOLERANCE = 0.005
 """Share by which a command may differ from the power that a gated source has."""
-
-
-class _Train(NamedTuple):
-    command: PulseCommand
-    t_first_ns: int
-    told: int
-
-    def begun(self, now_ns: int) -> int:
-        """Pulses whose onset has passed, a millisecond ahead: the most that can have been light."""
-        command, ahead_ns = self.command, now_ns + NS_PER_MS - self.t_first_ns
-        if command.pulses == 1:
-            return 1
-        return min(command.pulses, 1 + max(0, ahead_ns) // (command.period_us * NS_PER_US))
-
-    @property
-    def ends_ns(self) -> int:
-        """When the last pulse has fallen, with a little to spare."""
-        last_us = (self.command.pulses - 1) * self.command.period_us + self.command.width_us
-        return self.t_first_ns + last_us * NS_PER_US + NS_PER_MS
 
 
 class NiDaqOutput:
@@ -60,7 +42,7 @@ class NiDaqOutput:
 
     def __init__(self, name: str, config: NiDaqSettings, clock: Clock, emit: Callable[[LightFields], None]) -> None:
         self.name, self.watchdog_ms = name, config.watchdog_ms
-        self._config, self._clock, self._emit = config, clock, emit
+        self._config, self._clock = config, clock
         self._card = NiConnection(name, config.device, config.server)
         self._pulse = PulseTask(self._card, config.pulse, config.trigger)
         self._enable_task: Any = None
@@ -70,8 +52,7 @@ class NiDaqOutput:
         self._failure: DeviceError | None = None
         self._fed_ns = 0
         self._last: PulseCommand | None = None
-        self._train: _Train | None = None
-        self._cut: list[CutTrain] = []
+        self._trains = TrainBook(name, emit)
 
     def open(self) -> None:
         """Find the card and make everything dark; again after a failure. Raises DeviceError."""
@@ -152,8 +133,7 @@ class NiDaqOutput:
         try:
             if now_ns - self._fed_ns >= self.watchdog_ms * NS_PER_MS / 10:
                 self._hold_off(now_ns)
-            if self._train is not None:
-                self._follow(self._train, now_ns)
+            self._follow(now_ns)
         except DeviceError as error:
             self._failure = error
             self.safe_state()
@@ -178,22 +158,20 @@ class NiDaqOutput:
         if command is self._last:
             raise DeviceError(self.name, f"decision {command.decision_id} has been fired before")
         shape = Shape(command.pulses, command.width_us, command.period_us, self._level(command))
-        if self._train is not None:
-            self._cut_short()
+        self._cut_short()
         self._last = command
         self._pulse.lower_edge()
         self._pulse.prime(shape)
         t_command_ns = self._clock.now_ns()
-        self._train = _Train(command, t_command_ns, 0)
+        self._trains.begin(command, t_command_ns)
         with self._card.errors(self._pulse.channel):
             self._pulse.begin()
-        self._tell(self._train, t_command_ns)
+        self._trains.tell(t_command_ns)
         return t_command_ns
 
     def cut_trains(self) -> tuple[CutTrain, ...]:
         """Trains that ended before their last pulse, each told once."""
-        cut, self._cut = tuple(self._cut), []
-        return cut
+        return self._trains.take_cut()
 
     def safe_state(self) -> None:
         """Dark at once, the rest of a train recalled, and unable to fire until armed again.
@@ -204,7 +182,7 @@ class NiDaqOutput:
         if self._enable is None:
             return
         dark = self._try(lambda: self._set_enable(False))
-        self._recall()
+        self._trains.recall(self._clock.now_ns())
         self._try(self._pulse.rest)
         if dark and self._watching:
             self._try(self._stop_watchdog)
@@ -250,46 +228,27 @@ class NiDaqOutput:
             raise DeviceError(self.name, f"its watchdog expired: not fed within {self.watchdog_ms:g} ms")
         self._fed_ns = now_ns
 
-    def _follow(self, train: _Train, now_ns: int) -> None:
+    def _follow(self, now_ns: int) -> None:
         """Tell the pulses that are due; at the end of the train make the card ready for the next."""
-        self._tell(train, now_ns)
+        if not self._trains.is_running:
+            return
+        self._trains.tell(now_ns)
         self._pulse.lower_edge()
-        ended = self._pulse.check()
-        if ended and now_ns >= train.ends_ns:
-            self._train = None
+        if self._pulse.check() and self._trains.has_ended(now_ns):
+            self._trains.close_ended()
             self._pulse.finish()
-
-    def _tell(self, train: _Train, now_ns: int) -> None:
-        command, begun = train.command, min(train.command.pulses, train.begun(now_ns - NS_PER_MS))
-        for pulse in range(train.told, begun):
-            self._emit(
-                LightFields(
-                    output=self.name,
-                    t_on_ns=train.t_first_ns + pulse * command.period_us * NS_PER_US,
-                    width_us=command.width_us,
-                    power_uw=list(command.power_uw),
-                    targets_yx_px=[list(position) for position in command.targets_yx_px],
-                    target_planes=list(command.target_planes),
-                )
-            )
-        self._train = train._replace(told=begun)
 
     def _cut_short(self) -> None:
         """A train is followed by another: end it on the card."""
-        if self._train is not None and self._clock.now_ns() < self._train.ends_ns:
-            self._recall()
-            self._pulse.rest()
-        else:
-            self._train = None
-            self._pulse.finish()
-
-    def _recall(self) -> None:
-        train, self._train = self._train, None
-        if train is None:
+        if not self._trains.is_running:
             return
         now_ns = self._clock.now_ns()
-        if now_ns < train.ends_ns - NS_PER_MS:
-            self._cut.append(CutTrain(train.command.decision_id, train.begun(now_ns)))
+        if self._trains.has_ended(now_ns):
+            self._trains.close_ended()
+            self._pulse.finish()
+        else:
+            self._trains.recall(now_ns)
+            self._pulse.rest()
 
     def _unlock(self) -> None:
         """Make the watchdog; one that had expired, of a process before this one, still holds the line."""

@@ -11,6 +11,7 @@ from drivers.virtual_rig.light_record import LightRecord
 from drivers.virtual_rig.motion import Motion
 from drivers.virtual_rig.neuropil import Neuropil
 from drivers.virtual_rig.opsin import Opsin
+from drivers.virtual_rig.silencing import Silencing
 from drivers.virtual_rig.streams import Stream, generator
 from drivers.virtual_rig.truth import FrameTruth
 from rt_engine.interfaces.sample_config import SampleConfig, SpikingConfig
@@ -100,6 +101,7 @@ class VirtualSample:
         self.neuropil = self._make_neuropil()
         centres = np.stack([self.somata.y_px, self.somata.x_px], axis=1)
         self.opsin = Opsin(config.opsin, centres, um_per_px, (config.seed, Stream.OPSIN))
+        self._silencing = Silencing(config.opsin.silences_ms / 1e3)
         self.light = LightRecord(n_lines, frame_rate_hz, config.opsin.artefact_photons_per_mw, scan_fraction)
         self._calcium = CalciumPopulation(self.indicator.physics, config.n_cells, 1 / frame_rate_hz)
         self._phase = 1 - scan_fraction + scan_fraction * np.clip((self.somata.y_px + 0.5) / n_lines, 0, 1)
@@ -225,6 +227,9 @@ class VirtualSample:
         self.light.add(begin_s, width_s, float(power_mw.sum()) if total_mw is None else total_mw)
         received_mw = self.opsin.received_mw(power_mw, targets_yx_px.reshape(-1, 2), self._shift_px)
         latency_s, cell = self.opsin.answer(width_s, received_mw)
+        if self.config.opsin.silences_ms > 0:
+            self._silencing.add(begin_s + latency_s, cell)
+            return
         self._evoked_s = np.concatenate([self._evoked_s, begin_s + latency_s])
         self._evoked_cell = np.concatenate([self._evoked_cell, cell])
 
@@ -258,6 +263,8 @@ class VirtualSample:
         own_s, own_cell = own_s[~late], own_cell[~late]
         if not self.config.spontaneous:
             own_s, own_cell = own_s[:0], own_cell[:0]
+        spared = self._silencing.spared(own_s, own_cell, end_s)
+        own_s, own_cell = own_s[spared], own_cell[spared]
         if self.config.opsin.imaging_rate_hz > 0:
             since_s, cell = self.opsin.imaged(frame, 1 / self.frame_rate_hz)
             self._evoked_s = np.concatenate([self._evoked_s, frame / self.frame_rate_hz + since_s])

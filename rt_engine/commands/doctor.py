@@ -74,12 +74,12 @@ def execute(arguments: argparse.Namespace) -> int:
 def _fire(rig: RigConfig, folder: Path) -> list[Finding]:
     """Every real output, after somebody has typed consent for it."""
     from rt_engine.interfaces.findings import Finding, Verdict
-    from rt_engine.interfaces.rig_config import NiDaqOutput
+    from rt_engine.interfaces.rig_config import RealOutput
     from rt_engine.services.doctor.fire import CONSENT, fire_test, question
 
     found = []
     for name, config in rig.outputs.items():
-        if not isinstance(config, NiDaqOutput):
+        if not isinstance(config, RealOutput):
             continue
         sys.stdout.write(question(name, config))
         sys.stdout.flush()

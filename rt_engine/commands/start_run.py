@@ -54,6 +54,8 @@ def run_rig(
     indicator(rig.inference.indicator)
     if rig.mqtt is not None and replay is None:
         rig.mqtt.require_usable()
+    if rig.metrics is not None and replay is None:
+        rig.metrics.require_usable()
     if not dry_run and replay is None:
         require_measured_power(rig, rig.name)
     protocol_path = find_protocol(protocol) if protocol else None
@@ -63,6 +65,8 @@ def run_rig(
     if calibration_path is not None:
         _require_fits(rig, calibration_path)
     view = RunView()
+    if calibration_path is not None and (said := _other_rule(rig, calibration_path)):
+        view.say(said)
     plan = RunPlan(
         rig=rig,
         kind=kind,
@@ -102,6 +106,17 @@ def _require_fits(rig: RigConfig, path: Path) -> None:
             indicator=None if is_movie else rig.inference.indicator,
             channel=rig.functional_channel,
         )
+
+
+def _other_rule(rig: RigConfig, path: Path) -> str | None:
+    """Words about a calibration that decides otherwise than the rig asks for."""
+    asked, made = rig.inference, load_plane(path, rig.planes_inferred[0])
+    rate, cost = asked.false_alarms_per_min, asked.false_event_cost
+    same = made.false_event_cost == cost if made.by_cost or cost is not None else made.false_alarms_per_min == rate
+    if same:
+        return None
+    wanted = f"{rate:g} false events per minute and cell" if cost is None else f"a false_event_cost of {cost:g}"
+    return f"events are decided as calibrated, by {made.rule}; the rig's {wanted} would take a new calibration"
 
 
 def rig_of_session(folder: Path) -> tuple[RigConfig, str | None]:

@@ -90,6 +90,16 @@ class NiDaqSettings(_Part):
     )
     max_beam_mw: float = Field(gt=0, description="at the sample, of all targets together; never exceeded")
 
+    @property
+    def highest_mw(self) -> float | None:
+        """The highest power that was measured; None where none was."""
+        return self.pulse.highest_mw
+
+    @property
+    def power(self) -> PowerTable | MeasuredPower | None:
+        """What was measured."""
+        return self.pulse.power
+
 
 class NiEdgeInput(_Part):
     """Times of rising edges on a terminal of an NI card: frame clock, loop-back of the light, a button.

@@ -95,7 +95,11 @@ def read_power_files(rig: dict[str, Any], folder: Path, read: Callable[[Path], d
         return rig
     filled = dict(outputs)
     for name, output in outputs.items():
-        pulse = output.get("pulse") if isinstance(output, dict) else None
-        if isinstance(pulse, dict) and isinstance(pulse.get("power"), str):
+        if not isinstance(output, dict):
+            continue
+        pulse = output.get("pulse")
+        if isinstance(output.get("power"), str):
+            filled[name] = output | {"power": read(folder / output["power"])}
+        elif isinstance(pulse, dict) and isinstance(pulse.get("power"), str):
             filled[name] = output | {"pulse": pulse | {"power": read(folder / pulse["power"])}}
     return rig | {"outputs": filled}

@@ -122,6 +122,10 @@ class BenchLight:
                 raise SafetyError(self._interlock.trips[-1].text)
             self._sleep(_TURN_S)
 
+    def rest(self) -> None:
+        """Dark and disarmed until the next pulse, which arms again: a person may take all the time there is."""
+        self._interlock.disarm("a person is reading a meter")
+
     def _turn(self) -> None:
         now_ns = self._clock.now_ns()
         self._interlock.heartbeat(now_ns, Mode.LIVE)

@@ -426,6 +426,7 @@ class InferenceService(Service):
         self._engine = engine
         self._out.hold_frames = calibration.hold_frames
         self._desk.open(calibration, Path(args["path"]))
+        gc.collect()  # a fraction of a second, so now and not when the first live frame is waiting
         return {"n_rois": calibration.n_rois, "rev": self._desk.rev}
 
     def _go_live(self, args: dict[str, Any]) -> dict[str, Any]:
@@ -437,7 +438,6 @@ class InferenceService(Service):
     def _begin_live(self, frame: int) -> None:
         self._live_from = None
         self._out.mode = Mode.LIVE
-        gc.collect()
         gc.freeze()
         gc.disable()
         self.announce("live", first_frame=frame)

@@ -195,6 +195,7 @@ class SessionRun:
             indicator=inference.indicator,
             hold_frames=inference.hold_frames,
             false_alarms_per_min=inference.false_alarms_per_min,
+            false_event_cost=inference.false_event_cost,
             neuropil_coefficient=inference.neuropil_coefficient,
             max_shift_px=inference.max_shift_px,
             registration_channel=self._plan.rig.registration_channel,

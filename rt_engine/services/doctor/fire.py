@@ -12,8 +12,9 @@ from rt_engine.interfaces.clock import NS_PER_MS, Clock, MonotonicClock
 from rt_engine.interfaces.errors import SpikeloopError
 from rt_engine.interfaces.findings import Finding, Verdict, failed, passed
 from rt_engine.interfaces.messages import Outcome
-from rt_engine.interfaces.ni_config import NiAnalog, NiEdgeInput
-from rt_engine.interfaces.rig_config import NiDaqOutput, RigConfig
+from rt_engine.interfaces.ni_config import NiEdgeInput
+from rt_engine.interfaces.power_table import PowerTable
+from rt_engine.interfaces.rig_config import RealOutput, RigConfig
 from rt_engine.services.bench_light import BenchLight
 from rt_engine.services.interlock_setup import make_output
 
@@ -23,21 +24,18 @@ WIDTH_MS = 1.0
 _NOT_SEEN = "the light of this output may not follow what the program commands"
 
 
-def lowest_power_mw(config: NiDaqOutput) -> float:
+def lowest_power_mw(config: RealOutput) -> float:
     """The weakest light that the output can give, above none; 0 where it is not calibrated."""
-    power = config.pulse.power
-    if power is None:
-        return 0.0
-    if isinstance(config.pulse, NiAnalog) and config.pulse.power is not None:
-        return next(one for one in config.pulse.power.power_mw if one > 0)
-    return config.pulse.highest_mw or 0.0
+    if isinstance(config.power, PowerTable):
+        return next(one for one in config.power.power_mw if one > 0)
+    return config.highest_mw or 0.0
 
 
-def question(name: str, config: NiDaqOutput) -> str:
+def question(name: str, config: RealOutput) -> str:
     """What a person has to know before consent."""
     width_ms = min(WIDTH_MS, config.limits.max_width_ms)
     return (
-        f"{name}: {N_PULSES} pulses of {width_ms:g} ms at {lowest_power_mw(config):g} mW will leave {config.device}. "
+        f"{name}: {N_PULSES} pulses of {width_ms:g} ms at {lowest_power_mw(config):g} mW will leave it. "
         f"Nobody's eyes, and no animal, in the beam? Type {CONSENT} to go on: "
     )
 
@@ -45,7 +43,7 @@ def question(name: str, config: NiDaqOutput) -> str:
 def fire_test(
     rig: RigConfig,
     name: str,
-    config: NiDaqOutput,
+    config: RealOutput,
     folder: Path,
     clock: Clock | None = None,
     sleep: Callable[[float], None] = time.sleep,

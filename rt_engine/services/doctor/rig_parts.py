@@ -9,7 +9,7 @@ from rt_engine.interfaces.clock import MonotonicClock
 from rt_engine.interfaces.errors import SpikeloopError
 from rt_engine.interfaces.findings import Examinable, Finding, Verdict, failed, passed
 from rt_engine.interfaces.rig_config import (
-    NiDaqOutput,
+    RealOutput,
     ReplayMicroscope,
     RigConfig,
     StreamMicroscope,
@@ -63,20 +63,20 @@ def outputs(rig: RigConfig) -> list[Finding]:
         driver = make_output(name, config, MonotonicClock(), lambda light: None)
         if isinstance(driver, Examinable):
             found += driver.examine()
-        if isinstance(config, NiDaqOutput):
+        if isinstance(config, RealOutput):
             found.append(_power(part, config))
     if not rig.all_outputs_virtual:
         found.append(_stop_line(rig))
     return found
 
 
-def _power(part: str, config: NiDaqOutput) -> Finding:
-    power = config.pulse.power
+def _power(part: str, config: RealOutput) -> Finding:
+    power = config.power
     if power is None:
         meaning = "nobody knows how much light a command is; only --dry-run takes it"
         return Finding(Verdict.FAIL, part, "not calibrated", meaning, "spikeloop calibrate-power RIG OUTPUT")
     age_days = (datetime.date.today() - power.date).days
-    text = f"power measured {power.date} by {power.person}, up to {config.pulse.highest_mw:g} mW"
+    text = f"power measured {power.date} by {power.person}, up to {config.highest_mw:g} mW"
     if age_days > _OLD_DAYS:
         meaning = f"{age_days} days old: alignment and lasers change"
         return Finding(Verdict.WARN, part, text, meaning, "measure again: spikeloop calibrate-power RIG OUTPUT")

@@ -106,6 +106,42 @@ def test_a_clamp_that_sees_its_own_light_believes_to_hold_what_it_does_not():
     assert rates[False] < 0.6 * rates[True]
 
 
+def silencer():
+    """A clamp on an opsin that silences: the more its cells do, the more light; unseen, its light looks like that."""
+    hold = {"do": "clamp", "output": "led", "targets": "a", "signal": "level", "set_point": 0.05, "gain_mw": 4.0,
+            "min_mw": 1.0, "max_mw": 8.0, "width_ms": 8.0, "period_ms": 120.0, "inverted": True}  # fmt: skip
+    return protocol(
+        cells={"a": {"select": "best", "n": 8}},
+        signals={"level": {"of": "activity", "cells": "a", "field": "dff", "smooth_ms": 500.0}},
+        triggers={},
+        actions={"hold": hold},
+        phases={"quiet": {"enter": ["hold"]}},
+        limits={"led": {"max_refused_per_min": 40}},
+    )
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_same_clamp_holds_its_cells_down_when_blanked_and_runs_away_and_trips_when_not(seed):
+    looks = {}
+    for name, is_blanked, p50_mw in (("blanked", True, 4.0), ("unblanked", False, 4.0), ("no opsin", True, 150.0)):
+        opsin = {"silences_ms": 150.0, "artefact_photons_per_mw": 3.0, "median_p50_mw": p50_mw}
+        rig = small_traces(seed, **opsin)
+        rig = rig.model_copy(update={"microscope": rig.microscope.model_copy(update={"frame_rate_hz": 30.0})})
+        led = rig.outputs["led"]
+        much = led.limits.model_copy(update={"max_energy_per_target_mj": 200.0})
+        rig = rig.model_copy(update={"outputs": {"led": led.model_copy(update={"limits": much})}})
+        looks[name] = dry_look(silencer(), rig, 40.0, is_blanked=is_blanked)
+    lit = looks["blanked"].decisions[0][0].target_ids
+    spikes = {name: np.isin(look.spike_cell, lit).sum() for name, look in looks.items()}
+    assert looks["blanked"].trips == []
+    assert looks["blanked"].outcomes()["refused"] == 0
+    assert spikes["blanked"] < 0.95 * spikes["no opsin"]
+    (trip,) = looks["unblanked"].trips
+    assert "requests refused within a minute, the last: duty" in trip
+    on_s = np.array([t for t, _, _ in looks["unblanked"].light_s])
+    assert max(np.sum((on_s >= t) & (on_s < t + 10.0)) for t in on_s) * 0.008 <= 0.05 * 10.0
+
+
 def test_sham_light_is_counted_as_sham():
     look = dry_look(load_protocol(find_protocol("sham_control")), virtual_rig(), 30.0)
     arms = {request.arm for request, decision in look.decisions if decision.outcome == "sham"}
