@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rt_engine.interfaces.errors import ConfigError
+from rt_engine.interfaces.microscope_config import MicroManagerMicroscope, ScanImageMicroscope
 from rt_engine.interfaces.mqtt_config import MqttConfig
 from rt_engine.interfaces.ni_config import NiAnalogInput, NiDaqSettings, NiEdgeInput, NiLineInput
 from rt_engine.interfaces.power_table import read_power_files
@@ -97,7 +98,10 @@ class StreamMicroscope(Strict):
     um_per_px: float | None = Field(None, gt=0)
 
 
-MicroscopeConfig = Annotated[VirtualMicroscope | ReplayMicroscope | StreamMicroscope, Field(discriminator="driver")]
+MicroscopeConfig = Annotated[
+    VirtualMicroscope | ReplayMicroscope | StreamMicroscope | MicroManagerMicroscope | ScanImageMicroscope,
+    Field(discriminator="driver"),
+]
 
 
 class ExclusionZone(Strict):
