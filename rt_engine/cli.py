@@ -28,6 +28,7 @@ from rt_engine.commands import (
     run,
     score,
     simulate,
+    status,
 )
 from rt_engine.interfaces.errors import ConfigError, SpikeloopError
 
@@ -35,6 +36,7 @@ _COMMANDS = (
     demo,
     run,
     gui,
+    status,
     ctl,
     doctor,
     calibrate_power,

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rt_engine.interfaces.errors import ConfigError
+from rt_engine.interfaces.metrics_config import MetricsConfig
 from rt_engine.interfaces.microscope_config import MicroManagerMicroscope, ScanImageMicroscope
 from rt_engine.interfaces.mqtt_config import MqttConfig
 from rt_engine.interfaces.ni_config import NiAnalogInput, NiDaqSettings, NiEdgeInput, NiLineInput
@@ -350,6 +351,7 @@ class RigConfig(Strict):
     ports: Ports = Ports()
     keys: str | None = Field(None, description="folder of `spikeloop keys`, beside the rig file; null: loopback alone")
     mqtt: MqttConfig | None = None
+    metrics: MetricsConfig | None = None
     subject: str | None = None
     animal: AnimalConfig = AnimalConfig()
     optics: OpticsConfig = OpticsConfig()
@@ -490,16 +492,29 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return data
 
 
+_TAGGED = {"microscope": 1, "outputs": 2, "inputs": 2}
+"""Where the path of a finding names the driver that a part of the rig was read as, which is no key of the file."""
+
+
 def config_error(file: str, error: ValidationError) -> ConfigError:
     """First finding of a validation as one line: file, key, and what is allowed."""
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    loc = [str(part) for part in first["loc"]]
     what = {
         "missing": "is required and missing",
         "extra_forbidden": "is not a known key",
     }.get(first["type"], f"{first['msg'][:1].lower()}{first['msg'][1:]}, got {first.get('input')!r}")
-    return ConfigError(what + more, file=file, key=key)
+    context = first.get("ctx", {})
+    if first["type"].startswith("union_tag"):
+        loc.append(context["discriminator"].strip("'"))
+        known = (
+            f"one of {context['expected_tags']}" if "expected_tags" in context else "which tells what the rest means"
+        )
+        what = f"is {context['tag']!r}, not {known}" if "tag" in context else f"is required and missing, {known}"
+    elif loc and len(loc) > _TAGGED.get(loc[0], len(loc)):
+        del loc[_TAGGED[loc[0]]]
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return ConfigError(what + more, file=file, key=".".join(loc))
 
 
 def load_rig(path: Path) -> RigConfig:
