@@ -25,6 +25,7 @@ from rt_engine.commands import (
     run,
     score,
     simulate,
+    train,
 )
 from rt_engine.interfaces.errors import ConfigError, SpikeloopError
 
@@ -39,6 +40,7 @@ _COMMANDS = (
     protocol,
     infer,
     score,
+    train,
     bench,
     report,
     recover,
