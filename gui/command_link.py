@@ -15,6 +15,7 @@ from gui.endpoints import Endpoints
 from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S, Clock
 from rt_engine.interfaces.control import Request, Role, decode_reply, encode_control
 from rt_engine.interfaces.errors import MessageError
+from rt_engine.transport.sockets import connect_impatient
 
 _POLL_MS = 15
 _NOT_CONNECTED = "no rig is connected"
@@ -61,18 +62,6 @@ class _Pending:
     timeout_ns: int
 
 
-def impatient_dealer(context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> zmq.Socket[bytes]:
-    """DEALER that sends only to a peer that is there: no command waits for a rig that starts an hour later."""
-    socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
-    socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.IMMEDIATE, 1)
-    socket.setsockopt(zmq.SNDHWM, 100)
-    socket.setsockopt(zmq.RCVHWM, 1000)
-    socket.setsockopt(zmq.MAXMSGSIZE, 16 * 1024 * 1024)
-    socket.connect(endpoint)
-    return socket
-
-
 class CommandLink:
     """A thread that sends commands one by one; `deliver` hands the answers out in the thread that calls it."""
 
@@ -108,7 +97,7 @@ class CommandLink:
         return n
 
     def _work(self) -> None:
-        socket = impatient_dealer(self._context, self._endpoints.of("control"))
+        socket = connect_impatient(self._context, self._endpoints.of("control"))
         try:
             while not self._stopping.is_set():
                 if socket.poll(_POLL_MS):

@@ -24,6 +24,7 @@ from gui.settings import Settings, default_path
 from gui.stop_line import StopLine
 from gui.wire_client import WireClient
 from rt_engine.interfaces.clock import Clock, MonotonicClock
+from rt_engine.transport.client_keys import secure_from_command
 
 
 @dataclass(slots=True)
@@ -45,8 +46,14 @@ class Parts:
         self.context.destroy(linger=0)
 
 
-def build(endpoints: Endpoints, settings: Settings, clock: Clock | None = None) -> Parts:
-    """Make the window and start its threads; a QApplication must exist."""
+def build(
+    endpoints: Endpoints,
+    settings: Settings,
+    clock: Clock | None = None,
+    key_file: str | None = None,
+    keys_folder: str | None = None,
+) -> Parts:
+    """Make the window and start its threads; a QApplication must exist. The keys as in `main`."""
     import pyqtgraph as pg
 
     from gui.desk import Desk
@@ -56,6 +63,7 @@ def build(endpoints: Endpoints, settings: Settings, clock: Clock | None = None) 
     pg.setConfigOptions(imageAxisOrder="row-major", antialias=False, useOpenGL=False)
     clock = clock or MonotonicClock()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    secure_from_command(context, key_file, keys_folder)
     wire, link = WireClient(context, endpoints), CommandLink(context, endpoints, clock)
     stop_line = StopLine(context, endpoints, clock)
     desk = Desk(LiveModel(clock), link, endpoints, settings, clock)
@@ -73,6 +81,8 @@ def main(
     rig: str = "virtual_rig",
     review: Path | None = None,
     only_one: bool = False,
+    key_file: str | None = None,
+    keys_folder: str | None = None,
 ) -> int:
     """Show the window until it is closed.
 
@@ -88,6 +98,8 @@ def main(
         A session to open at once.
     only_one : bool
         Return at once if this rig has a window on this computer already.
+    key_file, keys_folder : str or None
+        Who we are to a rig with keys, see `transport.client_keys`.
 
     Returns
     -------
@@ -107,7 +119,7 @@ def main(
     _step_back()
     settings = Settings(settings_path or default_path())
     settings["rig"] = rig
-    parts = build(endpoints, settings)
+    parts = build(endpoints, settings, key_file=key_file, keys_folder=keys_folder)
     sys.excepthook = _survive(parts)
     try:
         _show(parts, review)

@@ -8,11 +8,11 @@ from enum import Enum
 
 import zmq
 
-from gui.command_link import impatient_dealer
 from gui.endpoints import Endpoints
 from rt_engine.interfaces.clock import NS_PER_MS, Clock
 from rt_engine.interfaces.control import Request, Role, decode_reply, encode_control
 from rt_engine.interfaces.errors import MessageError
+from rt_engine.transport.sockets import connect_impatient
 
 CONFIRM_WITHIN_NS = 500 * NS_PER_MS
 
@@ -41,7 +41,7 @@ class StopLine:
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoints: Endpoints, clock: Clock) -> None:
         self._clock = clock
         names = ("stimulation_control", "control")
-        self._ways = [_Way(impatient_dealer(context, endpoints.of(name)), name) for name in names]
+        self._ways = [_Way(connect_impatient(context, endpoints.of(name)), name) for name in names]
         self._asked: set[str] = set()
         self._t_sent_ns = 0
         self.state = StopState.IDLE

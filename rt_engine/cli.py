@@ -12,12 +12,15 @@ from rt_engine import __version__
 from rt_engine.commands import (
     bench,
     calibrate,
+    calibrate_power,
     ctl,
     demo,
     diff,
+    doctor,
     export,
     gui,
     infer,
+    keys,
     protocol,
     recover,
     replay,
@@ -25,6 +28,7 @@ from rt_engine.commands import (
     run,
     score,
     simulate,
+    status,
     train,
 )
 from rt_engine.interfaces.errors import ConfigError, SpikeloopError
@@ -33,7 +37,10 @@ _COMMANDS = (
     demo,
     run,
     gui,
+    status,
     ctl,
+    doctor,
+    calibrate_power,
     calibrate,
     replay,
     simulate,
@@ -46,6 +53,7 @@ _COMMANDS = (
     recover,
     export,
     diff,
+    keys,
 )
 """In the order of `spikeloop --help`. Each has `add_parser(commands)` and `execute(arguments)`."""
 
@@ -65,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         _check_installation()
-        module: ModuleType = next(one for one in _COMMANDS if one.__name__.endswith(f".{arguments.command}"))
+        name = arguments.command.replace("-", "_")
+        module: ModuleType = next(one for one in _COMMANDS if one.__name__.endswith(f".{name}"))
         return int(module.execute(arguments))
     except SpikeloopError as error:
         sys.stderr.write(f"spikeloop: {error}\n")

@@ -20,20 +20,22 @@ ROOT = Path(__file__).parents[1]
 SECONDS = 60.0
 
 
-def small_traces(seed: int, **opsin: Any) -> RigConfig:
+def small_traces(seed: int, indicator: str = "jGCaMP8m", **opsin: Any) -> RigConfig:
     """The shipped virtual rig with 16 cells on 128 x 128 pixels at 15 Hz."""
     rig = load_rig(ROOT / "hardware_configs" / "virtual_rig.yaml")
     sample = rig.microscope.sample
-    cells = sample.model_copy(update={"seed": seed, "n_cells": 16, "opsin": sample.opsin.model_copy(update=opsin)})
+    changes = {"seed": seed, "n_cells": 16, "indicator": indicator}
+    cells = sample.model_copy(update={**changes, "opsin": sample.opsin.model_copy(update=opsin)})
     microscope = rig.microscope.model_copy(
         update={"frame_rate_hz": 15.0, "n_lines": 128, "pixels_per_line": 128, "sample": cells}
     )
-    return rig.model_copy(update={"microscope": microscope})
+    inference = rig.inference.model_copy(update={"indicator": indicator})
+    return rig.model_copy(update={"microscope": microscope, "inference": inference})
 
 
-def self_triggered(seed: int, block_size: int | None) -> ProtocolConfig:
+def self_triggered(seed: int, block_size: int | None, kinds: tuple[str, ...] = ("stim", "withheld")) -> ProtocolConfig:
     """Events of six cells light the same six cells: what is measured is what was selected for being extreme."""
-    arms = {name: {"kind": name, "share": 0.5} for name in ("stim", "withheld")}
+    arms = {name: {"kind": name, "share": 1 / len(kinds)} for name in kinds}
     config = ProtocolConfig.model_validate(
         {
             "schema_version": 2, "name": "self_triggered", "cells": {"a": {"select": "best", "n": 6}},
@@ -49,10 +51,31 @@ def self_triggered(seed: int, block_size: int | None) -> ProtocolConfig:
     return config
 
 
-def session(seed: int, **opsin: Any) -> tuple[DryLook, int | None]:
-    """One session; every second one is randomised in blocks."""
+def session(seed: int, **sample: Any) -> tuple[DryLook, int | None]:
+    """One session; every second one is randomised in blocks. `sample` as in `small_traces`."""
     block_size = 8 if seed % 2 else None
-    return dry_look(self_triggered(seed, block_size), small_traces(1000 + seed, **opsin), SECONDS), block_size
+    return dry_look(self_triggered(seed, block_size), small_traces(1000 + seed, **sample), SECONDS), block_size
+
+
+def mean_response(kind: str, seed: int) -> float:
+    """Mean response of a session in which every trigger meets the same fate, `stim` or `withheld`; NaN without one."""
+    look = dry_look(self_triggered(seed, None, (kind,)), small_traces(seed), SECONDS)
+    trials = look.effects["trials"]
+    complete = [y for y, status in zip(trials["response"], trials["status"], strict=True) if status == "complete"]
+    return float(np.mean(complete)) if complete else float("nan")
+
+
+def planted_effect(n: int) -> tuple[float, float]:
+    """What light does at eligible moments, and its standard error, without any estimator of ours.
+
+    Mean response where every trigger is lit minus that where none is, over `n` sessions of each, on seeds that nothing
+    else uses. Trials are 700 ms apart and the response of the indicator is over by then, so it makes no difference
+    that the other triggers of the session are lit too.
+    """
+    lit = np.array([mean_response("stim", 50_000 + i) for i in range(n)])
+    unlit = np.array([mean_response("withheld", 60_000 + i) for i in range(n)])
+    squares = [np.nanvar(one, ddof=1) / np.count_nonzero(np.isfinite(one)) for one in (lit, unlit)]
+    return float(np.nanmean(lit) - np.nanmean(unlit)), float(np.sqrt(sum(squares)))
 
 
 def contrast(look: DryLook) -> Contrast:

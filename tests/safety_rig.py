@@ -70,6 +70,7 @@ class FakeOutput:
     failing: bool = False
     delay_ns: int = 0
     watchdog_ms: float = 100.0
+    next_due_ns: int | None = None
     fed: list[int] = field(default_factory=list)
     expired: bool = False
     cut: list[CutTrain] = field(default_factory=list)

@@ -1,12 +1,14 @@
 """The virtual sample as a microscope: frames in real time or as fast as they are consumed, and their truth.
 
-A volume is scanned plane by plane; see `drivers.virtual_rig.volume`.
+A volume is scanned plane by plane; see `drivers.virtual_rig.volume`. With a structural channel the same lines come
+twice, those of channel 1 first.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from rt_engine.interfaces.clock import NS_PER_S, NS_PER_US, Clock
 from rt_engine.interfaces.devices import FrameGeometry, FrameInfo
 from rt_engine.interfaces.errors import DeviceError
 from rt_engine.interfaces.events import FrameFlag
+from rt_engine.interfaces.rig_config import STRUCTURAL_CHANNEL
 from rt_engine.interfaces.rig_config import VirtualMicroscope as VirtualConfig
 
 FIRST_RENDER_NS = 20_000_000
@@ -42,7 +45,7 @@ class VirtualMicroscope:
     Pace ``real_time``: frame k is scanned until t0 + (k + 1)/rate, absolute, and never handed out before; its drawing
     begins just early enough to be ready then, so light that arrives until shortly before still shows in it. When nobody
     has read for more than a second the scan counts as paused: numbering and sample time go on where they stopped.
-    Pace ``max``: a frame is drawn at each read; light acts at the end of the last frame drawn.
+    Pace ``max``: a frame is drawn when it is read; light acts at the end of the last frame drawn.
     """
 
     def __init__(self, config: VirtualConfig, clock: Clock, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -52,6 +55,8 @@ class VirtualMicroscope:
         self._real_time = config.pace == "real_time"
         self._volume: VirtualVolume | None = None
         self._frame: NDArray[np.uint16] = np.zeros((0, 0), dtype=np.uint16)
+        self._structural: NDArray[np.uint16] | None = None
+        self._structural_told = False
         self._drawn: tuple[FrameTruth, int] | None = None
         self._delivered: tuple[FrameTruth, int] | None = None
         self._running = False
@@ -66,6 +71,8 @@ class VirtualMicroscope:
         if self._volume is None:
             self._volume = VirtualVolume(config)
             self._frame = np.zeros((config.n_lines, config.pixels_per_line), dtype=np.uint16)
+            if config.structural_photons is not None:
+                self._structural = np.zeros_like(self._frame)
         return FrameGeometry(
             n_lines=config.n_lines,
             pixels_per_line=config.pixels_per_line,
@@ -114,6 +121,11 @@ class VirtualMicroscope:
             scanned_ns = max(self._scan_end_ns(truth.frame, end), drawn_ns)
             if not self._wait(scanned_ns, give_up_ns):
                 return None
+        if self._structural is not None and not self._structural_told and not volume.is_flyback(truth.frame):
+            self._structural_told = True
+            buffer[first:end] = self._structural[first:end]
+            return replace(self._info(volume, truth, scanned_ns, (first, end)), channel=STRUCTURAL_CHANNEL)
+        self._structural_told = False
         buffer[first:end] = self._frame[first:end]
         self._line0 = end
         if end == self._config.n_lines:
@@ -235,6 +247,9 @@ class VirtualMicroscope:
     def _draw(self, volume: VirtualVolume) -> tuple[FrameTruth, int]:
         begin_ns = self._clock.now_ns()
         truth = volume.render(volume.next_frame, self._frame)
+        photons = self._config.structural_photons
+        if self._structural is not None and photons is not None and not volume.is_flyback(truth.frame):
+            volume.render_structural(truth.frame, photons, self._structural)
         end_ns = self._clock.now_ns()
         took_ns = end_ns - begin_ns
         if not volume.is_flyback(truth.frame):

@@ -11,6 +11,7 @@ from drivers.virtual_rig.light_record import LightRecord
 from drivers.virtual_rig.motion import Motion
 from drivers.virtual_rig.neuropil import Neuropil
 from drivers.virtual_rig.opsin import Opsin
+from drivers.virtual_rig.silencing import Silencing
 from drivers.virtual_rig.streams import Stream, generator
 from drivers.virtual_rig.truth import FrameTruth
 from rt_engine.interfaces.sample_config import SampleConfig, SpikingConfig
@@ -20,6 +21,8 @@ from rt_engine.models.indicators import indicator
 from rt_engine.models.spike_process import SpikeProcess, SpikeStatistics
 
 N_QUANTILES = 4096
+STRUCTURAL_TISSUE = 0.1
+"""Mean light of the tissue in the structural channel, as a part of that of a cell."""
 
 
 def spike_statistics(config: SpikingConfig) -> SpikeStatistics:
@@ -98,6 +101,7 @@ class VirtualSample:
         self.neuropil = self._make_neuropil()
         centres = np.stack([self.somata.y_px, self.somata.x_px], axis=1)
         self.opsin = Opsin(config.opsin, centres, um_per_px, (config.seed, Stream.OPSIN))
+        self._silencing = Silencing(config.opsin.silences_ms / 1e3)
         self.light = LightRecord(n_lines, frame_rate_hz, config.opsin.artefact_photons_per_mw, scan_fraction)
         self._calcium = CalciumPopulation(self.indicator.physics, config.n_cells, 1 / frame_rate_hz)
         self._phase = 1 - scan_fraction + scan_fraction * np.clip((self.somata.y_px + 0.5) / n_lines, 0, 1)
@@ -116,6 +120,9 @@ class VirtualSample:
         self._bits = np.zeros(pixels_per_line, dtype=np.uint64)
         self._scratch = np.zeros((2, pixels_per_line))
         self._keys = np.random.SeedSequence((config.seed, Stream.DETECTOR)).generate_state(2, np.uint64)
+        structural = np.random.SeedSequence((config.seed, Stream.STRUCTURAL))
+        self._structural_keys = structural.generate_state(2, np.uint64)
+        self._transmission = 1.0
 
     @property
     def dff(self) -> NDArray[np.float64]:
@@ -144,20 +151,10 @@ class VirtualSample:
         light = self.light.expose(frame_index)
         bleaching = self.config.bleaching
         elapsed = frame_index / self.frame_rate_hz / bleaching.time_constant_s
-        transmission = 1 - bleaching.fraction * (1 - np.exp(-elapsed))
+        self._transmission = 1 - bleaching.fraction * (1 - np.exp(-elapsed))
         draw_background(self.field.base, self.neuropil.modulation, self.neuropil.spacing_px, self._scene)
         add_cells(self.somata.start, self.somata.pixels, self.field.footprint, 1.0 + self.dff, self._scene.reshape(-1))
-        detect(
-            self._scene,
-            np.array([*(self.margin_px - self._shift_px), transmission]),
-            self.light.line_photons,
-            np.uint64((int(self._keys[0]) + frame_index * int(self._keys[1] | np.uint64(1))) % 2**64),
-            self._normal,
-            self._detector,
-            self._bits,
-            self._scratch,
-            out,
-        )
+        self._detect(self._scene, self._keys, out)
         return FrameTruth(
             frame=frame_index,
             shift_y_px=float(self._shift_px[0]),
@@ -167,6 +164,41 @@ class VirtualSample:
             evoked=evoked,
             blanked=light.blanked,
             light_frame=light.onsets_s * self.frame_rate_hz,
+        )
+
+    def render_structural(self, photons: float, out: NDArray[np.uint16]) -> None:
+        """Draw the frame drawn last as a second channel sees it: cells and faint tissue, whatever their calcium does.
+
+        Parameters
+        ----------
+        photons : float
+            Of the ring of every cell, photons/pixel/frame.
+        out : uint16 ndarray, shape (n_lines, pixels_per_line), C order, detector counts, overwritten
+        """
+        somata = self.somata
+        draw_background(
+            self.field.base * np.float32(STRUCTURAL_TISSUE * photons / max(float(self.field.base.mean()), 1e-9)),
+            np.ones_like(self.neuropil.modulation),
+            self.neuropil.spacing_px,
+            self._scene,
+        )
+        weight = np.asarray(photons * somata.weight, np.float32)
+        add_cells(somata.start, somata.pixels, weight, np.ones(self.config.n_cells), self._scene.reshape(-1))
+        self._detect(self._scene, self._structural_keys, out)
+
+    def _detect(self, scene: NDArray[np.float32], keys: NDArray[np.unsignedinteger], out: NDArray[np.uint16]) -> None:
+        """What the detector makes of a scene where the sample is in the frame drawn last."""
+        frame = self.next_frame - 1
+        detect(
+            scene,
+            np.array([*(self.margin_px - self._shift_px), self._transmission]),
+            self.light.line_photons,
+            np.uint64((int(keys[0]) + frame * int(keys[1] | np.uint64(1))) % 2**64),
+            self._normal,
+            self._detector,
+            self._bits,
+            self._scratch,
+            out,
         )
 
     def receive_light(
@@ -195,6 +227,9 @@ class VirtualSample:
         self.light.add(begin_s, width_s, float(power_mw.sum()) if total_mw is None else total_mw)
         received_mw = self.opsin.received_mw(power_mw, targets_yx_px.reshape(-1, 2), self._shift_px)
         latency_s, cell = self.opsin.answer(width_s, received_mw)
+        if self.config.opsin.silences_ms > 0:
+            self._silencing.add(begin_s + latency_s, cell)
+            return
         self._evoked_s = np.concatenate([self._evoked_s, begin_s + latency_s])
         self._evoked_cell = np.concatenate([self._evoked_cell, cell])
 
@@ -228,6 +263,8 @@ class VirtualSample:
         own_s, own_cell = own_s[~late], own_cell[~late]
         if not self.config.spontaneous:
             own_s, own_cell = own_s[:0], own_cell[:0]
+        spared = self._silencing.spared(own_s, own_cell, end_s)
+        own_s, own_cell = own_s[spared], own_cell[spared]
         if self.config.opsin.imaging_rate_hz > 0:
             since_s, cell = self.opsin.imaged(frame, 1 / self.frame_rate_hz)
             self._evoked_s = np.concatenate([self._evoked_s, frame / self.frame_rate_hz + since_s])

@@ -17,6 +17,7 @@ class Stream(IntEnum):
     MOTION = 5
     OPSIN = 6
     DETECTOR = 7
+    STRUCTURAL = 8
 
 
 def generator(seed: int, stream: Stream) -> np.random.Generator:

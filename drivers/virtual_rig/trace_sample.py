@@ -16,9 +16,11 @@ from scipy.stats import norm
 from drivers.virtual_rig.field import plant_field
 from drivers.virtual_rig.opsin import Opsin
 from drivers.virtual_rig.sample import spike_statistics
+from drivers.virtual_rig.silencing import Silencing
 from drivers.virtual_rig.streams import Stream, generator
+from rt_engine.interfaces.drive_constants import EVENT_RATE_HZ
 from rt_engine.interfaces.events import EVENT_DTYPE
-from rt_engine.interfaces.rig_config import VirtualMicroscope
+from rt_engine.interfaces.rig_config import USUAL_FALSE_ALARMS_PER_MIN, VirtualMicroscope
 from rt_engine.models.forward import CalciumPopulation, response
 from rt_engine.models.indicators import indicator
 from rt_engine.models.spike_process import SpikeProcess
@@ -54,10 +56,12 @@ class TraceSample:
     ----------
     microscope : VirtualMicroscope
     hold_frames : int
-    false_alarms_per_min : float
-        Of each cell, on noise.
+    false_alarms_per_min : float or None
+        Of each cell, on noise; None: `false_event_cost` decides.
     is_blanked : bool
         False: light on a cell's lines is not taken out but looks like activity.
+    false_event_cost : float, optional
+        Of a false event, in units of that of a missed one.
 
     Attributes
     ----------
@@ -71,16 +75,18 @@ class TraceSample:
     Notes
     -----
     Matched filter of white noise over the frames from the spike to the decision: z = sqrt(sum s_k^2) A n / sigma + N(0,
-    1), an event where z exceeds the threshold kappa of the rate of false alarms; n spikes of one frame count together.
+    1), an event where z exceeds the threshold kappa of the rate of false alarms, or, by cost C, where the odds of a
+    spike exceed C: kappa = gain / 2 + log(C / prior) / gain; n spikes of one frame count together.
     """
 
     def __init__(
         self,
         microscope: VirtualMicroscope,
         hold_frames: int,
-        false_alarms_per_min: float,
+        false_alarms_per_min: float | None,
         *,
         is_blanked: bool = True,
+        false_event_cost: float | None = None,
     ) -> None:
         config = microscope.sample
         self._config, self._microscope = config, microscope
@@ -100,10 +106,11 @@ class TraceSample:
         self.rate_hz = self._spikes.rate_hz
         centres = np.stack([somata.y_px, somata.x_px], axis=1)
         self.opsin = Opsin(config.opsin, centres, microscope.um_per_px, (config.seed, Stream.OPSIN))
+        self._silencing = Silencing(config.opsin.silences_ms / 1e3)
         self._calcium = CalciumPopulation(kind.physics, config.n_cells, 1 / self.frame_rate_hz)
         self._gain = _gain(response(kind.physics, np.array([0.0]), 2.0), self.frame_rate_hz, hold_frames)
-        self._kappa = float(norm.isf(min(false_alarms_per_min / 60 / self.frame_rate_hz, 0.4)))
-        self._false_per_frame = false_alarms_per_min / 60 / self.frame_rate_hz
+        self._kappa = self._threshold(false_alarms_per_min, false_event_cost)
+        self._false_per_frame = norm.sf(self._kappa)
         self.expected_detection = norm.cdf(self.a_over_sigma * self._gain - self._kappa)
         self._random = generator(config.seed, Stream.DETECTOR)
         self._quiet_until = np.zeros(config.n_cells, np.int64)
@@ -112,6 +119,14 @@ class TraceSample:
         self._evoked: list[tuple[NDArray[np.float64], NDArray[np.int64]]] = []
         self._pulses: list[tuple[float, float, float]] = []
 
+    def _threshold(self, false_alarms_per_min: float | None, false_event_cost: float | None) -> NDArray[np.float64]:
+        """z at which an event is told, shape (n_cells,)."""
+        if false_event_cost is not None:
+            gain = np.maximum(self._gain * self.a_over_sigma, 1e-3)
+            return np.asarray(gain / 2 + np.log(false_event_cost * self.frame_rate_hz / EVENT_RATE_HZ) / gain)
+        per_frame = (false_alarms_per_min or USUAL_FALSE_ALARMS_PER_MIN) / 60 / self.frame_rate_hz
+        return np.full(len(self.y_px), norm.isf(min(per_frame, 0.4)))
+
     def receive_light(
         self, t_s: float, width_s: float, power_mw: NDArray[np.float64], targets_yx_px: NDArray[np.float64]
     ) -> None:
@@ -119,7 +134,10 @@ class TraceSample:
         begin_s = max(t_s, self._frame / self.frame_rate_hz)
         received = self.opsin.received_mw(power_mw, targets_yx_px.reshape(-1, 2), np.zeros(2))
         latency_s, cell = self.opsin.answer(width_s, received)
-        self._evoked.append((begin_s + latency_s, cell))
+        if self._config.opsin.silences_ms > 0:
+            self._silencing.add(begin_s + latency_s, cell)
+        else:
+            self._evoked.append((begin_s + latency_s, cell))
         self._pulses.append((begin_s, begin_s + width_s, float(power_mw.sum())))
 
     def step(self) -> FrameOfTraces:
@@ -150,6 +168,8 @@ class TraceSample:
         own_s, own_cell = self._spikes.take_until(end_s)
         if not self._config.spontaneous:
             own_s, own_cell = own_s[:0], own_cell[:0]
+        spared = self._silencing.spared(own_s, own_cell, end_s)
+        own_s, own_cell = own_s[spared], own_cell[spared]
         times, cells, later = [own_s], [own_cell], []
         for evoked_s, evoked_cell in self._evoked:
             due = evoked_s < end_s
@@ -188,8 +208,8 @@ class TraceSample:
         out = np.zeros(len(found), EVENT_DTYPE)
         out["roi_id"], out["event_frame"] = found, frame
         out["t_event_ns"] = np.round((frame + (self._first[found] + self._last[found]) / 2) / self.frame_rate_hz * 1e9)
-        excess = np.maximum(z[found], self._kappa) - self._kappa
-        out["z"] = self._kappa + excess
+        excess = np.maximum(z[found] - self._kappa[found], 0.0)
+        out["z"] = self._kappa[found] + excess
         out["n_spikes"] = np.maximum(1, np.round(z[found] / (self._gain * self.a_over_sigma[found])))
         out["probability"] = 1 - 0.5 * np.exp(-excess)
         out["amplitude"] = out["z"] * self._sigma[found] / self._gain

@@ -107,6 +107,19 @@ class VirtualVolume:
             light_frame=self._counted(truth.light_frame, position),
         )
 
+    def render_structural(self, frame: int, photons: float, out: NDArray[np.uint16]) -> None:
+        """Draw the frame drawn last, which is not flyback, as the structural channel sees it.
+
+        Parameters
+        ----------
+        frame : int
+            By the frame counter.
+        photons : float
+            Of the ring of every cell, photons/pixel/frame.
+        out : uint16 ndarray, shape (n_lines, pixels_per_line), C order, detector counts, overwritten
+        """
+        self.planes[self.place(frame)[1]].render_structural(photons, out)
+
     def receive_light(
         self,
         t_s: float,

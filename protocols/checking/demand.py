@@ -54,6 +54,22 @@ class Burst:
         return (self.pulses - 1) * self.period_ms + self.width_ms
 
 
+def pulses_in_window(burst: Burst, window_ms: float) -> float:
+    """Most pulses of one burst in a window."""
+    if burst.pulses == 1:
+        return 1
+    return min(burst.pulses, math.ceil(window_ms / burst.period_ms - 1e-9))
+
+
+def most_pulses(source: Source, burst: Burst, window_ms: float) -> float:
+    """Most pulses of a source that start in a window that closes without its end."""
+    if source.interval_ms <= 0:
+        return math.inf
+    if math.isinf(source.interval_ms):
+        return pulses_in_window(burst, window_ms)
+    return math.ceil((window_ms + burst.duration_ms - burst.width_ms) / source.interval_ms - 1e-9) * burst.pulses
+
+
 def burst_of(config: ProtocolConfig, action: LightAction) -> Burst:
     """The largest burst of an action."""
     n = _most_targets(config, action)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import ValidationError
 
-from protocols.checking.demand import Burst, Source, burst_of, sources
+from protocols.checking.demand import Burst, Source, burst_of, most_pulses, pulses_in_window, sources
 from protocols.checking.findings import Finding, Verdict
 from protocols.schema.actions import Clamp, LightAction
 from protocols.schema.protocol import ProtocolConfig
@@ -66,7 +66,7 @@ def _check_burst(key: str, burst: Burst, limit: Limits, action: LightAction) -> 
     """What a single firing asks for: what is beyond a limit here can never pass."""
     power_key = f"{key}.max_mw" if isinstance(action, Clamp) else f"{key}.power_mw"
     energy_mj = burst.power_mw * burst.width_ms * burst.pulses * 1e-3
-    on_ms = _in_window(burst, limit.duty_window_s * 1e3) * burst.width_ms
+    on_ms = pulses_in_window(burst, limit.duty_window_s * 1e3) * burst.width_ms
     bounds = [
         (power_key, burst.power_mw, "max_power_mw", limit.max_power_mw),
         (f"{key}.width_ms", burst.width_ms, "max_width_ms", limit.max_width_ms),
@@ -76,7 +76,7 @@ def _check_burst(key: str, burst: Burst, limit: Limits, action: LightAction) -> 
     ]
     if burst.pulses > 1:
         window_ms = _rate_window_ms(limit)
-        rate_hz = _in_window(burst, window_ms) / window_ms * 1e3
+        rate_hz = pulses_in_window(burst, window_ms) / window_ms * 1e3
         bounds.append((f"{key}.period_ms", rate_hz, "max_rate_hz", limit.max_rate_hz))
         gap_ms = burst.period_ms - burst.width_ms
         if gap_ms < limit.min_gap_ms * (1 - 1e-9):
@@ -101,22 +101,6 @@ def _rate_window_ms(limit: Limits) -> float:
     return max(1e3, 1e3 / limit.max_rate_hz)
 
 
-def _in_window(burst: Burst, window_ms: float) -> float:
-    """Most pulses of one burst in a window."""
-    if burst.pulses == 1:
-        return 1
-    return min(burst.pulses, math.ceil(window_ms / burst.period_ms - 1e-9))
-
-
-def _pulses(source: Source, burst: Burst, window_ms: float) -> float:
-    """Most pulses of a source that start in a window that closes without its end."""
-    if source.interval_ms <= 0:
-        return math.inf
-    if math.isinf(source.interval_ms):
-        return _in_window(burst, window_ms)
-    return math.ceil((window_ms + burst.duration_ms - burst.width_ms) / source.interval_ms - 1e-9) * burst.pulses
-
-
 def _check_output(output: str, own: list[Source], bursts: list[Burst], limit: Limits) -> Iterator[Finding]:
     """All sources of one output together, in the worst case."""
     pairs = list(zip(own, bursts, strict=True))
@@ -132,9 +116,9 @@ def _check_output(output: str, own: list[Source], bursts: list[Burst], limit: Li
     key = f"limits.{output}"
     window_ms = _rate_window_ms(limit)
     duty_ms, energy_ms = limit.duty_window_s * 1e3, limit.energy_window_s * 1e3
-    rate_hz = sum(_pulses(s, b, window_ms) for s, b in pairs) / window_ms * 1e3
-    duty = sum(_pulses(s, b, duty_ms + b.width_ms) * b.width_ms for s, b in pairs) / duty_ms
-    dose_mj = sum(_pulses(s, b, energy_ms) * b.width_ms * b.power_mw for s, b in pairs) * 1e-3
+    rate_hz = sum(most_pulses(s, b, window_ms) for s, b in pairs) / window_ms * 1e3
+    duty = sum(most_pulses(s, b, duty_ms + b.width_ms) * b.width_ms for s, b in pairs) / duty_ms
+    dose_mj = sum(most_pulses(s, b, energy_ms) * b.width_ms * b.power_mw for s, b in pairs) * 1e-3
     yield _bound(key, "rate, Hz", rate_hz, "max_rate_hz", limit.max_rate_hz)
     yield _bound(key, "duty", duty, "max_duty", limit.max_duty)
     window = f"dose of a target in {limit.energy_window_s:g} s, mJ"
@@ -160,7 +144,7 @@ def _dose_per_hour(key: str, pairs: list[tuple[Source, Burst]], limit: Limits) -
     if any(b.n_targets is None for _, b in pairs):
         yield Finding(Verdict.WARNING, key, "the number of targets is known with the calibration only: no total dose")
         return
-    hour_mj = sum(_pulses(s, b, _HOUR_MS) * b.width_ms * b.power_mw * (b.n_targets or 0) for s, b in pairs) * 1e-3
+    hour_mj = sum(most_pulses(s, b, _HOUR_MS) * b.width_ms * b.power_mw * (b.n_targets or 0) for s, b in pairs) * 1e-3
     text = f"total dose at most {hour_mj:g} mJ in an hour, limit max_total_energy_mj {limit.max_total_energy_mj:g}"
     if hour_mj <= limit.max_total_energy_mj:
         yield Finding(Verdict.PROVED, key, text)

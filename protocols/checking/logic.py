@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from protocols.checking.demand import most_members, reachable_phases
 from protocols.checking.findings import Finding, Verdict
@@ -54,6 +54,23 @@ def check_logic(config: ProtocolConfig) -> Iterator[Finding]:
             "design.arms",
             "every eligible trigger gets light: without withheld trials a before-and-after comparison misleads",
         )
+
+
+def check_lines(config: ProtocolConfig, inputs: Collection[str]) -> Iterator[Finding]:
+    """Errors for behaviour lines that the rig does not have: nothing would ever come from them.
+
+    Parameters
+    ----------
+    config : ProtocolConfig
+    inputs : collection of str
+        Lines of the rig.
+    """
+    there = ", ".join(sorted(inputs)) or "none"
+    for name, trigger in config.triggers.items():
+        for part in conditions(trigger):
+            if isinstance(part, Line) and part.line not in inputs:
+                text = f"the rig has no line {part.line!r} among its `inputs`; there is: {there}"
+                yield Finding(Verdict.ERROR, f"triggers.{name}.line", text)
 
 
 def _is_dead_end(config: ProtocolConfig, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -39,6 +40,7 @@ class Assignment:
         self.names: tuple[str, ...] = tuple(arms) or (STIM,)
         self.kinds: tuple[ArmKind, ...] = tuple(arm.kind for arm in arms.values()) or (ArmKind.STIM,)
         self._share = np.array([arm.share for arm in arms.values()] or [1.0])
+        self._edges: list[float] = np.cumsum(self._share)[:-1].tolist()
         self._block_size = design.block_size
         self._random = np.random.Generator(np.random.PCG64([design.seed, 1]))
         self._left: list[int] = []
@@ -46,7 +48,7 @@ class Assignment:
     def draw(self) -> Draw:
         """Arm of the next eligible trial."""
         if self._block_size is None:
-            return Draw(int(self._bernoulli((1,), self._random)[0]), self._share)
+            return Draw(bisect_right(self._edges, self._random.random()), self._share)
         if not self._left:
             self._left = self._block(self._random).tolist()
         probability = np.bincount(self._left, minlength=len(self.names)) / len(self._left)
@@ -66,14 +68,10 @@ class Assignment:
         int64 ndarray, shape (n_draws, n)
         """
         if self._block_size is None:
-            return self._bernoulli((n_draws, n), random)
+            return np.searchsorted(self._edges, random.random((n_draws, n)), side="right")
         n_blocks = -(-n // self._block_size)
         blocks = np.tile(self._shares_of_block(), (n_draws * n_blocks, 1))
         return random.permuted(blocks, axis=1).reshape(n_draws, -1)[:, :n]
-
-    def _bernoulli(self, shape: tuple[int, ...], random: np.random.Generator) -> NDArray[np.int64]:
-        edges = np.cumsum(self._share)[:-1]
-        return np.searchsorted(edges, random.random(shape), side="right")
 
     def _shares_of_block(self) -> NDArray[np.int64]:
         counts = np.round(self._share * (self._block_size or 1)).astype(int)

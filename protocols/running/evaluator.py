@@ -90,6 +90,11 @@ class ProtocolRun:
         return tuple(self._triggers.lines)
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys that it waits for."""
+        return tuple(sorted(self._triggers.keys))
+
+    @property
     def phase(self) -> str:
         """The phase of the state machine, or why it is not running."""
         return self._machine.phase

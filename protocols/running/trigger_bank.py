@@ -50,6 +50,8 @@ class TriggerBank:
     by_name : dict of str to Trigger
     lines : dict of str to LineState
         Behaviour lines that some condition looks at.
+    keys : set of str
+        Keys that some condition waits for.
     pressed : set of str
         Keys pressed since the last tick.
     """
@@ -66,6 +68,7 @@ class TriggerBank:
         self._configs, self._groups, self._row_of = configs, groups, row_of
         self._signals, self._channels, self._seed = signals, channels, seed
         self.lines: dict[str, LineState] = {}
+        self.keys: set[str] = set()
         self.pressed: set[str] = set()
         self._nodes: list[Node] = []
         self._last: dict[float, LastEvents] = {}
@@ -167,6 +170,7 @@ class TriggerBank:
             case schema.Schedule():
                 return ScheduleNode(config, np.random.Generator(np.random.PCG64([self._seed, 2, len(self._nodes)])))
             case schema.Key():
+                self.keys.add(config.key)
                 return KeyNode(config.key, self.pressed)
         return None
 

@@ -123,6 +123,7 @@ def _job(arguments: argparse.Namespace, target: Path, heritage: dict[int, Herita
         indicator=indicator(arguments.indicator or stated or inference.indicator).name,
         hold_frames=inference.hold_frames,
         false_alarms_per_min=inference.false_alarms_per_min,
+        false_event_cost=inference.false_event_cost,
         neuropil_coefficient=inference.neuropil_coefficient,
         max_shift_px=inference.max_shift_px,
         rois=Path(arguments.rois) if arguments.rois else None,
@@ -155,7 +156,7 @@ def _tell(job: CalibrationJob, calibration: Calibration, target: Path, view: Run
     view.say(
         f"{of_plane}{calibration.n_rois} cells from {calibration.n_baseline_frames} frames; single spikes: median A/σ "
         f"{figures['median_snr']:.1f}, expected detection {figures['median_expected_detection']:.0%} at "
-        f"{calibration.false_alarms_per_min:g} false events per minute and cell, "
+        f"{calibration.rule}, "
         f"hold {calibration.hold_frames} frame(s)"
     )
     if calibration.provisional:

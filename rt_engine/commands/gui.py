@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from rt_engine.commands.parsers import Commands, new_command
+from rt_engine.commands.parsers import Commands, add_key, new_command
 
 
 def add_parser(commands: Commands) -> None:
@@ -16,6 +16,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--connect", metavar="HOST", help="computer of the rig (default: this one)")
     parser.add_argument("--rig", metavar="RIG", default="virtual_rig", help="rig whose ports are used")
     parser.add_argument("--review", metavar="SESSION", help="open a recorded session, finished or crashed, to look at")
+    add_key(parser)
     parser.add_argument("--settings", metavar="FILE", help="what the window remembers (default: of this user)")
     parser.add_argument("--only-one", action="store_true", help="do nothing if this rig has a window here already")
 
@@ -51,4 +52,6 @@ def execute(arguments: argparse.Namespace) -> int:
         rig=arguments.rig,
         review=Path(arguments.review) if arguments.review else None,
         only_one=arguments.only_one,
+        key_file=arguments.key,
+        keys_folder=rig.keys,
     )

@@ -35,6 +35,11 @@ def add_movie_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shape", type=shape, metavar="LINESxPIXELS", help="of a .bin file without ops.npy")
 
 
+def add_key(parser: argparse.ArgumentParser) -> None:
+    """`--key FILE`."""
+    parser.add_argument("--key", metavar="FILE", help="who you are to a rig with keys (default $SPIKELOOP_KEY)")
+
+
 def add_json(parser: argparse.ArgumentParser) -> None:
     """`--json F`."""
     parser.add_argument("--json", metavar="F", help="also write the figures as JSON to F")

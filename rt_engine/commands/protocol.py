@@ -68,7 +68,7 @@ def _check(arguments: argparse.Namespace, config: ProtocolConfig, rig: RigConfig
     from protocols.checking.check import check_protocol
     from protocols.checking.findings import Verdict
 
-    findings = check_protocol(config, {name: output.limits for name, output in rig.outputs.items()})
+    findings = check_protocol(config, rig)
     colours = {Verdict.ERROR: "red", Verdict.WARNING: "yellow", Verdict.PROVED: "green"}
     console = Console(highlight=False, soft_wrap=True)
     for finding in findings:
@@ -89,7 +89,7 @@ def _row(finding: Finding) -> dict[str, str]:
 
 
 def _simulate(arguments: argparse.Namespace, config: ProtocolConfig, rig: RigConfig, path: Path) -> int:
-    from protocols.checking.check import check_against_limits
+    from protocols.checking.check import check_against_rig
     from protocols.load import partner_of
     from rt_engine.interfaces.rig_config import VirtualMicroscope
     from rt_engine.services.dry_look import dry_look
@@ -101,7 +101,7 @@ def _simulate(arguments: argparse.Namespace, config: ProtocolConfig, rig: RigCon
             "a dry look needs a virtual microscope", "use --rig virtual_rig", file=arguments.rig, key="microscope"
         )
     n_planes = rig.microscope.n_planes
-    check_against_limits(config, {name: output.limits for name, output in rig.outputs.items()}, str(path))
+    check_against_rig(config, rig, str(path))
     if arguments.seed is not None:
         sample = rig.microscope.sample.model_copy(update={"seed": arguments.seed})
         microscope = rig.microscope.model_copy(update={"sample": sample})

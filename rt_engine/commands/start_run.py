@@ -14,6 +14,7 @@ from rt_engine.interfaces.rig_config import (
     VirtualMicroscope,
     config_error,
     read_yaml,
+    require_measured_power,
 )
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def run_rig(
     SpikeloopError
         Protocol, calibration or folder cannot be used, or the run failed.
     """
-    from protocols.checking.check import check_against_limits
+    from protocols.checking.check import check_against_rig
     from protocols.load import find_protocol, load_protocol
     from rt_engine.models.indicators import indicator
     from rt_engine.services.run_view import RunView
@@ -51,14 +52,21 @@ def run_rig(
     from rt_engine.services.session_run import RunPlan, SessionRun
 
     indicator(rig.inference.indicator)
+    if rig.mqtt is not None and replay is None:
+        rig.mqtt.require_usable()
+    if rig.metrics is not None and replay is None:
+        rig.metrics.require_usable()
+    if not dry_run and replay is None:
+        require_measured_power(rig, rig.name)
     protocol_path = find_protocol(protocol) if protocol else None
     if protocol_path is not None:
-        limits = {name: one.limits for name, one in rig.outputs.items()}
-        check_against_limits(load_protocol(protocol_path), limits, str(protocol_path))
+        check_against_rig(load_protocol(protocol_path), rig, str(protocol_path))
     calibration_path = Path(calibration) if calibration else None
     if calibration_path is not None:
         _require_fits(rig, calibration_path)
     view = RunView()
+    if calibration_path is not None and (said := _other_rule(rig, calibration_path)):
+        view.say(said)
     plan = RunPlan(
         rig=rig,
         kind=kind,
@@ -98,6 +106,17 @@ def _require_fits(rig: RigConfig, path: Path) -> None:
             indicator=None if is_movie else rig.inference.indicator,
             channel=rig.functional_channel,
         )
+
+
+def _other_rule(rig: RigConfig, path: Path) -> str | None:
+    """Words about a calibration that decides otherwise than the rig asks for."""
+    asked, made = rig.inference, load_plane(path, rig.planes_inferred[0])
+    rate, cost = asked.false_alarms_per_min, asked.false_event_cost
+    same = made.false_event_cost == cost if made.by_cost or cost is not None else made.false_alarms_per_min == rate
+    if same:
+        return None
+    wanted = f"{rate:g} false events per minute and cell" if cost is None else f"a false_event_cost of {cost:g}"
+    return f"events are decided as calibrated, by {made.rule}; the rig's {wanted} would take a new calibration"
 
 
 def rig_of_session(folder: Path) -> tuple[RigConfig, str | None]:

@@ -52,7 +52,11 @@ class Calibration:
     adc_max_counts : float
         Largest count the detector can give; NaN if unknown.
     false_alarms_per_min : float
-        Nominal rate of false events per cell, per minute.
+        Nominal rate of false events per cell, per minute; NaN where events are decided by cost.
+    false_event_cost : float
+        Cost of a false event, in units of that of a missed one, that events are decided by; NaN: by the rate above.
+    false_events_per_min : float32 ndarray, shape (n_rois,)
+        Events that noise alone is expected to raise in each cell where they are decided by cost; else empty.
     line_phase_px : float
         Shift of odd lines along x by bidirectional scanning: ``frame[y, x + line_phase_px]`` of odd lines shows what
         the template shows at x. 0 for scanning in one direction.
@@ -103,9 +107,9 @@ class Calibration:
     filter_gain : float32 ndarray, shape (n_rois,)
         Mean z of one spike of amplitude `amplitude_dff`.
     threshold : float32 ndarray, shape (n_rois,)
-        z that an event must reach.
+        z that an event must reach; 0 where its probability decides.
     expected_detection : float32 ndarray, shape (n_rois,)
-        Probability that an isolated spike is detected at `threshold`.
+        Probability that an isolated spike is detected.
     quality : float32 ndarray, shape (n_rois,)
         0 to 1, from the cell finder; 1 for cells given by the user.
     quality_numbers : float32 ndarray, shape (n_rois, 5)
@@ -181,6 +185,21 @@ class Calibration:
     drive: DriveConstants | None = None
     uncertainty: TraceUncertainty | None = None
     threshold_law: ThresholdLaw | None = None
+    false_event_cost: float = float("nan")
+    false_events_per_min: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    @property
+    def by_cost(self) -> bool:
+        """True if events are decided by cost."""
+        return self.false_event_cost == self.false_event_cost
+
+    @property
+    def rule(self) -> str:
+        """What events are decided by, in words."""
+        if self.by_cost:
+            return f"a false event costing {self.false_event_cost:g} times a missed one"
+        return f"{self.false_alarms_per_min:g} false events per minute and cell"
+
     network: NetworkWeights | None = None
 
     @property

@@ -7,13 +7,18 @@ from typing import Any
 
 import msgspec
 
-from rt_engine.interfaces.errors import MessageError, SpikeloopError
+from rt_engine.interfaces.errors import ConfigError, MessageError, SpikeloopError
 
 COMMANDS = (
     *("describe", "status", "arm", "disarm", "start", "stop", "pause", "trip", "reset"),
     *("set_protocol", "set_threshold", "calibrate", "rois_edit", "mark", "shutdown"),
 )
 """Commands that any client may send; services among themselves use a few more."""
+
+ANYONE = ("describe", "status", "trip")
+"""What every role may ask for; nobody may be kept from a stop."""
+_OF_SOURCE = (*ANYONE, "mark", "behaviour")
+_OF_OPERATOR = (*COMMANDS, "behaviour", "press")
 
 
 class Role(StrEnum):
@@ -23,6 +28,32 @@ class Role(StrEnum):
     OPERATOR = "operator"
     SOURCE = "source"
     SERVICE = "service"
+
+
+def require_allowed(role: Role, cmd: str) -> None:
+    """Refuse what a role may not ask for.
+
+    Raises
+    ------
+    ConfigError
+        Naming the role that could.
+    """
+    if role is Role.VIEWER and cmd not in ANYONE:
+        raise ConfigError(f"a viewer may not {cmd}", "ask as an operator")
+    if role is Role.SOURCE and cmd not in _OF_SOURCE:
+        raise ConfigError(f"a source may not {cmd}", "ask as an operator")
+
+
+def require_public(role: Role, cmd: str) -> None:
+    """Refuse commands that services alone give each other, to whoever has shown by a key that he is none.
+
+    Raises
+    ------
+    ConfigError
+        It is none of the public commands.
+    """
+    if role is not Role.SERVICE and cmd not in _OF_OPERATOR:
+        raise ConfigError(f"{cmd!r} is not a command for clients", f"known: {', '.join(COMMANDS)}")
 
 
 class Request(msgspec.Struct, kw_only=True):

@@ -255,12 +255,18 @@ def require_command(output: str, command: object) -> PulseCommand:
 class Output(Protocol):
     """A source of stimulation light. All methods but `fire` are idempotent; `safe_state` and `close` never raise.
 
-    `watchdog_ms`: the device goes dark by itself when `feed` has not been called for so long.
+    `watchdog_ms`: the device goes dark by itself when `feed` has not been called for so long. `next_due_ns`: when the
+    driver has to emit the next pulse of a train in `feed`; None where the device times the train, or none is running.
     """
 
     name: str
     is_virtual: bool
     watchdog_ms: float
+
+    @property
+    def next_due_ns(self) -> int | None:
+        """When `feed` is due for the next pulse."""
+        ...
 
     def open(self) -> None:
         """Connect, dark. Raises DeviceError."""

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+EVENT_RATE_HZ = 0.3
+"""Prior rate of events that `log_prior` says."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DriveConstants:

@@ -10,6 +10,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rt_engine.interfaces.errors import ConfigError
+from rt_engine.interfaces.metrics_config import MetricsConfig
+from rt_engine.interfaces.microscope_config import MicroManagerMicroscope, ScanImageMicroscope
+from rt_engine.interfaces.mqtt_config import MqttConfig
+from rt_engine.interfaces.ni_config import NiAnalogInput, NiDaqSettings, NiEdgeInput, NiLineInput
+from rt_engine.interfaces.power_table import read_power_files
+from rt_engine.interfaces.pulse_box_config import PulseBoxSettings
 from rt_engine.interfaces.sample_config import SampleConfig
 from rt_engine.interfaces.specimen_config import AnimalConfig, OpticsConfig
 
@@ -22,6 +28,10 @@ class Strict(BaseModel):
 
 MAX_PLANES = 16
 """Planes that one run can infer, each in a process of its own."""
+
+
+STRUCTURAL_CHANNEL = 1
+"""Of the virtual rig, where it has one."""
 
 
 class VirtualMicroscope(Strict):
@@ -41,6 +51,13 @@ class VirtualMicroscope(Strict):
     n_flyback_frames: int = Field(0, ge=0, le=MAX_PLANES)
     plane_spacing_um: float = Field(40.0, gt=0, le=1000)
     strip_lines: int | None = Field(None, ge=4, description="lines of a message, as they are scanned; null: frames")
+    structural_photons: float | None = Field(
+        None,
+        gt=0,
+        le=1e4,
+        description="photons per pixel and frame of a cell in channel 1, red light that does not depend on calcium; "
+        "null: there is channel 0 alone",
+    )
     sample: SampleConfig = SampleConfig()
 
     @property
@@ -82,7 +99,10 @@ class StreamMicroscope(Strict):
     um_per_px: float | None = Field(None, gt=0)
 
 
-MicroscopeConfig = Annotated[VirtualMicroscope | ReplayMicroscope | StreamMicroscope, Field(discriminator="driver")]
+MicroscopeConfig = Annotated[
+    VirtualMicroscope | ReplayMicroscope | StreamMicroscope | MicroManagerMicroscope | ScanImageMicroscope,
+    Field(discriminator="driver"),
+]
 
 
 class ExclusionZone(Strict):
@@ -124,6 +144,10 @@ class SessionLimits(Strict):
     max_pulses: int = Field(gt=0)
 
 
+LONGEST_WATCHDOG_MS = 100.0
+"""Longest time for which a real output may stay able to fire without being fed."""
+
+
 class VirtualOutput(Strict):
     """Light that exists only on the wire: the virtual sample answers it, nothing else does.
 
@@ -136,11 +160,46 @@ class VirtualOutput(Strict):
     limits: Limits
 
 
+def _require_measured(limits: Limits, measured_mw: float | None) -> None:
+    """What the limits allow must have been measured: nothing is extrapolated."""
+    if measured_mw is not None and limits.max_power_mw > measured_mw:
+        raise ValueError(f"limits.max_power_mw {limits.max_power_mw:g} is more than was measured, {measured_mw:g} mW")
+
+
+class NiDaqOutput(NiDaqSettings):
+    """Light behind an NI card, with its limits; see `NiDaqSettings`."""
+
+    limits: Limits
+
+    @model_validator(mode="after")
+    def _power_was_measured(self) -> NiDaqOutput:
+        _require_measured(self.limits, self.highest_mw)
+        return self
+
+
+class PulseBoxOutput(PulseBoxSettings):
+    """Light behind a serial pulse box, with its limits; see `PulseBoxSettings`."""
+
+    limits: Limits
+
+    @model_validator(mode="after")
+    def _power_was_measured(self) -> PulseBoxOutput:
+        _require_measured(self.limits, self.highest_mw)
+        return self
+
+
+RealOutput = NiDaqOutput | PulseBoxOutput
+OutputConfig = Annotated[VirtualOutput | NiDaqOutput | PulseBoxOutput, Field(discriminator="driver")]
+
+
 class VirtualLine(Strict):
     """A digital line that exists only in the program: `spikeloop ctl press LINE` changes it."""
 
     driver: Literal["virtual"]
     level: Literal["low", "high"] = "high"
+
+
+InputConfig = Annotated[VirtualLine | NiEdgeInput | NiLineInput | NiAnalogInput, Field(discriminator="driver")]
 
 
 class StopLine(Strict):
@@ -158,12 +217,21 @@ class NewCells(StrEnum):
     TAKE = "take"
 
 
+USUAL_FALSE_ALARMS_PER_MIN = 0.5
+"""Of each cell, where a rig file chooses neither a rate nor a cost of false events."""
+
+
 class InferenceConfig(Strict):
     """How traces become decisions. `hold_frames: null` takes the indicator's default."""
 
     indicator: str = "jGCaMP8m"
     hold_frames: int | None = Field(None, ge=0, le=30)
-    false_alarms_per_min: float = Field(0.5, gt=0, le=60)
+    false_alarms_per_min: float | None = Field(
+        None, gt=0, le=60, description="of each cell, by noise alone; 0.5 where no false_event_cost is given"
+    )
+    false_event_cost: float | None = Field(
+        None, gt=0, le=8, description="instead: cost C of a false event, a missed one 1; told from C / (1 + C) on"
+    )
     neuropil_coefficient: float | None = Field(None, ge=0, le=1, description="null: estimated; 0.7 is customary")
     neuropil_update: bool = Field(False, description="let the coefficient follow the recording, 0.01 a minute at most")
     network: str | None = Field(None, description="weights of the network that votes: a file of `spikeloop train`")
@@ -173,6 +241,20 @@ class InferenceConfig(Strict):
     deadline_ms: float | None = Field(None, gt=0, description="null: the shortest max_decision_age_ms of the outputs")
     new_cells: NewCells = Field(NewCells.OFFER, description="off, offer, or take what is found while the rig runs")
     spare_rois: int = Field(32, ge=0, le=256, description="rows for cells that are added while the rig runs")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_rule(cls, values: Any) -> Any:
+        """Exactly one of the two ways to decide."""
+        if not isinstance(values, dict):
+            return values
+        rate, cost = values.get("false_alarms_per_min"), values.get("false_event_cost")
+        if rate is not None and cost is not None:
+            raise ValueError("false_alarms_per_min and false_event_cost exclude each other: leave one out")
+        if cost is not None and values.get("hold_frames") == 0:
+            raise ValueError("false_event_cost needs hold_frames of at least 1: before, no probability is high enough")
+        usual = {"false_alarms_per_min": USUAL_FALSE_ALARMS_PER_MIN}
+        return values | usual if rate is None and cost is None else values
 
     @field_validator("new_cells", mode="before")
     @classmethod
@@ -190,6 +272,16 @@ class RecordingConfig(Strict):
     file_mb: float = Field(2000.0, gt=0, description="a journal file of this size is ended and the next begun")
     flush_s: float = Field(0.2, gt=0, le=0.2)
     min_free_mb: float = Field(500.0, gt=0, description="frames end here, events do not; a warning comes at twice")
+
+
+class SchedulingConfig(Strict):
+    """How the system shall treat the processes between the last line and the light; wishes, never required."""
+
+    high_priority: bool = Field(False, description="nice -10 on Linux and macOS, HIGH_PRIORITY_CLASS on Windows")
+    realtime_priority: int | None = Field(None, ge=1, le=90, description="Linux: SCHED_FIFO; leave a core to others")
+    cores: dict[Literal["acquisition", "inference", "stimulation"], Annotated[tuple[int, ...], Field(min_length=1)]] = (
+        Field({}, description="cores of each service, counted from 0")
+    )
 
 
 class Ports(Strict):
@@ -227,11 +319,10 @@ class Ports(Strict):
             seen[port] = name
         return self
 
-    @model_validator(mode="after")
-    def _loopback(self) -> Ports:
-        if self.host not in ("127.0.0.1", "localhost", "::1"):
-            raise ValueError(f"host {self.host} is beyond loopback, which needs keys; use 127.0.0.1")
-        return self
+    @property
+    def is_loopback(self) -> bool:
+        """True if only this computer can reach them."""
+        return self.host in ("127.0.0.1", "localhost", "::1")
 
 
 class RigConfig(Strict):
@@ -250,22 +341,53 @@ class RigConfig(Strict):
     channel: int = Field(0, ge=0, le=255)
     registration_channel: int | None = Field(None, ge=0, le=255, description="null: movement is told by `channel`")
     inference: InferenceConfig = InferenceConfig()
-    outputs: dict[str, VirtualOutput]
+    outputs: dict[str, OutputConfig]
     session_limits: SessionLimits
-    inputs: dict[str, VirtualLine] = {}
+    inputs: dict[str, InputConfig] = {}
     stop_line: StopLine | None = None
+    frame_clock: str | None = Field(None, description="the input (driver ni_edges) that sees each frame begin")
     protocol: str | None = None
     recording: RecordingConfig = RecordingConfig()
+    scheduling: SchedulingConfig = SchedulingConfig()
     ports: Ports = Ports()
+    keys: str | None = Field(None, description="folder of `spikeloop keys`, beside the rig file; null: loopback alone")
+    mqtt: MqttConfig | None = None
+    metrics: MetricsConfig | None = None
     subject: str | None = None
     animal: AnimalConfig = AnimalConfig()
     optics: OpticsConfig = OpticsConfig()
     max_idle_s: float = Field(10.0, gt=0)
 
     @model_validator(mode="after")
+    def _beyond_loopback_with_keys(self) -> RigConfig:
+        if self.ports.host in ("0.0.0.0", "*", "::"):
+            raise ValueError(f"ports.host {self.ports.host} names no computer; give this one's address in its network")
+        if self.keys is None and not self.ports.is_loopback:
+            raise ValueError(f"ports.host {self.ports.host} is beyond loopback, which needs keys (key `keys`)")
+        return self
+
+    @model_validator(mode="after")
     def _stop_line_is_an_input(self) -> RigConfig:
         if self.stop_line is not None and self.stop_line.line not in self.inputs:
             raise ValueError(f"stop_line {self.stop_line.line!r} is not among inputs {sorted(self.inputs)}")
+        return self
+
+    @model_validator(mode="after")
+    def _light_is_measured_by_edges(self) -> RigConfig:
+        for name, output in self.outputs.items():
+            line = output.measured_by if isinstance(output, RealOutput) else None
+            if line is not None and not isinstance(self.inputs.get(line), NiEdgeInput):
+                raise ValueError(f"outputs.{name}.measured_by {line!r} is no input with driver ni_edges")
+        if self.frame_clock is not None and not isinstance(self.inputs.get(self.frame_clock), NiEdgeInput):
+            raise ValueError(f"frame_clock {self.frame_clock!r} is no input with driver ni_edges")
+        if self.stop_line is not None and isinstance(self.inputs[self.stop_line.line], NiEdgeInput | NiAnalogInput):
+            raise ValueError(f"stop_line {self.stop_line.line!r} needs a level: use driver ni_line")
+        return self
+
+    @model_validator(mode="after")
+    def _real_light_in_real_time(self) -> RigConfig:
+        if not self.all_outputs_virtual and getattr(self.microscope, "pace", "real_time") == "max":
+            raise ValueError("microscope.pace max: real outputs need a source that is tied to the clock; use real_time")
         return self
 
     @model_validator(mode="after")
@@ -275,7 +397,22 @@ class RigConfig(Strict):
         if self.registration_channel == self.functional_channel:
             raise ValueError(f"registration_channel is channel {self.functional_channel}, which is read; leave it out")
         if isinstance(self.microscope, VirtualMicroscope):
-            raise ValueError("registration_channel: the virtual rig has one channel only")
+            if self.microscope.structural_photons is None:
+                raise ValueError(
+                    "registration_channel: the virtual rig has one only with microscope.structural_photons"
+                )
+            if self.registration_channel != STRUCTURAL_CHANNEL:
+                raise ValueError(f"registration_channel: that of the virtual rig is {STRUCTURAL_CHANNEL}")
+        return self
+
+    @model_validator(mode="after")
+    def _real_light_has_a_watchdog(self) -> RigConfig:
+        """Whatever the driver's own section says: no real light without a watchdog, and none that bites late."""
+        for name, output in self.outputs.items():
+            watchdog_ms = getattr(output, "watchdog_ms", None)
+            if str(output.driver) != "virtual" and not (watchdog_ms and 0 < watchdog_ms <= LONGEST_WATCHDOG_MS):
+                told = "is required" if watchdog_ms is None else f"{watchdog_ms:g} is too long"
+                raise ValueError(f"outputs.{name}.watchdog_ms {told}: at most {LONGEST_WATCHDOG_MS:g} for real light")
         return self
 
     @model_validator(mode="after")
@@ -320,6 +457,23 @@ class RigConfig(Strict):
         return all(output.driver == "virtual" for output in self.outputs.values())
 
 
+def require_measured_power(rig: RigConfig, rig_file: str) -> None:
+    """Refuse a rig with an output whose power at the sample is not known; a dry run may use one.
+
+    Raises
+    ------
+    ConfigError
+        Naming the output, and how to measure.
+    """
+    for name, output in rig.outputs.items():
+        if isinstance(output, RealOutput) and output.highest_mw is None:
+            raise ConfigError(
+                "its `power` is null: the power at the sample is not known",
+                f"measure it with `spikeloop calibrate-power {rig_file} {name}`, or run with --dry-run",
+                key=f"outputs.{name}",
+            )
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping, safely loaded.
 
@@ -339,16 +493,29 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return data
 
 
+_TAGGED = {"microscope": 1, "outputs": 2, "inputs": 2}
+"""Where the path of a finding names the driver that a part of the rig was read as, which is no key of the file."""
+
+
 def config_error(file: str, error: ValidationError) -> ConfigError:
     """First finding of a validation as one line: file, key, and what is allowed."""
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    loc = [str(part) for part in first["loc"]]
     what = {
         "missing": "is required and missing",
         "extra_forbidden": "is not a known key",
     }.get(first["type"], f"{first['msg'][:1].lower()}{first['msg'][1:]}, got {first.get('input')!r}")
-    return ConfigError(what + more, file=file, key=key)
+    context = first.get("ctx", {})
+    if first["type"].startswith("union_tag"):
+        loc.append(context["discriminator"].strip("'"))
+        known = (
+            f"one of {context['expected_tags']}" if "expected_tags" in context else "which tells what the rest means"
+        )
+        what = f"is {context['tag']!r}, not {known}" if "tag" in context else f"is required and missing, {known}"
+    elif loc and len(loc) > _TAGGED.get(loc[0], len(loc)):
+        del loc[_TAGGED[loc[0]]]
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return ConfigError(what + more, file=file, key=".".join(loc))
 
 
 def load_rig(path: Path) -> RigConfig:
@@ -360,6 +527,9 @@ def load_rig(path: Path) -> RigConfig:
         Naming the file, the key, and what is allowed.
     """
     try:
-        return RigConfig.model_validate(read_yaml(path))
+        rig = RigConfig.model_validate(read_power_files(read_yaml(path), path.parent, read_yaml))
     except ValidationError as error:
         raise config_error(str(path), error) from error
+    mqtt = None if rig.mqtt is None else rig.mqtt.beside(path.parent)
+    keys = None if rig.keys is None else str((path.parent / rig.keys).absolute())
+    return rig.model_copy(update={"mqtt": mqtt, "keys": keys})

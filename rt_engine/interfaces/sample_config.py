@@ -117,6 +117,9 @@ class OpsinConfig(_Part):
     latency_ms: float = Field(6.0, ge=0, le=100)
     latency_sd_ms: float = Field(2.0, ge=0, le=50)
     min_width_ms: float = Field(0.5, ge=0, le=100, description="shorter pulses evoke nothing")
+    silences_ms: float = Field(
+        0.0, ge=0, le=10_000, description="above 0: light evokes no spikes, it takes a cell's own away for so long"
+    )
     artefact_photons_per_mw: float = Field(0.3, ge=0, le=1000, description="light added to lines scanned meanwhile")
     says_artefact: bool = Field(True, description="false: the frame does not say which lines were lit")
     scatter_fraction: float = Field(0.0, ge=0, le=1, description="share of the power that misses the focus")

@@ -52,7 +52,7 @@ def calibrate(
     indicator: str,
     n_frames: int,
     hold_frames: int | None = None,
-    false_alarms_per_min: float,
+    false_alarms_per_min: float | None,
     neuropil_coefficient: float | None,
     um_per_px: float | None,
     offset_counts: float | None,
@@ -67,6 +67,7 @@ def calibrate(
     channel: int = 0,
     open_structural: OpenFrames | None = None,
     registration_channel: int = -1,
+    false_event_cost: float | None = None,
 ) -> Calibration:
     """Make a calibration; the recording is read three times, and memory does not grow with its length but for traces.
 
@@ -81,8 +82,8 @@ def calibrate(
         Frames that `open_frames` gives.
     hold_frames : int, optional
         Decision lag; None takes the indicator's default at this rate.
-    false_alarms_per_min : float
-        Nominal rate of false events per cell.
+    false_alarms_per_min : float or None
+        Nominal rate of false events per cell; None: `false_event_cost` decides.
     neuropil_coefficient : float or None
         r of every cell; None estimates it (`rt_engine.models.neuropil_fit`).
     um_per_px, offset_counts, adc_max : float, float, int or None
@@ -105,6 +106,8 @@ def calibrate(
         Gives as many frames of a structural channel, by which all are registered; the cells are read from the others.
     registration_channel : int
         Its number; -1 without.
+    false_event_cost : float, optional
+        Of a false event, in units of that of a missed one.
 
     Returns
     -------
@@ -130,7 +133,7 @@ def calibrate(
     template = first_template(structural or straight, n_frames, max_shift_px, lambda done: progress("template", done))
     registration_template = np.zeros((0, 0), np.float32) if structural is None else template
     _require_unsaturated(template, adc_max)
-    bin_frames = _bin_frames(frame_rate_hz, library_entry.tau_s, n_frames, MOVIE_BYTES // template.nbytes)
+    bin_frames = search_bin_frames(frame_rate_hz, library_entry.tau_s, n_frames, MOVIE_BYTES // template.nbytes)
     baseline = register_baseline(
         straight, n_frames, template, bin_frames=bin_frames, max_shift_px=max_shift_px, open_structural=structural,
         progress=lambda done: progress("register", done),
@@ -158,7 +161,8 @@ def calibrate(
     masks, overlap = demix_baseline(masks, f_roi, f_np, valid)
     constants = cell_constants(
         masks, f_roi, f_np, valid, frame_rate_hz=frame_rate_hz, indicator=library_entry, hold_frames=hold,
-        false_alarms_per_min=false_alarms_per_min, neuropil_coefficient=neuropil_coefficient,
+        false_alarms_per_min=false_alarms_per_min, false_event_cost=false_event_cost,
+        neuropil_coefficient=neuropil_coefficient,
         photon_gain_counts=photon_gain_counts, progress=lambda done: progress("thresholds", done),
     )  # fmt: skip
     roi_id = np.arange(1, len(masks.roi_start), dtype=np.uint32) if heritage is None else heritage.roi_id
@@ -177,7 +181,8 @@ def calibrate(
         n_baseline_frames=n_frames,
         offset_counts=masks.offset_counts,
         adc_max_counts=masks.adc_max_counts,
-        false_alarms_per_min=false_alarms_per_min,
+        false_alarms_per_min=float("nan") if false_alarms_per_min is None else false_alarms_per_min,
+        false_event_cost=float("nan") if false_event_cost is None else false_event_cost,
         template=template,
         correlation_image=local_correlation,
         roi_id=roi_id,
@@ -200,7 +205,7 @@ def calibrate(
     )
 
 
-def _bin_frames(frame_rate_hz: float, tau_s: float, n_frames: int, max_bins: int) -> int:
+def search_bin_frames(frame_rate_hz: float, tau_s: float, n_frames: int, max_bins: int) -> int:
     """Frames averaged for the search: about the decay, enough bins for statistics, few enough for memory."""
     to_fit = min(-(-n_frames // max_bins), round(frame_rate_hz * MAX_BIN_S))
     wanted = max(round(frame_rate_hz * min(tau_s, MAX_BIN_S)), to_fit)

@@ -177,7 +177,9 @@ class CandidateWatch:
         masks = self._masks([one])
         found = cell_constants(
             masks, f_roi, f_np, valid, frame_rate_hz=base.frame_rate_hz, indicator=indicator(base.indicator),
-            hold_frames=base.hold_frames, false_alarms_per_min=base.false_alarms_per_min,
+            hold_frames=base.hold_frames,
+            false_alarms_per_min=None if base.by_cost else base.false_alarms_per_min,
+            false_event_cost=base.false_event_cost if base.by_cost else None,
             neuropil_coefficient=self._neuropil_coefficient, photon_gain_counts=base.photon_gain_counts,
         )  # fmt: skip
         none = np.zeros(0, np.float32)

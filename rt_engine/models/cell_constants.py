@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rt_engine.interfaces.threshold_law import ThresholdLaw
+from rt_engine.models.cost_price import price_of_cost
 from rt_engine.models.drive_calibration import calibrate_drive
 from rt_engine.models.indicators import Indicator
 from rt_engine.models.neuropil_fit import choose_neuropil
@@ -33,6 +34,9 @@ TRACE_FIELDS = (
 )
 """Fields of `Calibration` that come from the traces alone."""
 
+WORKING_FALSE_ALARMS_PER_MIN = 0.5
+"""Of the matched filter that finds activity where events are decided by cost."""
+
 
 def cell_constants(
     masks: PlaneMasks,
@@ -43,9 +47,10 @@ def cell_constants(
     frame_rate_hz: float,
     indicator: Indicator,
     hold_frames: int,
-    false_alarms_per_min: float,
+    false_alarms_per_min: float | None,
     neuropil_coefficient: float | None,
     photon_gain_counts: float,
+    false_event_cost: float | None = None,
     progress: Callable[[float], None] = lambda done: None,
 ) -> dict[str, Any]:
     """Noise, kernels, thresholds and what they are worth, as fields of `Calibration`.
@@ -60,36 +65,44 @@ def cell_constants(
     frame_rate_hz : float
     indicator : Indicator
     hold_frames : int
-    false_alarms_per_min : float
-        Per cell.
+    false_alarms_per_min : float or None
+        Per cell; None: `false_event_cost` decides.
     neuropil_coefficient : float or None
         r of every cell; None estimates it.
     photon_gain_counts : float
         Counts of one photon; NaN if unknown.
+    false_event_cost : float, optional
+        Of a false event, in units of that of a missed one.
     progress : callable
         Gets the fraction done.
     """
+    rate = WORKING_FALSE_ALARMS_PER_MIN if false_alarms_per_min is None else false_alarms_per_min
     neuropil = choose_neuropil(
         f_roi, f_np, valid == 1, np.diff(masks.neuropil_start), frame_rate_hz, neuropil_coefficient
     )
     photons = PhotonCounting(photon_gain_counts, _effective_pixels(masks), np.diff(masks.neuropil_start))
     traces = calibrate_traces(
         f_roi, f_np, valid, frame_rate_hz=frame_rate_hz, indicator=indicator, hold_frames=hold_frames,
-        false_alarms_per_min=false_alarms_per_min, neuropil_coefficient=neuropil.coefficient, photons=photons,
+        false_alarms_per_min=rate, neuropil_coefficient=neuropil.coefficient, photons=photons,
     )  # fmt: skip
     progress(0.5)
     drive = calibrate_drive(
         traces, f_roi, f_np, valid, frame_rate_hz=frame_rate_hz, indicator=indicator, hold_frames=hold_frames,
-        false_alarms_per_min=false_alarms_per_min, photons=photons,
+        false_alarms_per_min=rate, photons=photons, false_event_cost=false_event_cost,
     )  # fmt: skip
     progress(0.7)
     described = describe_traces(
         traces, f_roi, f_np, valid, frame_rate_hz=frame_rate_hz, indicator=indicator, hold_frames=hold_frames,
-        false_alarms_per_min=false_alarms_per_min, taps=drive.taps, threshold=drive.constants.threshold,
+        false_alarms_per_min=rate, taps=drive.taps, threshold=drive.constants.threshold,
         neuropil=neuropil,
     )  # fmt: skip
+    by_cost: dict[str, Any] = {}
+    if false_event_cost is not None:
+        by_cost = price_of_cost(
+            traces, drive, described.uncertainty, photons=photons, frame_rate_hz=frame_rate_hz, hold_frames=hold_frames
+        )
     progress(1.0)
-    return {name: getattr(traces, name) for name in TRACE_FIELDS} | {
+    found = {name: getattr(traces, name) for name in TRACE_FIELDS} | {
         "uncertainty": described.uncertainty,
         "expected_detection": described.expected_detection,
         "threshold": drive.constants.threshold.astype(np.float32),
@@ -98,6 +111,7 @@ def cell_constants(
         "neuropil_coefficient_se": neuropil.standard_error.astype(np.float32),
         "neuropil_from_prior": neuropil.from_prior.astype(np.uint8),
     }
+    return found | by_cost
 
 
 def _effective_pixels(masks: PlaneMasks) -> NDArray[np.float64]:

@@ -86,7 +86,7 @@ def isolated_peaks(
     out = np.empty((N_DRAWS, n_rois))
     for n in range(n_rois):
         h = taps[:, n].astype(np.float64)
-        pulse = amplitude_dff[n] * _kernel(t_s, float(tau_rise_s[n]), float(tau_s[n]))
+        pulse = amplitude_dff[n] * spike_response(t_s, float(tau_rise_s[n]), float(tau_s[n]))
         # Noise that is not white makes the taps' norm differ from 1, but not the output's.
         both = pulse / sigma_dff[n] + noise * (np.sqrt(1 + pulse) / np.sqrt(h @ h))
         z = np.stack([both[:, k : k + n_taps] @ h for k in range(n_frames - n_taps + 1)])
@@ -94,7 +94,7 @@ def isolated_peaks(
     return out
 
 
-def _kernel(t_s: FloatArray, tau_rise_s: float, tau_s: float) -> FloatArray:
+def spike_response(t_s: FloatArray, tau_rise_s: FloatArray | float, tau_s: FloatArray | float) -> FloatArray:
     """Response to one spike of unit peak at time 0."""
     top_s = np.log(tau_s / tau_rise_s) * tau_s * tau_rise_s / (tau_s - tau_rise_s)
     height = np.exp(-top_s / tau_s) - np.exp(-top_s / tau_rise_s)

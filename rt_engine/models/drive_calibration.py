@@ -44,6 +44,7 @@ def calibrate_drive(
     hold_frames: int,
     false_alarms_per_min: float,
     photons: PhotonCounting | None = None,
+    false_event_cost: float | None = None,
 ) -> DriveCalibration:
     """Calibrate smoother and decision of every cell.
 
@@ -61,6 +62,8 @@ def calibrate_drive(
         Per cell.
     photons : PhotonCounting, optional
         How skewed the noise is follows from it.
+    false_event_cost : float, optional
+        Decides instead of the rate: see `drive_fit.fit_drive`.
 
     Returns
     -------
@@ -80,7 +83,8 @@ def calibrate_drive(
     stable = (run.dff * np.sqrt(run.f0 / traces.f0_counts)).astype(np.float32)
     found = fit_drive(
         stable, good, frame_rate_hz=frame_rate_hz, prior=indicator, hold_frames=hold_frames,
-        false_alarms_per_min=false_alarms_per_min, sigma_dff=sigma,
+        false_alarms_per_min=None if false_event_cost else false_alarms_per_min,
+        false_event_cost=false_event_cost, sigma_dff=sigma,
     )  # fmt: skip
     run = run_stage(traces, f_roi, f_np, good, settings, found.constants)
     cubes = np.sum(found.taps**3, axis=0) / np.sum(found.taps**2, axis=0) ** 1.5
@@ -101,12 +105,9 @@ def calibrate_drive(
     threshold = event_threshold(
         false_alarms_per_min, frame_rate_hz, found.rho, relative_error=relative_error, skewness=skewness
     )
-    constants = replace(
-        found.constants,
-        noise_dff=found.constants.noise_dff * scale,
-        gain=found.constants.gain / scale,
-        threshold=threshold,
-    )
+    constants = replace(found.constants, noise_dff=found.constants.noise_dff * scale, gain=found.constants.gain / scale)
+    if false_event_cost is None:
+        constants = replace(constants, threshold=threshold)
     taps = (found.taps / scale).astype(np.float32)
     rates = false_event_rates(
         KAPPA_STEP * np.arange(N_KAPPA, dtype=np.float64), frame_rate_hz, found.rho, relative_error

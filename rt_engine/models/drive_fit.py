@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rt_engine.interfaces.drive_constants import DriveConstants
+from rt_engine.interfaces.drive_constants import EVENT_RATE_HZ, DriveConstants
 from rt_engine.kernels.drive_smoother import DriveParameters, drive_run, empty_drive_state
 from rt_engine.models.detection import event_threshold
 from rt_engine.models.indicators import Indicator
@@ -23,7 +23,6 @@ DRIVE_RATIOS = (0.01, 0.03, 0.1, 0.3)  # variance of the drive of a frame at 30 
 BASELINE_STEP = 0.03  # of the noise: random walk of the baseline per frame at 30 Hz
 N_FITTED = 6  # frames of the template that the kernel of two exponentials is fitted to
 REFRACTORY_S = 0.1
-EVENT_RATE_HZ = 0.3
 USUAL_FALSE_ALARMS_PER_MIN = 0.1
 SMALLEST_PROBABILITY = 0.35  # of an event where no rate of false ones is asked for
 SIGMA_ERROR = 1.3  # standard error of `step_sigma`, relative, times the root of the number of frames
@@ -212,7 +211,7 @@ def _thresholds(
 ) -> FloatArray:
     """Of z, of every cell; cells of one filter and about as many frames share one."""
     if false_alarms_per_min is None:
-        return np.full(len(rho), -np.inf)
+        return np.zeros(len(rho))  # the probability decides
     error = SIGMA_ERROR / np.sqrt(np.maximum(usable.sum(axis=0), MIN_FRAMES))
     pairs = np.stack([rho, np.round(error, 4)], axis=1)
     alike, which = np.unique(pairs, axis=0, return_inverse=True)

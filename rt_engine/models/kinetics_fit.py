@@ -43,6 +43,7 @@ FIRST_LAG = -4
 BURST_S = 0.07  # the tail of an event is read from here on, when a burst is over
 TAIL_DECAYS = 4.0  # decay times of the tail that are used
 CERTAIN_Z = 6.0  # events of this size are no noise
+FEWEST_AFTER = 3  # frames after an event that `event_sizes` needs: two fitted, and one to look for the best place
 
 
 def isolated_events(
@@ -55,8 +56,9 @@ def isolated_events(
     dff : float32 ndarray, shape (n_frames, n_rois)
     event_frame, event_roi : int64 ndarray, shape (n_events,)
     n_after : int
-        Frames after the event that must be free of others.
+        Frames after the event that must be free of others; `FEWEST_AFTER` at least, for frames that last seconds.
     """
+    n_after = max(n_after, FEWEST_AFTER)
     order = np.lexsort((event_frame, event_roi))
     frame, roi = event_frame[order], event_roi[order]
     far = n_after - FIRST_LAG

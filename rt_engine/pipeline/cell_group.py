@@ -51,6 +51,8 @@ class CellGroup:
         Frames that passed since the last one that was decided.
     removed : bool ndarray, shape (n_rois,)
         Cells that a person took out: they have no samples and raise no events. See `remove`.
+    added : Calibration or None
+        Of cells found during the run; None for those that were known.
     extraction : RoiExtraction
     traces : TraceStage
     """
@@ -59,6 +61,7 @@ class CellGroup:
         self, calibration: Calibration, rows: NDArray[np.int64], max_shift_px: float, *, first_row: int | None = None
     ) -> None:
         self.rows = rows if first_row is None else first_row + rows
+        self.added = None if first_row is None else calibration
         lines = _lines_of(calibration, rows)
         margin = int(np.ceil(max_shift_px)) + 2
         whole = len(rows) == calibration.n_rois and first_row is None
@@ -77,8 +80,18 @@ class CellGroup:
     def remove(self, row: int) -> None:
         """Take out the cell at a row of the plane, if it is of this group; its light is still told from others'."""
         self.removed |= self.rows == row
+        self._note_removed()
+
+    def _note_removed(self) -> None:
         self._n_removed = int(self.removed.sum())
         self._removed_id = {int(roi) for roi in self._roi_id[self.removed]}
+
+    def adopt(self, parts: Sequence[CellGroup]) -> None:
+        """Go on where several groups were whose cells, one group after the other, are those of this one."""
+        self.traces.adopt([part.traces for part in parts])
+        self.n_missing = parts[0].n_missing
+        self.removed = np.concatenate([part.removed for part in parts])
+        self._note_removed()
 
     def warm_up(self, blank: NDArray[Any]) -> None:
         """Run every kernel once on an empty frame; forgets it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rt_engine.interfaces.calibration import Calibration
 from rt_engine.kernels import oasis_ar1, oasis_ar2
+from rt_engine.pipeline.adoption import adopt_blocks, adopt_cells, adopt_rows
 from rt_engine.pipeline.spike_model import jump_age, jump_error, spike_model
 
 SMALLEST_JUMP = 0.5  # of a spike
@@ -28,7 +29,7 @@ class _Order:
     ) -> None:
         self.rows = rows
         self._age_frames = age_frames
-        self._step = step
+        self.step = step
         self._parameters = parameters
         self._empty_state = empty_state
         self.state = empty_state(len(rows))
@@ -39,6 +40,17 @@ class _Order:
         for array, start in zip(self.state, self._empty_state(len(self.rows)), strict=True):
             np.copyto(array, start)
 
+    def adopt(self, parts: Sequence[_Order]) -> None:
+        """Go on with the pools of the same cells, read in several parts until now."""
+        for name, out in zip(self.state._fields, self.state, strict=True):
+            own = [getattr(part.state, name) for part in parts]
+            if name == "newest":
+                adopt_blocks(out, own, [len(part.rows) for part in parts], len(self.state.selected))
+            elif name == "older":
+                adopt_rows(out, own)
+            elif name != "selected":  # scratch
+                adopt_cells(out, own)
+
     def process(
         self,
         dff: NDArray[np.float32],
@@ -48,11 +60,11 @@ class _Order:
         jump_out: NDArray[np.float32],
     ) -> None:
         if len(self.rows) == len(dff):
-            self._step(dff, usable, n_gap, self._age_frames, self._parameters, self.state, calcium_out, jump_out)
+            self.step(dff, usable, n_gap, self._age_frames, self._parameters, self.state, calcium_out, jump_out)
             return
         np.take(dff, self.rows, out=self._y, mode="clip")  # "clip": straight into the buffer
         np.take(usable, self.rows, out=self._usable, mode="clip")
-        self._step(
+        self.step(
             self._y, self._usable, n_gap, self._age_frames, self._parameters, self.state, self._calcium, self._jump
         )
         np.put(calcium_out, self.rows, self._calcium, mode="clip")
@@ -112,6 +124,11 @@ class DeconvolutionStage:
         """Forget all frames."""
         for order in self._orders:
             order.reset()
+
+    def adopt(self, parts: Sequence[DeconvolutionStage]) -> None:
+        """Go on where several stages were whose cells, one stage after the other, are those of this one."""
+        for order in self._orders:
+            order.adopt([other for part in parts for other in part._orders if other.step is order.step])
 
     def process(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import NamedTuple
 
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 from rt_engine.interfaces.drive_constants import DriveConstants
 from rt_engine.interfaces.network_weights import NetworkWeights
 from rt_engine.kernels.drive_decision import DriveDecisionParameters, decide_drive, empty_decision_state
-from rt_engine.kernels.drive_smoother import DriveParameters, drive_step, empty_drive_state
+from rt_engine.kernels.drive_smoother import BLOCK, DriveParameters, drive_step, empty_drive_state
 from rt_engine.kernels.network import N_LAGS
+from rt_engine.pipeline.adoption import adopt_blocks, adopt_cells
 from rt_engine.pipeline.network import LONGEST_GAP_FRAMES, NetworkStage
 
 
@@ -91,6 +93,17 @@ class DriveStage:
                 np.copyto(array, value)
         if self.network is not None:
             self.network.reset()
+
+    def adopt(self, parts: Sequence[DriveStage]) -> None:
+        """Go on where several stages were whose cells, one stage after the other, are those of this one."""
+        sizes = [len(part.hold_off) for part in parts]
+        adopt_blocks(self._state.cells, [part._state.cells for part in parts], sizes, BLOCK)
+        adopt_cells(self._state.drive, [part._state.drive for part in parts])
+        adopt_cells(self._state.evidence, [part._state.evidence for part in parts])
+        for name in ("armed", "since_event", "hold_off", "log_odds_before", "z_before"):
+            adopt_cells(getattr(self._decision, name), [getattr(part._decision, name) for part in parts])
+        if self.network is not None:
+            self.network.adopt([part.network for part in parts if part.network is not None])
 
     def pass_gap(self, n_gap: int) -> None:
         """Advance over `n_gap` frames without a sample; allocates nothing."""

@@ -13,6 +13,7 @@ from rt_engine.interfaces.calibration import Calibration
 from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.events import EVENT_DTYPE
 from rt_engine.pipeline.cell_group import CellGroup, groups_of_strips
+from rt_engine.pipeline.gathering import Gathering
 from rt_engine.pipeline.near_search import SURE_FRAMES
 from rt_engine.pipeline.registration import RigidRegistration
 from rt_engine.pipeline.strips import StripRegistration
@@ -86,6 +87,7 @@ class Engine:
         if isinstance(self._registration, StripRegistration):
             self._ends = self._registration.ends
             self._groups = groups_of_strips(calibration, self._ends, max_shift_px)
+        self._gathering = Gathering(self._ends, max_shift_px)
         self.reference: NDArray[Any] | None = None
         self._strip = 0
         self._n_decided = 0
@@ -236,6 +238,7 @@ class Engine:
         undecided = 1 if self._begun is not None else 0
         for position, group in enumerate(self._groups):
             group.n_missing += n_gap + (undecided if position >= self._n_decided else 0)
+        self._gathering.swap(self._groups, frame_number)
         self._begun = frame_number
         self._strip = self._n_decided = 0
         for stage in self.stage_ns:
@@ -291,6 +294,10 @@ class Engine:
         if n_events:
             self._stamp_events(n_events, frame_number, end_of_frame_ns)
         return n_events
+
+    def tidy(self) -> None:
+        """Do what may take milliseconds: call between two frames, when nothing waits."""
+        self._gathering.build()
 
     def maintain(self, frame: NDArray[Any], frame_number: int) -> None:
         """Take in the look of a whole frame for the template. Call after its decisions are out.

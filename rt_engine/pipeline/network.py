@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,7 @@ from rt_engine.interfaces.errors import CalibrationError
 from rt_engine.interfaces.network_weights import HOLDS, NetworkWeights
 from rt_engine.kernels.drive_smoother import BLOCK, DriveParameters, DriveState, drive_step, empty_drive_state
 from rt_engine.kernels.network import N_LAGS, empty_network_state, network_layers, network_step
+from rt_engine.pipeline.adoption import adopt_blocks
 
 FloatArray = NDArray[np.float64]
 
@@ -128,6 +131,11 @@ class NetworkStage:
         """Forget all frames."""
         for state, start in zip(self._state, empty_network_state(self._layers, self._conditions), strict=True):
             np.copyto(state, start)
+
+    def adopt(self, parts: Sequence[NetworkStage]) -> None:
+        """Go on where several stages were whose cells, one stage after the other, are those of this one."""
+        sizes = [part._conditions.shape[1] for part in parts]
+        adopt_blocks(self._state.seen, [part._state.seen for part in parts], sizes, BLOCK)
 
     def process(
         self, dff: NDArray[np.float32], usable: NDArray[np.uint8], drive: DriveState, vote_out: NDArray[np.float32]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from rt_engine.interfaces.calibration import Calibration
 from rt_engine.kernels.neuropil_update import CoefficientState, track_coefficient
+from rt_engine.pipeline.adoption import adopt_cells, adopt_each
 
 FORGETTING_S = 600.0
 FIRST_CHANGE_S = 60.0
@@ -50,6 +53,11 @@ class NeuropilUpdate:
         self._state.before_last.fill(np.nan)
         np.copyto(coefficient, self._start)
         np.copyto(self._told, self._start)
+
+    def adopt(self, parts: Sequence[NeuropilUpdate]) -> None:
+        """Go on where several were whose cells, one after the other, are those of this one."""
+        adopt_each(self._state, [part._state for part in parts])
+        adopt_cells(self._told, [part._told for part in parts])
 
     def process(
         self,

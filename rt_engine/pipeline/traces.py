@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ from rt_engine.kernels.decision import LARGEST_UNEXPLAINED, DecisionParameters, 
 from rt_engine.kernels.matched_filter import apply_filter, empty_ring, push_samples
 from rt_engine.kernels.sample_codes import EXPECTED_MISSING, GOOD
 from rt_engine.kernels.trace_output import TraceOutput, publish_traces
+from rt_engine.pipeline.adoption import adopt_cells, adopt_each
 from rt_engine.pipeline.deconvolution import SMALLEST_JUMP, DeconvolutionStage
 from rt_engine.pipeline.drive import DriveStage
 from rt_engine.pipeline.network import NetworkStage
@@ -167,6 +170,38 @@ class TraceStage:
         self._n_to_warm = self.n_taps
         self._n_since_gap = self.n_taps
         self._unsettled: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+
+    @property
+    def memory(self) -> tuple[int, int]:
+        """Frames until the first decision, and good frames since a gap as far as they are counted."""
+        return self._n_to_warm, self._n_since_gap
+
+    @property
+    def is_settled(self) -> bool:
+        """True once every frame is decided like the one before: no start and no gap is felt any more."""
+        return self.memory == (0, self.n_taps)
+
+    def adopt(self, parts: Sequence[TraceStage]) -> None:
+        """Go on where several stages were whose cells, one stage after the other, are those of this one.
+
+        All parts must have the same `memory`, and decide as this stage does.
+        """
+        for part in parts:
+            part.settle()
+        self._n_to_warm, self._n_since_gap = parts[0].memory
+        for name in ("threshold", "neuropil_coefficient", "_quantile", "dff", "f0", *TraceOutput._fields):
+            adopt_cells(getattr(self, name), [getattr(part, name) for part in parts])
+        self._row = 0
+        adopt_each(self._ring, [part._oldest_first() for part in parts])
+        adopt_each(self._decision_state, [part._decision_state for part in parts])
+        self._deconvolution.adopt([part._deconvolution for part in parts])
+        if self._drive is not None:
+            self._drive.adopt([part._drive for part in parts if part._drive is not None])
+        if self.neuropil_update is not None:
+            self.neuropil_update.adopt([part.neuropil_update for part in parts if part.neuropil_update is not None])
+
+    def _oldest_first(self) -> list[NDArray[Any]]:
+        return [np.roll(array, -self._row, axis=0) if array.ndim > 1 else array for array in self._ring]
 
     def warm_up(self) -> None:
         """Run every kernel once, then forget it. Call before the first frame, from the thread of the frame loop."""

@@ -42,7 +42,7 @@ def save_calibration_figure(path: Path, calibration: Calibration) -> None:
         )
         figure.colorbar(
             _draw_cells(axes["image"], calibration), ax=axes["image"], location="left", shrink=0.7, aspect=40, pad=0.02,
-            label=f"probability that one spike is told, at {calibration.false_alarms_per_min:g} false events a minute",
+            label=f"probability that one spike is told, at {calibration.rule}",
         )  # fmt: skip
         draw_correlation(axes["correlation"], calibration)
         draw_shifts(axes["shift"], calibration)
@@ -121,6 +121,11 @@ def _draw_detection(axes: Axes, calibration: Calibration) -> None:
         axes.plot(
             snr[~dynamic], told[~dynamic], "o", color=BLUE, markersize=4, fillstyle="none", label="no calcium dynamics"
         )
+    if calibration.by_cost:
+        axes.set(xlabel="A/σ of one spike", ylabel="one spike told (%)", ylim=(-3, 103), xlim=(0, None))
+        axes.set_title(f"told by {calibration.rule}")
+        axes.legend(loc="lower right")
+        return
     gain = float(np.median(calibration.filter_gain / snr))
     kappa = float(np.median(calibration.threshold))
     x = np.linspace(0, 1.1 * max(float(snr.max()), 2.0), 200)

@@ -11,6 +11,7 @@ from rt_engine.interfaces.clock import NS_PER_MS, Clock, SessionClock
 from rt_engine.interfaces.devices import Output
 from rt_engine.interfaces.errors import DeviceError, RecordingError, SafetyError
 from rt_engine.interfaces.messages import Mode
+from rt_engine.interfaces.rig_config import LONGEST_WATCHDOG_MS
 from rt_engine.safety.states import ALLOWING, InterlockState, Precondition, Trip
 from rt_engine.safety.wal import RecordKind, WriteAheadLog
 from rt_engine.safety.watchdog import HeartbeatMonitor
@@ -47,7 +48,8 @@ class SafetyLatch:
     Raises
     ------
     SafetyError
-        The clock is that of a recording and an output is not virtual.
+        The clock is that of a recording and an output is not virtual; or a real output has no watchdog of at most
+        100 ms.
     """
 
     def __init__(
@@ -65,6 +67,13 @@ class SafetyLatch:
         real = [name for name, output in outputs.items() if not output.is_virtual]
         if isinstance(clock, SessionClock) and real:
             raise SafetyError(f"recorded time may not drive the output {real[0]}", "replay on virtual outputs")
+        for name in real:
+            watchdog_ms = outputs[name].watchdog_ms
+            if not 0 < watchdog_ms <= LONGEST_WATCHDOG_MS:
+                raise SafetyError(
+                    f"output {name}: watchdog_ms {watchdog_ms:g} is not within {LONGEST_WATCHDOG_MS:g} ms",
+                    "a real output goes dark by itself when the decision loop is silent for so long",
+                )
         self._clock, self._wal, self._heartbeat = clock, wal, heartbeat
         self.dry_run = dry_run
         self.state = InterlockState.DISARMED

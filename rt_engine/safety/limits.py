@@ -92,6 +92,12 @@ def bounds_of(limits: Limits) -> Bounds:
     )
 
 
+def untied(limits: Limits) -> Limits:
+    """Limits where the source is not tied to a clock: a loop asks faster than any there, and has not run away."""
+    return limits.model_copy(update={"max_refused_per_min": _MOST_REFUSALS})
+
+
+_MOST_REFUSALS = 100_000
 _LOOSER_IF_SMALLER = frozenset({"min_gap_ms", "target_refractory_ms", "energy_window_s"})
 _FIXED = frozenset({"duty_window_s"})
 

@@ -16,6 +16,7 @@ from rt_engine.interfaces.messages import HealthHeader, LogHeader
 from rt_engine.services.setup import Setup
 from rt_engine.transport.control import answer
 from rt_engine.transport.publisher import Publisher
+from rt_engine.transport.security import secure_rig
 from rt_engine.transport.sockets import connect
 
 HEALTH_PERIOD_NS = NS_PER_S // 10
@@ -38,6 +39,7 @@ class Service:
         self.rig = setup.rig_config()
         self.clock: Clock = clock or MonotonicClock()
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.guard = secure_rig(self.context, self.rig.keys)
         self.poller = zmq.Poller()
         self.commands: dict[str, Command] = {"shutdown": self._shutdown, "describe": self._describe}
         self.state = "starting"
@@ -97,6 +99,7 @@ class Service:
                 if self._supervisor in ready:
                     self._serve_supervisor()
                 self._health_if_due()
+                self._log_refused()
             return 0
         except SpikeloopError as error:
             self.announce("failed", error)
@@ -105,6 +108,8 @@ class Service:
             self.finish()
             self.publisher.close()
             self._supervisor.close(linger=500)
+            if self.guard is not None:
+                self.guard.close()
             self.context.destroy(linger=500)
 
     def announce(self, state: str, error: SpikeloopError | None = None, **facts: Any) -> None:
@@ -120,6 +125,12 @@ class Service:
         """Publish a sentence for people."""
         stamp = self.publisher.stamp("log")
         self.publisher.send("log", LogHeader(**stamp, level=level, text=text, fields=fields))
+
+    def _log_refused(self) -> None:
+        """Who was turned away at our sockets."""
+        if self.guard is not None:
+            for text in self.guard.take():
+                self.log("warning", text)
 
     def _serve_supervisor(self) -> None:
         while self._supervisor.poll(0):

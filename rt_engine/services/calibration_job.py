@@ -34,7 +34,7 @@ class CalibrationJob:
     offset_counts: float | None
     indicator: str
     hold_frames: int | None
-    false_alarms_per_min: float
+    false_alarms_per_min: float | None
     neuropil_coefficient: float | None
     max_shift_px: float
     rois: Path | None = None
@@ -44,6 +44,7 @@ class CalibrationJob:
     last_frame: int | None = None
     n_frames: int | None = None
     registration_channel: int | None = None
+    false_event_cost: float | None = None
 
 
 def run_calibration(job: CalibrationJob, progress: Progress, say: Say = lambda text: None) -> list[Calibration]:
@@ -141,6 +142,7 @@ def make_calibration(
         n_frames=source.n_frames,
         hold_frames=job.hold_frames,
         false_alarms_per_min=job.false_alarms_per_min,
+        false_event_cost=job.false_event_cost,
         neuropil_coefficient=job.neuropil_coefficient,
         um_per_px=job.um_per_px or source.um_per_px,
         offset_counts=job.offset_counts if job.offset_counts is not None else source.offset_counts,

@@ -33,7 +33,7 @@ def cell_figures(calibration: Calibration) -> list[dict[str, Any]]:
             "roi_id": int(calibration.roi_id[n]),
             "a_over_sigma": calibration.amplitude_dff[n] / calibration.sigma_dff[n],
             "expected_detection": calibration.expected_detection[n],
-            "false_events_per_hour": 60 * calibration.false_alarms_per_min,
+            "false_events_per_hour": 60 * _false_events_per_min(calibration, n),
             "sigma_dff": calibration.sigma_dff[n],
             "tau_s": calibration.tau_s[n],
             "amplitude_dff": calibration.amplitude_dff[n],
@@ -46,6 +46,13 @@ def cell_figures(calibration: Calibration) -> list[dict[str, Any]]:
         row = {name: _plain(value) for name, value in row.items()}
         rows.append(row | {"notes": notes(calibration, n)})
     return rows
+
+
+def _false_events_per_min(calibration: Calibration, index: int) -> float:
+    """Events that noise alone raises in a cell."""
+    if calibration.by_cost:
+        return float(calibration.false_events_per_min[index])
+    return calibration.false_alarms_per_min
 
 
 def overlap_figures(calibration: Calibration) -> dict[str, Any]:

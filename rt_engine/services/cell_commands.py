@@ -80,6 +80,12 @@ def threshold_edit(args: dict[str, Any], cells: LiveCells) -> tuple[CellEdit, di
     rate, given = args.get("false_alarms_per_min"), args.get("thresholds")
     if (rate is None) == (given is None):
         raise ConfigError("takes either false_alarms_per_min or thresholds", key="set_threshold")
+    if cells.calibration.by_cost:
+        raise ConfigError(
+            f"events are decided by {cells.calibration.rule}",
+            "calibrate again with inference.false_alarms_per_min in the rig file",
+            key="set_threshold",
+        )
     if rate is not None:
         per_min: float | None = _rate(rate)
         threshold = cells.law.threshold(_rate(rate))

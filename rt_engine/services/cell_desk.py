@@ -96,6 +96,7 @@ class CellDesk:
             neuropil_coefficient=service.rig.inference.neuropil_coefficient,
             max_shift_px=service.rig.inference.max_shift_px,
             waits=service.setup.lossless,
+            keys=service.rig.keys,
         )
         self._finder = FinderLink(service.context, setup)
 
@@ -262,7 +263,7 @@ class CellDesk:
         """Constants of a cell with its threshold at the rate of false events that holds now."""
         cells = self._known_cells()
         found = unpack_cells(packed, cells.calibration)
-        if found.threshold_law is None or found.drive is None:
+        if found.threshold_law is None or found.drive is None or cells.calibration.by_cost:
             return packed
         threshold = found.threshold_law.threshold(cells.false_alarms_per_min)
         return pack_cells(

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
-from rt_engine.interfaces.control import Request, Role
+from protocols.load import find_protocol
+from rt_engine.interfaces.control import ANYONE, Request, require_allowed
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.messages import Mode
+from rt_engine.services.behaviour import carry_out
 from rt_engine.services.commands_by_plane import by_plane
 
-ANYONE = ("describe", "status", "trip")
 _OF_STIMULATION = ("arm", "disarm", "trip", "reset", "set_protocol")
 _OF_ACQUISITION = ("press",)
 _OF_INFERENCE = ("rois_edit", "set_threshold")
 _KNOWN = (*ANYONE, "mark", "pause", "start", "stop", "shutdown", *_OF_STIMULATION[:2], "reset", "set_protocol", "press")
 MAX_NOTE_CHARACTERS = 2000
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,100}")
 
 
 class Run(Protocol):
@@ -52,6 +56,20 @@ class Run(Protocol):
         ...
 
 
+def named_protocol(args: dict[str, Any]) -> Path:
+    """The protocol that a client asks for by name: a shipped one, or a file where the run was started, nowhere else.
+
+    Raises
+    ------
+    ConfigError
+        It is no name, or there is no such protocol.
+    """
+    name = str(args.get("path") or args.get("name") or "")
+    if not _PLAIN_NAME.fullmatch(name):
+        raise ConfigError(f"{name[:100]!r} is not the name of a protocol", "letters, digits, '_', '.' and '-'")
+    return find_protocol(name)
+
+
 class ClientCommands:
     """Carries out one request at a time.
 
@@ -70,6 +88,7 @@ class ClientCommands:
             "start": self._start,
             "stop": self._stop,
             "shutdown": self._stop,
+            "behaviour": lambda args: carry_out(self._run, args),
         }
 
     def handle(self, request: Request) -> dict[str, Any]:
@@ -83,11 +102,12 @@ class ClientCommands:
             The service that should carry it out refused, or did not answer.
         """
         cmd = request.cmd
-        if request.role is Role.VIEWER and cmd not in ANYONE:
-            raise ConfigError(f"a viewer may not {cmd}", "ask as an operator")
+        require_allowed(request.role, cmd)
         if cmd in self._own:
             return self._own[cmd](request.args)
         args = request.args | {"role": request.role}
+        if cmd == "set_protocol":
+            args["path"] = str(named_protocol(request.args))
         if cmd in _OF_STIMULATION:
             return self._run.request("stimulation", cmd, args)
         if cmd in _OF_ACQUISITION:

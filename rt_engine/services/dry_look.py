@@ -135,7 +135,10 @@ class DryRig:
         self._rate_hz = microscope.frame_rate_hz
         hold = rig.inference.hold_frames
         hold = indicator(rig.inference.indicator).default_hold_frames(self._rate_hz) if hold is None else hold
-        self.sample = TraceSample(microscope, hold, rig.inference.false_alarms_per_min, is_blanked=is_blanked)
+        rule = rig.inference
+        self.sample = TraceSample(
+            microscope, hold, rule.false_alarms_per_min, is_blanked=is_blanked, false_event_cost=rule.false_event_cost
+        )
         self.rois = cells_of(self.sample, microscope.um_per_px)
         self.protocol = ProtocolRun(config, self.rois, partner_s)
         self._wal = WriteAheadLog(folder / "stim_000.wal")

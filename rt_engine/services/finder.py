@@ -39,6 +39,7 @@ from rt_engine.models.new_cells import NewCell, find_new_cells
 from rt_engine.pipeline.line_phase import straightened
 from rt_engine.pipeline.registration import RigidRegistration
 from rt_engine.services.finder_link import FinderSetup
+from rt_engine.transport.security import secure_rig
 from rt_engine.transport.sockets import connect
 
 N_BINS, MIN_BINS = 400, 100
@@ -60,9 +61,12 @@ def run_finder(setup: FinderSetup) -> None:
         process.nice(getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS", 10))
     threading.Thread(target=_follow_parent, daemon=True, name="follow-parent").start()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    guard = secure_rig(context, setup.keys)
     try:
         _Loop(setup, context).run()
     finally:
+        if guard is not None:
+            guard.close()
         context.destroy(linger=0)
 
 

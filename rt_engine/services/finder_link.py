@@ -27,6 +27,7 @@ class FinderSetup:
     neuropil_coefficient: float | None
     max_shift_px: float
     waits: bool
+    keys: str | None = None
 
 
 def begin_finder(setup: FinderSetup) -> None:

@@ -123,6 +123,8 @@ class InferenceService(Service):
                 break
             self._receive(arrival)
         self._desk.tick()
+        if self._engine is not None:
+            self._engine.tidy()
         if self._engine is not None and self.clock.now_ns() >= self._neuropil_due_ns:
             self._neuropil_due_ns = self.clock.now_ns() + NS_PER_S
             for roi_id, coefficient in self._engine.neuropil_changes():
@@ -424,6 +426,7 @@ class InferenceService(Service):
         self._engine = engine
         self._out.hold_frames = calibration.hold_frames
         self._desk.open(calibration, Path(args["path"]))
+        gc.collect()  # a fraction of a second, so now and not when the first live frame is waiting
         return {"n_rois": calibration.n_rois, "rev": self._desk.rev}
 
     def _go_live(self, args: dict[str, Any]) -> dict[str, Any]:
@@ -435,7 +438,6 @@ class InferenceService(Service):
     def _begin_live(self, frame: int) -> None:
         self._live_from = None
         self._out.mode = Mode.LIVE
-        gc.collect()
         gc.freeze()
         gc.disable()
         self.announce("live", first_frame=frame)

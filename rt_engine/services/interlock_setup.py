@@ -8,32 +8,37 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from drivers.outputs.ni_daq import NiDaqOutput
+from drivers.outputs.pulse_box.output import PulseBoxOutput
 from drivers.outputs.virtual import LightFields, VirtualOutput
 from rt_engine.interfaces.clock import Clock
+from rt_engine.interfaces.devices import Output
 from rt_engine.interfaces.errors import ConfigError
-from rt_engine.interfaces.rig_config import Limits, ReplayMicroscope, RigConfig, StopLine
-from rt_engine.interfaces.rig_config import VirtualOutput as OutputConfig
+from rt_engine.interfaces.rig_config import Limits, OutputConfig, ReplayMicroscope, RigConfig, StopLine
+from rt_engine.interfaces.rig_config import NiDaqOutput as NiDaqConfig
+from rt_engine.interfaces.rig_config import PulseBoxOutput as PulseBoxConfig
 from rt_engine.interfaces.stimulation import Decision, PulseRequest
 from rt_engine.safety.interlock import Interlock
 from rt_engine.safety.ledger import DoseLedger
+from rt_engine.safety.limits import untied
 from rt_engine.safety.plane_heartbeats import PlaneHeartbeats
 from rt_engine.safety.wal import WriteAheadLog, next_wal_path
 from rt_engine.safety.watchdog import HeartbeatMonitor
 from rt_engine.services.replay_interlock import Say, interlock_clock, make_interlock, silence_bounds_ns
 from rt_engine.services.setup import Setup
 
-_SUBJECT = re.compile(r"^[A-Za-z0-9_.-]+$")
+_SUBJECT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+"""It names a folder: it begins with no dot, so it can lead to no other."""
 _PLACE_UM = 5.0
 _PLACE_PX = 6.0
 """Size of a place of the template where the size of a pixel is unknown."""
-_UNBOUNDED_REFUSALS = 100_000
 
 
 class SafetyParts(NamedTuple):
     """The interlock with what it stands on: outputs, files, and its ear for the engine."""
 
     interlock: Interlock
-    outputs: dict[str, VirtualOutput]
+    outputs: dict[str, Output]
     ledger: DoseLedger
     wal: WriteAheadLog
     heartbeat: HeartbeatMonitor
@@ -73,7 +78,7 @@ def open_safety(
     rig, clock = setup.rig_config(), interlock_clock(setup.rig_config(), machine_clock)
     replays = isinstance(rig.microscope, ReplayMicroscope)
     limits = {name: _limits(output.limits, tied=replays or not setup.lossless) for name, output in rig.outputs.items()}
-    outputs = {name: _output(name, one, clock, emit, stepped=replays) for name, one in rig.outputs.items()}
+    outputs = {name: make_output(name, one, clock, emit, stepped=replays) for name, one in rig.outputs.items()}
     um_per_px = getattr(rig.microscope, "um_per_px", None)
     forgets = setup.dry_run or replays
     ledger = DoseLedger(
@@ -106,14 +111,34 @@ def open_safety(
 
 
 def _limits(limits: Limits, *, tied: bool) -> Limits:
-    """The rig's limits; a source that is not `tied` to a clock asks faster than any loop, and has not run away."""
-    return limits if tied else limits.model_copy(update={"max_refused_per_min": _UNBOUNDED_REFUSALS})
+    """The rig's limits, or what they are where the source is not `tied` to a clock."""
+    return limits if tied else untied(limits)
 
 
-def _output(
-    name: str, config: OutputConfig, clock: Clock, emit: Callable[[LightFields], None], *, stepped: bool
-) -> VirtualOutput:
-    """An output; where the clock comes in steps, those of a recording, no loop can be watched by it."""
+def make_output(
+    name: str,
+    config: OutputConfig,
+    clock: Clock,
+    emit: Callable[[LightFields], None],
+    *,
+    stepped: bool = False,
+) -> Output:
+    """The driver of an output; it touches no hardware before the interlock opens it.
+
+    Parameters
+    ----------
+    name : str
+    config : OutputConfig
+    clock : Clock
+    emit : callable
+        Publishes a pulse of light.
+    stepped : bool
+        The clock comes in steps, those of a recording: no loop can be watched by it.
+    """
+    if isinstance(config, NiDaqConfig):
+        return NiDaqOutput(name, config, clock, emit)
+    if isinstance(config, PulseBoxConfig):
+        return PulseBoxOutput(name, config, clock, emit)
     if stepped:
         return VirtualOutput(name, clock, emit, math.inf, latest_ms=math.inf)
     return VirtualOutput(name, clock, emit, config.watchdog_ms)
@@ -123,8 +148,11 @@ def _dose_folder(setup: Setup, rig: RigConfig) -> Path:
     """Where this subject's dose is kept across sessions; in the session folder without a subject."""
     if rig.subject is None:
         return setup.path()
-    if not _SUBJECT.match(rig.subject):
-        raise ConfigError(f"subject {rig.subject!r} may hold letters, digits, '.', '_' and '-' only", key="subject")
+    if not _SUBJECT.fullmatch(rig.subject):
+        raise ConfigError(
+            f"subject {rig.subject!r} may hold letters, digits, '.', '_' and '-' only, and not begin with '.'",
+            key="subject",
+        )
     folder = Path.home() / ".spikeloop" / "dose" / rig.subject
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -30,6 +30,10 @@ class PlaneWatch:
         self._wanted = {(plane, channel) for plane in self._planes}
         self._seen: set[tuple[int, int]] = set()
 
+    def bear(self, silence_ns: int) -> None:
+        """Wait at least so long for a plane, for a source that is slow."""
+        self._patience_ns = max(self._patience_ns, silence_ns)
+
     def see(self, plane: int, channel: int, now_ns: int) -> str:
         """Note one message; what a person should know of a plane or channel that is seen first, else nothing."""
         if (plane, channel) in self._seen:

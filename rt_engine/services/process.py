@@ -12,6 +12,7 @@ import threading
 
 from rt_engine.interfaces.errors import SpikeloopError
 from rt_engine.services.base import Service
+from rt_engine.services.scheduling import apply_scheduling
 from rt_engine.services.setup import Setup
 
 _CLASSES = {
@@ -36,6 +37,8 @@ def run_service(setup: Setup) -> None:
     except SpikeloopError as error:
         sys.stderr.write(f"{setup.service}: {error}\n")
         sys.exit(error.exit_code)
+    for refused in apply_scheduling(service.rig.scheduling, setup.kind):
+        service.log("warning", refused)
     threading.Thread(target=_follow_parent, args=(service,), daemon=True, name="follow-parent").start()
     sys.exit(service.run())
 

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.checking.check import check_against_limits
+from protocols.checking.check import check_against_rig
 from protocols.load import load_protocol, partner_of
 from protocols.running.evaluator import ProtocolRun
 from rt_engine.interfaces.devices import CutTrain
@@ -32,6 +32,7 @@ from rt_engine.interfaces.stimulation import Decision, MarkCommand, MessageComma
 from rt_engine.pipeline.histogram import LatencyHistogram
 from rt_engine.safety.interlock import Interlock
 from rt_engine.services.cells_of_planes import CellsOfPlanes
+from rt_engine.services.output_edges import OutputEdges
 from rt_engine.transport.publisher import Publisher
 
 _TRAINS_KEPT = 16
@@ -65,6 +66,8 @@ class ProtocolDriver:
         self._cells = CellsOfPlanes(rig.planes_inferred)
         self._uncertainty_ns = 0
         self._trains: dict[str, tuple[PulseRequest, Decision]] = {}
+        self._edges = OutputEdges()
+        self._measures = {getattr(one, "measured_by", None): name for name, one in rig.outputs.items()}
         self._intervals = {name: LatencyHistogram() for name in ("decision_to_command", "scan_to_command")}
         self.name: str | None = None
 
@@ -108,7 +111,7 @@ class ProtocolDriver:
             No cells are known yet.
         """
         protocol = load_protocol(path)
-        check_against_limits(protocol, {name: output.limits for name, output in self._rig.outputs.items()}, str(path))
+        check_against_rig(protocol, self._rig, str(path))
         rois = self._cells.table()
         if rois is None:
             raise SafetyError("no cells are known yet", "load a calibration first")
@@ -188,14 +191,26 @@ class ProtocolDriver:
         return True
 
     def take_sync(self, header: SyncHeader) -> None:
-        """An edge of a behaviour line."""
+        """An edge of a behaviour line, or of the light as a loop-back sees it."""
+        output = self._measures.get(header.line)
+        if output is not None and header.edge == "rising" and header.t_edge_ns is not None:
+            matched = self._edges.match(output, header.t_edge_ns)
+            if matched is not None:
+                self.publish(*matched, Phase.MEASURED, t_output_ns=header.t_edge_ns)
         if self._protocol is not None and header.t_edge_ns is not None:
             self._protocol.on_sync(header.line, header.edge == "rising", header.t_edge_ns)
 
-    def take_key(self, key: str) -> None:
-        """A mark that a person gave."""
-        if self._protocol is not None:
-            self._protocol.on_key(key)
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys that the protocol waits for."""
+        return self._protocol.keys if self._protocol is not None else ()
+
+    def take_key(self, key: str) -> bool:
+        """A mark that a person gave, or a request of a behaviour task; False if the protocol waits for no such key."""
+        if self._protocol is None or key not in self._protocol.keys:
+            return False
+        self._protocol.on_key(key)
+        return True
 
     def _carry_out(self, commands: Sequence[ProtocolCommand], t_scan_ns: int) -> None:
         """Requests go to the interlock, the rest to the wire; `t_scan_ns`: of the lines decided on."""
@@ -221,6 +236,7 @@ class ProtocolDriver:
         decision = self._interlock.request(request)
         self.publish(request, decision, Phase.DONE)
         self._remember_train(request, decision)
+        self._edges.remember(request, decision)
         if self._protocol is not None and decision.outcome is not None:
             self._protocol.on_outcome(request, decision.outcome)
         if decision.t_command_ns is not None:
@@ -248,15 +264,17 @@ class ProtocolDriver:
         ended = msgspec.structs.replace(decision, outcome=Outcome.FAILED, reason=reason, pulses=cut.emitted)
         self.publish(request, ended, Phase.DONE)
 
-    def publish(self, request: PulseRequest, decision: Decision, phase: Phase) -> None:
-        """Send one phase of a decision on topic `stim`."""
+    def publish(
+        self, request: PulseRequest, decision: Decision, phase: Phase, *, t_output_ns: int | None = None
+    ) -> None:
+        """Send one phase of a decision on topic `stim`; `t_output_ns` is when the light was seen, where it is."""
         header = StimHeader(
             **self._publisher.stamp("stim"),
             decision_id=decision.decision_id,
             phase=phase,
             rule=request.rule,
             arm=request.arm,
-            outcome=decision.outcome if phase is Phase.DONE else None,
+            outcome=None if phase is Phase.INTENT else decision.outcome,
             reason=decision.reason,
             plane=request.plane,
             frame=request.frame,
@@ -268,7 +286,7 @@ class ProtocolDriver:
             t_decided_ns=request.t_decided_ns,
             t_judged_ns=decision.t_judged_ns,
             t_command_ns=decision.t_command_ns,
-            t_output_ns=None,
+            t_output_ns=t_output_ns,
             output=decision.output,
             pulses=decision.pulses,
             width_us=decision.width_us,

@@ -17,6 +17,7 @@ from rt_engine.interfaces.messages import SessionHeader
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, VirtualOutput
 from rt_engine.models.detection import event_threshold
 from rt_engine.recording.reader import open_session, read_config
+from rt_engine.safety.limits import untied
 from rt_engine.services.replay_interlock import silence_bounds_ns
 from rt_engine.services.session_folder import git_hash, kept_protocol, versions
 
@@ -115,7 +116,11 @@ def replay_of_session(folder: Path, calibration: Path, protocol: Path | None, di
 def session_rig(rig: RigConfig, microscope: ReplayMicroscope, planes: tuple[int, ...]) -> RigConfig:
     """The rig of the replay of a session: that of the recording, with another microscope, and no real output."""
     own = rig.microscope
-    live_ns, _ = silence_bounds_ns(rig, lossless=getattr(own, "pace", None) == "max")
+    was_tied = getattr(own, "pace", None) != "max"
+    if not was_tied:
+        outputs = {name: one.model_copy(update={"limits": untied(one.limits)}) for name, one in rig.outputs.items()}
+        rig = rig.model_copy(update={"outputs": outputs})
+    live_ns, _ = silence_bounds_ns(rig, lossless=not was_tied)
     known = {"um_per_px": microscope.um_per_px or getattr(own, "um_per_px", None), "live_silence_s": live_ns / 1e9}
     return movie_rig(rig, microscope.model_copy(update=known), planes)
 
@@ -139,12 +144,23 @@ def with_false_alarms(calibration: Calibration, false_alarms_per_min: float) -> 
     false_alarms_per_min : float
         Per cell.
 
+    Raises
+    ------
+    ConfigError
+        The calibration decides by cost.
+
     Notes
     -----
     Every threshold moves by what `models.detection.event_threshold` moves for Gaussian noise of the same correlation,
     so that what the calibration knew of skewness and uncertainty is kept. `expected_detection` stays, so that a
     protocol ranks the cells as it did.
     """
+    if calibration.by_cost:
+        raise ConfigError(
+            f"the calibration decides by {calibration.rule}",
+            "replay with one that was made for a rate",
+            key="--false-alarms-per-min",
+        )
     taps = calibration.filter_taps.astype(np.float64)
     power = np.maximum(np.sum(taps**2, axis=0), np.finfo(np.float64).tiny)
     rho = np.clip(np.sum(taps[1:] * taps[:-1], axis=0) / power, 0.0, 0.999)

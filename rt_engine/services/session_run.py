@@ -30,6 +30,8 @@ from rt_engine.services.supervisor import Supervisor
 _SESSION_PERIOD_NS = NS_PER_S
 _NOTICE_FRAMES = 5
 _LATE_END_S = 10.0
+_ARMABLE_S = 20.0
+"""Patience until the interlock can be armed; a slow source gets the time of three frames."""
 _CONCLUDE_S = 120.0
 
 
@@ -193,6 +195,7 @@ class SessionRun:
             indicator=inference.indicator,
             hold_frames=inference.hold_frames,
             false_alarms_per_min=inference.false_alarms_per_min,
+            false_event_cost=inference.false_event_cost,
             neuropil_coefficient=inference.neuropil_coefficient,
             max_shift_px=inference.max_shift_px,
             registration_channel=self._plan.rig.registration_channel,
@@ -236,11 +239,11 @@ class SessionRun:
             f"live: {n_rois} cells"
             + (f" in {len(engines)} planes" if len(engines) > 1 else "")
             + (f", {duration_s:g} s" if duration_s else ", until Ctrl-C")
-            + self._arm()
+            + self._arm(rate_hz)
         )
         return self._watch(duration_s, rate_hz)
 
-    def _arm(self) -> str:
+    def _arm(self, rate_hz: float) -> str:
         """Arm where nothing but virtual light can follow; say what holds otherwise."""
         if self._plan.protocol is None:
             return "; no protocol, no light"
@@ -248,7 +251,8 @@ class SessionRun:
             return f"; {self._plan.replay.light}"
         if not self._plan.rig.all_outputs_virtual:
             return "; disarmed: arm with `spikeloop ctl arm`"
-        self._await(lambda: self._supervisor.request("stimulation", "status")["can_arm"], 20.0, "the interlock")
+        patience_s = max(_ARMABLE_S, 3 / rate_hz)
+        self._await(lambda: self._supervisor.request("stimulation", "status")["can_arm"], patience_s, "the interlock")
         self._supervisor.request("stimulation", "arm", {"automatic": True})
         return "; armed (every output is virtual)" + (" — dry run, nothing is fired" if self._plan.dry_run else "")
 
@@ -265,7 +269,7 @@ class SessionRun:
                 return "duration" if state == "segment_done" else "source"
             if duration_s is not None and not self._plan.lossless:
                 late_s = (self._clock.now_ns() - self._keeper.live_since_ns) / NS_PER_S - duration_s
-                if late_s > _LATE_END_S + 0.1 * duration_s:
+                if late_s > _LATE_END_S + 0.1 * duration_s + (_NOTICE_FRAMES + 1) / rate_hz:
                     self._view.say("the source has not delivered all frames in time; ending", "yellow")
                     return "duration"
             self._view.show(self._keeper.refresh(self._clock.now_ns()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import zmq
 
 from drivers.outputs.virtual import LightFields
 from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S
-from rt_engine.interfaces.control import Request, Role
-from rt_engine.interfaces.errors import ConfigError, MessageError, SafetyError
+from rt_engine.interfaces.control import Request, Role, require_allowed
+from rt_engine.interfaces.errors import MessageError, SafetyError
 from rt_engine.interfaces.messages import (
     ActivityHeader,
     HealthHeader,
@@ -28,6 +29,7 @@ from rt_engine.pipeline.histogram import LatencyHistogram
 from rt_engine.safety.interlock import InterlockState, Precondition
 from rt_engine.safety.watchdog import live_silence_ns
 from rt_engine.services.base import Service
+from rt_engine.services.client_commands import named_protocol
 from rt_engine.services.disk_sync import DiskSync
 from rt_engine.services.frame_join import MOST_WAIT_NS, FrameJoin
 from rt_engine.services.interlock_setup import open_safety
@@ -42,7 +44,6 @@ _BATCH = 64
 _POLL_MS = 5
 _SYNC_ARMED_NS = 10 * NS_PER_S
 """How often log and ledger are forced to the disk while armed: what a power cut may cost; a dead process costs none."""
-_ANYONE = ("trip", "status", "describe")
 
 
 class StimulationService(Service):
@@ -79,7 +80,7 @@ class StimulationService(Service):
         for topic in ("spikes.", "rois", "health", "sync"):
             self._sub.subscribe(topic.encode())
         self.poller.register(self._sub, zmq.POLLIN)
-        self._server = ControlServer(self.context, ports.endpoint("stimulation_control"), self.handle)
+        self._server = ControlServer(self.context, ports.endpoint("stimulation_control"), self.handle, self.guard)
         self.poller.register(self._server.socket, zmq.POLLIN)
         self.commands |= {
             "arm": self._arm,
@@ -106,8 +107,9 @@ class StimulationService(Service):
 
     def handle(self, request: Request) -> dict[str, Any]:
         """Carry out one command; `trip` is accepted from every role."""
-        if request.role is Role.VIEWER and request.cmd not in _ANYONE:
-            raise ConfigError(f"a viewer may not {request.cmd}", "ask as an operator")
+        require_allowed(request.role, request.cmd)
+        if request.cmd == "set_protocol" and request.role is not Role.SERVICE:
+            request.args["path"] = str(named_protocol(request.args))
         return super().handle(request)
 
     def step(self, ready: dict[Any, int]) -> None:
@@ -312,12 +314,17 @@ class StimulationService(Service):
             self._join.awaits_activity = True
         if self._driver.lines and not self.rig.inputs:
             self._sub.connect(self.rig.ports.endpoint("acquisition"))
+        gc.collect()
+        gc.freeze()  # what is there by now stays: no collection looks through it again while there is light to give
         return loaded
 
     def _key(self, args: dict[str, Any]) -> dict[str, Any]:
-        """A mark that a person gave; protocols may react to it."""
-        self._driver.take_key(str(args.get("key") or ""))
-        return {}
+        """A mark that a person gave, or a request; protocols may react to it, until its deadline if it has one."""
+        deadline_ns = int(args.get("deadline_ns") or 0)
+        if deadline_ns and self.clock.now_ns() > deadline_ns:
+            return {"awaited": False, "late": True}
+        awaited = self._driver.take_key(str(args.get("key") or ""))
+        return {"awaited": awaited, "keys": self._driver.keys, "interlock": self._coarse_state()[0]}
 
     def _status(self, args: dict[str, Any]) -> dict[str, Any]:
         snapshot = self._interlock.snapshot()

@@ -16,11 +16,13 @@ import zmq
 from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S, Clock, MonotonicClock
 from rt_engine.interfaces.control import Reply, Request, Role, decode_reply, decode_request, encode_control, failure
 from rt_engine.interfaces.errors import ConfigError, MessageError, ServiceError, SpikeloopError
-from rt_engine.interfaces.messages import Header, decode, topic_name
+from rt_engine.interfaces.messages import Header, LogHeader, decode, topic_name
 from rt_engine.services.process import run_service
 from rt_engine.services.setup import Setup, service_names
+from rt_engine.transport.gate import Gate
 from rt_engine.transport.loss import SequenceTracker
 from rt_engine.transport.publisher import Publisher
+from rt_engine.transport.security import secure_rig
 from rt_engine.transport.sockets import bind, connect
 
 _STOP_ORDER = ("acquisition", "inference", "stimulation", "telemetry", "recording")
@@ -69,7 +71,7 @@ class Supervisor:
         self._processes: dict[str, BaseProcess] = {}
         self._identity: dict[str, bytes] = {}
         self._replies: dict[str, Reply] = {}
-        self._clients: deque[tuple[bytes, bytes]] = deque()
+        self._clients: deque[tuple[bytes, Request]] = deque()
         self._expected_exit: set[str] = set()
         self._answering = False
         self.facts: dict[str, dict[str, Any]] = {}
@@ -78,6 +80,8 @@ class Supervisor:
         ports = rig.ports
         self.services = service_names(rig) if services is None else tuple(services)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._guard = secure_rig(self._context, rig.keys)
+        self._gate = Gate(self._guard)
         self._router = bind(self._context, zmq.ROUTER, ports.endpoint("control"))
         self._sub = connect(self._context, zmq.SUB, ports.endpoint("acquisition"), 10_000)
         for name in ("stimulation", "recording", "telemetry"):
@@ -151,6 +155,14 @@ class Supervisor:
         if self._sub in ready:
             self._take_messages()
         self._answer_clients()
+        self._tell_refused()
+
+    def _tell_refused(self) -> None:
+        """Who was turned away at our sockets: to the record, and to whoever watches."""
+        for text in self._guard.take() if self._guard is not None else ():
+            header = LogHeader(**self.publisher.stamp("log"), level="warning", text=text, fields={})
+            self.publisher.send("log", header)
+            self._on_message("log", header, [])
 
     def raise_if_failed(self, optional: tuple[str, ...] = ("telemetry",)) -> None:
         """Raise what a service has failed of.
@@ -242,6 +254,8 @@ class Supervisor:
         self.publisher.close(linger_ms=0)
         self._router.close()
         self._sub.close()
+        if self._guard is not None:
+            self._guard.close()
         self._context.destroy(linger=0)
 
     def _wait_for_exit(self, process: BaseProcess, timeout_s: float) -> None:
@@ -253,24 +267,28 @@ class Supervisor:
 
     def _take_control(self) -> None:
         while self._router.poll(0):
-            identity, *body = self._router.recv_multipart()
+            sender, *body = self._router.recv_multipart(copy=False)
             if len(body) != 1:
                 continue
             try:
-                reply = decode_reply(body[0])
+                reply = decode_reply(body[0].bytes)
             except MessageError:
-                self._take_request(identity, body[0])
+                self._take_request(sender.bytes, body[0])
             else:
-                self._replies[reply.id] = reply
+                if self._gate.is_service(body[0]):
+                    self._replies[reply.id] = reply
 
-    def _take_request(self, identity: bytes, body: bytes) -> None:
+    def _take_request(self, identity: bytes, part: zmq.Frame) -> None:
+        request_id = ""
         try:
-            request = decode_request(body)
-        except MessageError as error:
-            self._router.send_multipart([identity, encode_control(failure("", error))])
+            request = decode_request(part.bytes)
+            request_id = request.id
+            request = self._gate.admit(request, part)
+        except SpikeloopError as error:
+            self._router.send_multipart([identity, encode_control(failure(request_id, error))])
             return
         if request.cmd != "announce":
-            self._clients.append((identity, body))
+            self._clients.append((identity, request))
             return
         service = str(request.args.get("service"))
         self._identity[service] = identity
@@ -283,13 +301,11 @@ class Supervisor:
         self._answering = True
         try:
             while self._clients:
-                identity, body = self._clients.popleft()
-                self._answer_client(identity, body)
+                self._answer_client(*self._clients.popleft())
         finally:
             self._answering = False
 
-    def _answer_client(self, identity: bytes, body: bytes) -> None:
-        request = decode_request(body)
+    def _answer_client(self, identity: bytes, request: Request) -> None:
         try:
             reply = Reply(id=request.id, ok=True, result=self._on_client(request))
         except SpikeloopError as error:

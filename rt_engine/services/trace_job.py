@@ -10,6 +10,7 @@ import numpy as np
 
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.network_weights import NetworkWeights, find_weights
+from rt_engine.models.cost_price import require_reachable
 from rt_engine.models.indicators import indicator as find_indicator
 from rt_engine.models.trace_files import read_traces, write_inference
 from rt_engine.models.trace_inference import InferenceSettings, Method, TraceKind, infer_traces
@@ -54,6 +55,8 @@ def run_inference(arguments: argparse.Namespace) -> dict[str, Any]:
     if hold is None:
         rate_hz = float(np.median(source.frame_rate_hz)) if len(source.frame_rate_hz) else 30.0
         hold = indicator.default_hold_frames(rate_hz)
+    if arguments.false_event_cost is not None:
+        require_reachable(arguments.false_event_cost, hold, "--false-event-cost")
     settings = InferenceSettings(
         indicator=indicator,
         kind=source.kind or TraceKind.DFF,

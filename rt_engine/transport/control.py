@@ -19,26 +19,37 @@ from rt_engine.interfaces.control import (
     failure,
 )
 from rt_engine.interfaces.errors import MessageError, ServiceError, SpikeloopError
+from rt_engine.transport.gate import Gate
+from rt_engine.transport.security import Guard
 from rt_engine.transport.sockets import bind, connect
 
 Handler = Callable[[Request], dict[str, Any]]
 
 
 class ControlServer:
-    """A ROUTER that answers every request with the result of `handler`, or with the error it raised."""
+    """A ROUTER that answers every request with the result of `handler`, or with the error it raised.
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, handler: Handler) -> None:
+    Each request is carried out once, and with the role of the key it came with (`gate`).
+    """
+
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, handler: Handler, guard: Guard | None = None
+    ) -> None:
         self.socket = bind(context, zmq.ROUTER, endpoint)
         self._handler = handler
+        self._gate = Gate(guard)
 
     def serve(self) -> int:
         """Answer all waiting requests; returns their number."""
         served = 0
         while self.socket.poll(0):
-            identity, *body = self.socket.recv_multipart()
-            self.socket.send_multipart([identity, encode_control(answer(body, self._handler))])
+            sender, *body = self.socket.recv_multipart(copy=False)
+            self.socket.send_multipart([sender.bytes, encode_control(self._answer(body))])
             served += 1
         return served
+
+    def _answer(self, body: list[zmq.Frame]) -> Reply:
+        return answer([part.bytes for part in body], lambda request: self._handler(self._gate.admit(request, body[0])))
 
     def close(self) -> None:
         """Close the socket."""

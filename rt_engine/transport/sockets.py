@@ -1,13 +1,20 @@
-"""ZeroMQ sockets as spikeloop uses them: bounded queues, no lingering, raw messages."""
+"""ZeroMQ sockets as spikeloop uses them: bounded queues, bounded messages, no lingering, keys where there are any."""
 
 from __future__ import annotations
 
 import zmq
 
-from rt_engine.interfaces.errors import ServiceError
+from rt_engine.interfaces.errors import ConfigError, ServiceError
+from rt_engine.transport.security import prepare_bind, prepare_connect
 
 QUEUE_BYTES = 128 * 1024 * 1024
 """Bytes that one send or receive queue of frames may hold."""
+
+MAX_CONTROL_BYTES = 16 * 1024 * 1024
+"""Longest request or reply; whoever sends more is disconnected."""
+MAX_MESSAGE_BYTES = 256 * 1024 * 1024
+"""Longest part of any other message."""
+_CONTROL = (zmq.ROUTER, zmq.DEALER)
 
 
 def queue_length(message_bytes: int) -> int:
@@ -20,12 +27,18 @@ def bind(context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, queu
 
     Raises
     ------
+    ConfigError
+        There are no keys, and the endpoint is beyond loopback.
     ServiceError
         The port is taken.
     """
     socket = _socket(context, kind, queue)
     try:
+        prepare_bind(context, socket, endpoint)
         socket.bind(endpoint)
+    except ConfigError:
+        socket.close()
+        raise
     except zmq.ZMQError as error:
         socket.close()
         raise ServiceError(
@@ -38,6 +51,16 @@ def bind(context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, queu
 def connect(context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, queue: int = 1000) -> zmq.Socket[bytes]:
     """Socket connected to `endpoint` with both queues bounded to `queue` messages."""
     socket = _socket(context, kind, queue)
+    prepare_connect(context, socket)
+    socket.connect(endpoint)
+    return socket
+
+
+def connect_impatient(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, queue: int = 100) -> zmq.Socket[bytes]:
+    """DEALER that sends only to a peer that is there: no command waits for a rig that starts an hour later."""
+    socket = _socket(context, zmq.DEALER, queue)
+    socket.setsockopt(zmq.IMMEDIATE, 1)
+    prepare_connect(context, socket)
     socket.connect(endpoint)
     return socket
 
@@ -47,4 +70,5 @@ def _socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, queue: int) -> z
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.SNDHWM, queue)
     socket.setsockopt(zmq.RCVHWM, queue)
+    socket.setsockopt(zmq.MAXMSGSIZE, MAX_CONTROL_BYTES if kind in _CONTROL else MAX_MESSAGE_BYTES)
     return socket

@@ -113,6 +113,10 @@ def test_a_volume_is_calibrated_inferred_and_lit_in_one_run_and_replays_alike(tm
     done = spikeloop("replay", session, "--speed", "max", "--output", again)
     assert done.returncode == 0, done.stderr
     assert events_of(open_session(again)) == events
+    assert decisions_of(open_session(again)) == decisions
+    for plane in PLANES:
+        done = spikeloop("diff", session, again, "--plane", str(plane))
+        assert done.returncode == 0, done.stdout
     report = (session / "report.html").read_text(encoding="utf-8")
     assert all(f"Field of view, plane {plane}" in report for plane in PLANES)
 

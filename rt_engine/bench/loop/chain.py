@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+import psutil
 import yaml
 import zmq
 from numpy.typing import NDArray
@@ -124,6 +125,8 @@ class ChainPlan(NamedTuple):
         With a recording service.
     n_watchers : int
         Processes that subscribe to everything and throw it away: stand-ins of window and telemetry.
+    n_hung : int
+        So many of the watchers stand still from the first round on.
     strip_lines : int or None
         Lines of a message; None: whole frames.
     keeps_frames : bool
@@ -132,15 +135,19 @@ class ChainPlan(NamedTuple):
         The next lines leave when the decision on those before has come here; else when a command has.
     demixed : bool
         Overlapping cells are taken apart.
+    searches : bool
+        A finder looks for new cells beside inference.
     """
 
     name: str
     recorded: bool = False
     n_watchers: int = 0
+    n_hung: int = 0
     strip_lines: int | None = None
     keeps_frames: bool = True
     awaits_decision: bool = False
     demixed: bool = False
+    searches: bool = False
 
 
 def free_ports(n: int) -> list[int]:
@@ -152,7 +159,7 @@ def free_ports(n: int) -> list[int]:
         return [int(one.getsockname()[1]) for one in held]
 
 
-def bench_rig(side_px: int, ports: dict[str, int], keeps_frames: bool) -> dict[str, Any]:
+def bench_rig(side_px: int, ports: dict[str, int], keeps_frames: bool, searches: bool = False) -> dict[str, Any]:
     """Everything allowed, nothing real: the output is virtual, so its limits protect nobody."""
     limits = {
         "max_power_mw": 1.0,
@@ -179,7 +186,7 @@ def bench_rig(side_px: int, ports: dict[str, int], keeps_frames: bool) -> dict[s
             "n_lines": side_px,
             "pixels_per_line": side_px,
         },
-        "inference": {"indicator": INDICATOR, "new_cells": "off"},
+        "inference": {"indicator": INDICATOR, "new_cells": "offer" if searches else "off"},
         "outputs": {"led": {"driver": "virtual", "watchdog_ms": 60_000.0, "limits": limits}},
         "session_limits": {"max_energy_mj": 1e9, "max_pulses": 1_000_000_000},
         "recording": {"frames": "all" if keeps_frames else "none", "min_free_mb": 2000.0},
@@ -219,7 +226,12 @@ class ProductChain:
         names = list(Ports().all_ports())
         self._side_px = planted.frames.shape[1]
         rig = RigConfig.model_validate(
-            bench_rig(self._side_px, dict(zip(names, free_ports(len(names)), strict=True)), plan.keeps_frames)
+            bench_rig(
+                self._side_px,
+                dict(zip(names, free_ports(len(names)), strict=True)),
+                plan.keeps_frames,
+                plan.searches,
+            )
         )
         clock = MonotonicClock()
         setup = Setup(
@@ -318,6 +330,8 @@ class ProductChain:
         while not self._arm():
             self._send_frame(time.perf_counter_ns())
             self._fail_after(give_up_s, "the interlock")
+        for process in self._watchers[: self.plan.n_hung]:
+            psutil.Process(process.pid).suspend()
         while self._answers.poll(200):
             self._answers.recv_multipart()
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rt_engine.bench import cells_found
-from rt_engine.bench.cells_found import Planted, score
+from rt_engine.bench.cells_found import score
 from rt_engine.bench.neuropil_error import neuropil_rows
 from rt_engine.models.cells import FoundCells
 
@@ -17,6 +16,9 @@ def test_the_neuropil_row_has_its_bound_and_keeps_it() -> None:
     assert 0 < row.value.median <= 0.06
 
 
+SIZE_PX = 512
+
+
 def _found(masks: list[np.ndarray]) -> FoundCells:
     pixels = [mask.astype(np.uint32) for mask in masks]
     weights = [np.full(len(mask), 255, np.uint8) for mask in masks]
@@ -25,7 +27,7 @@ def _found(masks: list[np.ndarray]) -> FoundCells:
 
 
 def _disc(cy: int, cx: int) -> np.ndarray:
-    y, x = np.indices((cells_found.SIZE_PX, cells_found.SIZE_PX))
+    y, x = np.indices((SIZE_PX, SIZE_PX))
     return np.flatnonzero(np.hypot(y - cy, x - cx) < 7)
 
 
@@ -41,10 +43,27 @@ def _disc(cy: int, cx: int) -> np.ndarray:
 )
 def test_f1_counts_what_must_be_found_and_what_was_never_there(places: list[tuple[int, int]], f1: float) -> None:
     planted = [_disc(50, 50), _disc(100, 100), _disc(200, 200)]
-    truth = Planted(
-        np.zeros((1, 1, 1), np.float32), [(pixels, np.ones(len(pixels))) for pixels in planted],
-        np.array([6.0, 5.0, 2.0]), np.array([20, 20, 20]),
-    )  # fmt: skip
-    found, correlation = score(_found([_disc(*place) for place in places]), truth)
-    assert found == pytest.approx(f1)
-    assert correlation == pytest.approx(1.0)
+    truth = {
+        "footprint_start": np.cumsum([0, *(len(pixels) for pixels in planted)]),
+        "footprint_pixels": np.concatenate(planted),
+        "footprint_weight": np.ones(sum(len(pixels) for pixels in planted), np.float32),
+        "a_over_sigma": np.array([6.0, 5.0, 2.0]),
+        "spike_cell": np.repeat([0, 1, 2], 20),
+    }
+    scored = score(_found([_disc(*place) for place in places]), truth, SIZE_PX)
+    assert scored.f1() == pytest.approx(f1)
+    np.testing.assert_allclose(scored.weighted[scored.found], 1.0)
+
+
+def test_a_cell_that_hardly_fires_need_not_be_found() -> None:
+    pixels = _disc(50, 50)
+    truth = {
+        "footprint_start": np.array([0, len(pixels)]),
+        "footprint_pixels": pixels,
+        "footprint_weight": np.ones(len(pixels), np.float32),
+        "a_over_sigma": np.array([9.0]),
+        "spike_cell": np.zeros(4, np.int64),
+    }
+    assert not score(_found([]), truth, SIZE_PX).must.any()
+    truth["spike_cell"] = np.zeros(5, np.int64)
+    assert score(_found([]), truth, SIZE_PX).f1() == 0.0

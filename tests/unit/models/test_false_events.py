@@ -45,8 +45,10 @@ def test_noise_gives_the_rate_of_false_events_asked_for(method, per_min, minutes
 @pytest.mark.statistics
 @pytest.mark.parametrize("method", [Method.COMBINED, Method.MATCHED_FILTER])
 @pytest.mark.parametrize(("name", "hold"), [("GCaMP6f", 3), ("jGCaMP8m", 1)])
-@pytest.mark.parametrize(("per_min", "minutes"), [(1.0, 30.0), (1 / 60, 60.0)])
-def test_noise_gives_the_rate_of_false_events_asked_for_in_many_cells(method, name, hold, per_min, minutes):
-    n_cells = 200
+@pytest.mark.parametrize(("per_min", "minutes", "n_cells"), [(1.0, 3.0, 2000), (1 / 60, 12.0, 1000)])
+def test_noise_gives_the_rate_of_false_events_asked_for_in_many_cells(method, name, hold, per_min, minutes, n_cells):
+    """Many cells for a short time: what 3,000 frames tell of its noise makes the rate of one cell wrong by a fifth, and
+    of 200 cells by as much as counting 6,000 events does, which the band does not know of.
+    """
     cells = told_in(minutes, n_cells, per_min, method, hold, seed=1, name=name)
     assert_nominal(cells, n_cells, per_min * minutes * n_cells)

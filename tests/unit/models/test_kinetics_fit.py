@@ -10,8 +10,10 @@ from rt_engine.models.kinetics_fit import (
     IsolatedEvents,
     amplitude_posterior,
     decay_posterior,
+    event_sizes,
     fit_amplitude,
     fit_decay,
+    isolated_events,
 )
 
 PRIOR = indicator("jGCaMP8m")
@@ -96,3 +98,14 @@ def test_decay_is_recovered_whatever_the_rise(name):
     np.testing.assert_array_equal(
         fit_decay(IsolatedEvents(roi, windows), np.ones(40), rise, prior.tau_s, rate_hz), found.median
     )
+
+
+@pytest.mark.parametrize("frame_rate_hz", [0.1, 1.0])
+def test_windows_are_long_enough_for_a_size_where_frames_last_seconds(frame_rate_hz):
+    dff = np.zeros((40, 1), np.float32)
+    dff[20] = 0.7
+    events = isolated_events(dff, np.array([20]), np.array([0]), 1)
+    size, error = event_sizes(events, np.array([0.01]), PRIOR.tau_rise_s, PRIOR.tau_s, frame_rate_hz)
+    assert len(size) == 1
+    assert size[0] > 0
+    assert error[0] > 0

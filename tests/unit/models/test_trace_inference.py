@@ -50,23 +50,32 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("network", [None, untrained()], ids=["combined", "network"])
-def test_is_the_live_stage_bit_for_bit(planted, network):
+@pytest.mark.parametrize(
+    "rule", [{"false_alarms_per_min": 0.5}, {"false_alarms_per_min": None, "false_event_cost": 2.0}]
+)
+def test_is_the_live_stage_bit_for_bit(planted, rule, network):
     """A baseline, then the stage driven frame by frame as the engine drives it, from counts."""
     n_baseline = 300
     f, ring = planted.f_roi, planted.f_np
     found = infer(
         np.ascontiguousarray(f.T), neuropil=np.ascontiguousarray(ring.T), kind=TraceKind.COUNTS,
-        baseline_s=n_baseline / RATE_HZ, false_alarms_per_min=0.5, network=network,
+        baseline_s=n_baseline / RATE_HZ, **rule, network=network,
         method=Method.COMBINED if network is None else Method.NETWORK,
     )  # fmt: skip
-    law = {"frame_rate_hz": RATE_HZ, "hold_frames": HOLD, "false_alarms_per_min": 0.5}
+    law = {"frame_rate_hz": RATE_HZ, "hold_frames": HOLD}
     past = calibrate_from_priors(
-        f[:n_baseline], ring[:n_baseline], planted.valid[:n_baseline], indicator=PRIOR, neuropil_coefficient=0.7, **law
+        f[:n_baseline],
+        ring[:n_baseline],
+        planted.valid[:n_baseline],
+        indicator=PRIOR,
+        neuropil_coefficient=0.7,
+        false_alarms_per_min=0.5,
+        **law,
     )
     settings = RunSettings(RATE_HZ, PRIOR, HOLD, frames_before(PRIOR.tau_s, RATE_HZ), 0.5)
     corrected = f[:n_baseline] - past.neuropil_coefficient * (ring[:n_baseline] - past.neuropil_median_counts)
     dff = ((corrected - past.f0_counts) / past.f0_counts).astype(np.float32)
-    drive = fit_drive(dff, np.ones(dff.shape, bool), prior=PRIOR, **law).constants
+    drive = fit_drive(dff, np.ones(dff.shape, bool), prior=PRIOR, **law, **rule).constants
     stage = TraceStage(replace(calibration_of(past, settings, n_baseline), drive=drive, network=network))
     stage.warm_up()
     none, events = np.zeros(f.shape[1], np.uint8), []

@@ -16,7 +16,11 @@ from rt_engine.interfaces.calibration import Calibration, load_calibration, save
 from rt_engine.interfaces.calibration_bytes import pack_cells, unpack_cells
 from rt_engine.interfaces.clock import MonotonicClock
 from rt_engine.interfaces.errors import CalibrationError
+from rt_engine.interfaces.events import EVENT_DTYPE
 from rt_engine.kernels.drive_smoother import DriveParameters, drive_run, empty_drive_state
+from rt_engine.models.drive_fit import fit_drive
+from rt_engine.models.indicators import indicator
+from rt_engine.pipeline.drive import DriveStage
 from rt_engine.pipeline.engine import ACTIVITY_FIELDS, Engine
 from rt_engine.pipeline.network import lag_filters
 
@@ -85,3 +89,37 @@ def test_noise_and_response_of_a_lag_are_those_of_the_settled_filter() -> None:
         out = np.zeros_like(white)
         drive_run(white, np.ones(white.shape, np.uint8), lag, empty_drive_state(2, 6, parameters), out)
         np.testing.assert_allclose(out[500:].std(axis=0), noise[place], rtol=0.06)
+
+
+def test_cells_that_are_gathered_go_on_to_the_same_bits() -> None:
+    rng = np.random.default_rng(1)
+    dff = rng.normal(0, 0.1, (200, 90)).astype(np.float32)
+    law = {"frame_rate_hz": 30.0, "hold_frames": 3, "false_alarms_per_min": 0.5}
+    weights = untrained(size=1.0)
+
+    def stage_of(rows: slice) -> DriveStage:
+        own = np.ascontiguousarray(dff[:, rows])
+        fit = fit_drive(own, np.ones(own.shape, np.bool_), prior=indicator("GCaMP6f"), **law)
+        n = own.shape[1]
+        return DriveStage(fit.constants, np.arange(n, dtype=np.uint32), np.ones(n, np.float32), 3, weights, 30.0)
+
+    def step(stage: DriveStage, t: int, rows: slice) -> NDArray[np.float32]:
+        own = np.ascontiguousarray(dff[t, rows])
+        n, good = len(own), np.ones(len(own), np.uint8)
+        rate, z, probability = np.zeros((3, n), np.float32)
+        stage.process(t, 0, own, np.ones(n, np.float32), good, good, rate, z, probability, np.zeros(n, EVENT_DTYPE))
+        return probability
+
+    whole, parts = stage_of(slice(0, 90)), [slice(0, 70), slice(70, 73), slice(73, 90)]
+    several = [stage_of(rows) for rows in parts]
+    for t in range(50):
+        step(whole, t, slice(0, 90))
+        for stage, rows in zip(several, parts, strict=True):
+            step(stage, t, rows)
+    gathered = stage_of(slice(0, 90))
+    gathered.adopt(several)
+    for t in range(50, 60):
+        told = [step(stage, t, slice(0, 90)) for stage in (whole, gathered)]
+        assert told[0].tobytes() == told[1].tobytes()
+    fresh = stage_of(slice(0, 90))
+    assert step(fresh, 60, slice(0, 90)).tobytes() != step(whole, 60, slice(0, 90)).tobytes()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from protocols.checking.check import check_against_limits
+from protocols.checking.check import check_against_rig
 from protocols.load import find_protocol, load_protocol, shipped_protocols
 from protocols.schema.protocol import json_schema
 from rt_engine.interfaces.errors import ConfigError
@@ -34,7 +34,9 @@ def changed(tmp_path, **changes):
 
 
 @pytest.mark.parametrize("name", shipped_protocols())
-def test_shipped_protocols_load_are_named_like_their_file_and_say_their_source(name):
+def test_shipped_protocols_load_are_named_like_their_file_and_say_their_purpose_and_source_with_a_picture(name):
+    assert find_protocol(name).read_text(encoding="utf-8").startswith("# Purpose: ")
+    assert (ROOT / "docs" / "pictures" / "protocols" / f"{name}.png").is_file()
     config = load_protocol(find_protocol(name))
     assert config.name == name
     assert config.description
@@ -44,8 +46,7 @@ def test_shipped_protocols_load_are_named_like_their_file_and_say_their_source(n
 @pytest.mark.parametrize("rig", ["virtual_rig", "stream"])
 def test_the_protocol_of_the_shipped_rigs_stays_within_them(rig):
     config = load_protocol(find_protocol("spike_triggered"))
-    outputs = load_rig(ROOT / "hardware_configs" / f"{rig}.yaml").outputs
-    check_against_limits(config, {key: output.limits for key, output in outputs.items()})
+    check_against_rig(config, load_rig(ROOT / "hardware_configs" / f"{rig}.yaml"))
 
 
 def test_the_committed_json_schema_is_that_of_the_models():
@@ -127,8 +128,8 @@ def test_torn_yaml_names_the_file(tmp_path):
 )
 def test_what_can_never_pass_is_refused_at_load(tmp_path, changes, key, limit):
     path = changed(tmp_path, **changes)
-    limits = {"led": load_rig(ROOT / "hardware_configs" / "virtual_rig.yaml").outputs["led"].limits}
+    rig = load_rig(ROOT / "hardware_configs" / "virtual_rig.yaml")
     with pytest.raises(ConfigError) as error:
-        check_against_limits(load_protocol(path), limits, str(path))
+        check_against_rig(load_protocol(path), rig, str(path))
     for part in ("mine.yaml", key, limit):
         assert part in str(error.value)

@@ -11,7 +11,7 @@ from rt_engine.interfaces.devices import CutTrain, PulseCommand, PulseToken, iss
 from rt_engine.interfaces.errors import ConfigError, SafetyError
 from rt_engine.interfaces.messages import Mode, Outcome
 from rt_engine.interfaces.rig_config import SessionLimits
-from rt_engine.safety.interlock import InterlockState, Precondition
+from rt_engine.safety.interlock import Interlock, InterlockState, Precondition
 from rt_engine.safety.limits import bounds_of, tighten
 from rt_engine.safety.wal import RecordKind
 from rt_engine.safety.watchdog import live_silence_ns
@@ -506,3 +506,16 @@ def test_the_silence_that_is_borne_scales_with_the_frame_period(rate_hz, bound_s
     assert rig.interlock.tend(rig.clock.now_ns()) is InterlockState.ARMED
     rig.clock.step(1)
     assert rig.interlock.tend(rig.clock.now_ns()) is InterlockState.TRIPPED
+
+
+@pytest.mark.parametrize("watchdog_ms", [100.1, math.inf, 0.0, math.nan])
+def test_a_real_output_without_a_short_watchdog_gets_no_interlock_and_a_virtual_one_may_be_lax(watchdog_ms):
+    rig = Rig(virtual=False)
+    for is_virtual in (True, False):
+        rig.outputs["led"].is_virtual, rig.outputs["led"].watchdog_ms = is_virtual, watchdog_ms
+        parts = (rig.limits, rig.outputs, rig.clock, rig.ledger, rig.log, rig.heartbeat)
+        if is_virtual:
+            assert Interlock(*parts).all_virtual
+        else:
+            with pytest.raises(SafetyError, match="led: watchdog_ms"):
+                Interlock(*parts)

@@ -77,6 +77,15 @@ def test_figures_are_all_there_and_false_events_count_valid_time(tmp_path):
     json.dumps(rows, allow_nan=False)
 
 
+def test_where_cost_decides_every_cell_has_its_own_false_events(tmp_path):
+    of_cells = np.linspace(0, 2, 40, dtype=np.float32)
+    by_cost = {"false_event_cost": 3.0, "false_alarms_per_min": np.nan, "false_events_per_min": of_cells}
+    made = replace(calibration(tmp_path, 40), **by_cost)
+    told = [row["false_events_per_hour"] for row in cell_figures(made)]
+    assert told == pytest.approx(30 * of_cells)  # samples half of the time
+    assert "nan" not in text_of(made)
+
+
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("gain", [20.0, float("nan")])
 def test_the_picture_is_drawn_whatever_is_known(tmp_path, known, gain):

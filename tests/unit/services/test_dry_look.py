@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from dry_sessions import ROOT, contrast, largest_e_value, looks_until_the_end, naive_p, session, small_traces
+from dry_sessions import (
+    ROOT,
+    contrast,
+    largest_e_value,
+    looks_until_the_end,
+    naive_p,
+    planted_effect,
+    session,
+    small_traces,
+)
 from protocol_bench import protocol
 from scipy.stats import binom
 
@@ -97,6 +106,42 @@ def test_a_clamp_that_sees_its_own_light_believes_to_hold_what_it_does_not():
     assert rates[False] < 0.6 * rates[True]
 
 
+def silencer():
+    """A clamp on an opsin that silences: the more its cells do, the more light; unseen, its light looks like that."""
+    hold = {"do": "clamp", "output": "led", "targets": "a", "signal": "level", "set_point": 0.05, "gain_mw": 4.0,
+            "min_mw": 1.0, "max_mw": 8.0, "width_ms": 8.0, "period_ms": 120.0, "inverted": True}  # fmt: skip
+    return protocol(
+        cells={"a": {"select": "best", "n": 8}},
+        signals={"level": {"of": "activity", "cells": "a", "field": "dff", "smooth_ms": 500.0}},
+        triggers={},
+        actions={"hold": hold},
+        phases={"quiet": {"enter": ["hold"]}},
+        limits={"led": {"max_refused_per_min": 40}},
+    )
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_the_same_clamp_holds_its_cells_down_when_blanked_and_runs_away_and_trips_when_not(seed):
+    looks = {}
+    for name, is_blanked, p50_mw in (("blanked", True, 4.0), ("unblanked", False, 4.0), ("no opsin", True, 150.0)):
+        opsin = {"silences_ms": 150.0, "artefact_photons_per_mw": 3.0, "median_p50_mw": p50_mw}
+        rig = small_traces(seed, **opsin)
+        rig = rig.model_copy(update={"microscope": rig.microscope.model_copy(update={"frame_rate_hz": 30.0})})
+        led = rig.outputs["led"]
+        much = led.limits.model_copy(update={"max_energy_per_target_mj": 200.0})
+        rig = rig.model_copy(update={"outputs": {"led": led.model_copy(update={"limits": much})}})
+        looks[name] = dry_look(silencer(), rig, 40.0, is_blanked=is_blanked)
+    lit = looks["blanked"].decisions[0][0].target_ids
+    spikes = {name: np.isin(look.spike_cell, lit).sum() for name, look in looks.items()}
+    assert looks["blanked"].trips == []
+    assert looks["blanked"].outcomes()["refused"] == 0
+    assert spikes["blanked"] < 0.95 * spikes["no opsin"]
+    (trip,) = looks["unblanked"].trips
+    assert "requests refused within a minute, the last: duty" in trip
+    on_s = np.array([t for t, _, _ in looks["unblanked"].light_s])
+    assert max(np.sum((on_s >= t) & (on_s < t + 10.0)) for t in on_s) * 0.008 <= 0.05 * 10.0
+
+
 def test_sham_light_is_counted_as_sham():
     look = dry_look(load_protocol(find_protocol("sham_control")), virtual_rig(), 30.0)
     arms = {request.arm for request, decision in look.decisions if decision.outcome == "sham"}
@@ -118,12 +163,13 @@ def test_figures_words_and_picture(tmp_path, name):
 
 
 @pytest.mark.statistics
-@pytest.mark.timeout(7200)
+@pytest.mark.timeout(0)
 def test_without_an_effect_the_design_finds_none_and_before_and_after_does():
+    """With a slow indicator: what triggered is still to be seen when the response is taken, lit or not."""
     n = 300
     p = interval = e = naive = bernoulli = 0
     for seed in range(n):
-        look, block_size = session(seed, median_p50_mw=150.0)
+        look, block_size = session(seed, indicator="GCaMP6s", median_p50_mw=150.0)
         one = contrast(look)
         p += look.effects["contrasts"]["stim_vs_withheld"]["p"] <= 0.05
         interval += any(
@@ -144,13 +190,13 @@ def test_without_an_effect_the_design_finds_none_and_before_and_after_does():
 
 
 @pytest.mark.statistics
-@pytest.mark.timeout(7200)
+@pytest.mark.timeout(0)
 def test_the_effect_of_the_opsin_is_recovered_with_the_coverage_that_is_promised():
     n = 300
+    truth, truth_error = planted_effect(n // 2)
     looks = [session(seed) for seed in range(n)]
+    looks = [one for one in looks if "estimate" in one[0].effects["contrasts"]["stim_vs_withheld"]]
     found = [look.effects["contrasts"]["stim_vs_withheld"] for look, _ in looks]
-    truth = np.mean([one["estimate"] for one in (found[i] for i in range(n))])
-    error = np.std([one["estimate"] for one in found], ddof=1) / np.sqrt(n)
     missed = sum(
         any(
             "low" in told and not told["low"] <= truth <= told["high"]
@@ -160,12 +206,16 @@ def test_the_effect_of_the_opsin_is_recovered_with_the_coverage_that_is_promised
     )
     fixed = [one for one in found if "fixed_low" in one]
     fixed_missed = sum(not one["fixed_low"] <= truth <= one["fixed_high"] for one in fixed)
+    spread = {name: np.array([one[name] for one in found]) for name in ("estimate", "difference", "ipw")}
+    means = {name: (float(values.mean()), float(values.std(ddof=1))) for name, values in spread.items()}
     print(
-        f"effect {truth:.4f} ± {error:.4f}; interval missed it at some time in {missed} of {n}, "
-        f"Student's at the end in {fixed_missed} of {len(fixed)}"
+        f"effect {truth:.4f} ± {truth_error:.4f}; mean and SD of {len(found)} sessions {means}; interval missed it at "
+        f"some time in {missed}, Student's at the end in {fixed_missed} of {len(fixed)}"
     )
-    assert abs(np.mean([one["ipw"] for one in found]) - truth) < 4 * np.hypot(
-        error, np.std([o["ipw"] for o in found]) / n**0.5
-    )
-    assert missed <= binom.ppf(0.99, n, 0.05)
+    # In a few fields a watched cell lies on the lines that every pulse falls on: all lit trials are void there.
+    assert len(found) > 0.95 * n
+    for mean, sd in means.values():
+        assert truth_error < 0.1 * sd, "the truth is not known well enough to judge a session by"
+        assert abs(mean - truth) < 4 * np.hypot(truth_error, sd / len(found) ** 0.5)
+    assert missed <= binom.ppf(0.99, len(found), 0.05)
     assert fixed_missed <= binom.ppf(0.999, len(fixed), 0.05)

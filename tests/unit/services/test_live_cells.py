@@ -140,6 +140,13 @@ def test_another_rate_of_false_events_moves_every_threshold_and_says_what_it_cos
     assert cells.false_alarms_per_min == 0.1
 
 
+def test_cells_that_decide_by_cost_take_no_threshold(cells: LiveCells) -> None:
+    cells.calibration = replace(cells.calibration, false_event_cost=3.0)
+    for args in ({"false_alarms_per_min": 0.1}, {"thresholds": {"2": 7.0}}):
+        with pytest.raises(ConfigError, match="decided by a false event costing 3 times a missed one"):
+            threshold_edit(args, cells)
+
+
 def test_a_threshold_of_one_cell_leaves_the_others(cells: LiveCells) -> None:
     edit, told = threshold_edit({"thresholds": {"2": 7.0}}, cells)
     assert told["threshold"][1] == 7.0

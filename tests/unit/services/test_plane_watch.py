@@ -29,3 +29,12 @@ def test_the_structural_channel_is_used_and_not_worth_a_word():
     watch = PlaneWatch([0], 1, 100, 0)
     assert watch.see(0, 0, 0) == ""
     assert watch.missing(100) == (0,)
+
+
+def test_a_slow_source_is_waited_for():
+    watch = PlaneWatch([0, 1], 0, 100)
+    watch.bear(300)
+    watch.bear(50)
+    watch.see(0, 0, 0)
+    assert watch.missing(299) == ()
+    assert watch.missing(300) == (1,)

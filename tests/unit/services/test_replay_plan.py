@@ -76,6 +76,17 @@ def test_outputs_are_virtual_and_the_bound_of_silence_is_that_of_the_recording()
     assert again.microscope.live_silence_s == 1.0
 
 
+@pytest.mark.parametrize(("pace", "borne"), [("real_time", 120), ("max", 100_000)])
+def test_refusals_trip_where_they_would_have_tripped_the_recording(pace: str, borne: int) -> None:
+    """Where the source was not tied to a clock they did not, neither then nor in a replay of the replay."""
+    rig = load_rig(find_rig("virtual_rig"))
+    rig = rig.model_copy(update={"microscope": rig.microscope.model_copy(update={"pace": pace})})
+    replayed = session_rig(rig, ReplayMicroscope(driver="replay", path="x"), (0,))
+    assert replayed.outputs["led"].limits.max_refused_per_min == borne
+    again = session_rig(replayed, ReplayMicroscope(driver="replay", path="y"), (0,))
+    assert again.outputs["led"].limits.max_refused_per_min == borne
+
+
 def test_white_noise_exceeds_the_moved_threshold_at_the_rate_asked_for(tmp_path: Path) -> None:
     calibration = make_calibration(tmp_path / "c.h5", [(20, 20)], rate_hz=30.0)
     taps = np.array([[0.0], [1.0], [1.0]], np.float32) / np.float32(np.sqrt(2))
@@ -95,3 +106,9 @@ def test_white_noise_exceeds_the_moved_threshold_at_the_rate_asked_for(tmp_path:
     )
     moved = with_false_alarms(old, 0.5)
     assert moved.threshold[0] == pytest.approx(exceeding(0.5), abs=0.03)
+
+
+def test_a_calibration_that_decides_by_cost_is_moved_to_no_rate(tmp_path):
+    calibration = make_calibration(tmp_path / "c.h5", [(20, 20)], rate_hz=30.0)
+    with pytest.raises(ConfigError, match="false event costing 2 times"):
+        with_false_alarms(dataclasses.replace(calibration, false_event_cost=2.0), 0.5)

@@ -61,5 +61,10 @@ def test_the_rig_file_refuses_what_cannot_be() -> None:
     assert RigConfig.model_validate(stream | {"registration_channel": 1}).registration_channel == 1
     with pytest.raises(ValueError, match="which is read; leave it out"):
         RigConfig.model_validate(stream | {"registration_channel": 0})
-    with pytest.raises(ValueError, match="the virtual rig has one channel only"):
-        RigConfig.model_validate(load_rig(find_rig("virtual_rig")).model_dump() | {"registration_channel": 1})
+    virtual = load_rig(find_rig("virtual_rig")).model_dump()
+    with pytest.raises(ValueError, match=r"only with microscope\.structural_photons"):
+        RigConfig.model_validate(virtual | {"registration_channel": 1})
+    virtual["microscope"]["structural_photons"] = 5.0
+    assert RigConfig.model_validate(virtual | {"registration_channel": 1}).registration_channel == 1
+    with pytest.raises(ValueError, match="that of the virtual rig is 1"):
+        RigConfig.model_validate(virtual | {"registration_channel": 2})

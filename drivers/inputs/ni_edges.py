@@ -1,0 +1,117 @@
+"""Rising edges on a terminal of an NI card, each with the time at which it came: a counter of 10 ns ticks, latched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from drivers.inputs.clock_relation import ClockRelation
+from drivers.inputs.virtual import LineEdge
+from drivers.ni.connection import NiConnection
+from rt_engine.interfaces.clock import NS_PER_S, Clock
+from rt_engine.interfaces.ni_config import NiEdgeInput
+
+TICK_NS = 10
+_RELATE_NS = NS_PER_S // 2
+_BUFFER = 10_000
+_WRAP = 1 << 32
+
+
+def unwrap(count: int, near: int) -> int:
+    """The full count of a 32-bit register that is near another full count."""
+    return near + (count - near + _WRAP // 2) % _WRAP - _WRAP // 2
+
+
+class NiEdges:
+    """Times of the rising edges on one terminal. Belongs to one thread; the constructor touches no hardware.
+
+    Parameters
+    ----------
+    name : str
+        Name in the rig.
+    config : NiEdgeInput
+    clock : Clock
+
+    Attributes
+    ----------
+    relation : ClockRelation
+        Of the card's clock to the host's.
+    edges : int
+        Seen since the start.
+    """
+
+    def __init__(self, name: str, config: NiEdgeInput, clock: Clock) -> None:
+        self.name, self._config, self._clock = name, config, clock
+        self._card = NiConnection(name, config.device, config.server)
+        self.relation = ClockRelation()
+        self.edges = 0
+        self._task: Any = None
+        self._counter: Any = None
+        self._reader: Any = None
+        self._near = 0
+        self._due_ns = 0
+        self._counts = np.zeros(_BUFFER, np.uint32)
+
+    def open(self) -> None:
+        """Start to count. Raises DeviceError."""
+        from nidaqmx.constants import AcquisitionType
+        from nidaqmx.stream_readers import CounterReader
+
+        if self._task is not None:
+            return
+        self._card.open()
+        opened = False
+        try:
+            with self._card.errors(self._config.counter):
+                self._task = self._card.task("edges")
+                self._counter = self._task.ci_channels.add_ci_count_edges_chan(self._card.path(self._config.counter))
+                self._counter.ci_count_edges_term = self._card.terminal("100MHzTimebase")
+                self._task.timing.cfg_samp_clk_timing(
+                    self._config.max_rate_hz,
+                    source=self._card.terminal(self._config.terminal),
+                    sample_mode=AcquisitionType.CONTINUOUS,
+                    samps_per_chan=_BUFFER,
+                )
+                self._task.start()
+                self._reader = CounterReader(self._task.in_stream)
+                self._reader.verify_array_shape = False
+            self._relate()
+            opened = True
+        finally:
+            if not opened:
+                self.close()
+
+    def take_edges(self) -> list[LineEdge]:
+        """Edges since the last call, in order, in the host's time. Raises DeviceError."""
+        if self._task is None:
+            return []
+        if self._clock.now_ns() >= self._due_ns:
+            self._relate()
+        with self._card.errors(self._config.counter):
+            n = min(_BUFFER, int(self._task.in_stream.avail_samp_per_chan))
+            if n:
+                self._reader.read_many_sample_uint32(self._counts, n, timeout=0.0)
+        self.edges += n
+        found = []
+        for count in self._counts[:n].tolist():
+            self._near = unwrap(count, self._near)
+            found.append(LineEdge(self.relation.host_ns(self._near * TICK_NS), True))
+        return found
+
+    def close(self) -> None:
+        """Release the card."""
+        task, self._task = self._task, None
+        if task is not None:
+            self._card.end(task)
+        self._card.close()
+
+    def _relate(self) -> None:
+        """Read the register between two looks at the clock."""
+        with self._card.errors(self._config.counter):
+            before_ns = self._clock.now_ns()
+            count = int(self._counter.ci_count)
+            after_ns = self._clock.now_ns()
+        self._near = unwrap(count, self._near)
+        self.relation.add(self._near * TICK_NS, before_ns, after_ns)
+        self._due_ns = after_ns + _RELATE_NS

@@ -1,0 +1,1 @@
+"""National Instruments cards, through the official `nidaqmx`: what outputs and inputs share."""

@@ -1,0 +1,61 @@
+"""What can be said of an NI card without driving anything."""
+
+from __future__ import annotations
+
+from drivers.ni.connection import NiConnection
+from rt_engine.interfaces.errors import DeviceError
+from rt_engine.interfaces.findings import Finding, Verdict, failed, passed
+from rt_engine.interfaces.ni_config import NiAnalog, NiDaqSettings, NiGate
+
+_NO_LIGHT = "this output cannot be armed"
+
+
+def examine_output(card: NiConnection, config: NiDaqSettings) -> list[Finding]:
+    """The card, its channels, and the level at which the enable line floats. Releases the card again."""
+    part = f"output {card.name}"
+    try:
+        card.open()
+        described = card.describe()
+        found = [passed(part, f"{config.device}: {described['model']}, serial {described['serial']}")]
+        missing = [name for name, kind in _channels(config).items() if name not in described[kind]]
+        if missing:
+            text = f"{config.device} has no {', '.join(missing)}"
+            remedy = "compare the rig file with the pinout of the card"
+            return [*found, Finding(Verdict.FAIL, part, text, _NO_LIGHT, remedy)]
+        return [*found, passed(part, f"has {', '.join(_channels(config))}"), _floating(card, config, part)]
+    except DeviceError as error:
+        return [failed(part, error, _NO_LIGHT)]
+    finally:
+        card.close()
+
+
+def _channels(config: NiDaqSettings) -> dict[str, str]:
+    """Every channel that the output uses, and among what it is found."""
+    pulse = config.pulse
+    if isinstance(pulse, NiGate):
+        found = {pulse.line: "lines"}
+    else:
+        found = {pulse.channel: "analog"} if isinstance(pulse, NiAnalog) else {pulse.counter: "counters"}
+    found[config.enable_line] = "lines"
+    if config.trigger is not None:
+        found |= {config.trigger.line: "lines", config.trigger.terminal: "terminals"}
+    return found
+
+
+def _floating(card: NiConnection, config: NiDaqSettings, part: str) -> Finding:
+    """Read the enable line as an input: that is where it is while no program drives it."""
+    from nidaqmx.stream_readers import DigitalSingleChannelReader
+
+    with card.errors(config.enable_line):
+        task = card.task("floating")
+        try:
+            task.di_channels.add_di_chan(card.path(config.enable_line))
+            high = DigitalSingleChannelReader(task.in_stream).read_one_sample_one_line()
+        finally:
+            card.end(task)
+    if high:
+        text = f"{config.enable_line} is high while nobody drives it"
+        meaning = "light is possible whenever the program does not run, and while the card starts"
+        remedy = "a resistor of 10 kOhm from the line to ground, or a gate that is closed by an open input"
+        return Finding(Verdict.FAIL, part, text, meaning, remedy)
+    return passed(part, f"{config.enable_line} is low while nobody drives it")

@@ -1,0 +1,1 @@
+"""A microcontroller that makes light pulses and bounds them itself, on a serial port."""

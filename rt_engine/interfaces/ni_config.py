@@ -1,0 +1,135 @@
+"""What of an NI card an output uses."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rt_engine.interfaces.power_table import MeasuredPower, PowerTable
+
+Line = Annotated[str, Field(pattern=r"^port\d+/line\d+$")]
+Terminal = Annotated[str, Field(pattern=r"^PFI\d+$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NiTrigger(_Part):
+    """A wire on the connector block: the driver raises `line`, and the card starts the pulse at the edge on `terminal`.
+
+    The lowest jitter. Without it the pulse is started by a call to the driver.
+    """
+
+    line: Line
+    terminal: Terminal
+
+
+class _OnOff(_Part):
+    """A source with one power."""
+
+    power: MeasuredPower | None = Field(description="measured at the sample; null: uncalibrated, for --dry-run only")
+
+    @property
+    def highest_mw(self) -> float | None:
+        """The highest power that was measured; None where none was."""
+        return None if self.power is None else self.power.power_mw
+
+
+class NiGate(_OnOff):
+    """A digital line opens the light for the width of the pulse: LED or laser with a TTL gate, fixed power."""
+
+    kind: Literal["gate"]
+    line: Line
+    sample_rate_hz: float = Field(100_000.0, ge=1000, le=10_000_000)
+
+
+class NiAnalog(_Part):
+    """A voltage sets the power for the width of the pulse: LED driver, AOM, Pockels cell; the last sample is 0 V."""
+
+    kind: Literal["analog"]
+    channel: str = Field(pattern=r"^ao\d+$")
+    max_v: float = Field(gt=0, le=10, description="what the device behind it bears; never exceeded")
+    sample_rate_hz: float = Field(100_000.0, ge=1000, le=1_000_000)
+    power: PowerTable | None = Field(
+        description="volts to mW at the sample, or the file that `calibrate-power` has written; null: uncalibrated"
+    )
+
+    @property
+    def highest_mw(self) -> float | None:
+        """The highest power that was measured; None where none was."""
+        return None if self.power is None else self.power.power_mw[-1]
+
+
+class NiCounter(_OnOff):
+    """A counter makes the pulses, to the microsecond and without a buffer: TTL gate, fixed power."""
+
+    kind: Literal["counter"]
+    counter: str = Field(pattern=r"^ctr\d+$")
+
+
+class NiDaqSettings(_Part):
+    """An output of an NI card.
+
+    `enable_line` stands in series with the light (AND gate, shutter, interlock input): it is high while armed, and the
+    card's own watchdog makes it low when the decision loop has not fed it for `watchdog_ms`. `server` is the address of
+    an NI gRPC Device Server; null: the card is in this computer.
+    """
+
+    driver: Literal["ni_daq"]
+    device: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    server: str | None = Field(None, pattern=r"^[^\s:]+:\d+$", description="host:port of a gRPC Device Server")
+    enable_line: Line
+    watchdog_ms: float = Field(ge=20, le=100)
+    pulse: Annotated[NiGate | NiAnalog | NiCounter, Field(discriminator="kind")]
+    trigger: NiTrigger | None = None
+    measured_by: str | None = Field(None, description="the input (driver ni_edges) that sees each pulse begin")
+    splits_beam: bool = Field(
+        False, description="true: an SLM divides the beam, so it carries the power of all targets"
+    )
+    max_beam_mw: float = Field(gt=0, description="at the sample, of all targets together; never exceeded")
+
+    @property
+    def highest_mw(self) -> float | None:
+        """The highest power that was measured; None where none was."""
+        return self.pulse.highest_mw
+
+    @property
+    def power(self) -> PowerTable | MeasuredPower | None:
+        """What was measured."""
+        return self.pulse.power
+
+
+class NiEdgeInput(_Part):
+    """Times of rising edges on a terminal of an NI card: frame clock, loop-back of the light, a button.
+
+    `counter` latches the card's 100 MHz clock at every edge; one counter is used for each such input.
+    """
+
+    driver: Literal["ni_edges"]
+    device: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    server: str | None = Field(None, pattern=r"^[^\s:]+:\d+$")
+    counter: str = Field(pattern=r"^ctr\d+$")
+    terminal: Terminal
+    max_rate_hz: float = Field(10_000.0, gt=0, le=1e6)
+
+
+class NiLineInput(_Part):
+    """The level of a digital line of an NI card, read in every turn of the acquisition: a stop line, a lever."""
+
+    driver: Literal["ni_line"]
+    device: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    server: str | None = Field(None, pattern=r"^[^\s:]+:\d+$")
+    line: Line
+
+
+class NiAnalogInput(_Part):
+    """A voltage, sampled by the clock of an NI card: running wheel, photodiode, lick sensor."""
+
+    driver: Literal["ni_analog"]
+    device: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    server: str | None = Field(None, pattern=r"^[^\s:]+:\d+$")
+    channel: str = Field(pattern=r"^ai\d+$")
+    sample_rate_hz: float = Field(1000.0, gt=0, le=100_000)
+    range_v: float = Field(10.0, gt=0, le=10)

@@ -1,0 +1,30 @@
+"""What an output on a serial pulse box needs."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rt_engine.interfaces.power_table import MeasuredPower
+
+
+class PulseBoxSettings(BaseModel):
+    """A microcontroller with `drivers/outputs/pulse_box/pulse_box.ino` that gates a source with one power.
+
+    `port` is ``COM5``, ``/dev/ttyACM0``, or ``socket://host:port``. The box goes dark by itself when it has not been
+    fed for `watchdog_ms`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    driver: Literal["pulse_box"]
+    port: str = Field(min_length=1)
+    watchdog_ms: float = Field(ge=20, le=100)
+    power: MeasuredPower | None = Field(description="measured at the sample; null: uncalibrated, for --dry-run only")
+    measured_by: str | None = Field(None, description="the input (driver ni_edges) that sees each pulse begin")
+
+    @property
+    def highest_mw(self) -> float | None:
+        """The power that was measured; None where none was."""
+        return None if self.power is None else self.power.power_mw

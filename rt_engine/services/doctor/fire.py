@@ -1,0 +1,93 @@
+"""Real pulses of a real output, after a person has typed consent, and what the loop-back saw of them."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from drivers.inputs.ni_edges import NiEdges
+from rt_engine.interfaces.clock import NS_PER_MS, Clock, MonotonicClock
+from rt_engine.interfaces.errors import SpikeloopError
+from rt_engine.interfaces.findings import Finding, Verdict, failed, passed
+from rt_engine.interfaces.messages import Outcome
+from rt_engine.interfaces.ni_config import NiEdgeInput
+from rt_engine.interfaces.power_table import PowerTable
+from rt_engine.interfaces.rig_config import RealOutput, RigConfig
+from rt_engine.services.bench_light import BenchLight
+from rt_engine.services.interlock_setup import make_output
+
+CONSENT = "FIRE"
+N_PULSES = 10
+WIDTH_MS = 1.0
+_NOT_SEEN = "the light of this output may not follow what the program commands"
+
+
+def lowest_power_mw(config: RealOutput) -> float:
+    """The weakest light that the output can give, above none; 0 where it is not calibrated."""
+    if isinstance(config.power, PowerTable):
+        return next(one for one in config.power.power_mw if one > 0)
+    return config.highest_mw or 0.0
+
+
+def question(name: str, config: RealOutput) -> str:
+    """What a person has to know before consent."""
+    width_ms = min(WIDTH_MS, config.limits.max_width_ms)
+    return (
+        f"{name}: {N_PULSES} pulses of {width_ms:g} ms at {lowest_power_mw(config):g} mW will leave it. "
+        f"Nobody's eyes, and no animal, in the beam? Type {CONSENT} to go on: "
+    )
+
+
+def fire_test(
+    rig: RigConfig,
+    name: str,
+    config: RealOutput,
+    folder: Path,
+    clock: Clock | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[Finding]:
+    """Fire through the interlock and compare with the edges that the loop-back input saw."""
+    part, clock = f"output {name}", clock or MonotonicClock()
+    driver = make_output(name, config, clock, lambda light: None)
+    wired = rig.inputs.get(config.measured_by or "")
+    edges = NiEdges(config.measured_by or "", wired, clock) if isinstance(wired, NiEdgeInput) else None
+    commands_ns: list[int] = []
+    seen_ns: list[int] = []
+    try:
+        if edges is not None:
+            edges.open()
+        with BenchLight(name, driver, config.limits, clock, folder, sleep) as light:
+            for _ in range(N_PULSES):
+                decision = light.pulse(lowest_power_mw(config), min(WIDTH_MS, config.limits.max_width_ms))
+                if decision.outcome is not Outcome.DELIVERED or decision.t_command_ns is None:
+                    text = f"a pulse was {decision.outcome}: {decision.reason}"
+                    return [Finding(Verdict.FAIL, part, text, "this output cannot stimulate", "see the reason")]
+                commands_ns.append(decision.t_command_ns)
+                light.run_for(light.gap_s)
+                seen_ns += [edge.t_edge_ns for edge in edges.take_edges()] if edges else []
+    except SpikeloopError as error:
+        return [failed(part, error, "this output cannot stimulate")]
+    finally:
+        if edges is not None:
+            edges.close()
+    if edges is None:
+        text = f"{len(commands_ns)} pulses were commanded, none was measured"
+        remedy = "wire the light's modulation (or a photodiode) to a PFI terminal, and name that input in `measured_by`"
+        return [Finding(Verdict.WARN, part, text, _NOT_SEEN, remedy)]
+    return [_judged(part, commands_ns, seen_ns, edges)]
+
+
+def _judged(part: str, commands_ns: list[int], seen_ns: list[int], edges: NiEdges) -> Finding:
+    if len(seen_ns) != len(commands_ns):
+        text = f"{len(commands_ns)} pulses were commanded, the loop-back saw {len(seen_ns)}"
+        remedy = "follow the wires: pulse channel, enable gate, loop-back terminal"
+        return Finding(Verdict.FAIL, part, text, _NOT_SEEN, remedy)
+    delays_ms = [(seen - sent) / NS_PER_MS for sent, seen in zip(commands_ns, seen_ns, strict=True)]
+    text = (
+        f"{len(seen_ns)} of {len(commands_ns)} pulses seen by the loop-back, {statistics.median(delays_ms):.3f} ms "
+        f"after the command ({min(delays_ms):.3f} to {max(delays_ms):.3f}, "
+        f"known to {edges.relation.uncertainty_ns / NS_PER_MS:.3f}); card clock {edges.relation.drift_ppm:+.1f} ppm"
+    )
+    return passed(part, text)

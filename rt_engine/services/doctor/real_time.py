@@ -1,0 +1,144 @@
+"""How evenly this computer lets a loop run, and the settings that decide it."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import zmq
+
+from rt_engine.interfaces.findings import Finding, Verdict, passed
+from rt_engine.interfaces.rig_config import RigConfig
+
+_TURN_S = 0.005
+_ROUND_TRIPS = 300
+_GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+_HIGH_PERFORMANCE = ("8c5e7fda-e8bf-4a96-9a85-a6e23a8c635c", "e9a42b02-d5df-448d-aa00-03f14749eb61")
+
+
+def evenness(
+    rig: RigConfig,
+    seconds: float = 2.0,
+    now_ns: Callable[[], int] = time.perf_counter_ns,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Finding:
+    """The longest turn of a loop like the one that feeds the watchdogs, against the shortest watchdog of the rig."""
+    longest_ns, begun_ns = 0, now_ns()
+    last_ns = begun_ns
+    while last_ns - begun_ns < seconds * 1e9:
+        sleep(_TURN_S)
+        t_ns = now_ns()
+        longest_ns, last_ns = max(longest_ns, t_ns - last_ns), t_ns
+    longest_ms = longest_ns / 1e6
+    shortest_ms = min((one.watchdog_ms for one in rig.outputs.values()), default=float("inf"))
+    text = f"the longest turn of a {_TURN_S * 1e3:g} ms loop in {seconds:g} s was {longest_ms:.1f} ms"
+    if longest_ms < shortest_ms / 2:
+        return passed("real time", text)
+    verdict = Verdict.FAIL if longest_ms >= shortest_ms else Verdict.WARN
+    meaning = f"the shortest watchdog_ms is {shortest_ms:g}: light would go off and the interlock trip in the middle"
+    return Finding(verdict, "real time", text, meaning, "close other programs; see the settings of the system below")
+
+
+def hop() -> Finding:
+    """Time of a message between two sockets on this computer, there and back."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    times_us = []
+    try:
+        left, right = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
+        port = left.bind_to_random_port("tcp://127.0.0.1")
+        right.connect(f"tcp://127.0.0.1:{port}")
+        for _ in range(_ROUND_TRIPS):
+            begun_ns = time.perf_counter_ns()
+            left.send(b"x" * 200)
+            right.send(right.recv())
+            left.recv()
+            times_us.append((time.perf_counter_ns() - begun_ns) / 1e3)
+    finally:
+        context.destroy(linger=0)
+    times_us.sort()
+    middle_us, p99_us = times_us[len(times_us) // 2], times_us[int(len(times_us) * 0.99)]
+    text = f"a message goes there and back in {middle_us:.0f} us (p99 {p99_us:.0f} us)"
+    if p99_us > 5000:
+        remedy = "close other programs; on Windows exclude the Python of spikeloop from virus scanning"
+        return Finding(Verdict.WARN, "latency", text, "every hop of the loop costs that", remedy)
+    return passed("latency", text)
+
+
+def settings() -> list[Finding]:
+    """Power, swap and scheduling of the operating system."""
+    found = [*_battery(), *_swap()]
+    of_system = {"Windows": _windows, "Linux": _linux}.get(platform.system())
+    return found if of_system is None else [*found, *of_system()]
+
+
+def _battery() -> list[Finding]:
+    battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
+    if battery is None or battery.power_plugged:
+        return []
+    meaning = "a computer on battery slows its processor down"
+    return [Finding(Verdict.WARN, "power", "on battery", meaning, "plug it in")]
+
+
+def _swap() -> list[Finding]:
+    used_gb = psutil.swap_memory().used / 1e9
+    if used_gb < 0.5:
+        return []
+    text, meaning = f"{used_gb:.1f} GB are swapped out", "touching them stops a loop for tens of milliseconds"
+    return [Finding(Verdict.WARN, "memory", text, meaning, "close other programs, or restart the computer")]
+
+
+def _linux() -> list[Finding]:
+    import resource
+
+    found = []
+    if _GOVERNOR.is_file():
+        governor = _GOVERNOR.read_text(encoding="ascii").strip()
+        text = f"CPU governor {governor}"
+        slow = Finding(
+            Verdict.WARN,
+            "power",
+            text,
+            "the processor is slow at first after every pause",
+            "sudo cpupower frequency-set -g performance",
+        )
+        found.append(passed("power", text) if governor == "performance" else slow)
+    priority = resource.getrlimit(resource.RLIMIT_RTPRIO)[1]
+    text = f"real-time priority up to {priority}" if priority else "no right to real-time priority"
+    meaning = "other programs can delay the loop"
+    remedy = "add `@realtime - rtprio 80` to /etc/security/limits.conf, and yourself to that group"
+    weak = Finding(Verdict.WARN, "scheduling", text, meaning, remedy)
+    return [*found, passed("scheduling", text) if priority else weak]
+
+
+def _windows() -> list[Finding]:
+    """Power plan, and whether the virus scanner reads along."""
+    found = []
+    plan = _said(["powercfg", "/getactivescheme"])
+    if plan and not any(guid in plan.lower() for guid in _HIGH_PERFORMANCE):
+        meaning = "the processor is slow at first after every pause"
+        remedy = "powercfg /setactive SCHEME_MIN  (high performance)"
+        found.append(Finding(Verdict.WARN, "power", plan.split("(")[-1].strip(") \r\n"), meaning, remedy))
+    elif plan:
+        found.append(passed("power", "high performance"))
+    excluded = _said(["powershell", "-NoProfile", "-Command", "(Get-MpPreference).ExclusionPath -join ';'"])
+    if excluded is not None and str(Path.cwd()).lower() not in excluded.lower():
+        meaning = "Defender reads every file of a session while it is written"
+        remedy = f"as administrator: Add-MpPreference -ExclusionPath '{Path.cwd()}'"
+        found.append(Finding(Verdict.WARN, "virus scanner", f"{Path.cwd()} is not excluded", meaning, remedy))
+    profiles = _said(["netsh", "advfirewall", "show", "currentprofile", "state"])
+    if profiles:
+        found.append(passed("firewall", "local ports are not filtered; frames from another computer need a rule"))
+    return found
+
+
+def _said(command: list[str]) -> str | None:
+    """What a program of the system prints; None where it is missing or refuses."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout

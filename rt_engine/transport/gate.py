@@ -1,0 +1,77 @@
+"""What stands before a command: whose key it came with, and whether it has been here before."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import msgspec
+import zmq
+
+from rt_engine.interfaces.control import Request, Role, require_allowed, require_public
+from rt_engine.interfaces.errors import ConfigError, MessageError, SpikeloopError
+from rt_engine.transport.security import Guard, peer_name
+
+_REMEMBERED = 20_000
+_NEVER_TWICE_EXCEPT = ("trip", "announce")
+"""A stop that comes again stops again; services announce without an id."""
+
+
+class Gate:
+    """Lets a request pass with the role that its sender's key has, once.
+
+    Parameters
+    ----------
+    guard : Guard or None
+        None where sockets are plain: on loopback a role is what the client says.
+    """
+
+    def __init__(self, guard: Guard | None) -> None:
+        self._guard = guard
+        self._seen: OrderedDict[str, None] = OrderedDict()
+
+    def is_service(self, part: zmq.Frame) -> bool:
+        """True if a message may come from one of our own services."""
+        if self._guard is None:
+            return True
+        name = peer_name(part)
+        return name is not None and self._guard.role_of(name) is Role.SERVICE
+
+    def admit(self, request: Request, part: zmq.Frame) -> Request:
+        """The request with its true role.
+
+        Raises
+        ------
+        ConfigError
+            The role may not ask this, or its key has been revoked.
+        MessageError
+            The same request has been carried out before.
+        """
+        try:
+            admitted = self._with_true_role(request, part)
+            self._require_new(admitted)
+        except SpikeloopError as error:
+            if self._guard is not None:
+                who = f"key {peer_name(part)!r}, {part.get('Peer-Address')}"
+                self._guard.note(f"refused {request.cmd[:50]!r} ({who}): {error.message}")
+            raise
+        return admitted
+
+    def _with_true_role(self, request: Request, part: zmq.Frame) -> Request:
+        if self._guard is None:
+            return request
+        name = peer_name(part)
+        role = None if name is None else self._guard.role_of(name)
+        if role is None:
+            raise ConfigError(f"the key {name!r} has been revoked", "ask for a new one: spikeloop keys new")
+        require_allowed(role, request.cmd)
+        require_public(role, request.cmd)
+        return msgspec.structs.replace(request, role=role)
+
+    def _require_new(self, request: Request) -> None:
+        if request.cmd in _NEVER_TWICE_EXCEPT:
+            return
+        if request.id in self._seen:
+            raise MessageError(f"the request {request.id[:64]!r} has been carried out before", "give each its own id")
+        self._seen[request.id] = None
+        while len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)

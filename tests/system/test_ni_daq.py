@@ -1,0 +1,191 @@
+"""A real stimulation service with an NI output on a simulated card: killed, it leaves the light off."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import yaml
+from ni_rig import ANALOG, CHANNEL, COUNTER, ENABLE, ni_rig
+from safety_rig import MS
+from stimulation_bench import StimulationBench
+from system_rig import ROOT, Start, small_rig, summary_of
+
+from drivers.outputs.simulators.ni_card import SimulatedCard
+from drivers.outputs.simulators.ni_server import serving
+from rt_engine.interfaces.errors import SpikeloopError
+from rt_engine.interfaces.messages import Outcome, StimHeader
+from rt_engine.recording.reader import open_session
+
+WATCHDOG_MS = 100.0
+S = 1_000_000_000
+
+
+def ni_outputs(port: int, pulse: dict[str, Any], **limits: Any) -> dict[str, Any]:
+    """The small rig with an NI card for its light."""
+    rig = small_rig(microscope__pace="real_time")
+    bounds = rig["outputs"]["led"]["limits"] | {"max_refused_per_min": 100_000, "max_decision_age_ms": 500.0, **limits}
+    rig["outputs"]["led"] = {
+        **{"driver": "ni_daq", "device": "Dev1", "server": f"127.0.0.1:{port}", "enable_line": ENABLE},
+        **{"watchdog_ms": WATCHDOG_MS, "max_beam_mw": 20.0, "pulse": pulse, "limits": bounds},
+    }
+    return rig
+
+
+def _armed(bench: StimulationBench) -> None:
+    """Armed by a person, also after a trip that a busy machine has caused."""
+    bench.pump(lambda: bool(bench.states))
+    bench.send_rois()
+    bench.pump(lambda: bool(bench.ask("status")["has_rois"]))
+    bench.ask("set_protocol", {"path": str(bench.protocol_path)})
+    _arm_again(bench)
+
+
+def _arm_again(bench: StimulationBench) -> None:
+    def armed() -> bool:
+        try:
+            if bench.ask("status")["interlock"] == "tripped":
+                bench.ask("reset", {"reason": "a busy machine"})
+            bench.ask("arm", {"operator": "tests"})
+        except SpikeloopError:
+            return False
+        return True
+
+    bench.pump(armed)
+
+
+def test_a_killed_service_leaves_the_light_off_and_the_next_one_takes_the_card_over(tmp_path: Path) -> None:
+    card = SimulatedCard("Dev1", time.perf_counter_ns)
+    pulse = COUNTER | {"power": COUNTER["power"]}
+    with serving([card]) as (_, port):
+        rig = ni_outputs(port, pulse, max_power_mw=8.0)
+        bench = StimulationBench(tmp_path, rig, pulses=40, period_ms=250.0)
+        try:
+            bench.start()
+            _armed(bench)
+
+            def lit() -> bool:
+                if bench.interlock() not in ("armed", "firing"):
+                    _arm_again(bench)
+                bench.events()
+                return len(card.light("ctr0", ENABLE)) >= 4
+
+            bench.pump(lit)
+            assert bench.process is not None
+            bench.process.kill()
+            bench.process.wait()
+            t_dead_ns = time.perf_counter_ns()
+            bench.pump(2.0)
+            falls = [t for t, level in card.light("ctr0", ENABLE) if level == 0]
+            assert card.light("ctr0", ENABLE)[-1][1] == 0.0
+            assert falls[-1] <= t_dead_ns + WATCHDOG_MS * MS
+            assert card.level(ENABLE) == 0.0
+            bench.start()
+            bench.pump(lambda: bench.interlock() == "tripped")
+            bench.ask("reset", {"reason": "killed on purpose"})
+            _armed(bench)
+            assert card.level(ENABLE) == 1.0
+        finally:
+            bench.close()
+
+
+@pytest.mark.realtime
+@pytest.mark.parametrize("kind", ["gate", "analog", "counter"])
+def test_killed_at_any_instant_the_light_is_off_within_the_watchdog(kind: str) -> None:
+    random, kills = Random(1), 67
+    lit_at_death = 0
+    for _ in range(kills):
+        card = SimulatedCard("Dev1", time.perf_counter_ns)
+        with serving([card]) as (_, port):
+            command = [sys.executable, str(ROOT / "tests" / "ni_child.py"), str(port), kind]
+            child = subprocess.Popen(command, cwd=ROOT / "tests", env={"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"})
+            try:
+                while not card.light(CHANNEL[kind], ENABLE):
+                    assert child.poll() is None
+                    time.sleep(0.01)
+                time.sleep(random.uniform(0.0, 0.3))
+            finally:
+                child.kill()
+                child.wait()
+            t_dead_ns = time.perf_counter_ns()
+            lit_at_death += card.signal(CHANNEL[kind]).at(t_dead_ns) > 0
+            time.sleep(0.5)
+            assert card.level(ENABLE) == 0.0
+            assert card.signal(ENABLE).steps()[-1][0] <= t_dead_ns + 50 * MS
+            after = [(t, level) for t, level in card.light(CHANNEL[kind], ENABLE) if t > t_dead_ns + 50 * MS]
+            assert [level for _, level in after if level > 0] == []
+    assert lit_at_death > 0
+
+
+@pytest.mark.statistics
+@pytest.mark.parametrize("kind", ["counter", "analog"])
+def test_ten_thousand_pulses_are_as_commanded(kind: str) -> None:
+    bounds = {"max_total_energy_mj": 1e6, "max_energy_per_target_mj": 1e6, "max_duty": 1.0, "min_gap_ms": 10.0}
+    with ni_rig(kind=kind, bounds={**bounds, "max_rate_hz": 50.0, "max_width_ms": 10.0}) as rig:
+        rig.armed()
+        commanded: list[int] = []
+        for _ in range(2000):
+            decision = rig.interlock.request(rig.request(pulses=5, period_ms=25.0, width_ms=5.0))
+            assert decision.outcome is Outcome.DELIVERED
+            assert decision.t_command_ns is not None
+            commanded += [decision.t_command_ns + i * 25 * MS for i in range(5)]
+            rig.turn(130)
+        light = rig.light()
+        rises, falls = [t for t, level in light if level > 0], [t for t, level in light if level == 0]
+        assert len(rises) == len(falls) == len(commanded) == 10_000
+        assert {fall - rise for rise, fall in zip(rises, falls, strict=True)} == {5 * MS}
+        late = {rise - t for rise, t in zip(rises, commanded, strict=True)}
+        assert max(late) - min(late) == 0
+        assert max(late) < MS
+
+
+@pytest.mark.realtime
+def test_a_run_fires_through_the_card(start: Start, small_calibration: Path, tmp_path: Path) -> None:
+    protocol = {
+        **{"schema_version": 2, "name": "often"},
+        "cells": {"watched": {"select": "best", "n": 6}, "lit": {"select": "best", "n": 3, "but_not": ["watched"]}},
+        "triggers": {"spike": {"when": "event", "cells": "watched", "refractory_ms": 150.0}},
+        "actions": {"pulse": {"do": "pulse", "output": "led", "targets": "lit", "power_mw": 12.0, "width_ms": 5.0}},
+        "phases": {"watch": {"reactions": [{"trigger": "spike", "do": ["pulse"], "trial": True}]}},
+        "design": {"seed": 1},
+    }
+    (tmp_path / "often.yaml").write_text(yaml.safe_dump(protocol), encoding="utf-8")
+    card = SimulatedCard("Dev1", time.perf_counter_ns, {"PFI3": "ao0"}, drift_ppm=30.0)
+    with serving([card]) as (_, port):
+        rig = ni_outputs(port, ANALOG)
+        edges = {"driver": "ni_edges", "device": "Dev1", "server": f"127.0.0.1:{port}"}
+        rig["inputs"] = {"light": edges | {"counter": "ctr1", "terminal": "PFI3"}}
+        rig["outputs"]["led"]["measured_by"] = "light"
+        arguments = ("--calibration", small_calibration, "--protocol", tmp_path / "often.yaml", "--duration", "30")
+        run = start(rig, *arguments)
+        run.live()
+        assert card.light("ao0", ENABLE) == []
+        deadline_s = time.monotonic() + 25
+        while time.monotonic() < deadline_s and run.process.poll() is None:
+            try:
+                if run.ctl("status")["interlock"] == "tripped":
+                    run.ctl("reset", "a busy machine")
+                run.ctl("arm", "tests")
+            except RuntimeError:
+                continue
+            time.sleep(1.0)
+        assert run.wait() == 0, run.output()
+        light = card.light("ao0", ENABLE)
+    summary = summary_of(run.session)
+    delivered = summary["stim"]["delivered"]
+    stims = [m.header for m in open_session(run.session).messages("stim") if isinstance(m.header, StimHeader)]
+    measured = {one.decision_id: one.t_output_ns for one in stims if one.phase == "measured"}
+    rise_ns = [t for t, level in light if level > 0]
+    assert len(measured) == delivered
+    assert max(min(abs(t - rise) for rise in rise_ns) for t in measured.values() if t is not None) < 2_000_000
+    assert summary["latency_ms"]["scan_to_output"]["p50"] >= summary["latency_ms"]["scan_to_command"]["p50"]
+    rises = [level for _, level in light if level > 0]
+    assert delivered > 0
+    assert len(rises) == delivered
+    assert rises == [pytest.approx(1.5)] * delivered
+    assert card.level(ENABLE) == 0.0

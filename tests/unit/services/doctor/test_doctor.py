@@ -1,0 +1,168 @@
+"""The doctor says what is wrong, what it means, and what to do; and lights nothing without consent."""
+
+from __future__ import annotations
+
+import io
+import socket
+from contextlib import contextmanager
+from itertools import count
+
+import pytest
+import yaml
+from ni_rig import ENABLE, WIRES, settings
+from safety_rig import FakeClock
+from system_rig import small_rig, write_rig
+
+from drivers.outputs.simulators.ni_card import SimulatedCard
+from drivers.outputs.simulators.ni_server import serving
+from rt_engine.cli import main
+from rt_engine.interfaces.findings import Verdict
+from rt_engine.interfaces.rig_config import RigConfig
+from rt_engine.services.doctor import computer, fire, real_time, rig_parts
+
+LOOPBACK = WIRES | {"PFI3": "ao0"}
+
+
+def ni_rig_file(port, **changes):
+    rig = small_rig(microscope__pace="real_time")
+    output = settings(port, **changes).model_dump(mode="json", exclude={"measured_by"})
+    rig["outputs"]["led"] = output | {"limits": rig["outputs"]["led"]["limits"], "measured_by": "light"}
+    card = {"device": "Dev1", "server": f"127.0.0.1:{port}"}
+    rig["inputs"] = {"light": card | {"driver": "ni_edges", "counter": "ctr1", "terminal": "PFI3"}}
+    return rig
+
+
+@contextmanager
+def simulated(wires=LOOPBACK, drift_ppm=0.0, **changes):
+    clock = FakeClock()
+    card = SimulatedCard("Dev1", clock.now_ns, wires, drift_ppm=drift_ppm)
+    with serving([card]) as (_, port):
+        yield RigConfig.model_validate(ni_rig_file(port, **changes)), card, clock
+
+
+def fired(rig, clock, folder):
+    return fire.fire_test(rig, "led", rig.outputs["led"], folder, clock, lambda s: clock.step(round(s * 1e9)))
+
+
+def test_a_well_wired_output_passes_and_nothing_is_driven():
+    with simulated() as (rig, card, clock):
+        findings = rig_parts.outputs(rig)
+        assert {one.verdict for one in findings if one.part == "output led"} == {Verdict.PASS}
+        assert card.signal(ENABLE).steps() == card.signal("ao0").steps() == []
+        assert card.tasks == {}
+        assert clock.true_ns == FakeClock().true_ns
+
+
+@pytest.mark.parametrize(
+    ("fault", "changes", "word", "remedy"),
+    [
+        ("stuck:port0/line1", {}, "high while nobody drives it", "10 kOhm"),
+        ("unplugged", {}, "no device Dev1", "NI MAX"),
+        (None, {"pulse__channel": "ao7"}, "no ao7", "pinout"),
+        (None, {"enable_line": "port9/line0"}, "no port9/line0", "pinout"),
+        (None, {"pulse__power": None}, "not calibrated", "calibrate-power"),
+        (None, {"server": "127.0.0.1:9"}, "UNAVAILABLE", "gRPC Device Server"),
+    ],
+)
+def test_what_is_wrong_with_an_output_fails_with_a_remedy(fault, changes, word, remedy):
+    with simulated(**changes) as (rig, card, _):
+        card.faults |= {fault} if fault else set()
+        bad = [one for one in rig_parts.outputs(rig) if one.verdict is Verdict.FAIL]
+        assert len(bad) == 1
+        assert word in bad[0].text
+        assert remedy in bad[0].remedy
+        assert bad[0].meaning
+
+
+def test_an_old_power_table_and_a_missing_stop_line_are_warned_about():
+    old = {"date": "2020-01-01", "person": "t", "volts": [0.0, 2.0], "power_mw": [0.0, 20.0]}
+    with simulated(pulse__power=old) as (rig, _, _):
+        warned = [one for one in rig_parts.outputs(rig) if one.verdict is Verdict.WARN]
+        assert [one.part for one in warned] == ["output led", "stop line"]
+        assert "days old" in warned[0].meaning
+
+
+@pytest.mark.parametrize("drift_ppm", [0.0, 40.0])
+def test_fired_pulses_are_seen_by_the_loop_back(drift_ppm, tmp_path):
+    with simulated(drift_ppm=drift_ppm) as (rig, card, clock):
+        (finding,) = fire.fire_test(
+            rig, "led", rig.outputs["led"], tmp_path, clock, lambda s: clock.step(round(s * 1e9))
+        )
+        assert finding.verdict is Verdict.PASS, finding
+        assert "10 of 10 pulses" in finding.text
+        rises = [t for t, level in card.light("ao0", ENABLE) if level > 0]
+        assert len(rises) == 10
+        assert {level for _, level in card.light("ao0", ENABLE)} == {0.0, 1.0}
+        assert card.level(ENABLE) == 0.0
+
+
+def test_a_loop_back_that_sees_nothing_fails(tmp_path):
+    with simulated(wires=WIRES) as (rig, _, clock):
+        (finding,) = fire.fire_test(
+            rig, "led", rig.outputs["led"], tmp_path, clock, lambda s: clock.step(round(s * 1e9))
+        )
+        assert finding.verdict is Verdict.FAIL
+        assert "saw 0" in finding.text
+        assert "follow the wires" in finding.remedy
+
+
+def test_nothing_is_fired_without_typed_consent(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(computer, "_PROBE_BYTES", 1 << 20)
+    monkeypatch.setattr(real_time, "evenness", lambda rig: computer.memory())
+    with simulated() as (rig, card, _):
+        path = write_rig(tmp_path, yaml.safe_load(rig.model_dump_json()))
+        monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
+        main(["doctor", str(path), "--fire", "--output", str(tmp_path / "sessions")])
+        assert "no consent" in capsys.readouterr().out
+        assert card.light("ao0", ENABLE) == []
+        assert card.signal(ENABLE).steps() == []
+
+
+def test_a_port_that_is_taken_is_named():
+    rig = RigConfig.model_validate(small_rig())
+    assert computer.ports(rig).verdict is Verdict.PASS
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", rig.ports.stimulation))
+        finding = computer.ports(rig)
+    assert finding.verdict is Verdict.FAIL
+    assert f"{rig.ports.stimulation} (stimulation)" in finding.text
+
+
+def test_a_folder_that_cannot_be_written_fails(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    (finding,) = computer.disk(tmp_path / "file", 1e6, 1 << 20)
+    assert finding.verdict is Verdict.FAIL
+    good = computer.disk(tmp_path / "sessions", 1.0, 1 << 20)
+    assert [one.verdict for one in good] == [Verdict.PASS, Verdict.PASS]
+    assert list((tmp_path / "sessions").iterdir()) == []
+    assert computer.disk(tmp_path / "sessions", 1e15, 1 << 20)[0].verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(("stall_ms", "verdict"), [(5, Verdict.PASS), (60, Verdict.WARN), (130, Verdict.FAIL)])
+def test_a_loop_that_stalls_is_judged_by_the_shortest_watchdog(stall_ms, verdict):
+    rig = small_rig()
+    rig["outputs"]["led"]["watchdog_ms"] = 100.0
+    clock, turns = FakeClock(), count()
+
+    def sleep(seconds):
+        clock.step(stall_ms * 1_000_000 if next(turns) == 50 else round(seconds * 1e9))
+
+    finding = real_time.evenness(RigConfig.model_validate(rig), 2.0, clock.now_ns, sleep)
+    assert finding.verdict is verdict
+    assert f"{stall_ms:.1f} ms" in finding.text
+
+
+@pytest.mark.parametrize(("wall_rate", "forward", "verdict"), [
+    (1.0, 1, Verdict.PASS), (1.01, 1, Verdict.WARN), (1.0, -1, Verdict.FAIL), (1.0, 0, Verdict.FAIL),
+])  # fmt: skip
+def test_a_clock_that_stands_runs_back_or_is_stepped_is_found(wall_rate, forward, verdict):
+    clock = FakeClock()
+    finding = computer.clock(
+        0.5, clock.now_ns, lambda: round(clock.true_ns * wall_rate), lambda s: clock.step(forward * 5_000_000)
+    )
+    assert finding.verdict is verdict
+
+
+def test_this_computer_answers_every_question():
+    findings = [*computer.packages(), computer.memory(), real_time.hop(), *real_time.settings()]
+    assert all(one.verdict is Verdict.PASS or (one.meaning and one.remedy) for one in findings)
