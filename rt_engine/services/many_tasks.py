@@ -196,5 +196,7 @@ def _one_pool(
                     text = f"{type(error).__name__}: {error}"
                     end(Outcome(task.name, Fate.FAILED, task.argv, task.fingerprint, 0.0, text))
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        for future in under_way:  # after Ctrl-C: what has not begun is not begun
+            future.cancel()
+        pool.shutdown(wait=True)
     return lost
