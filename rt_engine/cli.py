@@ -21,6 +21,7 @@ from rt_engine.commands import (
     gui,
     infer,
     keys,
+    map,
     protocol,
     recover,
     replay,
@@ -53,6 +54,7 @@ _COMMANDS = (
     recover,
     export,
     diff,
+    map,
     keys,
 )
 """In the order of `spikeloop --help`. Each has `add_parser(commands)` and `execute(arguments)`."""

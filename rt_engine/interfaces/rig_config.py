@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +15,7 @@ from rt_engine.interfaces.metrics_config import MetricsConfig
 from rt_engine.interfaces.microscope_config import MicroManagerMicroscope, ScanImageMicroscope
 from rt_engine.interfaces.mqtt_config import MqttConfig
 from rt_engine.interfaces.ni_config import NiAnalogInput, NiDaqSettings, NiEdgeInput, NiLineInput
+from rt_engine.interfaces.plugin_config import PluginMicroscope, PluginOutputSettings
 from rt_engine.interfaces.power_table import read_power_files
 from rt_engine.interfaces.pulse_box_config import PulseBoxSettings
 from rt_engine.interfaces.sample_config import SampleConfig
@@ -100,7 +102,12 @@ class StreamMicroscope(Strict):
 
 
 MicroscopeConfig = Annotated[
-    VirtualMicroscope | ReplayMicroscope | StreamMicroscope | MicroManagerMicroscope | ScanImageMicroscope,
+    VirtualMicroscope
+    | ReplayMicroscope
+    | StreamMicroscope
+    | MicroManagerMicroscope
+    | ScanImageMicroscope
+    | PluginMicroscope,
     Field(discriminator="driver"),
 ]
 
@@ -188,8 +195,21 @@ class PulseBoxOutput(PulseBoxSettings):
         return self
 
 
-RealOutput = NiDaqOutput | PulseBoxOutput
-OutputConfig = Annotated[VirtualOutput | NiDaqOutput | PulseBoxOutput, Field(discriminator="driver")]
+class PluginOutput(PluginOutputSettings):
+    """Light by a driver of another package, with its limits; see `PluginOutputSettings`."""
+
+    limits: Limits
+
+    @model_validator(mode="after")
+    def _power_was_measured(self) -> PluginOutput:
+        _require_measured(self.limits, self.highest_mw)
+        return self
+
+
+MeasurableOutput = NiDaqOutput | PulseBoxOutput
+"""Outputs whose power `calibrate-power` can measure."""
+RealOutput = NiDaqOutput | PulseBoxOutput | PluginOutput
+OutputConfig = Annotated[VirtualOutput | NiDaqOutput | PulseBoxOutput | PluginOutput, Field(discriminator="driver")]
 
 
 class VirtualLine(Strict):
@@ -516,6 +536,11 @@ def config_error(file: str, error: ValidationError) -> ConfigError:
         del loc[_TAGGED[loc[0]]]
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return ConfigError(what + more, file=file, key=".".join(loc))
+
+
+def rig_schema() -> str:
+    """JSON Schema of a rig file, for editors; committed as ``hardware_configs/rig.schema.json``."""
+    return json.dumps(RigConfig.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
 
 
 def load_rig(path: Path) -> RigConfig:
