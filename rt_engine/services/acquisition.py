@@ -24,6 +24,9 @@ from rt_engine.interfaces.messages import (
     TruthHeader,
     decode,
 )
+from rt_engine.interfaces.microscope_config import MicroManagerMicroscope as MicroManagerConfig
+from rt_engine.interfaces.microscope_config import ScanImageMicroscope as ScanImageConfig
+from rt_engine.interfaces.plugin_config import PluginMicroscope
 from rt_engine.interfaces.rig_config import (
     ReplayMicroscope,
     RigConfig,
@@ -35,6 +38,7 @@ from rt_engine.services.base import Service
 from rt_engine.services.frame_clock import FrameClockMatch
 from rt_engine.services.input_lines import InputLines
 from rt_engine.services.plane_watch import PlaneWatch
+from rt_engine.services.plugins import plugin_microscope
 from rt_engine.services.source_lead import SourceLead
 from rt_engine.transport.loss import FrameOrder
 from rt_engine.transport.plane_counter import PlaneCounter
@@ -66,6 +70,16 @@ def make_microscope(rig: RigConfig, clock: Clock) -> Microscope:
             )
         asked = config.model_dump(include={"frame_rate_hz", "channel", "axes", "frame_shape"})
         return MovieReplay(config, clock, lambda path: open_volume(path, planes, **asked), planes=planes)
+    if isinstance(config, MicroManagerConfig):
+        from drivers.microscopes.micromanager.microscope import MicroManagerMicroscope
+
+        return MicroManagerMicroscope(config, clock)
+    if isinstance(config, ScanImageConfig):
+        from drivers.microscopes.scanimage.microscope import ScanImageMicroscope
+
+        return ScanImageMicroscope(config, clock)
+    if isinstance(config, PluginMicroscope):
+        return plugin_microscope(config, clock)
     from drivers.microscopes.virtual import VirtualMicroscope
 
     return VirtualMicroscope(config, clock)
