@@ -30,6 +30,7 @@ from rt_engine.commands import (
     score,
     simulate,
     status,
+    train,
 )
 from rt_engine.interfaces.errors import ConfigError, SpikeloopError
 
@@ -47,6 +48,7 @@ _COMMANDS = (
     protocol,
     infer,
     score,
+    train,
     bench,
     report,
     recover,

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.metrics_config import MetricsConfig
-from rt_engine.interfaces.microscope_config import MicroManagerMicroscope, ScanImageMicroscope
+from rt_engine.interfaces.microscope_config import MicroManagerMicroscope, ScanImageFile, ScanImageMicroscope
 from rt_engine.interfaces.mqtt_config import MqttConfig
 from rt_engine.interfaces.ni_config import NiAnalogInput, NiDaqSettings, NiEdgeInput, NiLineInput
 from rt_engine.interfaces.plugin_config import PluginMicroscope, PluginOutputSettings
@@ -107,6 +107,7 @@ MicroscopeConfig = Annotated[
     | StreamMicroscope
     | MicroManagerMicroscope
     | ScanImageMicroscope
+    | ScanImageFile
     | PluginMicroscope,
     Field(discriminator="driver"),
 ]
@@ -254,6 +255,7 @@ class InferenceConfig(Strict):
     )
     neuropil_coefficient: float | None = Field(None, ge=0, le=1, description="null: estimated; 0.7 is customary")
     neuropil_update: bool = Field(False, description="let the coefficient follow the recording, 0.01 a minute at most")
+    network: str | None = Field(None, description="weights of the network that votes: a file of `spikeloop train`")
     max_shift_px: float = Field(8.0, gt=0, le=64)
     template_adaptation: bool = Field(False, description="let the template follow the look of the field, slowly")
     max_backlog_frames: int = Field(32, ge=1, le=1000)
