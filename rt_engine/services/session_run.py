@@ -139,6 +139,7 @@ class SessionRun:
         calibration = self._plan.folder / "calibration.h5"
         if self._plan.calibration is not None:
             shutil.copyfile(self._plan.calibration, calibration)
+            self._supervisor.request("recording", "no_baseline")
         else:
             self._record_baseline(geometry)
             self._calibrate(geometry, calibration)
