@@ -21,6 +21,7 @@ from rt_engine.commands import (
     gui,
     infer,
     keys,
+    map,
     protocol,
     recover,
     replay,
@@ -28,6 +29,8 @@ from rt_engine.commands import (
     run,
     score,
     simulate,
+    status,
+    train,
 )
 from rt_engine.interfaces.errors import ConfigError, SpikeloopError
 
@@ -35,6 +38,7 @@ _COMMANDS = (
     demo,
     run,
     gui,
+    status,
     ctl,
     doctor,
     calibrate_power,
@@ -44,11 +48,13 @@ _COMMANDS = (
     protocol,
     infer,
     score,
+    train,
     bench,
     report,
     recover,
     export,
     diff,
+    map,
     keys,
 )
 """In the order of `spikeloop --help`. Each has `add_parser(commands)` and `execute(arguments)`."""

@@ -40,9 +40,23 @@ def add_parser(commands: Commands) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """One command to a running rig."""
+    result = ask_rig(arguments, arguments.cmd, _arguments_of(arguments))
+    sys.stdout.write(json.dumps(result, indent=1, default=str) + "\n")
+    return write_json(arguments, result)
+
+
+def ask_rig(arguments: argparse.Namespace, cmd: str, args: dict[str, Any]) -> dict[str, Any]:
+    """Result of one command, asked of the rig that `--rig`, `--connect` and `--key` name.
+
+    Raises
+    ------
+    ConfigError
+        The rig file or the key cannot be used.
+    ServiceError
+        Nobody answers, or the command was refused.
+    """
     import zmq
 
-    from rt_engine.interfaces.clock import MonotonicClock
     from rt_engine.interfaces.control import Role
     from rt_engine.interfaces.rig_config import load_rig
     from rt_engine.interfaces.shipped import find_rig
@@ -51,6 +65,27 @@ def execute(arguments: argparse.Namespace) -> int:
 
     rig = load_rig(find_rig(arguments.rig))
     ports = rig.ports if arguments.connect is None else rig.ports.model_copy(update={"host": arguments.connect})
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    secure_from_command(context, arguments.key, rig.keys)
+    port = "stimulation_control" if cmd == "trip" else "control"
+    client = ControlClient(context, ports.endpoint(port), Role.OPERATOR)
+    try:
+        return client.request(cmd, args)
+    finally:
+        client.close()
+        context.destroy(linger=0)
+
+
+def _arguments_of(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of the command that was typed.
+
+    Raises
+    ------
+    ConfigError
+        One is missing.
+    """
+    from rt_engine.interfaces.clock import MonotonicClock
+
     text = " ".join(arguments.text)
     names = {"trip": "text", "reset": "reason", "arm": "operator", "disarm": "reason", "mark": "note", "press": "line"}
     args: dict[str, Any] = {names[arguments.cmd]: text} if arguments.cmd in names and text else {}
@@ -64,19 +99,9 @@ def execute(arguments: argparse.Namespace) -> int:
         raise ConfigError("a reset needs a reason", 'spikeloop ctl reset "why light may be allowed again"')
     if arguments.cmd == "arm" and not text:
         raise ConfigError("arming needs the name of the operator", "spikeloop ctl arm NAME")
-    if arguments.cmd == "trip":
+    if arguments.cmd == "trip" and arguments.connect is None:  # another computer has another clock
         args["t_asked_ns"] = MonotonicClock().now_ns()
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    secure_from_command(context, arguments.key, rig.keys)
-    port = "stimulation_control" if arguments.cmd == "trip" else "control"
-    client = ControlClient(context, ports.endpoint(port), Role.OPERATOR)
-    try:
-        result = client.request(arguments.cmd, args)
-    finally:
-        client.close()
-        context.destroy(linger=0)
-    sys.stdout.write(json.dumps(result, indent=1, default=str) + "\n")
-    return write_json(arguments, result)
+    return args
 
 
 def _edit(words: list[str]) -> dict[str, Any]:

@@ -54,6 +54,8 @@ def run_rig(
     indicator(rig.inference.indicator)
     if rig.mqtt is not None and replay is None:
         rig.mqtt.require_usable()
+    if rig.metrics is not None and replay is None:
+        rig.metrics.require_usable()
     if not dry_run and replay is None:
         require_measured_power(rig, rig.name)
     protocol_path = find_protocol(protocol) if protocol else None

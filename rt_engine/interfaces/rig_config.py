@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,8 +11,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rt_engine.interfaces.errors import ConfigError
+from rt_engine.interfaces.metrics_config import MetricsConfig
+from rt_engine.interfaces.microscope_config import MicroManagerMicroscope, ScanImageFile, ScanImageMicroscope
 from rt_engine.interfaces.mqtt_config import MqttConfig
 from rt_engine.interfaces.ni_config import NiAnalogInput, NiDaqSettings, NiEdgeInput, NiLineInput
+from rt_engine.interfaces.plugin_config import PluginMicroscope, PluginOutputSettings
 from rt_engine.interfaces.power_table import read_power_files
 from rt_engine.interfaces.pulse_box_config import PulseBoxSettings
 from rt_engine.interfaces.sample_config import SampleConfig
@@ -98,7 +102,16 @@ class StreamMicroscope(Strict):
     um_per_px: float | None = Field(None, gt=0)
 
 
-MicroscopeConfig = Annotated[VirtualMicroscope | ReplayMicroscope | StreamMicroscope, Field(discriminator="driver")]
+MicroscopeConfig = Annotated[
+    VirtualMicroscope
+    | ReplayMicroscope
+    | StreamMicroscope
+    | MicroManagerMicroscope
+    | ScanImageMicroscope
+    | ScanImageFile
+    | PluginMicroscope,
+    Field(discriminator="driver"),
+]
 
 
 class ExclusionZone(Strict):
@@ -184,8 +197,21 @@ class PulseBoxOutput(PulseBoxSettings):
         return self
 
 
-RealOutput = NiDaqOutput | PulseBoxOutput
-OutputConfig = Annotated[VirtualOutput | NiDaqOutput | PulseBoxOutput, Field(discriminator="driver")]
+class PluginOutput(PluginOutputSettings):
+    """Light by a driver of another package, with its limits; see `PluginOutputSettings`."""
+
+    limits: Limits
+
+    @model_validator(mode="after")
+    def _power_was_measured(self) -> PluginOutput:
+        _require_measured(self.limits, self.highest_mw)
+        return self
+
+
+MeasurableOutput = NiDaqOutput | PulseBoxOutput
+"""Outputs whose power `calibrate-power` can measure."""
+RealOutput = NiDaqOutput | PulseBoxOutput | PluginOutput
+OutputConfig = Annotated[VirtualOutput | NiDaqOutput | PulseBoxOutput | PluginOutput, Field(discriminator="driver")]
 
 
 class VirtualLine(Strict):
@@ -230,6 +256,7 @@ class InferenceConfig(Strict):
     )
     neuropil_coefficient: float | None = Field(None, ge=0, le=1, description="null: estimated; 0.7 is customary")
     neuropil_update: bool = Field(False, description="let the coefficient follow the recording, 0.01 a minute at most")
+    network: str | None = Field(None, description="weights of the network that votes: a file of `spikeloop train`")
     max_shift_px: float = Field(8.0, gt=0, le=64)
     template_adaptation: bool = Field(False, description="let the template follow the look of the field, slowly")
     max_backlog_frames: int = Field(32, ge=1, le=1000)
@@ -340,12 +367,14 @@ class RigConfig(Strict):
     session_limits: SessionLimits
     inputs: dict[str, InputConfig] = {}
     stop_line: StopLine | None = None
+    frame_clock: str | None = Field(None, description="the input (driver ni_edges) that sees each frame begin")
     protocol: str | None = None
     recording: RecordingConfig = RecordingConfig()
     scheduling: SchedulingConfig = SchedulingConfig()
     ports: Ports = Ports()
     keys: str | None = Field(None, description="folder of `spikeloop keys`, beside the rig file; null: loopback alone")
     mqtt: MqttConfig | None = None
+    metrics: MetricsConfig | None = None
     subject: str | None = None
     animal: AnimalConfig = AnimalConfig()
     optics: OpticsConfig = OpticsConfig()
@@ -371,6 +400,8 @@ class RigConfig(Strict):
             line = output.measured_by if isinstance(output, RealOutput) else None
             if line is not None and not isinstance(self.inputs.get(line), NiEdgeInput):
                 raise ValueError(f"outputs.{name}.measured_by {line!r} is no input with driver ni_edges")
+        if self.frame_clock is not None and not isinstance(self.inputs.get(self.frame_clock), NiEdgeInput):
+            raise ValueError(f"frame_clock {self.frame_clock!r} is no input with driver ni_edges")
         if self.stop_line is not None and isinstance(self.inputs[self.stop_line.line], NiEdgeInput | NiAnalogInput):
             raise ValueError(f"stop_line {self.stop_line.line!r} needs a level: use driver ni_line")
         return self
@@ -484,16 +515,34 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return data
 
 
+_TAGGED = {"microscope": 1, "outputs": 2, "inputs": 2}
+"""Where the path of a finding names the driver that a part of the rig was read as, which is no key of the file."""
+
+
 def config_error(file: str, error: ValidationError) -> ConfigError:
     """First finding of a validation as one line: file, key, and what is allowed."""
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    loc = [str(part) for part in first["loc"]]
     what = {
         "missing": "is required and missing",
         "extra_forbidden": "is not a known key",
     }.get(first["type"], f"{first['msg'][:1].lower()}{first['msg'][1:]}, got {first.get('input')!r}")
-    return ConfigError(what + more, file=file, key=key)
+    context = first.get("ctx", {})
+    if first["type"].startswith("union_tag"):
+        loc.append(context["discriminator"].strip("'"))
+        known = (
+            f"one of {context['expected_tags']}" if "expected_tags" in context else "which tells what the rest means"
+        )
+        what = f"is {context['tag']!r}, not {known}" if "tag" in context else f"is required and missing, {known}"
+    elif loc and len(loc) > _TAGGED.get(loc[0], len(loc)):
+        del loc[_TAGGED[loc[0]]]
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return ConfigError(what + more, file=file, key=".".join(loc))
+
+
+def rig_schema() -> str:
+    """JSON Schema of a rig file, for editors; committed as ``hardware_configs/rig.schema.json``."""
+    return json.dumps(RigConfig.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
 
 
 def load_rig(path: Path) -> RigConfig:

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from rt_engine.interfaces.errors import ConfigError, MessageError, RecordingError
-from rt_engine.interfaces.messages import FrameHeader, Header, decode, decode_as
+from rt_engine.interfaces.messages import WIRE_VERSION, FrameHeader, Header, decode, decode_as
 from rt_engine.interfaces.rig_config import read_yaml
 from rt_engine.recording.journal import HEADER_LENGTH
 from rt_engine.recording.mcap_walk import Damage, McapWalk, RawMessage
@@ -215,15 +216,36 @@ def open_session(path: Path | str) -> Session:
     Raises
     ------
     RecordingError
-        There is no journal.
+        There is no journal, or it was written in a wire version that this program does not read.
     """
     path = Path(path)
     if path.is_file():
-        return Session(path.parent, [path])
+        return _readable(Session(path.parent, [path]))
     files = sorted(path.glob("session_*.mcap"), key=lambda file: (len(file.name), file.name))
     if not files:
         raise RecordingError(f"{path}: holds no {FIRST_FILE}", "give the folder that `run` or `demo` has written")
-    return Session(path, files)
+    return _readable(Session(path, files))
+
+
+class _Versioned(msgspec.Struct):
+    """What a header of any version has."""
+
+    v: int
+
+
+def _readable(session: Session) -> Session:
+    """The session, unless its first message says that the others cannot be understood."""
+    first = next(iter(session.messages()), None)
+    try:
+        version = WIRE_VERSION if first is None else msgspec.msgpack.decode(first.header_bytes, type=_Versioned).v
+    except msgspec.DecodeError:
+        return session  # damaged, which is told where it is read
+    if version != WIRE_VERSION:
+        raise RecordingError(
+            f"{session.files[0]}: written in wire version {version}, this program reads {WIRE_VERSION}",
+            "use the version of spikeloop that wrote it: config.yaml, key versions",
+        )
+    return session
 
 
 def read_config(session: Session) -> dict[str, Any]:

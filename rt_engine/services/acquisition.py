@@ -10,6 +10,7 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
+from drivers.inputs.virtual import LineEdge
 from drivers.microscopes.stream import StreamMicroscope
 from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.devices import AnswersLight, FrameGeometry, FrameInfo, Microscope
@@ -23,6 +24,10 @@ from rt_engine.interfaces.messages import (
     TruthHeader,
     decode,
 )
+from rt_engine.interfaces.microscope_config import MicroManagerMicroscope as MicroManagerConfig
+from rt_engine.interfaces.microscope_config import ScanImageFile
+from rt_engine.interfaces.microscope_config import ScanImageMicroscope as ScanImageConfig
+from rt_engine.interfaces.plugin_config import PluginMicroscope
 from rt_engine.interfaces.rig_config import (
     ReplayMicroscope,
     RigConfig,
@@ -31,8 +36,10 @@ from rt_engine.interfaces.rig_config import (
     StreamMicroscope as StreamConfig,
 )
 from rt_engine.services.base import Service
+from rt_engine.services.frame_clock import FrameClockMatch
 from rt_engine.services.input_lines import InputLines
 from rt_engine.services.plane_watch import PlaneWatch
+from rt_engine.services.plugins import plugin_microscope
 from rt_engine.services.source_lead import SourceLead
 from rt_engine.transport.loss import FrameOrder
 from rt_engine.transport.plane_counter import PlaneCounter
@@ -64,6 +71,20 @@ def make_microscope(rig: RigConfig, clock: Clock) -> Microscope:
             )
         asked = config.model_dump(include={"frame_rate_hz", "channel", "axes", "frame_shape"})
         return MovieReplay(config, clock, lambda path: open_volume(path, planes, **asked), planes=planes)
+    if isinstance(config, MicroManagerConfig):
+        from drivers.microscopes.micromanager.microscope import MicroManagerMicroscope
+
+        return MicroManagerMicroscope(config, clock)
+    if isinstance(config, ScanImageConfig):
+        from drivers.microscopes.scanimage.microscope import ScanImageMicroscope
+
+        return ScanImageMicroscope(config, clock)
+    if isinstance(config, ScanImageFile):
+        from drivers.microscopes.scanimage.file_microscope import ScanImageFileMicroscope
+
+        return ScanImageFileMicroscope(config, clock)
+    if isinstance(config, PluginMicroscope):
+        return plugin_microscope(config, clock)
     from drivers.microscopes.virtual import VirtualMicroscope
 
     return VirtualMicroscope(config, clock)
@@ -116,7 +137,8 @@ class AcquisitionService(Service):
         self._last_frames: dict[int, int] = {}
         self._sample_due_ns: dict[int, int] = {}
         self._rejected_said = 0
-        self._lines = InputLines(self.rig, self.clock, self.publisher)
+        self._frame_clock = FrameClockMatch()
+        self._lines = InputLines(self.rig, self.clock, self.publisher, self.log, self._see_edge)
         self.commands |= {
             "segment": self._segment,
             "pause": self._pause,
@@ -170,6 +192,8 @@ class AcquisitionService(Service):
         if hasattr(self, "_microscope"):
             self._microscope.stop()
             self._microscope.close()
+        if hasattr(self, "_lines"):
+            self._lines.close()
         if hasattr(self, "_feedback"):
             self._feedback.close()
 
@@ -256,10 +280,25 @@ class AcquisitionService(Service):
         if info.channel != self.rig.functional_channel:
             return
         self._last_frames[info.plane] = info.frame
+        self._match_frame_clock(info)
         if self.setup.lossless:
             self._lead.sent(info.plane, info.frame)
         if (info.plane, info.channel) == self._counted and not stream.is_flyback:
             self._count_down(stream.counter.index or 0)
+
+    def _see_edge(self, name: str, edge: LineEdge) -> None:
+        if name == self.rig.frame_clock and edge.is_high:
+            self._frame_clock.see_edge(edge.t_edge_ns)
+
+    def _match_frame_clock(self, info: FrameInfo) -> None:
+        """A frame that the microscope's clock knows and software does not is said, and counted as lost."""
+        if self.rig.frame_clock is None:
+            return
+        more = self._frame_clock.see_frame(info.frame, info.t_scan_ns)
+        if more:
+            self.dropped += more
+            text = f"the frame clock has seen {more} more frames than software"
+            self.log("error", text, hidden=self._frame_clock.hidden)
 
     def _require_all_planes(self) -> None:
         """Refuse to go on where a plane that is to be inferred does not come at all.

@@ -10,6 +10,7 @@ from rt_engine.interfaces.calibration import Calibration
 from rt_engine.interfaces.calibration_planes import load_plane
 from rt_engine.interfaces.clock import Clock
 from rt_engine.interfaces.errors import CalibrationError
+from rt_engine.interfaces.network_weights import find_weights
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig
 from rt_engine.pipeline.engine import Engine
 from rt_engine.pipeline.trace_engine import TraceEngine
@@ -42,7 +43,10 @@ def load_engine(
         The traces of a session that is replayed from them cannot be read.
     """
     path = Path(args["path"])
-    calibration = replace(load_plane(path, plane), updates_neuropil=rig.inference.neuropil_update)
+    network = None if rig.inference.network is None else find_weights(rig.inference.network)
+    calibration = replace(
+        load_plane(path, plane), updates_neuropil=rig.inference.neuropil_update, network=network
+    )  # fmt: skip
     size = args.get("size")
     if size is not None:
         um_per_px, n_lines, n_pixels = args.get("um_per_px"), int(size[0]), int(size[1])

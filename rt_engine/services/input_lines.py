@@ -1,22 +1,45 @@
-"""Digital lines of the rig on topic `sync`: every edge at once, every level twice a second."""
+"""Inputs of the rig on topic `sync`: every edge at once, every level twice a second, samples in blocks."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from drivers.inputs.virtual import VirtualLine
-from rt_engine.interfaces.clock import NS_PER_S, Clock
-from rt_engine.interfaces.errors import ConfigError
+from drivers.inputs.ni_analog import NiAnalog
+from drivers.inputs.ni_edges import NiEdges
+from drivers.inputs.ni_line import NiLine
+from drivers.inputs.virtual import LineEdge, VirtualLine
+from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S, Clock
+from rt_engine.interfaces.errors import ConfigError, DeviceError
 from rt_engine.interfaces.messages import SyncHeader
-from rt_engine.interfaces.rig_config import RigConfig
-from rt_engine.interfaces.rig_config import VirtualLine as VirtualConfig
+from rt_engine.interfaces.ni_config import NiAnalogInput, NiEdgeInput, NiLineInput
+from rt_engine.interfaces.rig_config import InputConfig, RigConfig
 from rt_engine.transport.publisher import Publisher
 
 LEVEL_PERIOD_NS = NS_PER_S // 2
+_EDGES_PERIOD_NS = 5 * NS_PER_MS
+_BLOCK_PERIOD_NS = 50 * NS_PER_MS
+_RETRY_NS = 2 * NS_PER_S
+
+Device = VirtualLine | NiLine | NiEdges | NiAnalog
+
+
+def make_input(name: str, config: InputConfig, clock: Clock) -> Device:
+    """Driver of one input; it touches no hardware before it is opened."""
+    if isinstance(config, NiEdgeInput):
+        return NiEdges(name, config, clock)
+    if isinstance(config, NiLineInput):
+        return NiLine(name, config, clock)
+    if isinstance(config, NiAnalogInput):
+        return NiAnalog(name, config, clock)
+    return VirtualLine(config.level == "high", clock)
 
 
 class InputLines:
-    """Reads the lines of a rig; on the acquisition thread.
+    """Reads the inputs of a rig; on the acquisition thread.
+
+    A device that fails while it runs is said once, is silent meanwhile (whoever needs its level notices), and is tried
+    again every two seconds.
 
     Parameters
     ----------
@@ -24,30 +47,58 @@ class InputLines:
     clock : Clock
     publisher : Publisher
         Of the acquisition service.
+    say : callable
+        Told a level and a sentence.
+    on_edge : callable
+        Told the name of the input and the time of every edge.
+
+    Raises
+    ------
+    DeviceError
+        A device cannot be opened.
     """
 
-    def __init__(self, rig: RigConfig, clock: Clock, publisher: Publisher) -> None:
-        self._lines = {
-            name: VirtualLine(one.level == "high", clock)
-            for name, one in rig.inputs.items()
-            if isinstance(one, VirtualConfig)
-        }
-        self._clock, self._publisher = clock, publisher
+    def __init__(
+        self,
+        rig: RigConfig,
+        clock: Clock,
+        publisher: Publisher,
+        say: Callable[[str, str], None] = lambda level, text: None,
+        on_edge: Callable[[str, LineEdge], None] = lambda name, edge: None,
+    ) -> None:
+        self._clock, self._publisher, self._say, self._on_edge = clock, publisher, say, on_edge
+        self._devices = {name: make_input(name, one, clock) for name, one in rig.inputs.items()}
+        self._due_ns = dict.fromkeys(self._devices, 0)
+        self._failed: set[str] = set()
         self._level_due_ns = 0
+        opened = False
+        try:
+            for device in self._devices.values():
+                if not isinstance(device, VirtualLine):
+                    device.open()
+            opened = True
+        finally:
+            if not opened:
+                self.close()
 
     def step(self) -> None:
         """Publish what has changed, and now and then what has not; call it in every turn."""
-        if not self._lines:
+        if not self._devices:
             return
-        for name, line in self._lines.items():
-            for edge in line.take_edges():
-                self._send(name, "edge", edge.t_edge_ns, "rising" if edge.is_high else "falling")
         now_ns = self._clock.now_ns()
+        for name, device in self._devices.items():
+            if now_ns < self._due_ns[name]:
+                continue
+            try:
+                self._read(name, device, now_ns)
+            except DeviceError as error:
+                self._lose(name, device, error, now_ns)
         if now_ns < self._level_due_ns:
             return
         self._level_due_ns = now_ns + LEVEL_PERIOD_NS
-        for name, line in self._lines.items():
-            self._send(name, "level", now_ns, "high" if line.is_high else "low")
+        for name, device in self._devices.items():
+            if isinstance(device, VirtualLine | NiLine) and name not in self._failed:
+                self._send(name, "level", now_ns, "high" if device.is_high else "low")
 
     def press(self, args: dict[str, Any]) -> dict[str, Any]:
         """Change a virtual line: the command `press`.
@@ -57,13 +108,42 @@ class InputLines:
         ConfigError
             There is no such line.
         """
-        line = self._lines.get(str(args.get("line")))
-        if line is None:
-            known = ", ".join(self._lines) or "none"
-            raise ConfigError(f"no line {args.get('line')!r} in this rig", f"its lines: {known}")
+        line = self._devices.get(str(args.get("line")))
+        if not isinstance(line, VirtualLine):
+            known = ", ".join(n for n, one in self._devices.items() if isinstance(one, VirtualLine)) or "none"
+            raise ConfigError(f"no virtual line {args.get('line')!r} in this rig", f"its virtual lines: {known}")
         line.press()
         self.step()
         return {"line": args["line"], "level": "high" if line.is_high else "low"}
+
+    def close(self) -> None:
+        """Release every device."""
+        for device in self._devices.values():
+            if not isinstance(device, VirtualLine):
+                device.close()
+
+    def _read(self, name: str, device: Device, now_ns: int) -> None:
+        if name in self._failed and not isinstance(device, VirtualLine):
+            device.open()
+            self._failed.discard(name)
+            self._say("info", f"input {name} is back")
+        if isinstance(device, NiAnalog):
+            self._due_ns[name] = now_ns + _BLOCK_PERIOD_NS
+            self._send_block(name, device)
+            return
+        if not isinstance(device, VirtualLine):
+            self._due_ns[name] = now_ns + _EDGES_PERIOD_NS
+        for edge in device.take_edges():
+            self._on_edge(name, edge)
+            self._send(name, "edge", edge.t_edge_ns, "rising" if edge.is_high else "falling")
+
+    def _lose(self, name: str, device: Device, error: DeviceError, now_ns: int) -> None:
+        if name not in self._failed:
+            self._failed.add(name)
+            self._say("error", f"input {name}: {error}")
+        if not isinstance(device, VirtualLine):
+            device.close()
+        self._due_ns[name] = now_ns + _RETRY_NS
 
     def _send(self, line: str, kind: str, t_ns: int, edge: str) -> None:
         header = SyncHeader(
@@ -77,3 +157,19 @@ class InputLines:
             dtype=None,
         )
         self._publisher.send("sync", header)
+
+    def _send_block(self, line: str, device: NiAnalog) -> None:
+        block = device.take_block()
+        if block is None:
+            return
+        header = SyncHeader(
+            **self._publisher.stamp("sync"),
+            line=line,
+            kind="samples",
+            t_edge_ns=None,
+            edge=None,
+            t_first_ns=block.t_first_ns,
+            sample_rate_hz=device.sample_rate_hz,
+            dtype="f4",
+        )
+        self._publisher.send("sync", header, block.volts.tobytes())

@@ -32,6 +32,7 @@ from rt_engine.interfaces.stimulation import Decision, MarkCommand, MessageComma
 from rt_engine.pipeline.histogram import LatencyHistogram
 from rt_engine.safety.interlock import Interlock
 from rt_engine.services.cells_of_planes import CellsOfPlanes
+from rt_engine.services.output_edges import OutputEdges
 from rt_engine.transport.publisher import Publisher
 
 _TRAINS_KEPT = 16
@@ -65,6 +66,8 @@ class ProtocolDriver:
         self._cells = CellsOfPlanes(rig.planes_inferred)
         self._uncertainty_ns = 0
         self._trains: dict[str, tuple[PulseRequest, Decision]] = {}
+        self._edges = OutputEdges()
+        self._measures = {getattr(one, "measured_by", None): name for name, one in rig.outputs.items()}
         self._intervals = {name: LatencyHistogram() for name in ("decision_to_command", "scan_to_command")}
         self.name: str | None = None
 
@@ -188,7 +191,12 @@ class ProtocolDriver:
         return True
 
     def take_sync(self, header: SyncHeader) -> None:
-        """An edge of a behaviour line."""
+        """An edge of a behaviour line, or of the light as a loop-back sees it."""
+        output = self._measures.get(header.line)
+        if output is not None and header.edge == "rising" and header.t_edge_ns is not None:
+            matched = self._edges.match(output, header.t_edge_ns)
+            if matched is not None:
+                self.publish(*matched, Phase.MEASURED, t_output_ns=header.t_edge_ns)
         if self._protocol is not None and header.t_edge_ns is not None:
             self._protocol.on_sync(header.line, header.edge == "rising", header.t_edge_ns)
 
@@ -228,6 +236,7 @@ class ProtocolDriver:
         decision = self._interlock.request(request)
         self.publish(request, decision, Phase.DONE)
         self._remember_train(request, decision)
+        self._edges.remember(request, decision)
         if self._protocol is not None and decision.outcome is not None:
             self._protocol.on_outcome(request, decision.outcome)
         if decision.t_command_ns is not None:
@@ -255,15 +264,17 @@ class ProtocolDriver:
         ended = msgspec.structs.replace(decision, outcome=Outcome.FAILED, reason=reason, pulses=cut.emitted)
         self.publish(request, ended, Phase.DONE)
 
-    def publish(self, request: PulseRequest, decision: Decision, phase: Phase) -> None:
-        """Send one phase of a decision on topic `stim`."""
+    def publish(
+        self, request: PulseRequest, decision: Decision, phase: Phase, *, t_output_ns: int | None = None
+    ) -> None:
+        """Send one phase of a decision on topic `stim`; `t_output_ns` is when the light was seen, where it is."""
         header = StimHeader(
             **self._publisher.stamp("stim"),
             decision_id=decision.decision_id,
             phase=phase,
             rule=request.rule,
             arm=request.arm,
-            outcome=decision.outcome if phase is Phase.DONE else None,
+            outcome=None if phase is Phase.INTENT else decision.outcome,
             reason=decision.reason,
             plane=request.plane,
             frame=request.frame,
@@ -275,7 +286,7 @@ class ProtocolDriver:
             t_decided_ns=request.t_decided_ns,
             t_judged_ns=decision.t_judged_ns,
             t_command_ns=decision.t_command_ns,
-            t_output_ns=None,
+            t_output_ns=t_output_ns,
             output=decision.output,
             pulses=decision.pulses,
             width_us=decision.width_us,

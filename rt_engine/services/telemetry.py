@@ -6,22 +6,26 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
-from rt_engine.interfaces.errors import MessageError
-from rt_engine.interfaces.messages import HealthHeader, decode
+from rt_engine.interfaces.clock import NS_PER_MS
+from rt_engine.interfaces.errors import MessageError, ServiceError
+from rt_engine.interfaces.messages import HealthHeader, LogHeader, decode
 from rt_engine.interfaces.rig_config import ReplayMicroscope
 from rt_engine.services.base import Service
+from rt_engine.services.log_file import LogFile
 from rt_engine.transport.sockets import connect
 
 if TYPE_CHECKING:
+    from rt_engine.services.metrics import RigMetrics
     from rt_engine.services.mqtt_desk import MqttDesk
 
 _BATCH = 256
 """Messages taken in one turn, so that a flood keeps nothing else waiting."""
-_FOR_MQTT = ("state", "stim", "log", "session", "rois", "spikes.")
+_FOR_MQTT = ("state", "stim", "session", "rois", "spikes.")
+_FOR_METRICS = ("state", "stim", "spikes.")
 
 
 class TelemetryService(Service):
-    """Listens to everybody's health; with a section `mqtt` in the rig file to what else goes there.
+    """Listens to health and log; with sections `mqtt` or `metrics` in the rig file to what else goes there.
 
     A replay tells nobody: what it decides has been decided long ago.
     """
@@ -39,18 +43,42 @@ class TelemetryService(Service):
             self._sub.connect(ports.endpoint(name))
         for plane in self.rig.planes_inferred:
             self._sub.connect(ports.inference_endpoint(plane))
-        self._sub.subscribe(b"health")
         self.poller.register(self._sub, zmq.POLLIN)
         self.commands["status"] = self._status
+        self._log_file = LogFile(self.setup.path())
         self._mqtt: MqttDesk | None = None
-        if self.rig.mqtt is not None and not isinstance(self.rig.microscope, ReplayMicroscope):
-            for topic in _FOR_MQTT:
-                self._sub.subscribe(topic.encode())
-            from rt_engine.services.mqtt_desk import MqttDesk
+        self._metrics: RigMetrics | None = None
+        topics = {"health", "log"}
+        if not isinstance(self.rig.microscope, ReplayMicroscope):
+            topics |= self._open_mqtt() | self._open_metrics()
+        for topic in topics:
+            self._sub.subscribe(topic.encode())
 
-            self._mqtt = MqttDesk(self.setup, self.rig.mqtt, self.context, self.clock, self.log)
-            for socket in self._mqtt.sockets:
-                self.poller.register(socket, zmq.POLLIN)
+    def _open_mqtt(self) -> set[str]:
+        """Topics that MQTT needs."""
+        if self.rig.mqtt is None:
+            return set()
+        from rt_engine.services.mqtt_desk import MqttDesk
+
+        self._mqtt = MqttDesk(self.setup, self.rig.mqtt, self.context, self.clock, self.log)
+        for socket in self._mqtt.sockets:
+            self.poller.register(socket, zmq.POLLIN)
+        return set(_FOR_MQTT)
+
+    def _open_metrics(self) -> set[str]:
+        """Topics that Prometheus needs; a port that is taken is no reason to have no session."""
+        if self.rig.metrics is None:
+            return set()
+        from rt_engine.services.metrics import RigMetrics
+
+        metrics = RigMetrics()
+        try:
+            metrics.serve(self.rig.metrics.port)
+        except ServiceError as error:
+            self.log("warning", str(error))
+            return set()
+        self._metrics = metrics
+        return set(_FOR_METRICS)
 
     def step(self, ready: dict[Any, int]) -> None:
         """Commands first, then waiting messages, then what is due."""
@@ -65,11 +93,15 @@ class TelemetryService(Service):
             self.queue = self._mqtt.waiting
 
     def finish(self) -> None:
-        """Say goodbye to the broker."""
-        if getattr(self, "_mqtt", None) is not None and self._mqtt is not None:
+        """Say goodbye to the broker, and close everything."""
+        if not hasattr(self, "_sub"):
+            return
+        if self._mqtt is not None:
             self._mqtt.close()
-        if hasattr(self, "_sub"):
-            self._sub.close()
+        if self._metrics is not None:
+            self._metrics.close()
+        self._log_file.close()
+        self._sub.close()
 
     def _take(self, parts: list[bytes]) -> None:
         topic = parts[0].decode(errors="replace")
@@ -80,8 +112,13 @@ class TelemetryService(Service):
             return
         if isinstance(header, HealthHeader):
             self.newest[header.source] = header
+        elif isinstance(header, LogHeader):
+            t_ns = self.setup.t_wall_ns + header.t_sent_ns - self.setup.t_monotonic_ns
+            self._log_file.write(header, t_ns // NS_PER_MS)
         if self._mqtt is not None:
             self._mqtt.take(topic, header, parts[2] if len(parts) > 2 else b"")
+        if self._metrics is not None:
+            self._metrics.take(header)
 
     def _status(self, args: dict[str, Any]) -> dict[str, Any]:
         return {name: health.state for name, health in self.newest.items()}

@@ -122,7 +122,10 @@ class MqttLink:
                         wait_s = self._first_wait_s
                         await self._talk(client, commands)
                 except (aiomqtt.MqttError, OSError, ValueError, ConfigError) as error:
-                    self._say(LinkState.LOST, reason(error, self._config))
+                    remedy = remedy_for(error)
+                    where = f"the MQTT broker at {self._config.host}:{self._config.port}"
+                    why = " ".join(str(error).split())
+                    self._say(LinkState.LOST, remedy, f"{where} cannot be used ({why}); {remedy}")
                 await self._pause(wait_s)
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
         finally:
@@ -154,7 +157,7 @@ class MqttLink:
         heard = all(_number(code) < 128 for code in granted)
         where = f"{self._config.host}:{self._config.port}"
         note = "" if heard else "; it does not let us hear commands: see its access list"
-        self._say(LinkState.CONNECTED, f"connected to the MQTT broker at {where}{note}")
+        self._say(LinkState.CONNECTED, note, f"connected to the MQTT broker at {where}{note}")
 
     async def _talk(self, client: aiomqtt.Client, commands: zmq.Socket[bytes]) -> None:
         """Until we are to stop, or the broker is gone."""
@@ -207,10 +210,10 @@ class MqttLink:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._more.wait(), min(left_s, 1.0))
 
-    def _say(self, state: LinkState, text: str) -> None:
-        """Each change once: a broker that stays away is not news."""
-        if self._last_said != (state, text) and not self._stopping.is_set():
-            self._last_said = state, text
+    def _say(self, state: LinkState, about: str, text: str) -> None:
+        """Each change once: a broker that stays away is not news, however its absence is worded."""
+        if self._last_said != (state, about) and not self._stopping.is_set():
+            self._last_said = state, about
             self._said(state, text)
 
 
@@ -232,16 +235,12 @@ def _tls_context(config: MqttConfig) -> ssl.SSLContext | None:
     return context
 
 
-def reason(error: Exception, config: MqttConfig) -> str:
-    """Why there is no broker, and what to do, in one sentence."""
-    text = " ".join(str(error).split())
-    where = f"the MQTT broker at {config.host}:{config.port}"
+def remedy_for(error: Exception) -> str:
+    """What to do about a broker that cannot be used."""
     if _number(getattr(error, "rc", None)) in (4, 5, 134, 135):
-        remedy = "it refuses our name or password: look at mqtt.username and mqtt.password_file"
-    elif "CERTIFICATE_VERIFY_FAILED" in text:
-        remedy = "its certificate is not trusted: look at mqtt.tls.ca_file"
-    elif isinstance(error, ConfigError):
-        remedy = "the rig file is to be corrected"
-    else:
-        remedy = "nothing is published, and the run goes on; it is tried again and again"
-    return f"{where} cannot be used ({text}); {remedy}"
+        return "it refuses our name or password: look at mqtt.username and mqtt.password_file"
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return "its certificate is not trusted: look at mqtt.tls.ca_file"
+    if isinstance(error, ConfigError):
+        return "the rig file is to be corrected"
+    return "nothing is published, and the run goes on; it is tried again and again"

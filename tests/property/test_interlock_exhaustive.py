@@ -10,7 +10,7 @@ from rt_engine.interfaces.errors import SafetyError
 from rt_engine.interfaces.messages import Mode, Outcome
 from rt_engine.safety.interlock import InterlockState, Precondition
 
-MAX_REFUSED = 100
+MAX_REFUSED = 10
 LIT = (InterlockState.ARMED, InterlockState.FIRING)
 SETTABLE = (Precondition.OPERATOR, Precondition.RECORDING_LIVE, Precondition.CALIBRATION_MATCHES)
 

@@ -19,7 +19,8 @@ from system_rig import ROOT, Start, small_rig, summary_of
 from drivers.outputs.simulators.ni_card import SimulatedCard
 from drivers.outputs.simulators.ni_server import serving
 from rt_engine.interfaces.errors import SpikeloopError
-from rt_engine.interfaces.messages import Outcome
+from rt_engine.interfaces.messages import Outcome, StimHeader
+from rt_engine.recording.reader import open_session
 
 WATCHDOG_MS = 100.0
 S = 1_000_000_000
@@ -154,9 +155,12 @@ def test_a_run_fires_through_the_card(start: Start, small_calibration: Path, tmp
         "design": {"seed": 1},
     }
     (tmp_path / "often.yaml").write_text(yaml.safe_dump(protocol), encoding="utf-8")
-    card = SimulatedCard("Dev1", time.perf_counter_ns)
+    card = SimulatedCard("Dev1", time.perf_counter_ns, {"PFI3": "ao0"}, drift_ppm=30.0)
     with serving([card]) as (_, port):
         rig = ni_outputs(port, ANALOG)
+        edges = {"driver": "ni_edges", "device": "Dev1", "server": f"127.0.0.1:{port}"}
+        rig["inputs"] = {"light": edges | {"counter": "ctr1", "terminal": "PFI3"}}
+        rig["outputs"]["led"]["measured_by"] = "light"
         arguments = ("--calibration", small_calibration, "--protocol", tmp_path / "often.yaml", "--duration", "30")
         run = start(rig, *arguments)
         run.live()
@@ -172,7 +176,14 @@ def test_a_run_fires_through_the_card(start: Start, small_calibration: Path, tmp
             time.sleep(1.0)
         assert run.wait() == 0, run.output()
         light = card.light("ao0", ENABLE)
-    delivered = summary_of(run.session)["stim"]["delivered"]
+    summary = summary_of(run.session)
+    delivered = summary["stim"]["delivered"]
+    stims = [m.header for m in open_session(run.session).messages("stim") if isinstance(m.header, StimHeader)]
+    measured = {one.decision_id: one.t_output_ns for one in stims if one.phase == "measured"}
+    rise_ns = [t for t, level in light if level > 0]
+    assert len(measured) == delivered
+    assert max(min(abs(t - rise) for rise in rise_ns) for t in measured.values() if t is not None) < 2_000_000
+    assert summary["latency_ms"]["scan_to_output"]["p50"] >= summary["latency_ms"]["scan_to_command"]["p50"]
     rises = [level for _, level in light if level > 0]
     assert delivered > 0
     assert len(rises) == delivered

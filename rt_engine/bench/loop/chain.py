@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+import psutil
 import yaml
 import zmq
 from numpy.typing import NDArray
@@ -124,6 +125,8 @@ class ChainPlan(NamedTuple):
         With a recording service.
     n_watchers : int
         Processes that subscribe to everything and throw it away: stand-ins of window and telemetry.
+    n_hung : int
+        So many of the watchers stand still from the first round on.
     strip_lines : int or None
         Lines of a message; None: whole frames.
     keeps_frames : bool
@@ -139,6 +142,7 @@ class ChainPlan(NamedTuple):
     name: str
     recorded: bool = False
     n_watchers: int = 0
+    n_hung: int = 0
     strip_lines: int | None = None
     keeps_frames: bool = True
     awaits_decision: bool = False
@@ -326,6 +330,8 @@ class ProductChain:
         while not self._arm():
             self._send_frame(time.perf_counter_ns())
             self._fail_after(give_up_s, "the interlock")
+        for process in self._watchers[: self.plan.n_hung]:
+            psutil.Process(process.pid).suspend()
         while self._answers.poll(200):
             self._answers.recv_multipart()
 

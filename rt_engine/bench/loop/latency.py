@@ -75,6 +75,13 @@ FAMILIES = (
     Family((ChainPlan("demixed", demixed=True),), (LOCKSTEP,), peers=True),
     Family(
         (
+            ChainPlan("two subscribers", recorded=True, n_watchers=2),
+            ChainPlan("two subscribers, one hangs", recorded=True, n_watchers=2, n_hung=1),
+        ),
+        (FAST,),
+    ),
+    Family(
+        (
             ChainPlan("whole frames", awaits_decision=True),
             ChainPlan("strips", strip_lines=STRIP_LINES, awaits_decision=True),
         ),
@@ -200,6 +207,9 @@ def _add(figures: dict[str, Any], rounds: Rounds, suffix: str) -> None:
         strips, whole = rounds["strips", USUAL.name], rounds["whole frames", USUAL.name]
         spread = _ratio_of(strips, whole, 0.5)
         figures["ratios"]["strips over whole frames, 30 Hz, scan_to_arrival p50"] = _row(spread, ("<=", 1 / 8))
+    if ("two subscribers", FAST.name) in rounds:
+        usual, hung = rounds["two subscribers", FAST.name], rounds["two subscribers, one hangs", FAST.name]
+        figures["ratios"]["one of two subscribers hangs over none, 200 Hz, p50"] = _row(_ratio_of(hung, usual, 0.5))
     if (PEERS, LOCKSTEP.name) in rounds:
         own = next(
             v for (name, mode), v in rounds.items() if name not in (PEERS, REFERENCE, SHARED) and mode == LOCKSTEP.name
@@ -236,7 +246,7 @@ def _ratios(ratios: dict[str, Any], variant: str, mode: str, parts: list[Interva
         ratios[f"{variant}, {mode}, {interval} {name}"] = _row(_ratio_of(parts, hop, q), bound)
 
 
-def _row(spread: Spread, bound: tuple[str, float] | None) -> dict[str, Any]:
+def _row(spread: Spread, bound: tuple[str, float] | None = None) -> dict[str, Any]:
     row: dict[str, Any] = {"value": spread}
     if bound is not None:
         sense, limit = bound

@@ -1,0 +1,90 @@
+"""What an older version wrote is read, or refused in a sentence that names file, key and remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import synthetic_session
+import yaml
+
+from protocols.load import load_protocol
+from rt_engine.cli import main
+from rt_engine.interfaces.errors import ConfigError, RecordingError
+from rt_engine.interfaces.messages import Header, encode
+from rt_engine.interfaces.rig_config import load_rig
+from rt_engine.recording import open_session
+
+FIRST_RIG = """
+schema_version: 1
+name: first
+microscope: {driver: virtual}
+outputs:
+  led:
+    driver: virtual
+    watchdog_ms: 1000.0
+    limits: {max_power_mw: 20.0, max_width_ms: 10.0, max_rate_hz: 10.0, max_duty: 0.05, duty_window_s: 10.0,
+             max_energy_per_target_mj: 20.0, energy_window_s: 60.0, max_total_energy_mj: 10000.0, min_gap_ms: 100.0,
+             target_refractory_ms: 100.0, max_decision_age_ms: 50.0, max_refused_per_min: 120,
+             allowed_phases: [live], exclusion_zones: []}
+session_limits: {max_energy_mj: 10000.0, max_pulses: 100000}
+"""
+"""Everything that version 1 ever required; a file that has it must load for as long as there is version 1."""
+
+
+def _as_the_first(header: Header) -> bytes:
+    """The header as the first program of wire version 1 would have sent it: without every key that came later."""
+    required = {field.name for field in msgspec.structs.fields(header) if field.required}
+    kept = {"v", "session", *required}
+    return msgspec.msgpack.encode(
+        {name: value for name, value in msgspec.structs.asdict(header).items() if name in kept}
+    )
+
+
+def _of_the_future(header: Header) -> bytes:
+    return encode(msgspec.structs.replace(header, v=2))
+
+
+def test_the_first_rig_file_loads(tmp_path: Path) -> None:
+    path = tmp_path / "rig.yaml"
+    path.write_text(FIRST_RIG, encoding="utf-8")
+    rig = load_rig(path)
+    assert (rig.name, rig.keys, rig.mqtt, rig.metrics) == ("first", None, None, None)
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_a_rig_file_of_another_version_is_refused_by_name_and_key(version: Any, tmp_path: Path) -> None:
+    path = tmp_path / "rig.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(FIRST_RIG) | {"schema_version": version}), encoding="utf-8")
+    with pytest.raises(ConfigError, match="schema_version: input should be 1") as refused:
+        load_rig(path)
+    assert str(path) in str(refused.value)
+
+
+def test_a_protocol_of_version_1_says_where_version_2_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "protocol.yaml"
+    path.write_text("schema_version: 1\nkind: spike_triggered\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"no longer read.*version 2"):
+        load_protocol(path)
+
+
+def test_a_journal_of_the_first_program_is_read_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synthetic_session.make_rich_session(tmp_path / "now", n_frames=300)
+    monkeypatch.setattr(synthetic_session, "encode", _as_the_first)
+    synthetic_session.make_rich_session(tmp_path / "first", n_frames=300)
+    now, first = open_session(tmp_path / "now"), open_session(tmp_path / "first")
+    assert first.is_complete
+    assert len(first.events()) > 0
+    assert (first.events() == now.events()).all()
+    assert main(["report", str(tmp_path / "first")]) == 0
+    assert (tmp_path / "first" / "report.html").is_file()
+
+
+def test_a_journal_of_a_later_wire_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synthetic_session, "encode", _of_the_future)
+    synthetic_session.make_rich_session(tmp_path / "later", n_frames=20)
+    with pytest.raises(RecordingError, match="wire version 2, this program reads 1"):
+        open_session(tmp_path / "later")
+    assert main(["report", str(tmp_path / "later")]) != 0

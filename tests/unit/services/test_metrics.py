@@ -1,0 +1,97 @@
+"""Prometheus reads what the rig does, on loopback, and the dashboard asks for nothing that is not there."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from free_ports import free_ports
+from prometheus_client.parser import text_string_to_metric_families
+from wire_samples import health, spikes, state, stim
+
+from rt_engine.interfaces.errors import ServiceError
+from rt_engine.interfaces.events import EVENT_DTYPE
+from rt_engine.services.metrics import RigMetrics
+
+DASHBOARD = Path(__file__).parents[3] / "docs" / "how-to" / "grafana-dashboard.json"
+
+
+@pytest.fixture
+def served() -> Iterator[tuple[RigMetrics, int]]:
+    (port,) = free_ports(1)
+    metrics = RigMetrics()
+    metrics.serve(port)
+    yield metrics, port
+    metrics.close()
+
+
+def read(port: int) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
+    """Sample name to labels to value, as Prometheus' own parser reads them."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+        text = answer.read().decode()
+    found: dict[str, dict[tuple[tuple[str, str], ...], float]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found.setdefault(sample.name, {})[tuple(sorted(sample.labels.items()))] = sample.value
+    return found
+
+
+def fill(metrics: RigMetrics) -> None:
+    """What a rig says in a moment."""
+    for message in (
+        *(spikes(frame, np.zeros(2, EVENT_DTYPE)) for frame in range(3)),
+        health("inference", gaps=4, queue=2, fates={"lost": 5}),
+        state(interlock="tripped", trips=[{"t_ns": 1}]),
+        stim("a"),
+        stim("b"),
+    ):
+        metrics.take(message[1])
+
+
+def test_figures_are_what_the_messages_say(served: tuple[RigMetrics, int]) -> None:
+    metrics, port = served
+    fill(metrics)
+    found = read(port)
+    assert found["spikeloop_messages_total"] == {(("plane", "0"),): 3}
+    assert found["spikeloop_events_total"] == {(("plane", "0"),): 6}
+    assert found["spikeloop_gaps_total"] == {(("service", "inference"),): 4}
+    assert found["spikeloop_frames_total"] == {(("fate", "lost"),): 5}
+    assert found["spikeloop_stim_total"] == {(("outcome", "delivered"),): 2}
+    assert found["spikeloop_trips_total"] == {(): 1}
+    assert [dict(labels)["state"] for labels, on in found["spikeloop_interlock"].items() if on] == ["tripped"]
+    assert found["spikeloop_dose_fraction"] == {(("limit", "total_energy"), ("output", "led")): 0.25}
+    p99 = (("interval", "receive_to_decision"), ("quantile", "p99"), ("service", "inference"))
+    assert found["spikeloop_latency_ms"][p99] == 1.0
+
+
+def test_a_rig_that_has_said_nothing_is_read_too(served: tuple[RigMetrics, int]) -> None:
+    assert read(served[1]) == {}
+
+
+def test_it_listens_on_loopback_alone(served: tuple[RigMetrics, int]) -> None:
+    assert served[0]._server.server_address == ("127.0.0.1", served[1])
+
+
+def test_a_port_that_is_taken_is_said(served: tuple[RigMetrics, int]) -> None:
+    with pytest.raises(ServiceError, match=r"metrics\.port"):
+        RigMetrics().serve(served[1])
+
+
+def test_the_dashboard_asks_for_what_there_is(served: tuple[RigMetrics, int]) -> None:
+    metrics, port = served
+    fill(metrics)
+    found = read(port)
+    dashboard = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    names = {name for expression in asked for name in re.findall(r"spikeloop_\w+", expression)}
+    assert names
+    assert names <= set(found), names - set(found)
+    for expression in asked:
+        for name, labels in re.findall(r"(spikeloop_\w+)\{([^}]*)\}", expression):
+            there = {key for one in found[name] for key, _ in one}
+            assert set(re.findall(r"(\w+)\s*[=!~]", labels)) <= there, expression
