@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.metrics_config import MetricsConfig
-from rt_engine.interfaces.microscope_config import MicroManagerMicroscope, ScanImageMicroscope
+from rt_engine.interfaces.microscope_config import MicroManagerMicroscope, ScanImageFile, ScanImageMicroscope
 from rt_engine.interfaces.mqtt_config import MqttConfig
 from rt_engine.interfaces.ni_config import NiAnalogInput, NiDaqSettings, NiEdgeInput, NiLineInput
 from rt_engine.interfaces.plugin_config import PluginMicroscope, PluginOutputSettings
@@ -107,6 +107,7 @@ MicroscopeConfig = Annotated[
     | StreamMicroscope
     | MicroManagerMicroscope
     | ScanImageMicroscope
+    | ScanImageFile
     | PluginMicroscope,
     Field(discriminator="driver"),
 ]

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from safety_rig import S, FakeClock, Rig
+from safety_rig import FakeClock, Rig, S
 
 from rt_engine.interfaces.errors import ServiceError
 from rt_engine.services.session_run import SessionRun
