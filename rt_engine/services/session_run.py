@@ -17,6 +17,8 @@ from rt_engine.interfaces.clock import NS_PER_S, MonotonicClock
 from rt_engine.interfaces.errors import ServiceError, SpikeloopError
 from rt_engine.interfaces.messages import Header, LogHeader, SessionHeader
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, StreamMicroscope, VirtualMicroscope
+from rt_engine.safety.states import InterlockState, Precondition
+from rt_engine.safety.status import remedies
 from rt_engine.services.calibration_job import CalibrationJob, run_calibration_process
 from rt_engine.services.client_commands import ClientCommands
 from rt_engine.services.replay_plan import ReplayOf
@@ -299,7 +301,10 @@ class SessionRun:
             self._turn()
             if self._clock.now_ns() > deadline_ns:
                 status = self._supervisor.request("stimulation", "status")
-                raise ServiceError(f"waited {timeout_s:g} s for {what}: {status.get('preconditions')}")
+                missing = remedies(status["preconditions"], InterlockState(status["interlock"]))
+                missing.pop(Precondition.OPERATOR, None)
+                names = ", ".join(missing) or "nothing of the interlock"
+                raise ServiceError(f"waited {timeout_s:g} s for {what}; missing: {names}", "; ".join(missing.values()))
 
     def _end(self, supervisor: Supervisor) -> None:
         failed_live = self._failure is not None and self._phase == "live"
