@@ -99,8 +99,8 @@ def compare(a: Session, b: Session, plane: int | None = None) -> SessionDiff:
         causes = [_first("traces", _each(planes, _traces, a), _each(planes, _traces, b), _explain_traces, counts)]
         if not (_from_traces(a) or _from_traces(b)):
             first_live = {plane: _first_live(a, plane) for plane in planes}
-            frames = (_each(planes, _frames, session, first_live) for session in (a, b))
-            causes.insert(0, _first("frames", *frames, _explain_fields, counts))
+            one, other = (_each(planes, _frames, session, first_live) for session in (a, b))
+            causes.insert(0, _first("frames", one, other, _explain_fields, counts))
         found = causes + found
     first = [one for one in found if one is not None]
     first.sort(key=lambda one: (one.frame is None, one.frame or 0))
