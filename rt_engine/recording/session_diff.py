@@ -90,10 +90,10 @@ def compare(a: Session, b: Session, plane: int = 0) -> SessionDiff:
     if any(one is not None for one in found):
         # What comes before decides: pixels, then traces.
         first_live = _first_live(a, plane)
-        causes = [
-            _first("frames", _frames(a, plane, first_live), _frames(b, plane, first_live), _explain_fields, counts),
-            _first("traces", _traces(a, plane), _traces(b, plane), _explain_traces, counts),
-        ]
+        causes = [_first("traces", _traces(a, plane), _traces(b, plane), _explain_traces, counts)]
+        if not (_from_traces(a) or _from_traces(b)):
+            frames = _frames(a, plane, first_live), _frames(b, plane, first_live)
+            causes.insert(0, _first("frames", *frames, _explain_fields, counts))
         found = causes + found
     first = [one for one in found if one is not None]
     first.sort(key=lambda one: (one.frame is None, one.frame or 0))
@@ -221,6 +221,12 @@ def _setup(a: Session, b: Session) -> Iterator[str]:
     for session, name in ((a, "A"), (b, "B")):
         replay = read_config(session).get("replay") or {}
         yield from (f"{name} is a replay with {text}" for text in replay.get("differs", ()))
+        if _from_traces(session):
+            yield f"{name} is a replay that began at the recorded traces, and compares from there on"
+
+
+def _from_traces(session: Session) -> bool:
+    return (read_config(session).get("replay") or {}).get("starts_from") == "traces"
 
 
 def _config_differences(key: str, a: Any, b: Any) -> Iterator[str]:
