@@ -527,6 +527,8 @@ def config_error(file: str, error: ValidationError) -> ConfigError:
         "missing": "is required and missing",
         "extra_forbidden": "is not a known key",
     }.get(first["type"], f"{first['msg'][:1].lower()}{first['msg'][1:]}, got {first.get('input')!r}")
+    if first["type"] == "value_error":  # our own words say what is wrong; a whole section would bury them
+        what = str(first["ctx"]["error"]) + ("" if isinstance(first["input"], dict) else f", got {first['input']!r}")
     context = first.get("ctx", {})
     if first["type"].startswith("union_tag"):
         loc.append(context["discriminator"].strip("'"))
