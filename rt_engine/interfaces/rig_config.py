@@ -77,11 +77,12 @@ class ReplayMicroscope(Strict):
     """Frames of a movie file or of a recorded session. `speed` 1 is real time; `max` as fast as it is consumed.
 
     `axes` is the order of a movie's axes where it does not say, slowest first (``TZCYX``); `frame_shape` the lines and
-    pixels of a file of bare numbers.
+    pixels of a file of bare numbers. `from_traces` starts from the recorded traces of a session, not from its frames.
     """
 
     driver: Literal["replay"]
     path: str
+    from_traces: bool = False
     frame_rate_hz: float | None = Field(None, gt=0)
     channel: int = Field(0, ge=0)
     plane: int = Field(0, ge=0)
@@ -528,6 +529,8 @@ def config_error(file: str, error: ValidationError) -> ConfigError:
         "missing": "is required and missing",
         "extra_forbidden": "is not a known key",
     }.get(first["type"], f"{first['msg'][:1].lower()}{first['msg'][1:]}, got {first.get('input')!r}")
+    if first["type"] == "value_error":  # our own words say what is wrong; a whole section would bury them
+        what = str(first["ctx"]["error"]) + ("" if isinstance(first["input"], dict) else f", got {first['input']!r}")
     context = first.get("ctx", {})
     if first["type"].startswith("union_tag"):
         loc.append(context["discriminator"].strip("'"))

@@ -98,6 +98,7 @@ def test_dask_does_the_same(scheduler: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.statistics
+@pytest.mark.timeout(7200)
 def test_a_thousand_sessions_on_two_workers_with_one_killed(tmp_path: Path) -> None:
     n = int(os.environ.get("SPIKELOOP_MAP_SESSIONS", "1000"))
     traces(tmp_path / "in", n)
