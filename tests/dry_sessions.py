@@ -20,15 +20,17 @@ ROOT = Path(__file__).parents[1]
 SECONDS = 60.0
 
 
-def small_traces(seed: int, **opsin: Any) -> RigConfig:
+def small_traces(seed: int, indicator: str = "jGCaMP8m", **opsin: Any) -> RigConfig:
     """The shipped virtual rig with 16 cells on 128 x 128 pixels at 15 Hz."""
     rig = load_rig(ROOT / "hardware_configs" / "virtual_rig.yaml")
     sample = rig.microscope.sample
-    cells = sample.model_copy(update={"seed": seed, "n_cells": 16, "opsin": sample.opsin.model_copy(update=opsin)})
+    changes = {"seed": seed, "n_cells": 16, "indicator": indicator}
+    cells = sample.model_copy(update={**changes, "opsin": sample.opsin.model_copy(update=opsin)})
     microscope = rig.microscope.model_copy(
         update={"frame_rate_hz": 15.0, "n_lines": 128, "pixels_per_line": 128, "sample": cells}
     )
-    return rig.model_copy(update={"microscope": microscope})
+    inference = rig.inference.model_copy(update={"indicator": indicator})
+    return rig.model_copy(update={"microscope": microscope, "inference": inference})
 
 
 def self_triggered(seed: int, block_size: int | None, kinds: tuple[str, ...] = ("stim", "withheld")) -> ProtocolConfig:
@@ -49,10 +51,10 @@ def self_triggered(seed: int, block_size: int | None, kinds: tuple[str, ...] = (
     return config
 
 
-def session(seed: int, **opsin: Any) -> tuple[DryLook, int | None]:
-    """One session; every second one is randomised in blocks."""
+def session(seed: int, **sample: Any) -> tuple[DryLook, int | None]:
+    """One session; every second one is randomised in blocks. `sample` as in `small_traces`."""
     block_size = 8 if seed % 2 else None
-    return dry_look(self_triggered(seed, block_size), small_traces(1000 + seed, **opsin), SECONDS), block_size
+    return dry_look(self_triggered(seed, block_size), small_traces(1000 + seed, **sample), SECONDS), block_size
 
 
 def mean_response(kind: str, seed: int) -> float:

@@ -87,7 +87,9 @@ class StimulationBench:
         self._engine = self._publisher("inference", "inference.0")
         self._recorder = self._publisher("recording", "recording")
         self._acquisition = self._publisher("acquisition", "acquisition")
-        self.control = ControlClient(self.context, self.ports.endpoint("stimulation_control"), Role.OPERATOR)
+        endpoint = self.ports.endpoint("stimulation_control")
+        self.control = ControlClient(self.context, endpoint, Role.OPERATOR)
+        self._run_control = ControlClient(self.context, endpoint, Role.SERVICE)
         self._listener = connect(self.context, zmq.SUB, self.ports.endpoint("stimulation"), 100_000)
         for topic in ("light", "stim", "state"):
             self._listener.subscribe(topic.encode())
@@ -143,9 +145,13 @@ class StimulationBench:
         return self.ask("arm", {"automatic": True})
 
     def ask(self, cmd: str, args: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Result of one command to the service's own port, given all the time it needs."""
+        """Result of one command to the service's own port, given all the time it needs.
+
+        A protocol is set by the supervisor, which alone may name any file; all else by an operator.
+        """
         self._work()
-        return self.control.request(cmd, args, timeout_s=30.0)
+        client = self._run_control if cmd == "set_protocol" else self.control
+        return client.request(cmd, args, timeout_s=30.0)
 
     def pump(self, until: Callable[[], bool] | float) -> None:
         """Let the peers work for so many seconds, or until something holds."""
@@ -235,6 +241,7 @@ class StimulationBench:
                 self.process.kill()
                 self.process.wait()
         self.control.close()
+        self._run_control.close()
         self.context.destroy(linger=0)
 
     def _sync(self, line: str, kind: str, edge: str, t_ns: int) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.metrics_config import MetricsConfig
+from rt_engine.interfaces.microscope_config import MicroManagerMicroscope, ScanImageMicroscope
 from rt_engine.interfaces.mqtt_config import MqttConfig
 from rt_engine.interfaces.ni_config import NiAnalogInput, NiDaqSettings, NiEdgeInput, NiLineInput
 from rt_engine.interfaces.power_table import read_power_files
@@ -98,7 +99,10 @@ class StreamMicroscope(Strict):
     um_per_px: float | None = Field(None, gt=0)
 
 
-MicroscopeConfig = Annotated[VirtualMicroscope | ReplayMicroscope | StreamMicroscope, Field(discriminator="driver")]
+MicroscopeConfig = Annotated[
+    VirtualMicroscope | ReplayMicroscope | StreamMicroscope | MicroManagerMicroscope | ScanImageMicroscope,
+    Field(discriminator="driver"),
+]
 
 
 class ExclusionZone(Strict):

@@ -24,6 +24,8 @@ from rt_engine.interfaces.messages import (
     TruthHeader,
     decode,
 )
+from rt_engine.interfaces.microscope_config import MicroManagerMicroscope as MicroManagerConfig
+from rt_engine.interfaces.microscope_config import ScanImageMicroscope as ScanImageConfig
 from rt_engine.interfaces.rig_config import (
     ReplayMicroscope,
     RigConfig,
@@ -66,6 +68,14 @@ def make_microscope(rig: RigConfig, clock: Clock) -> Microscope:
             )
         asked = config.model_dump(include={"frame_rate_hz", "channel", "axes", "frame_shape"})
         return MovieReplay(config, clock, lambda path: open_volume(path, planes, **asked), planes=planes)
+    if isinstance(config, MicroManagerConfig):
+        from drivers.microscopes.micromanager.microscope import MicroManagerMicroscope
+
+        return MicroManagerMicroscope(config, clock)
+    if isinstance(config, ScanImageConfig):
+        from drivers.microscopes.scanimage.microscope import ScanImageMicroscope
+
+        return ScanImageMicroscope(config, clock)
     from drivers.microscopes.virtual import VirtualMicroscope
 
     return VirtualMicroscope(config, clock)

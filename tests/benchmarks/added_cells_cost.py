@@ -59,6 +59,23 @@ class Loop:
         return took_ns
 
 
+def hand_over_ms(whole: Calibration, sizes: tuple[int, ...]) -> list[float]:
+    """Processor time, medians of `N_ROUNDS`: to build one group of several, and to take over their state."""
+    firsts = N_KNOWN + np.cumsum((0, *sizes[:-1]))
+    parts = [
+        CellGroup(cells_of(whole, np.arange(k, k + n), 0, SIDE_PX), np.arange(n), MAX_SHIFT_PX, first_row=int(k))
+        for k, n in zip(firsts, sizes, strict=True)
+    ]
+    took = []
+    for _ in range(N_ROUNDS):
+        begun_ns = time.thread_time_ns()
+        group = gathering.gathered_group(parts, MAX_SHIFT_PX)
+        built_ns = time.thread_time_ns()
+        group.adopt(parts)
+        took.append((built_ns - begun_ns, time.thread_time_ns() - built_ns))
+    return [round(float(x) / 1e6, 2) for x in np.median(took, axis=0)]
+
+
 def main() -> None:
     """Take turns, and compare."""
     planted = plant_loop(N_KNOWN + N_NEW, SIDE_PX, N_FRAMES, 1)
@@ -73,21 +90,11 @@ def main() -> None:
     for _ in range(N_ROUNDS):
         for name, loop in loops.items():
             took[name].append(float(np.median([loop.step() for _ in range(BLOCK)])) / 1e3)
-    build_ms = []
-    for n in (8, 32):
-        parts = [
-            CellGroup(cells_of(whole, np.array([k]), 0, SIDE_PX), np.arange(1), MAX_SHIFT_PX, first_row=k)
-            for k in range(N_KNOWN, N_KNOWN + n)
-        ]
-        begun_s = time.perf_counter()
-        group = gathering.gathered_group(parts, MAX_SHIFT_PX)
-        built_s = time.perf_counter()
-        group.adopt(parts)
-        build_ms.append([n, round(1e3 * (built_s - begun_s), 2), round(1e3 * (time.perf_counter() - built_s), 2)])
+    handing_over = {" + ".join(map(str, sizes)): hand_over_ms(whole, sizes) for sizes in ((1, 1, 1, 1), (28, 1, 1, 1))}
     out = {
         "machine": machine(),
         "us": {name: [round(x, 1) for x in Spread.of(np.array(values))] for name, values in took.items()},
-        "cells, ms to build, ms to change over": build_ms,
+        "cells of the groups: ms to build one of them, and to change over": handing_over,
     }
     sys.stdout.write(json.dumps(out, indent=1) + "\n")
 

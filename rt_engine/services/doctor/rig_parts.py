@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import importlib.util
 from pathlib import Path
 
+from drivers.microscopes.stream import StreamMicroscope as Stream
 from rt_engine.interfaces.clock import MonotonicClock
+from rt_engine.interfaces.devices import Microscope
 from rt_engine.interfaces.errors import SpikeloopError
 from rt_engine.interfaces.findings import Examinable, Finding, Verdict, failed, passed
+from rt_engine.interfaces.microscope_config import MicroManagerMicroscope, ScanImageMicroscope
 from rt_engine.interfaces.rig_config import (
     RealOutput,
     ReplayMicroscope,
@@ -32,24 +36,40 @@ def microscope(rig: RigConfig) -> list[Finding]:
             return [passed("microscope", f"replays {config.path}")]
         remedy = "correct microscope.path; it is relative to the folder you start from"
         return [Finding(Verdict.FAIL, "microscope", f"there is no {config.path}", _RUN_FAILS, remedy)]
-    return [_stream(config)]
+    if isinstance(config, StreamMicroscope):
+        return [_silent_or_not(Stream(config, (0,), 0), config.endpoint, "start the program that sends")]
+    if isinstance(config, ScanImageMicroscope):
+        from drivers.microscopes.scanimage.microscope import ScanImageMicroscope as Driver
+
+        where = f"{config.host}:{config.port}"
+        remedy = "add spikeloop_frames to ScanImage's user functions, and start to focus or grab"
+        return [_silent_or_not(Driver(config, MonotonicClock()), where, remedy)]
+    return [_micromanager(config)]
 
 
-def _stream(config: StreamMicroscope) -> Finding:
-    from drivers.microscopes.stream import StreamMicroscope as Driver
-
-    driver = Driver(config, (0,), 0)
+def _silent_or_not(driver: Microscope, where: str, remedy: str) -> Finding:
+    """Whether frames come at all, within two seconds."""
     try:
-        for _ in range(10):
+        for _ in range(20):
             if driver.open() is not None:
-                return passed("microscope", f"frames come from {config.endpoint}")
+                return passed("microscope", f"frames come from {where}")
     except SpikeloopError as error:
         return failed("microscope", error, _RUN_FAILS)
     finally:
         driver.stop()
         driver.close()
-    meaning = "no frame came within two seconds"
-    return Finding(Verdict.WARN, "microscope", f"{config.endpoint} is silent", meaning, "start the program that sends")
+    return Finding(Verdict.WARN, "microscope", f"{where} is silent", "no frame came within two seconds", remedy)
+
+
+def _micromanager(config: MicroManagerMicroscope) -> Finding:
+    """The file and the package; the configuration is not loaded, for that moves what it names."""
+    if importlib.util.find_spec("pymmcore") is None:
+        remedy = 'pip install "spikeloop[hardware]"'
+        return Finding(Verdict.FAIL, "microscope", "the package pymmcore is missing", _RUN_FAILS, remedy)
+    if config.config_file != "demo" and not Path(config.config_file).is_file():
+        remedy = "give the .cfg that Micro-Manager starts with"
+        return Finding(Verdict.FAIL, "microscope", f"there is no file {config.config_file}", _RUN_FAILS, remedy)
+    return passed("microscope", f"Micro-Manager, {config.config_file}; not loaded, for that would move devices")
 
 
 def outputs(rig: RigConfig) -> list[Finding]:

@@ -34,7 +34,9 @@ def changed(tmp_path, **changes):
 
 
 @pytest.mark.parametrize("name", shipped_protocols())
-def test_shipped_protocols_load_are_named_like_their_file_and_say_their_source(name):
+def test_shipped_protocols_load_are_named_like_their_file_and_say_their_purpose_and_source_with_a_picture(name):
+    assert find_protocol(name).read_text(encoding="utf-8").startswith("# Purpose: ")
+    assert (ROOT / "docs" / "pictures" / "protocols" / f"{name}.png").is_file()
     config = load_protocol(find_protocol(name))
     assert config.name == name
     assert config.description

@@ -163,12 +163,13 @@ def test_figures_words_and_picture(tmp_path, name):
 
 
 @pytest.mark.statistics
-@pytest.mark.timeout(7200)
+@pytest.mark.timeout(0)
 def test_without_an_effect_the_design_finds_none_and_before_and_after_does():
+    """With a slow indicator: what triggered is still to be seen when the response is taken, lit or not."""
     n = 300
     p = interval = e = naive = bernoulli = 0
     for seed in range(n):
-        look, block_size = session(seed, median_p50_mw=150.0)
+        look, block_size = session(seed, indicator="GCaMP6s", median_p50_mw=150.0)
         one = contrast(look)
         p += look.effects["contrasts"]["stim_vs_withheld"]["p"] <= 0.05
         interval += any(
