@@ -21,6 +21,7 @@ from rt_engine.commands import (
     gui,
     infer,
     keys,
+    map,
     protocol,
     recover,
     replay,
@@ -29,6 +30,7 @@ from rt_engine.commands import (
     score,
     simulate,
     status,
+    train,
 )
 from rt_engine.interfaces.errors import ConfigError, SpikeloopError
 
@@ -46,11 +48,13 @@ _COMMANDS = (
     protocol,
     infer,
     score,
+    train,
     bench,
     report,
     recover,
     export,
     diff,
+    map,
     keys,
 )
 """In the order of `spikeloop --help`. Each has `add_parser(commands)` and `execute(arguments)`."""

@@ -126,7 +126,8 @@ class Task:
 
     def __init__(self, port: int, name: str = "task", settle: Callable[[paho.Client], None] = lambda c: None) -> None:
         self.heard: list[tuple[str, dict[str, Any], bool]] = []
-        self._name = name
+        self.name = name
+        self._read = 0
         self._subscribed = threading.Event()
         self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=f"{name}-{uuid.uuid4().hex[:8]}")
         settle(self._client)
@@ -152,15 +153,21 @@ class Task:
     def send(self, kind: str, payload: dict[str, Any] | bytes, *, retain: bool = False) -> None:
         """One command, of quality 1."""
         data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-        self._client.publish(f"{ROOT_TOPIC}/cmd/{self._name}/{kind}", data, qos=1, retain=retain)
+        self._client.publish(f"{ROOT_TOPIC}/cmd/{self.name}/{kind}", data, qos=1, retain=retain)
 
     def on(self, topic: str) -> list[dict[str, Any]]:
         """Everything heard on a topic below the root."""
         return [payload for heard, payload, _ in list(self.heard) if heard == f"{ROOT_TOPIC}/{topic}"]
 
+    def on_new(self, topic: str) -> list[dict[str, Any]]:
+        """What was heard on a topic since the last call; what came on others meanwhile is passed over."""
+        heard = self.heard[self._read :]
+        self._read += len(heard)
+        return [payload for one, payload, _ in heard if one == f"{ROOT_TOPIC}/{topic}"]
+
     def replies(self, command_id: str) -> list[dict[str, Any]]:
         """Replies to one command."""
-        return [reply for reply in self.on(f"reply/{self._name}") if reply["id"] == command_id]
+        return [reply for reply in self.on(f"reply/{self.name}") if reply["id"] == command_id]
 
     def _on_message(self, client: paho.Client, data: object, message: paho.MQTTMessage) -> None:
         try:

@@ -12,6 +12,7 @@ from rt_engine.bench.deconvolution import AR1, HOLD_FRAMES, RATE_HZ, noisy_trace
 from rt_engine.bench.rounds import Contestant
 from rt_engine.interfaces.calibration import Calibration
 from rt_engine.interfaces.drive_constants import DriveConstants
+from rt_engine.interfaces.network_weights import N_HIDDEN, N_MIDDLE, random_weights
 from rt_engine.kernels.compile_options import NO_ALLOCATION
 from rt_engine.kernels.drive_smoother import drive_step, empty_drive_state
 from rt_engine.kernels.matched_filter import apply_filter, empty_ring, push_samples
@@ -28,6 +29,7 @@ INDICATOR = "jGCaMP8m"
 _COUNTS = 1000.0
 _N_BASELINE = 300
 FALSE_ALARMS_PER_MIN = 0.5
+WITH_NETWORK = "trace stage, with network"
 
 
 @njit(types.uint64(types.Array(types.uint16, 1, "C")), **NO_ALLOCATION)
@@ -108,6 +110,7 @@ def contestants(n_rois: int, n_frames: int) -> list[Contestant]:
     calibration = _calibration(n_rois, f_roi[:_N_BASELINE], f_np[:_N_BASELINE])
     drive = _drive_constants(dff[:_N_BASELINE])
     matched, combined = TraceStage(calibration), TraceStage(replace(calibration, drive=drive))
+    voted = TraceStage(replace(calibration, drive=drive, network=random_weights(N_HIDDEN, N_MIDDLE, 0, 0.3)))
     samples = f_roi[_N_BASELINE:], f_np[_N_BASELINE:]
     deconvolution = online("deconvolution", AR1, n_rois, n_frames, 0.5, seed=6)
     return [
@@ -117,6 +120,7 @@ def contestants(n_rois: int, n_frames: int) -> list[Contestant]:
         _filter_bank(matched, dff[_N_BASELINE:], np.ones(n_rois, np.uint8)),
         _stage("trace stage, matched filter", matched, *samples),
         _stage("trace stage, combined", combined, *samples),
+        _stage(WITH_NETWORK, voted, *samples),
     ]
 
 

@@ -12,7 +12,7 @@ import numba
 import numpy as np
 from llvmlite.binding import get_host_cpu_name
 
-from rt_engine.bench import deconvolution, frame_cost
+from rt_engine.bench import chain_cost, deconvolution, frame_cost
 from rt_engine.bench.deconvolution import AR1, AR2, LIVE_S_MIN
 from rt_engine.bench.rounds import Spread, measure
 
@@ -51,6 +51,7 @@ TARGETS: dict[str, tuple[str, float]] = {
     "AR(1) cost of a cell, 100,000 vs 1,000": ("<=", 4.0),
     "trace stage, combined vs memory pass": ("<=", 4.0),
     "trace stage, matched filter vs memory pass": ("<=", 4.0),
+    "network vs rest of the chain": ("<=", 0.6),
 }
 _PEER_OF = {
     "AR(1)": ("oasis-deconv AR(1)", "suite2p AR(1)"),
@@ -95,7 +96,8 @@ def run_kernel_benchmark(plan: Plan, progress: Callable[[str, float], None]) -> 
         n_frames = max(5, plan.n_samples // n_rois)
         times[n_rois] = measure(deconvolution.contestants(n_rois, n_frames, peers), plan.n_rounds)
     progress("deconvolution", 1.0)
-    frame_times = measure(frame_cost.contestants(REFERENCE_CELLS, plan.n_frames), plan.n_rounds)
+    of_frame = frame_cost.contestants(REFERENCE_CELLS, plan.n_frames) + chain_cost.contestants(REFERENCE_CELLS)
+    frame_times = measure(of_frame, plan.n_rounds)
     progress("frame", 1.0)
     return _figures(plan, times, frame_times, suite2p is not None)
 
@@ -110,6 +112,9 @@ def _figures(plan: Plan, times: Any, frame_times: Any, has_suite2p: bool) -> dic
     frame = {name: Spread.of(values / frame_times["memory pass"]) for name, values in frame_times.items()}
     found = {name: of[str(REFERENCE_CELLS)].median for name, of in ratios.items() if str(REFERENCE_CELLS) in of}
     found |= {f"{name} vs memory pass": spread.median for name, spread in frame.items()}
+    network = frame_times[frame_cost.WITH_NETWORK] - frame_times["trace stage, combined"]
+    rest = frame_times["registration"] + frame_times["extraction"] + frame_times["trace stage, combined"]
+    found["network vs rest of the chain"] = float(np.median(network / rest))
     for n_rois, of in times.items():
         if n_rois > REFERENCE_CELLS in times:
             for name in _PEER_OF:

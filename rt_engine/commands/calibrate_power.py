@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rt_engine.commands.parsers import Commands, count, new_command
 
 if TYPE_CHECKING:
-    from rt_engine.interfaces.rig_config import RealOutput, RigConfig
+    from rt_engine.interfaces.rig_config import MeasurableOutput, RigConfig
 
 
 def add_parser(commands: Commands) -> None:
@@ -62,15 +62,15 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _output_of(rig: RigConfig, name: str) -> RealOutput:
+def _output_of(rig: RigConfig, name: str) -> MeasurableOutput:
     from rt_engine.interfaces.errors import ConfigError
-    from rt_engine.interfaces.rig_config import RealOutput
+    from rt_engine.interfaces.rig_config import MeasurableOutput
 
     config = rig.outputs.get(name)
-    if isinstance(config, RealOutput):
+    if isinstance(config, MeasurableOutput):
         return config
-    real = ", ".join(one for one, kind in rig.outputs.items() if isinstance(kind, RealOutput)) or "none"
-    raise ConfigError(f"no real output {name!r} in this rig", f"its real outputs: {real}")
+    real = ", ".join(one for one, kind in rig.outputs.items() if isinstance(kind, MeasurableOutput)) or "none"
+    raise ConfigError(f"no output {name!r} in this rig that can be measured", f"those that can: {real}")
 
 
 def _consent(name: str, what: str) -> None:

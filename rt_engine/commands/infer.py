@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from rt_engine.commands.figures import write_json
-from rt_engine.commands.parsers import METHODS, Commands, add_json, new_command, not_negative, positive
+from rt_engine.commands.parsers import Commands, add_json, add_method, new_command, not_negative, positive
 
 
 def add_parser(commands: Commands) -> None:
@@ -20,7 +20,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help=".npz to write")
     parser.add_argument("--indicator", metavar="NAME", required=True, help="calcium indicator, e.g. jGCaMP8m")
     parser.add_argument("--kind", choices=("dff", "counts"), help="what traces are (default: the file's, else dff)")
-    parser.add_argument("--method", choices=METHODS, default="combined", help="default combined")
+    add_method(parser)
     parser.add_argument("--hold", type=not_negative, metavar="N", help="frames waited (default: the indicator's)")
     parser.add_argument("--baseline", type=positive, metavar="S", help="first seconds used whole for calibration")
     parser.add_argument(
@@ -30,7 +30,7 @@ def add_parser(commands: Commands) -> None:
         "--false-event-cost",
         type=positive,
         metavar="C",
-        help="of a false event, 1 being that of a missed one: told from probability C / (1 + C) on (combined)",
+        help="of a false event, 1 being that of a missed one: told from probability C / (1 + C) on (combined, network)",
     )
     add_json(parser)
 

@@ -8,7 +8,7 @@ from typing import Any
 Commands = Any
 """`argparse` does not name the type of its subparsers in public."""
 
-METHODS = ("combined", "oasis", "matched_filter")
+METHODS = ("combined", "network", "oasis", "matched_filter")
 """Methods of inference that a person may choose from."""
 
 
@@ -18,6 +18,14 @@ def new_command(commands: Commands, name: str, summary: str, example: str) -> ar
         name, help=summary, description=summary, epilog=f"Example:  {example}"
     )
     return parser
+
+
+def add_method(parser: argparse.ArgumentParser) -> None:
+    """`--method` and `--weights`."""
+    parser.add_argument("--method", choices=METHODS, default="combined", help="default combined")
+    parser.add_argument(
+        "--weights", metavar="NAME", help="of --method network: shipped (synthetic, the default), or a file"
+    )
 
 
 def add_movie_options(parser: argparse.ArgumentParser) -> None:

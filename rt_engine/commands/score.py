@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from rt_engine.commands.figures import write_json
-from rt_engine.commands.parsers import METHODS, Commands, add_json, new_command, not_negative, positive
+from rt_engine.commands.parsers import Commands, add_json, add_method, new_command, not_negative, positive
 
 
 def add_parser(commands: Commands) -> None:
@@ -17,7 +17,7 @@ def add_parser(commands: Commands) -> None:
         "spikeloop score ground_truth --method combined --hold 3 --json score.json",
     )
     parser.add_argument("truth", metavar="TRUTH_DIR", help="folder of ground-truth .npz files")
-    parser.add_argument("--method", choices=METHODS, default="combined", help="default combined")
+    add_method(parser)
     parser.add_argument("--hold", type=not_negative, default=3, metavar="N", help="frames waited (default 3)")
     parser.add_argument("--fs", type=positive, default=30.0, metavar="HZ", help="frame rate to score at (default 30)")
     parser.add_argument("--nu", type=positive, metavar="X", help="raise noise to X percent per root hertz")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rt_engine.interfaces.drive_constants import DriveConstants
 from rt_engine.interfaces.errors import CalibrationError
+from rt_engine.interfaces.network_weights import NetworkWeights
 from rt_engine.interfaces.threshold_law import ThresholdLaw
 from rt_engine.interfaces.trace_uncertainty import TraceUncertainty
 
@@ -24,6 +25,8 @@ _GROUPS: dict[str, type[_Group]] = {
     "uncertainty": TraceUncertainty,
     "threshold_law": ThresholdLaw,
 }
+NOT_WRITTEN = frozenset({"network"})
+"""Of the rig, not of the recording."""
 ZOOM_TOLERANCE = 0.02
 """Relative difference of pixel size that is still the same zoom: 5 px over half a field of 512."""
 
@@ -125,6 +128,8 @@ class Calibration:
         Structural channel by which frames are registered; -1: by `channel` itself.
     registration_template : float32 ndarray, shape (n_lines, pixels_per_line), counts
         Mean of that channel in the coordinates of `template`; empty (0, 0) without one.
+    network : NetworkWeights or None
+        Of the network that votes in the decision, set by the rig and not in the file.
     threshold_law : ThresholdLaw or None
         What another threshold would find and cost; None in older files, whose thresholds stay as they are.
     """
@@ -194,6 +199,8 @@ class Calibration:
         if self.by_cost:
             return f"a false event costing {self.false_event_cost:g} times a missed one"
         return f"{self.false_alarms_per_min:g} false events per minute and cell"
+
+    network: NetworkWeights | None = None
 
     @property
     def n_rois(self) -> int:
@@ -291,6 +298,8 @@ def write_fields(place: h5py.Group, calibration: Calibration) -> None:
     place.attrs["format"] = FORMAT
     for item in fields(calibration):
         value = getattr(calibration, item.name)
+        if item.name in NOT_WRITTEN:
+            continue
         if isinstance(value, _Group):
             group = place.create_group(item.name)
             for part in fields(value):

@@ -53,7 +53,8 @@ class DriveDecisionState(NamedTuple):
     """``armed`` : uint8 ndarray, shape (n_rois,), 1 after there was no reason for an event. ``since_event`` : int64,
     frames since the last event. ``hold_off`` : int64, frames for which the baseline still stands still.
     ``log_odds_before``, ``z_before`` : float64, of a spike in the frame before, and z then. ``cell``, ``selected`` :
-    scratch of `drive_evidence`.
+    scratch of `drive_evidence`. ``vote`` : float32, shape (2, n_rois): what the odds and the rate of the frame are
+    to be multiplied by, of the network; shape (0, n_rois) without one.
     """
 
     armed: NDArray[np.uint8]
@@ -63,6 +64,7 @@ class DriveDecisionState(NamedTuple):
     z_before: NDArray[np.float64]
     cell: NDArray[np.float64]
     selected: NDArray[np.uint32]
+    vote: NDArray[np.float32]
 
 
 _F4 = types.Array(types.float32, 1, "C")
@@ -74,13 +76,14 @@ _U4 = types.Array(types.uint32, 1, "C")
 _PARAMETERS = types.NamedTuple(
     (_F8, _F8, _F8, _F8, _F8, _F8, _F8, _I8, _I8, _F8_MATRIX, _F8_MATRIX, _U4), DriveDecisionParameters
 )
-_STATE = types.NamedTuple((_U1, _I8, _I8, _F8, _F8, _F8, _U4), DriveDecisionState)
+_F4_MATRIX = types.Array(types.float32, 2, "C")
+_STATE = types.NamedTuple((_U1, _I8, _I8, _F8, _F8, _F8, _U4, _F4_MATRIX), DriveDecisionState)
 _EVENTS = types.Array(from_dtype(EVENT_DTYPE), 1, "C")
 EVENT_CENSORED = np.uint32(EventFlag.CENSORED.value)
 
 
-def empty_decision_state(n_rois: int) -> DriveDecisionState:
-    """State before the first sample."""
+def empty_decision_state(n_rois: int, *, votes: bool = False) -> DriveDecisionState:
+    """State before the first sample; `votes`: with the vote of a network."""
     return DriveDecisionState(
         armed=np.ones(n_rois, np.uint8),
         since_event=np.full(n_rois, 1 << 30, np.int64),
@@ -89,6 +92,7 @@ def empty_decision_state(n_rois: int) -> DriveDecisionState:
         z_before=np.zeros(n_rois),
         cell=np.zeros(evidence.N_FIELDS * evidence.BLOCK),
         selected=np.zeros(evidence.BLOCK, np.uint32),
+        vote=np.ones((2 if votes else 0, n_rois), np.float32),
     )
 
 
@@ -204,7 +208,9 @@ def decide_drive(frame, hold, flags, drive, code, parameters, state, rate_out, z
     stands, and is as large as the drive is, where the drive is largest, there or up to two frames later. One spike
     lights neighbouring frames, so a frame's own likelihood ratio overstates that the spike was in it: the frames
     before and after compete for it. The logarithm of the odds is the sum of what four tables say of that ratio and of
-    the three z, recalibrated. A drive that is not a number has rate, z and probability NaN, and no event.
+    the three z, recalibrated, and of the network's vote if there is one; with it the floor of the rate is rounded off
+    and the rate multiplied by the network's. A drive that is not a number has rate, z and probability NaN, and no
+    event.
     """
     n_events, n_rois = 0, drive.shape[1]
     noise, unit, cell = parameters.noise_dff, parameters.unit_dff, state.cell
@@ -215,7 +221,12 @@ def decide_drive(frame, hold, flags, drive, code, parameters, state, rate_out, z
         _weigh(hold, here, drive, parameters, state)
         evidence.add_tables(_FIRST_ODDS, _ODDS_PER_KNOT, _FIRST_Z, parameters.tables, cell)
         evidence.calibrate(parameters.log_prior[here], parameters.calibration, cell)
-        evidence.tell(noise[here], unit[here], cell, rate_out[here], z_out[here], probability_out[here])
+        if state.vote.shape[0] == 2:
+            evidence.vote(state.vote[0, here], cell)
+            evidence.tell(noise[here], unit[here], cell, rate_out[here], z_out[here], probability_out[here])
+            evidence.vote_rate(noise[here], unit[here], state.vote[1, here], cell, rate_out[here])
+        else:
+            evidence.tell(noise[here], unit[here], cell, rate_out[here], z_out[here], probability_out[here])
         evidence.find_reasons(threshold[here], smallest[here], cell, state.armed[here])
         for k in range(select_flagged(noise[here].shape[0], cell[evidence.HAS_REASON :], state.selected)):
             i = np.int64(state.selected[k])

@@ -22,6 +22,7 @@ _LEFT, _SHARE = 9 * BLOCK, 13 * BLOCK  # of the first four fields: knot to the l
 N_FIELDS = 17
 
 RATE_FLOOR = 1.2  # noise standard deviations of drive that are taken for noise
+FLOOR_ROUND = 0.5  # of the rate where a network votes: how far from the floor its edge is rounded off
 FIRST_BURST, BURST_RATIO = 0.6, 0.4  # prior of one spike in a frame with any, and of each more
 LARGEST_BURST = 6
 LOG_FIRST, LOG_RATIO, LOG_2 = np.log(FIRST_BURST), np.log(BURST_RATIO), np.log(2.0)
@@ -129,6 +130,24 @@ def tell(noise, unit, cell, rate_out, z_out, probability_out):
     for n in range(noise.shape[0]):
         excess = (cell[Z + n] - RATE_FLOOR) * noise[n] / unit[n]
         rate_out[n] = np.sqrt(max(0.0, excess) * cell[PROBABILITY + n])
+
+
+@njit(**NO_ALLOCATION)
+def vote(odds_factor, cell):
+    """Multiply the odds of the probability."""
+    for n in range(odds_factor.shape[0]):
+        p = cell[PROBABILITY + n]
+        raised = p * np.float64(odds_factor[n])
+        cell[PROBABILITY + n] = raised / (1.0 - p + raised)
+
+
+@njit(**NO_ALLOCATION)
+def vote_rate(noise, unit, rate_factor, cell, rate_out):
+    """Rate where a network votes: its floor is a hyperbola's, so that drive just below it still counts."""
+    for n in range(rate_out.shape[0]):
+        above = cell[Z + n] - RATE_FLOOR
+        excess = 0.5 * (above + np.sqrt(above * above + FLOOR_ROUND * FLOOR_ROUND)) * noise[n] / unit[n]
+        rate_out[n] = np.sqrt(excess * cell[PROBABILITY + n]) * np.float64(rate_factor[n])
 
 
 @njit(**NO_ALLOCATION)

@@ -35,6 +35,8 @@ _DECAY, _RISE, _STEP_DECAY, _STEP_RISE, _NOISE, _DRIVE, _BASELINE = (BLOCK * fie
 _U, _V, _B, _UU, _UV, _UB, _VV, _VB, _BB = (BLOCK * field for field in range(7, 16))
 _GAIN_U, _GAIN_V, _GAIN_B, _INNOVATION, _PRECISION = (BLOCK * field for field in range(16, 21))
 _N_FIELDS = 21
+CALCIUM_FIELDS, BASELINE_FIELD = (_U, _V), _B
+"""Where in the state of a block u and v, and b, stand."""
 _CROSS, _LAG = BLOCK * _N_FIELDS, BLOCK * 3  # where the covariances with the drives begin, and how far apart they are
 
 

@@ -89,7 +89,7 @@ def _kind(content: dict[str, Any], path: Path) -> TraceKind | None:
 def write_inference(
     path: Path, inference: Inference, hold_frames: int, time_s: NDArray[np.float64] | None = None
 ) -> None:
-    """Write ``spike_rate``, ``probability``, ``events``, ``hold_frames`` and, if known, ``time_s`` to exactly `path`.
+    """Write the fields of `inference`, ``hold_frames`` and, if known, ``time_s`` to exactly `path`.
 
     Raises
     ------
@@ -102,6 +102,8 @@ def write_inference(
         "events": inference.events,
         "hold_frames": np.int64(hold_frames),
     }
+    if inference.expected_count is not None:
+        content |= {"expected_count": inference.expected_count, "count_deviation": inference.count_deviation}
     if time_s is not None:
         content["time_s"] = time_s
     try:

@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.events import EventFlag
+from rt_engine.interfaces.network_weights import HEADS, HOLDS, NetworkWeights
+from rt_engine.models.count_law import expected_counts
 from rt_engine.models.detection import frames_before
 from rt_engine.models.drive_fit import MIN_FRAMES, USUAL_FALSE_ALARMS_PER_MIN, fit_drive
 from rt_engine.models.indicators import Indicator
@@ -37,6 +40,7 @@ WARM_UP_S = 20.0  # of the past that a new calibration is run over before it ans
 OASIS_DECAY = 2.5  # of the library's decay of one spike: trains decay more slowly
 JUMP_Z = 3.5  # standard errors of a jump that make an event
 JUMP_FLOOR_Z, JUMP_POWER = 1.2, 0.6  # taken off a jump for the rate, and the power of the rest
+_COUNT_HEADS = len(HOLDS) * np.array([HEADS.index("count"), HEADS.index("dispersion")])
 JUMP_REFRACTORY_S = 0.1  # after an event, jumps are of the same one
 
 
@@ -44,6 +48,7 @@ class Method(Enum):
     """What the rates and events come from."""
 
     COMBINED = "combined"
+    NETWORK = "network"
     OASIS = "oasis"
     MATCHED_FILTER = "matched_filter"
 
@@ -72,8 +77,10 @@ class InferenceSettings:
         Per cell, under noise. None: events of `combined` with a hold are told by their probability, others at
         `drive_fit.USUAL_FALSE_ALARMS_PER_MIN`.
     neuropil_coefficient : float
+    network : NetworkWeights or None
+        Of `network`, which is `combined` with the network's vote, and needs them.
     false_event_cost : float or None
-        Of `combined`: cost of a false event, in units of that of a missed one; see `drive_fit.fit_drive`.
+        Of `combined` and `network`: cost of a false event, in units of that of a missed one; see `drive_fit.fit_drive`.
     """
 
     indicator: Indicator
@@ -84,6 +91,12 @@ class InferenceSettings:
     false_alarms_per_min: float | None = None
     neuropil_coefficient: float = 0.7
     false_event_cost: float | None = None
+    network: NetworkWeights | None = None
+
+    @property
+    def uses_drive(self) -> bool:
+        """Whether the decision is that on the smoothed drive."""
+        return self.method in (Method.COMBINED, Method.NETWORK)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,11 +109,15 @@ class Inference:
         Column t uses frames up to t and speaks of frame t - hold; rate in spikes per frame.
     events : INFERRED_EVENT_DTYPE ndarray
         In order of decision.
+    expected_count, count_deviation : float32 ndarray, shape (n_rois, n_frames), or None
+        Of `network`: mean and standard deviation of the spikes of frame t - hold.
     """
 
     spike_rate: NDArray[np.float32]
     probability: NDArray[np.float32]
     events: NDArray[np.void]
+    expected_count: NDArray[np.float32] | None = None
+    count_deviation: NDArray[np.float32] | None = None
 
 
 def infer_traces(
@@ -123,26 +140,31 @@ def infer_traces(
     -------
     Inference
     """
-    result = Inference(
-        np.zeros(traces.shape, np.float32), np.zeros(traces.shape, np.float32), np.zeros(0, INFERRED_EVENT_DTYPE)
-    )
-    events = [result.events]
+    rate, probability, mean, deviation = (np.zeros(traces.shape, np.float32) for _ in range(4))
+    events = [np.zeros(0, INFERRED_EVENT_DTYPE)]
     for rate_hz in np.unique(frame_rate_hz):
         rows = np.flatnonzero(frame_rate_hz == rate_hz)
-        group = _Group(traces[rows], None if neuropil is None else neuropil[rows], float(rate_hz), settings)
+        group = TraceGroup(traces[rows], None if neuropil is None else neuropil[rows], float(rate_hz), settings)
         group.run()
-        result.spike_rate[rows] = group.rate.T
-        result.probability[rows] = group.probability.T
+        rate[rows] = group.rate.T
+        probability[rows] = group.probability.T
+        if group.count_heads is not None:
+            mean[rows], deviation[rows] = expected_counts(group.probability.T, *group.count_heads.transpose(1, 2, 0))
         for found in group.events:
             found["roi_index"] = rows[found["roi_index"]]
             events.append(found)
     joined = np.concatenate(events)
     order = np.lexsort((joined["roi_index"], joined["decided_frame"]))
-    return Inference(result.spike_rate, result.probability, joined[order])
+    if settings.method is Method.NETWORK:
+        return Inference(rate, probability, joined[order], mean, deviation)
+    return Inference(rate, probability, joined[order])
 
 
-class _Group:
+class TraceGroup:
     """Rows of one frame rate, frames first."""
+
+    first_calibration_s = FIRST_CALIBRATION_S
+    schedule_ratio = SCHEDULE_RATIO
 
     def __init__(
         self,
@@ -152,6 +174,11 @@ class _Group:
         settings: InferenceSettings,
     ) -> None:
         self._settings = settings
+        self._network: NetworkWeights | None = None
+        if settings.method is Method.NETWORK:
+            if settings.network is None:
+                raise ConfigError("the method network needs weights", "train some: `spikeloop train`", key="network")
+            self._network = settings.network
         self._rate_hz = frame_rate_hz
         shift = 1.0 if settings.kind is TraceKind.DFF else 0.0
         self._f = np.ascontiguousarray(traces.T + np.float32(shift), np.float32)
@@ -163,6 +190,9 @@ class _Group:
         self.rate = np.zeros_like(self._f)
         self.probability = np.zeros_like(self._f)
         self.events: list[NDArray[np.void]] = []
+        self.count_heads: NDArray[np.float32] | None = None
+        if self._network is not None:
+            self.count_heads = np.zeros((len(self._f), 2, self._f.shape[1]), np.float32)
         self._last_told = np.full(self._f.shape[1], -np.inf)
 
     def run(self) -> None:
@@ -172,9 +202,9 @@ class _Group:
             n_baseline = min(n_frames, max(MIN_FRAMES, round(self._settings.baseline_s * self._rate_hz)))
             self._advance(self._stage(n_baseline), 0, n_frames)
             return
-        first = max(MIN_FRAMES, round(FIRST_CALIBRATION_S * self._rate_hz))
+        first = max(MIN_FRAMES, round(self.first_calibration_s * self._rate_hz))
         while first < n_frames:
-            last = min(n_frames, round(first * SCHEDULE_RATIO))
+            last = min(n_frames, round(first * self.schedule_ratio))
             stage = self._stage(first)
             self._warm(stage, first)
             self._advance(stage, first, last)
@@ -185,7 +215,7 @@ class _Group:
         settings = self._settings
         asked = settings.false_alarms_per_min
         false_alarms_per_min = USUAL_FALSE_ALARMS_PER_MIN if asked is None else asked
-        combined = settings.method is Method.COMBINED
+        combined = settings.uses_drive
         deconvolves = settings.method is Method.OASIS
         calibrate = calibrate_traces if settings.method is Method.MATCHED_FILTER else calibrate_from_priors
         found: TraceCalibration = calibrate(
@@ -223,7 +253,7 @@ class _Group:
                 false_event_cost=settings.false_event_cost,
             ).constants
         return TraceStage(
-            replace(calibration_of(found, run, n_past), drive=drive),
+            replace(calibration_of(found, run, n_past), drive=drive, network=self._network),
             track_baseline=tracks,
             smallest_jump=0.0 if deconvolves else SMALLEST_JUMP,
         )
@@ -245,6 +275,8 @@ class _Group:
                 self._place_events(stage.events[:n_events], t)
             else:
                 self.rate[t] = stage.spike
+            if self.count_heads is not None and stage.network is not None:
+                self.count_heads[t] = stage.network.told[_COUNT_HEADS + HOLDS.index(hold)]
             self.probability[t] = stage.probability
             if n_events:
                 self.events.append(_record(stage.events[:n_events], t))

@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rt_engine.interfaces.drive_constants import DriveConstants
+from rt_engine.interfaces.network_weights import NetworkWeights
 from rt_engine.kernels.drive_decision import DriveDecisionParameters, decide_drive, empty_decision_state
 from rt_engine.kernels.drive_smoother import BLOCK, DriveParameters, drive_step, empty_drive_state
+from rt_engine.kernels.network import N_LAGS
 from rt_engine.pipeline.adoption import adopt_blocks, adopt_cells
+from rt_engine.pipeline.network import LONGEST_GAP_FRAMES, NetworkStage
 
 
 class DriveModel(NamedTuple):
@@ -42,15 +45,26 @@ class DriveStage:
         Baseline that the constants were measured at.
     hold_frames : int
         Frames between a spike and the decision.
+    weights : NetworkWeights, optional
+        With them the network votes.
+    frame_rate_hz : float, optional
+        Needed with `weights`.
 
     Attributes
     ----------
+    network : NetworkStage or None
     hold_off : int64 ndarray, shape (n_rois,), frames
         Above 0 while the calcium of an event decays.
     """
 
     def __init__(
-        self, constants: DriveConstants, roi_id: NDArray[np.uint32], f0_counts: NDArray[np.float32], hold_frames: int
+        self,
+        constants: DriveConstants,
+        roi_id: NDArray[np.uint32],
+        f0_counts: NDArray[np.float32],
+        hold_frames: int,
+        weights: NetworkWeights | None = None,
+        frame_rate_hz: float = 30.0,
     ) -> None:
         self._model = model = drive_model(constants, roi_id)
         self._per_f0 = 1 / np.asarray(f0_counts, np.float32)
@@ -58,17 +72,27 @@ class DriveStage:
         self._hold_frames = hold_frames
         n_rois = len(roi_id)
         self._nothing = np.zeros(n_rois, np.uint8), np.zeros(n_rois, np.float32)
-        self._state = empty_drive_state(n_rois, hold_frames + 1, model.smoother)
-        self._decision = empty_decision_state(n_rois)
+        self.network: NetworkStage | None = None
+        self._n_lags = hold_frames + 1
+        if weights is not None:
+            self.network = NetworkStage(weights, constants, model.smoother, frame_rate_hz, hold_frames)
+            self._n_lags = max(self._n_lags, N_LAGS)
+        self._state = empty_drive_state(n_rois, self._n_lags, model.smoother)
+        self._decision = empty_decision_state(n_rois, votes=weights is not None)
         self.hold_off = self._decision.hold_off
 
     def reset(self) -> None:
         """Forget all frames."""
         n_rois = len(self.hold_off)
-        fresh = empty_drive_state(n_rois, self._hold_frames + 1, self._model.smoother), empty_decision_state(n_rois)
+        fresh = (
+            empty_drive_state(n_rois, self._n_lags, self._model.smoother),
+            empty_decision_state(n_rois, votes=self.network is not None),
+        )
         for state, start in zip((self._state, self._decision), fresh, strict=True):
             for array, value in zip(state, start, strict=True):
                 np.copyto(array, value)
+        if self.network is not None:
+            self.network.reset()
 
     def adopt(self, parts: Sequence[DriveStage]) -> None:
         """Go on where several stages were whose cells, one stage after the other, are those of this one."""
@@ -78,12 +102,16 @@ class DriveStage:
         adopt_cells(self._state.evidence, [part._state.evidence for part in parts])
         for name in ("armed", "since_event", "hold_off", "log_odds_before", "z_before"):
             adopt_cells(getattr(self._decision, name), [getattr(part._decision, name) for part in parts])
+        if self.network is not None:
+            self.network.adopt([part.network for part in parts if part.network is not None])
 
     def pass_gap(self, n_gap: int) -> None:
         """Advance over `n_gap` frames without a sample; allocates nothing."""
         usable, y = self._nothing
-        for _ in range(n_gap):
+        for k in range(n_gap):
             drive_step(y, usable, self._state)
+            if self.network is not None and k < LONGEST_GAP_FRAMES:
+                self.network.process(y, usable, self._state, self._decision.vote)
         self._decision.since_event[...] += n_gap
         self._decision.hold_off[...] -= n_gap
 
@@ -119,6 +147,8 @@ class DriveStage:
         np.sqrt(stable, out=stable)
         np.multiply(stable, dff, out=stable)
         drive_step(stable, usable, self._state)
+        if self.network is not None:
+            self.network.process(stable, usable, self._state, self._decision.vote)
         return int(
             decide_drive(
                 frame,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rt_engine.interfaces.calibration import Calibration
+from rt_engine.interfaces.errors import CalibrationError
 from rt_engine.interfaces.events import EVENT_DTYPE, EventFlag
 from rt_engine.kernels.baseline import BaselineParameters, normalise, track_quantile
 from rt_engine.kernels.decision import LARGEST_UNEXPLAINED, DecisionParameters, DecisionState, decide, standardise
@@ -19,6 +20,7 @@ from rt_engine.kernels.trace_output import TraceOutput, publish_traces
 from rt_engine.pipeline.adoption import adopt_cells, adopt_each
 from rt_engine.pipeline.deconvolution import SMALLEST_JUMP, DeconvolutionStage
 from rt_engine.pipeline.drive import DriveStage
+from rt_engine.pipeline.network import NetworkStage
 from rt_engine.pipeline.neuropil import NeuropilUpdate
 from rt_engine.pipeline.template_bank import template_bank
 
@@ -77,7 +79,16 @@ class TraceStage:
         if calibration.drive is not None:
             roi_id = np.ascontiguousarray(calibration.roi_id, np.uint32)
             drive = replace(calibration.drive, threshold=calibration.drive.threshold.copy())
-            self._drive = DriveStage(drive, roi_id, calibration.f0_counts, calibration.hold_frames)
+            self._drive = DriveStage(
+                drive,
+                roi_id,
+                calibration.f0_counts,
+                calibration.hold_frames,
+                calibration.network,
+                calibration.frame_rate_hz,
+            )
+        elif calibration.network is not None:
+            raise CalibrationError("decides by the matched filter: no network can vote", "calibrate again")
         self._tracks_baseline = track_baseline
         self._deconvolution = DeconvolutionStage(calibration, calibration.hold_frames, smallest_jump)
         self.hold_frames = calibration.hold_frames
@@ -121,6 +132,11 @@ class TraceStage:
     probability: NDArray[np.float32]
     valid: NDArray[np.float32]
     f0: NDArray[np.float32]
+
+    @property
+    def network(self) -> NetworkStage | None:
+        """The network that votes, if any."""
+        return None if self._drive is None else self._drive.network
 
     @property
     def floor_hits(self) -> NDArray[np.int64]:

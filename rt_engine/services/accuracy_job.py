@@ -10,12 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rt_engine.interfaces.errors import ConfigError, RecordingError
+from rt_engine.interfaces.network_weights import NetworkWeights
 from rt_engine.models.ground_truth import View, load_recordings, view
 from rt_engine.models.indicators import indicator as find_indicator
 from rt_engine.models.spike_scoring import METRICS, Prediction, Row, medians_by, score, summarise
 from rt_engine.models.trace_inference import Inference, InferenceSettings, Method, TraceKind, infer_traces
 from rt_engine.recording.accuracy_figure import save_accuracy_figure
 from rt_engine.services.run_view import RunView
+from rt_engine.services.trace_job import chosen_weights
 
 SHORTEST_S = 1.0
 
@@ -38,7 +40,9 @@ def run_score(arguments: argparse.Namespace) -> dict[str, Any]:
         predictions = read_predictions(Path(arguments.pred), views)
         label = Path(arguments.pred).name
     else:
-        predictions = predict(views, Method(arguments.method), arguments.hold, raw=raw)
+        method = Method(arguments.method)
+        weights = chosen_weights(method, arguments.weights)
+        predictions = predict(views, method, arguments.hold, raw=raw, weights=weights)
         label = f"{arguments.method}, hold {arguments.hold}"
     rows = score(views, predictions)
     table = summarise(rows)
@@ -82,7 +86,14 @@ def load_views(folder: Path, frame_rate_hz: float, noise: float | None, *, raw: 
     return [view(r, frame_rate_hz, None, "f_roi") for r in with_raw]
 
 
-def predict(views: list[View], method: Method, hold_frames: int, *, raw: bool = False) -> list[Prediction]:
+def predict(
+    views: list[View],
+    method: Method,
+    hold_frames: int,
+    *,
+    raw: bool = False,
+    weights: NetworkWeights | None = None,
+) -> list[Prediction]:
     """Infer every recording; those of one data set go together, as rows of one file would. With `raw` the views are
     fluorescence in counts, and the neuropil of the same recordings goes with them.
     """
@@ -94,6 +105,7 @@ def predict(views: list[View], method: Method, hold_frames: int, *, raw: bool = 
             kind=TraceKind.COUNTS if raw else TraceKind.DFF,
             method=method,
             hold_frames=hold_frames,
+            network=weights,
         )
         rates = np.array([1 / views[i].dt_s for i in rows])
         traces = _as_rows([views[i] for i in rows])

@@ -25,7 +25,9 @@ from rt_engine.interfaces.messages import (
     decode,
 )
 from rt_engine.interfaces.microscope_config import MicroManagerMicroscope as MicroManagerConfig
+from rt_engine.interfaces.microscope_config import ScanImageFile
 from rt_engine.interfaces.microscope_config import ScanImageMicroscope as ScanImageConfig
+from rt_engine.interfaces.plugin_config import PluginMicroscope
 from rt_engine.interfaces.rig_config import (
     ReplayMicroscope,
     RigConfig,
@@ -37,6 +39,7 @@ from rt_engine.services.base import Service
 from rt_engine.services.frame_clock import FrameClockMatch
 from rt_engine.services.input_lines import InputLines
 from rt_engine.services.plane_watch import PlaneWatch
+from rt_engine.services.plugins import plugin_microscope
 from rt_engine.services.source_lead import SourceLead
 from rt_engine.transport.loss import FrameOrder
 from rt_engine.transport.plane_counter import PlaneCounter
@@ -76,6 +79,12 @@ def make_microscope(rig: RigConfig, clock: Clock) -> Microscope:
         from drivers.microscopes.scanimage.microscope import ScanImageMicroscope
 
         return ScanImageMicroscope(config, clock)
+    if isinstance(config, ScanImageFile):
+        from drivers.microscopes.scanimage.file_microscope import ScanImageFileMicroscope
+
+        return ScanImageFileMicroscope(config, clock)
+    if isinstance(config, PluginMicroscope):
+        return plugin_microscope(config, clock)
     from drivers.microscopes.virtual import VirtualMicroscope
 
     return VirtualMicroscope(config, clock)

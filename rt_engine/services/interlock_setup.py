@@ -14,6 +14,7 @@ from drivers.outputs.virtual import LightFields, VirtualOutput
 from rt_engine.interfaces.clock import Clock
 from rt_engine.interfaces.devices import Output
 from rt_engine.interfaces.errors import ConfigError
+from rt_engine.interfaces.plugin_config import PluginOutputSettings
 from rt_engine.interfaces.rig_config import Limits, OutputConfig, ReplayMicroscope, RigConfig, StopLine
 from rt_engine.interfaces.rig_config import NiDaqOutput as NiDaqConfig
 from rt_engine.interfaces.rig_config import PulseBoxOutput as PulseBoxConfig
@@ -24,6 +25,7 @@ from rt_engine.safety.limits import untied
 from rt_engine.safety.plane_heartbeats import PlaneHeartbeats
 from rt_engine.safety.wal import WriteAheadLog, next_wal_path
 from rt_engine.safety.watchdog import HeartbeatMonitor
+from rt_engine.services.plugins import plugin_output
 from rt_engine.services.replay_interlock import Say, interlock_clock, make_interlock, silence_bounds_ns
 from rt_engine.services.setup import Setup
 
@@ -139,6 +141,8 @@ def make_output(
         return NiDaqOutput(name, config, clock, emit)
     if isinstance(config, PulseBoxConfig):
         return PulseBoxOutput(name, config, clock, emit)
+    if isinstance(config, PluginOutputSettings):
+        return plugin_output(name, config, clock, emit)
     if stepped:
         return VirtualOutput(name, clock, emit, math.inf, latest_ms=math.inf)
     return VirtualOutput(name, clock, emit, config.watchdog_ms)

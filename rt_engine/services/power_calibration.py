@@ -14,7 +14,7 @@ from rt_engine.interfaces.errors import ConfigError, SafetyError
 from rt_engine.interfaces.messages import Outcome
 from rt_engine.interfaces.ni_config import NiAnalog
 from rt_engine.interfaces.power_table import MeasuredPower, PowerTable
-from rt_engine.interfaces.rig_config import Limits, NiDaqOutput, PulseBoxOutput, RealOutput, config_error
+from rt_engine.interfaces.rig_config import Limits, MeasurableOutput, NiDaqOutput, PulseBoxOutput, config_error
 from rt_engine.services.bench_light import BenchLight
 from rt_engine.services.interlock_setup import make_output
 
@@ -48,14 +48,14 @@ def flicker(limits: Limits) -> Flicker:
     return Flicker(width_ms, float(-(-period_ms // 1) + 1))
 
 
-def steps_of(config: RealOutput, n_steps: int) -> list[float]:
+def steps_of(config: MeasurableOutput, n_steps: int) -> list[float]:
     """What is commanded, in turn: volts of an analogue output from 0 to its `max_v`, else on."""
     if isinstance(config, NiDaqOutput) and isinstance(config.pulse, NiAnalog):
         return [round(config.pulse.max_v * i / (n_steps - 1), 4) for i in range(n_steps)]
     return [1.0]
 
 
-def in_volts(config: RealOutput) -> RealOutput:
+def in_volts(config: MeasurableOutput) -> MeasurableOutput:
     """The output as it is before its power is known: a command of 1 mW is a volt, or on.
 
     Limits in milliwatts say nothing yet; width, rate, gap and duty hold as they stand.
@@ -81,7 +81,7 @@ def in_volts(config: RealOutput) -> RealOutput:
 
 def measure(
     name: str,
-    config: RealOutput,
+    config: MeasurableOutput,
     steps: Sequence[float],
     announce: Callable[[float], None],
     read_mw: Callable[[float], float],
@@ -94,7 +94,7 @@ def measure(
     Parameters
     ----------
     name : str
-    config : RealOutput
+    config : MeasurableOutput
     steps : sequence of float
         From `steps_of`.
     announce : callable
@@ -143,7 +143,9 @@ def _flicker_for(light: BenchLight, name: str, step: float, train: Flicker, puls
     return train.width_ms * NS_PER_MS * (pulses - 1) / (commands_ns[-1] - commands_ns[0])
 
 
-def table_of(config: RealOutput, steps: Sequence[float], powers_mw: Sequence[float], person: str) -> dict[str, Any]:
+def table_of(
+    config: MeasurableOutput, steps: Sequence[float], powers_mw: Sequence[float], person: str
+) -> dict[str, Any]:
     """What was measured, as the rig file takes it.
 
     Raises

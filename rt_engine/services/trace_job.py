@@ -9,11 +9,29 @@ from typing import Any
 import numpy as np
 
 from rt_engine.interfaces.errors import ConfigError
+from rt_engine.interfaces.network_weights import NetworkWeights, find_weights
 from rt_engine.models.cost_price import require_reachable
 from rt_engine.models.indicators import indicator as find_indicator
 from rt_engine.models.trace_files import read_traces, write_inference
 from rt_engine.models.trace_inference import InferenceSettings, Method, TraceKind, infer_traces
 from rt_engine.services.run_view import RunView
+
+USUAL_WEIGHTS = "synthetic"
+
+
+def chosen_weights(method: Method, asked: str | None) -> NetworkWeights | None:
+    """Weights asked for, else `USUAL_WEIGHTS`; None where no network votes.
+
+    Raises
+    ------
+    ConfigError
+        There are no such weights, or another method was asked for.
+    """
+    if method is Method.NETWORK:
+        return find_weights(asked or USUAL_WEIGHTS)
+    if asked is not None:
+        raise ConfigError("are of the network alone", "use --method network", key="--weights")
+    return None
 
 
 def run_inference(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -25,8 +43,10 @@ def run_inference(arguments: argparse.Namespace) -> dict[str, Any]:
         A file, the indicator or an option is wrong.
     """
     indicator = find_indicator(arguments.indicator)
-    if arguments.false_event_cost is not None and Method(arguments.method) is not Method.COMBINED:
+    method = Method(arguments.method)
+    if arguments.false_event_cost is not None and method not in (Method.COMBINED, Method.NETWORK):
         raise ConfigError("needs calibrated probabilities", "use --method combined", key="--false-event-cost")
+    weights = chosen_weights(method, arguments.weights)
     target = Path(arguments.output)
     if not target.parent.is_dir():
         raise ConfigError("there is no such folder", "make it first", file=str(target.parent))
@@ -40,11 +60,12 @@ def run_inference(arguments: argparse.Namespace) -> dict[str, Any]:
     settings = InferenceSettings(
         indicator=indicator,
         kind=source.kind or TraceKind.DFF,
-        method=Method(arguments.method),
+        method=method,
         hold_frames=hold,
         baseline_s=arguments.baseline,
         false_alarms_per_min=arguments.false_alarms_per_min,
         false_event_cost=arguments.false_event_cost,
+        network=weights,
     )
     found = infer_traces(source.traces, source.frame_rate_hz, settings, source.neuropil)
     write_inference(target, found, hold, source.time_s)

@@ -149,7 +149,7 @@ class ScanImageMicroscope:
         while data := peer.recv(_CHUNK_BYTES):
             arrived_ns = self._clock.now_ns()
             try:
-                for note, pixels in unpacker.feed(data):
+                for note, pixels in unpacker.take(data):
                     self._put(_Arrived(note, pixels, arrived_ns))
             except MessageError as error:
                 self.refused = str(error)

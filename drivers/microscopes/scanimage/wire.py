@@ -61,7 +61,7 @@ class Unpacker:
     def __init__(self) -> None:
         self._rest = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[tuple[FrameNote, NDArray[np.int16]]]:
+    def take(self, data: bytes) -> Iterator[tuple[FrameNote, NDArray[np.int16]]]:
         """Messages that are complete with these bytes.
 
         Yields

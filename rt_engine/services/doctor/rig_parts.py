@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import importlib.util
+import time
 from pathlib import Path
 
 from drivers.microscopes.stream import StreamMicroscope as Stream
@@ -11,7 +12,8 @@ from rt_engine.interfaces.clock import MonotonicClock
 from rt_engine.interfaces.devices import Microscope
 from rt_engine.interfaces.errors import SpikeloopError
 from rt_engine.interfaces.findings import Examinable, Finding, Verdict, failed, passed
-from rt_engine.interfaces.microscope_config import MicroManagerMicroscope, ScanImageMicroscope
+from rt_engine.interfaces.microscope_config import MicroManagerMicroscope, ScanImageFile, ScanImageMicroscope
+from rt_engine.interfaces.plugin_config import PluginMicroscope
 from rt_engine.interfaces.rig_config import (
     RealOutput,
     ReplayMicroscope,
@@ -20,8 +22,10 @@ from rt_engine.interfaces.rig_config import (
     VirtualMicroscope,
 )
 from rt_engine.services.interlock_setup import make_output
+from rt_engine.services.plugins import plugin_microscope
 
 _OLD_DAYS = 90
+_LOOK_S = 0.02
 _RUN_FAILS = "a run of this rig would fail"
 
 
@@ -44,7 +48,14 @@ def microscope(rig: RigConfig) -> list[Finding]:
         where = f"{config.host}:{config.port}"
         remedy = "add spikeloop_frames to ScanImage's user functions, and start to focus or grab"
         return [_silent_or_not(Driver(config, MonotonicClock()), where, remedy)]
-    return [_micromanager(config)]
+    if isinstance(config, ScanImageFile):
+        from drivers.microscopes.scanimage.file_microscope import ScanImageFileMicroscope
+
+        driver = ScanImageFileMicroscope(config, MonotonicClock())
+        return [_silent_or_not(driver, config.pattern, "let ScanImage grab with logging on, into that folder")]
+    if isinstance(config, MicroManagerMicroscope):
+        return [_micromanager(config)]
+    return [_plugin(config)]
 
 
 def _silent_or_not(driver: Microscope, where: str, remedy: str) -> Finding:
@@ -53,6 +64,7 @@ def _silent_or_not(driver: Microscope, where: str, remedy: str) -> Finding:
         for _ in range(20):
             if driver.open() is not None:
                 return passed("microscope", f"frames come from {where}")
+            time.sleep(_LOOK_S)
     except SpikeloopError as error:
         return failed("microscope", error, _RUN_FAILS)
     finally:
@@ -72,6 +84,15 @@ def _micromanager(config: MicroManagerMicroscope) -> Finding:
     return passed("microscope", f"Micro-Manager, {config.config_file}; not loaded, for that would move devices")
 
 
+def _plugin(config: PluginMicroscope) -> Finding:
+    """Whether a package offers it; it is not opened."""
+    try:
+        plugin_microscope(config, MonotonicClock())
+    except SpikeloopError as error:
+        return failed("microscope", error, _RUN_FAILS)
+    return passed("microscope", f"{config.name}, of another package; not opened")
+
+
 def outputs(rig: RigConfig) -> list[Finding]:
     """Every output: its device, its power table, and what keeps its light safe. None is opened."""
     found = []
@@ -80,11 +101,14 @@ def outputs(rig: RigConfig) -> list[Finding]:
         if config.driver == "virtual":
             found.append(passed(part, "virtual: light exists on the wire only"))
             continue
-        driver = make_output(name, config, MonotonicClock(), lambda light: None)
+        try:
+            driver = make_output(name, config, MonotonicClock(), lambda light: None)
+        except SpikeloopError as error:
+            found.append(failed(part, error, _RUN_FAILS))
+            continue
         if isinstance(driver, Examinable):
             found += driver.examine()
-        if isinstance(config, RealOutput):
-            found.append(_power(part, config))
+        found.append(_power(part, config))
     if not rig.all_outputs_virtual:
         found.append(_stop_line(rig))
     return found

@@ -77,7 +77,9 @@ def test_every_size_and_method_is_there(figures):
     for of in figures["ns_per_sample"].values():
         assert {"AR(1)", "AR(1), s_min", "AR(2)", "oasis-deconv AR(1)", "oasis-deconv AR(2)"} <= set(of)
     stages = {"trace stage, matched filter", "trace stage, combined"}
-    assert set(figures["frame_us"]) == {"memory pass", "deconvolution", "drive smoother", "filter bank"} | stages
+    before = {"memory pass", "deconvolution", "drive smoother", "filter bank", "registration", "extraction"}
+    assert set(figures["frame_us"]) == before | stages | {"trace stage, with network"}
+    assert "network vs rest of the chain" in figures["targets"]
     assert {f"{name} vs memory pass" for name in stages} <= set(figures["targets"])
     assert figures["frame_vs_memory_pass"]["memory pass"] == (1, 1, 1)
 

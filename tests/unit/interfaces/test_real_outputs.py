@@ -44,6 +44,17 @@ def test_a_short_one_is_accepted_and_virtual_light_may_have_a_longer_one() -> No
     assert CardRig.model_validate(rig(driver="virtual", watchdog_ms=1000.0)).all_outputs_virtual
 
 
+@pytest.mark.parametrize("key", ["max_energy_mj", "max_pulses", None])
+def test_a_rig_without_limits_of_a_session_or_with_one_missing_is_refused(key: str | None) -> None:
+    data = rig(driver="virtual", watchdog_ms=1000.0)
+    if key is None:
+        del data["session_limits"]
+    else:
+        del data["session_limits"][key]
+    with pytest.raises(ValidationError, match="Field required"):
+        RigConfig.model_validate(data)
+
+
 def test_an_output_without_limits_or_with_one_missing_is_refused() -> None:
     data = rig(driver="card", watchdog_ms=50.0)
     for key in (*data["outputs"]["led"]["limits"], None):

@@ -4,15 +4,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from naive.network import untrained
 from naive.planted_traces import planted_traces
 
-from rt_engine.interfaces.events import EventFlag
+from rt_engine.interfaces.errors import CalibrationError
+from rt_engine.interfaces.events import EVENT_DTYPE, EventFlag
 from rt_engine.models.detection import frames_before
 from rt_engine.models.drive_fit import fit_drive
 from rt_engine.models.indicators import indicator
 from rt_engine.models.stage_run import RunSettings, calibration_of
 from rt_engine.models.trace_calibration import calibrate_from_priors
 from rt_engine.models.trace_inference import InferenceSettings, Method, TraceKind, infer_traces
+from rt_engine.pipeline.drive import DriveStage
 from rt_engine.pipeline.traces import TraceStage
 
 RATE_HZ, HOLD = 30.0, 3
@@ -32,7 +35,8 @@ def traces(planted):
 
 
 def infer(y, rate_hz=RATE_HZ, neuropil=None, **changed):
-    settings = InferenceSettings(**({"indicator": PRIOR, "hold_frames": HOLD} | changed))
+    of = {"indicator": PRIOR, "hold_frames": HOLD, "network": untrained()} | changed
+    settings = InferenceSettings(**of)
     rates = np.broadcast_to(np.asarray(rate_hz, float), len(y)).copy()
     return infer_traces(y, rates, settings, neuropil)
 
@@ -45,16 +49,18 @@ def same(a, b):
     )
 
 
+@pytest.mark.parametrize("network", [None, untrained()], ids=["combined", "network"])
 @pytest.mark.parametrize(
     "rule", [{"false_alarms_per_min": 0.5}, {"false_alarms_per_min": None, "false_event_cost": 2.0}]
 )
-def test_is_the_live_stage_bit_for_bit(planted, rule):
+def test_is_the_live_stage_bit_for_bit(planted, rule, network):
     """A baseline, then the stage driven frame by frame as the engine drives it, from counts."""
     n_baseline = 300
     f, ring = planted.f_roi, planted.f_np
     found = infer(
         np.ascontiguousarray(f.T), neuropil=np.ascontiguousarray(ring.T), kind=TraceKind.COUNTS,
-        baseline_s=n_baseline / RATE_HZ, **rule,
+        baseline_s=n_baseline / RATE_HZ, **rule, network=network,
+        method=Method.COMBINED if network is None else Method.NETWORK,
     )  # fmt: skip
     law = {"frame_rate_hz": RATE_HZ, "hold_frames": HOLD}
     past = calibrate_from_priors(
@@ -70,7 +76,7 @@ def test_is_the_live_stage_bit_for_bit(planted, rule):
     corrected = f[:n_baseline] - past.neuropil_coefficient * (ring[:n_baseline] - past.neuropil_median_counts)
     dff = ((corrected - past.f0_counts) / past.f0_counts).astype(np.float32)
     drive = fit_drive(dff, np.ones(dff.shape, bool), prior=PRIOR, **law, **rule).constants
-    stage = TraceStage(replace(calibration_of(past, settings, n_baseline), drive=drive))
+    stage = TraceStage(replace(calibration_of(past, settings, n_baseline), drive=drive, network=network))
     stage.warm_up()
     none, events = np.zeros(f.shape[1], np.uint8), []
     for t in range(len(f)):
@@ -187,3 +193,54 @@ def test_cost_and_rate_of_false_events_hold_both(traces):
     by_rate, both = (infer(traces, false_alarms_per_min=1.0, false_event_cost=c).events for c in (None, 4.0))
     assert len(both) < len(by_rate)
     assert both["probability"].min() >= 0.8 - 1e-6
+
+
+def test_the_network_moves_odds_and_rate_within_its_bounds_and_leaves_noise_its_threshold(traces):
+    """With a rate of false events asked for, events are those of z with a network and without."""
+    asked = {"false_alarms_per_min": 0.5}
+    plain = infer(traces, **asked)
+    voted = infer(traces, method=Method.NETWORK, network=untrained(size=2.0), **asked)
+    names = ["roi_index", "event_frame", "decided_frame", "n_spikes"]
+    assert len(plain.events) > 10
+    assert voted.events[names].tolist() == plain.events[names].tolist()
+    told = (plain.probability > 1e-4) & (plain.probability < 0.99)
+    odds = [np.log(r.probability[told] / (1 - r.probability[told].astype(float))) for r in (plain, voted)]
+    moved = np.abs(odds[1] - odds[0])
+    assert 1.0 < moved.max() <= 1.5 + 1e-3
+
+
+def test_expected_counts_come_with_the_network_alone(traces):
+    found = infer(traces, method=Method.NETWORK, network=untrained())
+    assert infer(traces).expected_count is None
+    assert (found.expected_count >= found.probability * (1 - 1e-6)).all()
+    assert (found.count_deviation**2 >= found.expected_count * (1 - 1e-5)).all()
+    some = found.probability > 0.5
+    assert some.any()
+    assert (found.expected_count[some] > found.probability[some]).all()
+
+
+def test_a_hold_that_the_network_does_not_answer_for_is_refused(traces):
+    with pytest.raises(CalibrationError, match=r"hold of 4 frames. choose one of 0, 1, 2, 3, 5"):
+        infer(traces, method=Method.NETWORK, network=untrained(), hold_frames=4)
+
+
+def test_a_gap_is_frames_without_a_sample_to_the_network(planted):
+    """Up to the few frames after which it has nothing new to learn of more of them."""
+    f = planted.f_roi
+    dff = ((f[:300] - planted.f0_counts) / planted.f0_counts).astype(np.float32)
+    law = {"frame_rate_hz": RATE_HZ, "hold_frames": HOLD, "false_alarms_per_min": 0.5}
+    drive = fit_drive(dff, np.ones(dff.shape, bool), prior=PRIOR, **law).constants
+    ids, n = np.arange(f.shape[1], dtype=np.uint32), f.shape[1]
+    one, other = (DriveStage(drive, ids, np.ones(n, np.float32), HOLD, untrained(), RATE_HZ) for _ in range(2))
+    good, missing, f0 = np.ones(n, np.uint8), np.zeros(n, np.uint8), np.ones(n, np.float32)
+    told = [np.zeros((3, n), np.float32) for _ in range(2)]
+    events = np.zeros(n, EVENT_DTYPE)
+    for t in range(40):
+        for stage, out in ((one, told[0]), (other, told[1])):
+            if t == 20 and stage is one:
+                stage.pass_gap(5)
+            elif t == 20:
+                for _ in range(5):
+                    stage.process(t, 0, dff[0], f0, missing, missing, *out, events)
+            stage.process(t, 0, dff[t], f0, good, good, *out, events)
+    assert one.network.told.tobytes() == other.network.told.tobytes()

@@ -193,7 +193,7 @@ def test_messages_are_found_however_the_bytes_are_cut(cut):
     stream = b"".join(pack(note, picture(note.frame)) for note in notes)
     unpacker, found = Unpacker(), []
     for at in range(0, len(stream), cut):
-        found += list(unpacker.feed(stream[at : at + cut]))
+        found += list(unpacker.take(stream[at : at + cut]))
     assert [note for note, _ in found] == notes
     assert all((pixels.transpose(0, 2, 1) == picture(note.frame)).all() for note, pixels in found)
 
@@ -221,6 +221,6 @@ def test_the_map_is_what_the_matlab_function_writes():
     assert msgpack.unpackb(header)["channels"] == [1]
     payload = np.arange(6, dtype="<i2").tobytes()
     lengths = len(header).to_bytes(4, "little") + len(payload).to_bytes(4, "little")
-    ((note, pixels),) = Unpacker().feed(b"SLF1" + lengths + header + payload)
+    ((note, pixels),) = Unpacker().take(b"SLF1" + lengths + header + payload)
     assert (note.frame, note.t_s, note.volume, note.flyback) == (9, 0.3, None, False)
     assert pixels[0].T.tolist() == [[0, 2, 4], [1, 3, 5]]

@@ -1,0 +1,41 @@
+"""Drivers of other packages: named in the rig file, found by entry point."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rt_engine.interfaces.power_table import MeasuredPower
+
+
+class PluginSettings(BaseModel):
+    """A driver that another installed package offers under `name`; `settings` are handed to it as they stand."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    driver: Literal["plugin"]
+    name: str = Field(min_length=1)
+    settings: dict[str, Any] = {}
+
+
+class PluginMicroscope(PluginSettings):
+    """A microscope of another package (entry point group ``spikeloop.microscopes``)."""
+
+    um_per_px: float | None = Field(None, gt=0)
+
+
+class PluginOutputSettings(PluginSettings):
+    """An output of another package (entry point group ``spikeloop.outputs``).
+
+    `power` is the highest at the sample, as measured; null is uncalibrated. Below it the driver has to know its own.
+    """
+
+    watchdog_ms: float = Field(gt=0, le=100)
+    power: MeasuredPower | None
+    measured_by: str | None = None
+
+    @property
+    def highest_mw(self) -> float | None:
+        """The highest power that was measured; None where none was."""
+        return None if self.power is None else self.power.power_mw

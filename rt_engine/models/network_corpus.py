@@ -1,0 +1,141 @@
+"""Blocks of samples for training, made once and kept in a folder; what is there already is not made again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from rt_engine.interfaces.errors import ConfigError
+from rt_engine.interfaces.network_weights import HOLDS
+from rt_engine.models.ground_truth import Recording, load_recordings, view
+from rt_engine.models.indicators import indicator
+from rt_engine.models.network_samples import Samples, samples_of_synthetic, samples_of_views
+from rt_engine.models.randomisation import Randomisation
+from rt_engine.models.synthetic_traces import synthetic_traces
+
+SHORTEST_S = 2.0
+HOLD_TURN = (3, 1, 3, 2, 3, 0, 3, 4)
+"""Places in `HOLDS` of successive blocks: hold 3 every other one."""
+REAL_VIEWS: tuple[tuple[float | None, tuple[int, ...]], ...] = (
+    (None, (3, 1, 0, 2)),
+    (4.0, (3,)),
+    (6.0, (4,)),
+)
+"""Noise that real recordings are raised to, percent per root hertz, and places in `HOLDS`."""
+REAL_RATE_HZ = 30.0
+N_ROIS = 48
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorpusPlan:
+    """What a corpus consists of.
+
+    Attributes
+    ----------
+    folder : Path
+        Blocks are kept here.
+    ranges : Randomisation
+    n_blocks : int
+        Synthetic blocks of `N_ROIS` cells and 90 s.
+    seed : int
+    real : Path or None
+        Folder of ground-truth files.
+    left_out : tuple of str
+        Data sets that must not be learned from.
+    """
+
+    folder: Path
+    ranges: Randomisation
+    n_blocks: int
+    seed: int
+    real: Path | None = None
+    left_out: tuple[str, ...] = ()
+
+
+class Block(NamedTuple):
+    """``source`` : name of the data set, or "synthetic"."""
+
+    source: str
+    samples: Samples
+
+
+def build_corpus(plan: CorpusPlan, progress: Callable[[float], None]) -> list[Block]:
+    """All blocks, made where they are missing.
+
+    Parameters
+    ----------
+    plan : CorpusPlan
+    progress : Callable
+        Told the share that is done.
+
+    Raises
+    ------
+    ConfigError
+        The real folder holds nothing to learn from, or a data set that is to be left out is not there.
+    """
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    makers = [*_synthetic(plan), *_real(plan)]
+    blocks: list[Block] = []
+    for done, (source, path, make) in enumerate(makers):
+        progress(done / len(makers))
+        if not path.exists():
+            unfinished = path.with_suffix(".part")
+            make().save(unfinished)
+            unfinished.replace(path)
+        blocks.append(Block(source, Samples.load(path)))
+    progress(1.0)
+    return blocks
+
+
+_Maker = tuple[str, Path, Callable[[], Samples]]
+
+
+def _synthetic(plan: CorpusPlan) -> Iterator[_Maker]:
+    for k in range(plan.n_blocks):
+        at = HOLD_TURN[k // 2 % len(HOLD_TURN)]
+
+        def make(k: int = k, at: int = at) -> Samples:
+            return samples_of_synthetic(synthetic_traces(plan.ranges, (plan.seed, k), N_ROIS), at)
+
+        yield "synthetic", plan.folder / f"synthetic-{plan.seed}-{k}.npz", make
+
+
+def _real(plan: CorpusPlan) -> Iterator[_Maker]:
+    if plan.real is None:
+        return
+    files = sorted(plan.real.glob("*.npz"))
+    names = [path.stem for path in files]
+    unknown = [name for name in plan.left_out if name not in names]
+    if unknown:
+        raise ConfigError(f"there is no {unknown[0]}.npz", f"known: {', '.join(names)}", file=str(plan.real))
+    kept = [path for path in files if path.stem not in plan.left_out]
+    if not kept:
+        raise ConfigError(
+            "holds no ground-truth .npz file to learn from", "see docs/how-to/train.md", file=str(plan.real)
+        )
+    for path in kept:
+        recordings = [r for r in load_recordings(path) if len(r.dff) / r.frame_rate_hz >= SHORTEST_S]
+        for noise, places in REAL_VIEWS:
+            for at in places:
+                yield from _of_recordings(plan.folder, path.stem, recordings, noise, at)
+
+
+def _of_recordings(
+    folder: Path, name: str, recordings: list[Recording], noise: float | None, at: int
+) -> Iterator[_Maker]:
+    rates = sorted({_seen_at_hz(r) for r in recordings})
+    for k, rate_hz in enumerate(rates):
+        of_rate = [r for r in recordings if _seen_at_hz(r) == rate_hz]
+
+        def make(of_rate: list[Recording] = of_rate) -> Samples:
+            views = [view(r, REAL_RATE_HZ, noise) for r in of_rate]
+            return samples_of_views(views, indicator(of_rate[0].indicator), at)[0]
+
+        yield name, folder / f"{name}-{'native' if noise is None else f'{noise:g}'}-{HOLDS[at]}-{k}.npz", make
+
+
+def _seen_at_hz(recording: Recording) -> float:
+    slow = recording.frame_rate_hz < 1.3 * REAL_RATE_HZ
+    return round(recording.frame_rate_hz, 6) if slow else REAL_RATE_HZ

@@ -1,0 +1,131 @@
+"""`spikeloop map` over many files with real workers, a cluster of dask, and a SLURM that is a script."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from system_rig import command, spikeloop
+
+from rt_engine.services.many_tasks import LEDGER_FILE
+
+SBATCH = """#!/bin/sh
+# The script is deleted as soon as this returns, so it is copied first.
+for last; do :; done
+copy=$(mktemp) && cp "$last" "$copy"
+(sh "$copy" >"$copy.out" 2>&1 &) >/dev/null 2>&1
+echo "Submitted batch job $$"
+"""
+JOBQUEUE = """
+jobqueue:
+  slurm: {cores: 1, memory: 2GiB, processes: 1, interface: lo, walltime: "00:30:00", log-directory: null}
+"""
+
+
+def traces(folder: Path, n: int, n_frames: int = 300) -> list[Path]:
+    """Files of two cells with noise and a few transients."""
+    folder.mkdir(parents=True, exist_ok=True)
+    random, paths = np.random.default_rng(1), []
+    for i in range(n):
+        dff = random.normal(0, 0.05, (2, n_frames)).astype(np.float32)
+        for onset in random.integers(30, n_frames - 60, 5):
+            dff[:, onset : onset + 40] += 0.5 * np.exp(-np.arange(40) / 10.0).astype(np.float32)
+        paths.append(folder / f"s{i:04}.npz")
+        np.savez(paths[-1], traces=dff, frame_rate_hz=30.0)
+    return paths
+
+
+def ended(folder: Path) -> list[dict[str, str]]:
+    """Lines of the ledger."""
+    path = folder / LEDGER_FILE
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@pytest.mark.realtime
+def test_a_list_is_done_once_and_what_failed_is_named_and_tried_again(tmp_path: Path) -> None:
+    paths = traces(tmp_path / "in", 6)
+    paths[2].write_bytes(b"no archive")
+    line = ("map", "infer", *paths, "--into", tmp_path / "out", "--workers", "2", "--with", "--indicator", "jGCaMP8m")
+    first = spikeloop(*line)
+    assert first.returncode == 1
+    assert "failed: s0002:" in first.stderr
+    assert "5 of 6 done, 1 failed" in first.stdout
+    assert not (tmp_path / "out" / "s0002.npz").exists()
+    traces(tmp_path / "other", 1)[0].replace(paths[2])
+    again = spikeloop(*line)
+    assert again.returncode == 0, again.stderr
+    assert "5 done before" in again.stdout
+    assert len(ended(tmp_path / "out")) == 7
+    alone = tmp_path / "alone.npz"
+    assert spikeloop("infer", paths[0], "-o", alone, "--indicator", "jGCaMP8m").returncode == 0
+    with np.load(alone) as one, np.load(tmp_path / "out" / "s0000.npz") as other:
+        assert set(one) == set(other)
+        assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.realtime
+@pytest.mark.parametrize("scheduler", ["local", "slurm"])
+def test_dask_does_the_same(scheduler: str, tmp_path: Path) -> None:
+    pytest.importorskip("dask_jobqueue", reason="needs the extra cluster")
+    if scheduler == "slurm" and os.name != "posix":
+        pytest.skip("the stand-in for sbatch is a shell script")
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, text in (("sbatch", SBATCH), ("scancel", "#!/bin/sh\n")):
+        (folder / name).write_text(text, encoding="utf-8")
+        (folder / name).chmod(0o755)
+    (tmp_path / "dask.yaml").write_text(JOBQUEUE, encoding="utf-8")
+    environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}", "DASK_CONFIG": str(tmp_path)}
+    paths = traces(tmp_path / "in", 4)
+    line = ("map", "infer", *paths, "--into", tmp_path / "out", "--workers", "1", "--scheduler", scheduler)
+    done = subprocess.run(
+        command(*line, "--with", "--indicator", "jGCaMP8m"),
+        capture_output=True,
+        text=True,
+        timeout=900,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 of 4 done" in done.stdout
+    assert len(list((tmp_path / "out").glob("s*.npz"))) == 4
+
+
+@pytest.mark.statistics
+@pytest.mark.timeout(7200)
+def test_a_thousand_sessions_on_two_workers_with_one_killed(tmp_path: Path) -> None:
+    n = int(os.environ.get("SPIKELOOP_MAP_SESSIONS", "1000"))
+    traces(tmp_path / "in", n)
+    listed = tmp_path / "list"
+    listed.write_text("\n".join(str(path) for path in sorted((tmp_path / "in").iterdir())), encoding="utf-8")
+    first = next((tmp_path / "in").iterdir())
+    line = command("map", "infer", first, "--into", tmp_path / "out", "--workers", "2", "--list", listed)
+    listed.write_text("\n".join(p for p in listed.read_text().splitlines() if p != str(first)), encoding="utf-8")
+    run = subprocess.Popen(
+        [*line, "--with", "--indicator", "jGCaMP8m"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    parent, killed, peak_bytes = psutil.Process(run.pid), False, 0
+    while run.poll() is None:
+        workers = [one for one in parent.children() if "spawn_main" in " ".join(one.cmdline())]
+        peak_bytes = max([peak_bytes, *(one.memory_info().rss for one in [parent, *workers])])
+        if not killed and len(ended(tmp_path / "out")) >= n // 2 and workers:
+            workers[0].kill()
+            killed = True
+        time.sleep(0.2)
+    said = run.stdout.read() if run.stdout else ""
+    assert run.returncode == 0, said
+    assert killed
+    lines = ended(tmp_path / "out")
+    assert sorted(one["name"] for one in lines) == [f"s{i:04}" for i in range(n)]
+    assert len(list((tmp_path / "out").glob("s*.npz"))) == n
+    print(said.splitlines()[-1], f"largest process {peak_bytes / 1e6:.0f} MB")
+    began = time.monotonic()
+    again = subprocess.run([*line, "--with", "--indicator", "jGCaMP8m"], capture_output=True, text=True, check=False)
+    assert f"{n} done before" in again.stdout
+    print(f"nothing to do: {time.monotonic() - began:.1f} s")

@@ -1,0 +1,194 @@
+"""What every output keeps to, whoever made it; one of another package too, found by its entry point."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+
+import pytest
+from ni_rig import EDGE, ni_rig
+from safety_rig import MS, FakeClock, Rig, limits
+from system_rig import small_rig, write_rig
+
+from drivers.outputs.simulators.pulse_box import SimulatedBox, serving
+from drivers.outputs.virtual import VirtualOutput
+from rt_engine.cli import main
+from rt_engine.interfaces.devices import Output, PulseToken
+from rt_engine.interfaces.errors import ConfigError, DeviceError
+from rt_engine.interfaces.messages import Outcome
+from rt_engine.interfaces.rig_config import PulseBoxOutput, load_rig
+from rt_engine.services.interlock_setup import make_output
+
+PACKAGE = '''
+class Lamp:
+    """A lamp that remembers."""
+
+    is_virtual = False
+    next_due_ns = None
+
+    def __init__(self, name, settings, watchdog_ms, clock, emit):
+        self.name, self.watchdog_ms, self._clock, self._emit = name, watchdog_ms, clock, emit
+        self.is_virtual = settings.get("pretends", False)
+        self._colour = settings["colour"]
+        self._open = self._armed = False
+        self._last = None
+
+    def open(self):
+        self._open = True
+
+    def self_test(self):
+        return self._open and not self._armed
+
+    def arm(self):
+        from rt_engine.interfaces.errors import DeviceError
+        if not self._open:
+            raise DeviceError(self.name, "is not open")
+        self._armed = True
+
+    def feed(self, now_ns):
+        pass
+
+    def fire(self, command):
+        from rt_engine.interfaces.devices import require_command
+        from rt_engine.interfaces.errors import DeviceError
+        command = require_command(self.name, command)
+        if not self._armed or command is self._last:
+            raise DeviceError(self.name, "is not armed, or has fired this")
+        self._last = command
+        return self._clock.now_ns()
+
+    def cut_trains(self):
+        return ()
+
+    def safe_state(self):
+        self._armed = False
+
+    def close(self):
+        self._armed = self._open = False
+
+
+def broken(name, settings, watchdog_ms, clock, emit):
+    return object()
+'''
+POINTS = "[spikeloop.outputs]\nlamp = acme_lamp:Lamp\nbroken = acme_lamp:broken\ngone = acme_nothing:Lamp\n"
+
+
+@pytest.fixture
+def acme(tmp_path, monkeypatch):
+    """A package of somebody else, installed as pip would."""
+    site = tmp_path / "site"
+    (site / "acme_lamp-1.0.dist-info").mkdir(parents=True)
+    (site / "acme_lamp.py").write_text(PACKAGE, encoding="utf-8")
+    (site / "acme_lamp-1.0.dist-info" / "METADATA").write_text("Name: acme-lamp\nVersion: 1.0\n", encoding="utf-8")
+    (site / "acme_lamp-1.0.dist-info" / "entry_points.txt").write_text(POINTS, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(site))
+    yield site
+    sys.modules.pop("acme_lamp", None)
+
+
+def lamp_file(folder, **changes):
+    rig = small_rig(microscope__pace="real_time")
+    output = {"driver": "plugin", "name": "lamp", "watchdog_ms": 100.0, "settings": {"colour": "blue"}}
+    power = {"date": "2026-11-29", "person": "t", "power_mw": 20.0}
+    rig["outputs"]["led"] = output | {"power": power, "limits": rig["outputs"]["led"]["limits"]} | changes
+    return write_rig(folder, rig)
+
+
+@contextmanager
+def made(kind, tmp_path):
+    """A rig with an output of that kind."""
+    if kind.startswith("ni"):
+        _, pulse, trigger = kind.split("-")
+        with ni_rig(kind=pulse, trigger=EDGE if trigger == "edge" else None) as rig:
+            yield rig
+        return
+    rig = Rig(FakeClock(), virtual=False)
+    if kind == "pulse box":
+        with serving(SimulatedBox(rig.clock.now_ns)) as (port, _):
+            power = {"date": "2026-11-29", "person": "t", "power_mw": 8.0}
+            values = {"driver": "pulse_box", "port": f"socket://127.0.0.1:{port}", "watchdog_ms": 100.0}
+            config = PulseBoxOutput.model_validate(values | {"power": power, "limits": limits(max_power_mw=8.0)})
+            rig.output = make_output("led", config, rig.clock, lambda light: None)
+            yield rig
+            rig.output.close()
+        return
+    if kind == "plugin":
+        config = load_rig(lamp_file(tmp_path)).outputs["led"]
+        rig.output = make_output("led", config, rig.clock, lambda light: None)
+    else:
+        rig.output = VirtualOutput("led", rig.clock, lambda light: None, watchdog_ms=100.0)
+    yield rig
+    rig.output.close()
+
+
+KINDS = ["virtual", "pulse box", "plugin", "ni-gate-call", "ni-analog-call", "ni-counter-call", "ni-analog-edge"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_output_keeps_the_rules(kind, tmp_path, acme):
+    with made(kind, tmp_path) as rig:
+        output = rig.output
+        assert isinstance(output, Output)
+        assert output.name == "led"
+        assert 0 < output.watchdog_ms <= 100
+        for _ in range(2):
+            output.safe_state()
+            output.close()
+        with pytest.raises(DeviceError):
+            output.arm()
+        output.feed(rig.clock.now_ns())
+        assert output.cut_trains() == ()
+        for _ in range(2):
+            output.open()
+        assert output.self_test()
+        for forgery in (None, {"pulses": 1}, PulseToken()):
+            with pytest.raises(DeviceError):
+                output.fire(forgery)
+        kept = []
+        fire = output.fire
+        output.fire = lambda command: (kept.append(command), fire(command))[1]
+        rig.outputs["led"] = rig.interlock._outputs["led"] = output
+        rig.armed()
+        assert not output.self_test()
+        decision = rig.interlock.request(rig.request())
+        assert decision.outcome is Outcome.DELIVERED
+        with pytest.raises(DeviceError):
+            fire(kept[0])
+        rig.clock.step(20 * MS)
+        rig.beat()
+        rig.interlock.tend(rig.clock.now_ns())
+        for _ in range(2):
+            output.safe_state()
+        with pytest.raises(DeviceError):
+            fire(kept[0])
+        assert output.self_test()
+        output.close()
+        output.open()
+        assert output.self_test()
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"name": "lump"}, "no installed package offers 'lump'"),
+    ({"name": "gone"}, "cannot be imported"),
+    ({"name": "broken"}, "makes is no Output"),
+    ({"settings": {}}, "does not take this: KeyError"),
+    ({"settings": {"colour": "blue", "pretends": True}}, "real light"),
+])  # fmt: skip
+def test_a_driver_of_another_package_is_checked_before_it_is_trusted(changes, words, tmp_path, acme):
+    config = load_rig(lamp_file(tmp_path, **changes)).outputs["led"]
+    with pytest.raises(ConfigError, match=words):
+        make_output("led", config, FakeClock(), lambda light: None)
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"watchdog_ms": 200.0}, "watchdog_ms"),
+    ({"power": {"date": "2026-11-29", "person": "t", "power_mw": 5.0}}, "more than was measured"),
+])  # fmt: skip
+def test_its_watchdog_and_power_are_bounded_as_those_of_ours(changes, words, tmp_path, acme):
+    with pytest.raises(ConfigError, match=words):
+        load_rig(lamp_file(tmp_path, **changes))
+
+
+def test_an_uncalibrated_one_runs_dry_only(tmp_path, acme, capsys):
+    assert main(["run", str(lamp_file(tmp_path, power=None)), "--no-gui", "--output", str(tmp_path / "s")]) == 2
+    assert "power" in capsys.readouterr().err
