@@ -130,6 +130,7 @@ def test_with_other_thresholds_a_replay_tells_what_would_have_happened(recorded:
     assert "events first differ in frame" in found.stdout
 
 
+@pytest.mark.realtime
 def test_a_session_that_kept_no_frames_replays_from_its_traces_to_the_same(
     start: Start, small_calibration: Path, tmp_path: Path
 ) -> None:
