@@ -55,6 +55,12 @@ def test_what_changed_or_is_gone_is_done_again(tmp_path: Path) -> None:
     assert set(do(tmp_path, tasks)) == {"x1", "x2"}
 
 
+def test_what_failed_is_tried_again_though_an_older_output_lies_there(tmp_path: Path) -> None:
+    (tmp_path / "x1").write_text("of long ago\n")
+    tasks = [task(tmp_path, "x1", "bad")]
+    assert do(tmp_path, tasks) == do(tmp_path, tasks) == {"x1": (Fate.FAILED, "no good")}
+
+
 def test_two_outputs_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="same output"):
         do(tmp_path, [task(tmp_path, "x"), task(tmp_path, "x")])
