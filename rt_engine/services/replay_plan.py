@@ -16,13 +16,14 @@ from rt_engine.interfaces.calibration import Calibration
 from rt_engine.interfaces.calibration_planes import load_plane
 from rt_engine.interfaces.errors import ConfigError, MessageError
 from rt_engine.interfaces.messages import SessionHeader
-from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, VirtualOutput
+from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, VirtualLine, VirtualOutput
 from rt_engine.models.detection import event_threshold
 from rt_engine.recording.reader import open_session, read_config
 from rt_engine.safety.limits import untied
 from rt_engine.services.replay_interlock import silence_bounds_ns
 from rt_engine.services.session_folder import git_hash, kept_protocol, versions
 
+_NO_LINES = "edges of input lines are not replayed: a protocol that reacts to them decides otherwise"
 _CELLS = ("roi_id", "roi_start", "roi_pixels", "roi_weight", "neuropil_start", "neuropil_pixels")
 
 
@@ -150,8 +151,10 @@ def replay_of_session(
     own = folder / "calibration.h5"
     if not _same(calibration, own):
         differs = (*differs, f"another calibration: {calibration.name}")
-    notes = _other_code(header)
-    hashed = read_config(open_session(folder)).get("calibration_sha256")
+    notes, config = _other_code(header), read_config(open_session(folder))
+    if protocol is not None and (config.get("rig") or {}).get("inputs"):
+        notes.append(_NO_LINES)
+    hashed = config.get("calibration_sha256")
     if hashed is not None and own.is_file() and hashed != _digest(own):
         notes.append("calibration.h5 has been changed since the session")
         differs = (*differs, "a calibration.h5 that is not the one recorded with")
@@ -187,12 +190,17 @@ def session_rig(rig: RigConfig, microscope: ReplayMicroscope, planes: tuple[int,
 
 
 def movie_rig(rig: RigConfig, microscope: ReplayMicroscope, planes: tuple[int, ...]) -> RigConfig:
-    """A rig with a recording for its microscope, and outputs that are virtual."""
+    """A rig with a recording for its microscope, outputs that are virtual, and inputs that touch no card."""
     outputs = {
         name: VirtualOutput(driver="virtual", watchdog_ms=one.watchdog_ms, limits=one.limits)
         for name, one in rig.outputs.items()
     }
+    inputs = {
+        name: one if isinstance(one, VirtualLine) else VirtualLine(driver="virtual", level="low")
+        for name, one in rig.inputs.items()
+    }
     update = {"name": "replay", "microscope": microscope, "outputs": outputs, "planes": planes}
+    update |= {"inputs": inputs, "frame_clock": None}
     return rig.model_copy(update=update)
 
 

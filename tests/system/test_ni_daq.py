@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -99,6 +100,7 @@ def test_a_killed_service_leaves_the_light_off_and_the_next_one_takes_the_card_o
 
 
 @pytest.mark.realtime
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("kind", ["gate", "analog", "counter"])
 def test_killed_at_any_instant_the_light_is_off_within_the_watchdog(kind: str) -> None:
     random, kills = Random(1), 67
@@ -148,12 +150,12 @@ def test_ten_thousand_pulses_are_as_commanded(kind: str) -> None:
         assert max(late) < MS
 
 
-def _keep_armed(port: int, run: RunningRig) -> None:
-    """Until the run ends: after a trip, which a busy machine causes, a person looks and arms again."""
+def _keep_armed(port: int, run: RunningRig, lit: Callable[[], int]) -> None:
+    """Until there were three pulses: after a trip, which a busy machine causes, a person looks and arms again."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     client = ControlClient(context, f"tcp://127.0.0.1:{port}", Role.OPERATOR)
     try:
-        while run.process.poll() is None:
+        while run.process.poll() is None and lit() < 3:
             try:
                 state = client.request("status", timeout_s=5.0)["interlock"]
                 if state == "tripped":
@@ -163,12 +165,16 @@ def _keep_armed(port: int, run: RunningRig) -> None:
             except SpikeloopError:
                 time.sleep(0.05)
             time.sleep(0.05)
+        time.sleep(1.0)
+        client.request("disarm", {"reason": "enough"}, timeout_s=60.0)
+        time.sleep(1.0)
     finally:
         client.close()
         context.destroy(linger=0)
 
 
 @pytest.mark.realtime
+@pytest.mark.timeout(3600)
 def test_a_run_fires_through_the_card(start: Start, small_calibration: Path, tmp_path: Path) -> None:
     protocol = {
         **{"schema_version": 2, "name": "often"},
@@ -187,13 +193,15 @@ def test_a_run_fires_through_the_card(start: Start, small_calibration: Path, tmp
         edges = {"driver": "ni_edges", "device": "Dev1", "server": f"127.0.0.1:{port}"}
         rig["inputs"] = {"light": edges | {"counter": "ctr1", "terminal": "PFI3"}}
         rig["outputs"]["led"]["measured_by"] = "light"
-        arguments = ("--calibration", small_calibration, "--protocol", tmp_path / "often.yaml", "--duration", "30")
+        arguments = ("--calibration", small_calibration, "--protocol", tmp_path / "often.yaml")
         run = start(rig, *arguments)
         run.live()
         assert card.light("ao0", ENABLE) == []  # nothing real is armed by itself
         with suppress(RuntimeError):
             run.ctl("arm", "tests")
-        _keep_armed(rig["ports"]["stimulation_control"], run)
+        lit = lambda: sum(level > 0 for _, level in card.light("ao0", ENABLE))  # noqa: E731
+        _keep_armed(rig["ports"]["stimulation_control"], run, lit)
+        run.ctl("stop")
         assert run.wait() == 0, run.output()
         light = card.light("ao0", ENABLE)
     summary = summary_of(run.session)

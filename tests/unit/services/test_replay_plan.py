@@ -11,7 +11,7 @@ from synthetic_session import T_MONO_NS, T_WALL_NS, SessionMaker, make_calibrati
 
 from rt_engine.interfaces.calibration import load_calibration, save_calibration
 from rt_engine.interfaces.errors import ConfigError
-from rt_engine.interfaces.rig_config import ReplayMicroscope, load_rig
+from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, VirtualLine, load_rig
 from rt_engine.interfaces.shipped import find_rig
 from rt_engine.services.replay_plan import (
     StartsFrom,
@@ -162,3 +162,23 @@ def test_traces_are_of_their_own_cells_alone(recorded: Path, tmp_path: Path) -> 
     own.unlink()
     with pytest.raises(ConfigError, match="traces mean nothing without their cells"):
         require_same_cells(recorded, changed, (0,))
+
+
+def test_a_replay_opens_no_card_for_its_inputs(recorded: Path) -> None:
+    rig = load_rig(find_rig("virtual_rig")).model_dump(mode="json")
+    rig |= {
+        "inputs": {
+            "frames": {"driver": "ni_edges", "device": "Dev1", "counter": "ctr0", "terminal": "PFI0"},
+            "lever": {"driver": "ni_line", "device": "Dev1", "line": "port0/line1"},
+            "button": {"driver": "virtual", "level": "high"},
+        },
+        "frame_clock": "frames",
+    }
+    replayed = session_rig(RigConfig.model_validate(rig), ReplayMicroscope(driver="replay", path=str(recorded)), (0,))
+    again = RigConfig.model_validate(replayed.model_dump(mode="json"))  # as every service does
+    assert {name: (one.driver, one.level) for name, one in again.inputs.items() if isinstance(one, VirtualLine)} == {
+        "frames": ("virtual", "low"), "lever": ("virtual", "low"), "button": ("virtual", "high")
+    }  # fmt: skip
+    (recorded / "config.yaml").write_text("rig: {inputs: {lever: {}}}\n")
+    notes = replay_of_session(recorded, recorded / "calibration.h5", kept_protocol(recorded), ()).notes
+    assert any("edges of input lines are not replayed" in note for note in notes)
