@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.microscopes.pacing import Pacer
+from drivers.microscopes.trace_replay import dark_lines
 from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.devices import FrameGeometry, FrameInfo
 from rt_engine.interfaces.errors import DeviceError, MovieError, SourceEnded
@@ -40,7 +41,7 @@ class SessionReplay:
     Notes
     -----
     At real time a frame is there as long after the first as it was scanned after it, so gaps keep their length. Frames
-    keep the times that they were recorded with.
+    keep the times that they were recorded with. With ``from_traces`` their pixels are 0: see `trace_replay.dark_lines`.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class SessionReplay:
         self._lines = self._within(first, last)
         self._next = next(self._lines, None)
         if self._next is None:
-            raise MovieError("holds no live frames", "record with frames: all", file=self._config.path)
+            raise MovieError("holds no live frames", "replay it with --from traces", file=self._config.path)
         header = self._next[0]
         if not header.frame_period_ns:
             raise MovieError("does not say its frame rate", "give it with --frame-rate-hz", file=self._config.path)
@@ -156,6 +157,9 @@ class SessionReplay:
         return first, last
 
     def _within(self, first: int, last: int) -> Iterator[Lines]:
+        if self._config.from_traces:
+            yield from dark_lines(open_session(Path(self._config.path)), self._planes, self._channels)
+            return
         for header, lines in open_session(Path(self._config.path)).frames(self._planes, self._channels):
             if first <= (header.frame if header.volume is None else header.volume) <= last:
                 yield header, lines

@@ -158,6 +158,7 @@ class NiDaqOutput:
         if command is self._last:
             raise DeviceError(self.name, f"decision {command.decision_id} has been fired before")
         shape = Shape(command.pulses, command.width_us, command.period_us, self._level(command))
+        self._require_fed()
         self._cut_short()
         self._last = command
         self._pulse.lower_edge()
@@ -166,6 +167,7 @@ class NiDaqOutput:
         self._trains.begin(command, t_command_ns)
         with self._card.errors(self._pulse.channel):
             self._pulse.begin()
+        self._require_fed()
         self._trains.tell(t_command_ns)
         return t_command_ns
 
@@ -227,6 +229,15 @@ class NiDaqOutput:
         if expired:
             raise DeviceError(self.name, f"its watchdog expired: not fed within {self.watchdog_ms:g} ms")
         self._fed_ns = now_ns
+
+    def _require_fed(self) -> None:
+        """Before and after the call that makes light: with the enable line low there is none, so it is no delivery."""
+        silent_ns = self._clock.now_ns() - self._fed_ns
+        if silent_ns > self.watchdog_ms * NS_PER_MS:
+            text = f"its watchdog expired: not fed for {silent_ns / NS_PER_MS:.0f} ms, {self.watchdog_ms:g} are allowed"
+            raise DeviceError(
+                self.name, text, "the loop was not fast enough; look at the latencies, then reset and arm again"
+            )
 
     def _follow(self, now_ns: int) -> None:
         """Tell the pulses that are due; at the end of the train make the card ready for the next."""

@@ -21,7 +21,7 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument("a", metavar="A", help="session folder")
     parser.add_argument("b", metavar="B", help="session folder")
-    parser.add_argument("--plane", type=not_negative, default=0, metavar="N", help="from 0 (default 0)")
+    parser.add_argument("--plane", type=not_negative, metavar="N", help="from 0 (default: all)")
     add_json(parser)
 
 

@@ -23,7 +23,9 @@ def new_command(commands: Commands, name: str, summary: str, example: str) -> ar
 def add_method(parser: argparse.ArgumentParser) -> None:
     """`--method` and `--weights`."""
     parser.add_argument("--method", choices=METHODS, default="combined", help="default combined")
-    parser.add_argument("--weights", metavar="NAME", help="of --method network: a file of `spikeloop train`")
+    parser.add_argument(
+        "--weights", metavar="NAME", help="of --method network: shipped (synthetic, the default), or a file"
+    )
 
 
 def add_movie_options(parser: argparse.ArgumentParser) -> None:

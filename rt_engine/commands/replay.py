@@ -1,4 +1,4 @@
-"""`spikeloop replay`: recorded frames through the same engine; every output is virtual."""
+"""`spikeloop replay`: recorded frames, or traces, through the same engine; every output is virtual."""
 
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--false-alarms-per-min", type=positive, metavar="X", help="per cell, instead of the calibration's: what if?"
     )
+    parser.add_argument(
+        "--from",
+        dest="starts_from",
+        choices=("frames", "traces"),
+        help="of a session: its frames, or the traces in its journal (default: frames where all were kept)",
+    )
     parser.add_argument("--rig", metavar="RIG", default="virtual_rig", help="for a movie: whose limits and ports count")
     parser.add_argument("--speed", type=speed, default=1.0, metavar="N", help="1 real time (default), or max")
     parser.add_argument("--output", metavar="DIR", help="session folder (default sessions/<UTC time>-replay)")
@@ -50,7 +56,13 @@ def execute(arguments: argparse.Namespace) -> int:
 def _replay_session(folder: Path, arguments: argparse.Namespace) -> int:
     from protocols.load import find_protocol
     from rt_engine.commands.start_run import rig_of_session, run_rig
-    from rt_engine.services.replay_plan import replay_of_session, session_rig
+    from rt_engine.services.replay_plan import (
+        StartsFrom,
+        replay_of_session,
+        require_same_cells,
+        session_rig,
+        start_of_session,
+    )
     from rt_engine.services.session_folder import kept_protocol
 
     rig, recorded_protocol = rig_of_session(folder)
@@ -60,11 +72,15 @@ def _replay_session(folder: Path, arguments: argparse.Namespace) -> int:
     wanted = arguments.protocol or kept_protocol(folder) or recorded_protocol
     protocol = None if wanted in (None, "none") else find_protocol(str(wanted))
     differs = _differences(arguments, rig, planes, channel)
+    starts_from = start_of_session(rig, arguments.starts_from)
+    if from_traces := starts_from is StartsFrom.TRACES:
+        require_same_cells(folder, calibration, planes)
+    microscope = _microscope(arguments, planes, channel).model_copy(update={"from_traces": from_traces})
     with tempfile.TemporaryDirectory() as scratch:
         used = _with_thresholds(calibration, arguments.false_alarms_per_min, planes, Path(scratch))
-        replay = replay_of_session(folder, calibration, protocol, differs)
+        replay = replay_of_session(folder, calibration, protocol, differs, starts_from)
         summary = run_rig(
-            session_rig(_with_indicator(rig, arguments.indicator), _microscope(arguments, planes, channel), planes),
+            session_rig(_with_indicator(rig, arguments.indicator), microscope, planes),
             kind="replay",
             output=arguments.output,
             protocol=str(protocol) if protocol else None,
@@ -103,6 +119,8 @@ def _replay_movie(source: Path, arguments: argparse.Namespace) -> int:
 
     if arguments.false_alarms_per_min and not arguments.calibration:
         raise ConfigError("needs a calibration to change", "add --calibration", key="--false-alarms-per-min")
+    if arguments.starts_from == "traces":
+        raise ConfigError("is for sessions", "a movie holds frames and no traces", key="--from")
     rig, channel = load_rig(find_rig(arguments.rig)), arguments.channel or 0
     asked = MovieRequest(arguments.frame_rate_hz, channel, 0, arguments.axes, arguments.shape)
     planes = _at_most(arguments.plane or planes_of_movie(source, asked), source)

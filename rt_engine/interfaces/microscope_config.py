@@ -39,3 +39,14 @@ class ScanImageMicroscope(_Part):
     port: int = Field(5995, ge=1024, le=65535)
     transposed: bool = Field(False, description="true: turn lines and pixels; look at an asymmetric target")
     um_per_px: float | None = Field(None, gt=0)
+
+
+class ScanImageFile(_Part):
+    """ScanImage, by the TIFF files that it is writing: no change on its side, later than by the user function.
+
+    `pattern` names the files (``D:/data/run1_*.tif``): the newest is followed, then each that comes after it by name.
+    """
+
+    driver: Literal["scanimage_file"]
+    pattern: str = Field(min_length=1)
+    um_per_px: float | None = Field(None, gt=0, description="null: as the file says")

@@ -20,7 +20,10 @@ HEADS = ("odds", "rate", "count", "dispersion")
 N_INPUTS = 14
 N_HIDDEN, N_MIDDLE = 24, 16
 """Of the networks that `spikeloop train` makes."""
-_REMEDY = "give a file that `spikeloop train` wrote"
+SHIPPED = {"synthetic": "6ab1531f19af816d592f77ce08b00f0cb4559803f752f6227b36e8d1568bfb41"}
+"""Weights that come with spikeloop, and their digests; what they saw stands in ``network_weights/CARD.md``."""
+_SHIPPED_FOLDER = Path(__file__).resolve().parents[1] / "network_weights"
+_REMEDY = f"name shipped weights ({', '.join(SHIPPED)}), or a file that `spikeloop train` wrote"
 
 Matrix = NDArray[np.float32]
 
@@ -129,14 +132,20 @@ def read_weights(path: Path) -> NetworkWeights:
     return weights
 
 
-def find_weights(path: str) -> NetworkWeights:
-    """Weights of a file that a person named.
+def find_weights(name_or_path: str) -> NetworkWeights:
+    """Weights by the name of shipped ones, or by path.
 
     Raises
     ------
     ConfigError
         There is no such file, or it is not what it should be.
     """
-    if not Path(path).is_file():
-        raise ConfigError("there is no such file of weights", _REMEDY, file=path)
-    return read_weights(Path(path))
+    if name_or_path in SHIPPED:
+        path = _SHIPPED_FOLDER / f"{name_or_path}.npz"
+        weights = read_weights(path)
+        if weights.digest != SHIPPED[name_or_path]:
+            raise ConfigError("is not the file that was shipped", "install spikeloop again", file=str(path))
+        return weights
+    if not Path(name_or_path).is_file():
+        raise ConfigError("there is no such file of weights", _REMEDY, file=name_or_path)
+    return read_weights(Path(name_or_path))

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.metrics_config import MetricsConfig
-from rt_engine.interfaces.microscope_config import MicroManagerMicroscope, ScanImageMicroscope
+from rt_engine.interfaces.microscope_config import MicroManagerMicroscope, ScanImageFile, ScanImageMicroscope
 from rt_engine.interfaces.mqtt_config import MqttConfig
 from rt_engine.interfaces.ni_config import NiAnalogInput, NiDaqSettings, NiEdgeInput, NiLineInput
 from rt_engine.interfaces.plugin_config import PluginMicroscope, PluginOutputSettings
@@ -77,11 +77,12 @@ class ReplayMicroscope(Strict):
     """Frames of a movie file or of a recorded session. `speed` 1 is real time; `max` as fast as it is consumed.
 
     `axes` is the order of a movie's axes where it does not say, slowest first (``TZCYX``); `frame_shape` the lines and
-    pixels of a file of bare numbers.
+    pixels of a file of bare numbers. `from_traces` starts from the recorded traces of a session, not from its frames.
     """
 
     driver: Literal["replay"]
     path: str
+    from_traces: bool = False
     frame_rate_hz: float | None = Field(None, gt=0)
     channel: int = Field(0, ge=0)
     plane: int = Field(0, ge=0)
@@ -107,6 +108,7 @@ MicroscopeConfig = Annotated[
     | StreamMicroscope
     | MicroManagerMicroscope
     | ScanImageMicroscope
+    | ScanImageFile
     | PluginMicroscope,
     Field(discriminator="driver"),
 ]
@@ -254,7 +256,7 @@ class InferenceConfig(Strict):
     )
     neuropil_coefficient: float | None = Field(None, ge=0, le=1, description="null: estimated; 0.7 is customary")
     neuropil_update: bool = Field(False, description="let the coefficient follow the recording, 0.01 a minute at most")
-    network: str | None = Field(None, description="weights of the network that votes: a file of `spikeloop train`")
+    network: str | None = Field(None, description="weights of the network that votes: synthetic, or a file")
     max_shift_px: float = Field(8.0, gt=0, le=64)
     template_adaptation: bool = Field(False, description="let the template follow the look of the field, slowly")
     max_backlog_frames: int = Field(32, ge=1, le=1000)
@@ -525,6 +527,8 @@ def config_error(file: str, error: ValidationError) -> ConfigError:
         "missing": "is required and missing",
         "extra_forbidden": "is not a known key",
     }.get(first["type"], f"{first['msg'][:1].lower()}{first['msg'][1:]}, got {first.get('input')!r}")
+    if first["type"] == "value_error":  # our own words say what is wrong; a whole section would bury them
+        what = str(first["ctx"]["error"]) + ("" if isinstance(first["input"], dict) else f", got {first['input']!r}")
     context = first.get("ctx", {})
     if first["type"].startswith("union_tag"):
         loc.append(context["discriminator"].strip("'"))

@@ -40,7 +40,7 @@ class NetworkLayers(NamedTuple):
 
 class NetworkState(NamedTuple):
     """float32. ``seen`` : (n_blocks, (n_hidden + N_INPUTS) BLOCK): what the units hold, then the inputs, field after
-    field, those that do not change being written once. ``scratch`` : (4 n_hidden + n_middle) BLOCK. ``told`` :
+    field, those that do not change being written once. ``scratch`` : (4 n_hidden + n_middle + N_OUT) BLOCK. ``told`` :
     (N_OUT, n_blocks BLOCK): the heads before their bounds.
     """
 
@@ -61,7 +61,7 @@ def empty_network_state(layers: NetworkLayers, conditions: NDArray[np.float32]) 
     by_field = np.zeros((n_hidden + N_INPUTS, n_blocks * BLOCK), np.float32)
     by_field[n_hidden + N_DYNAMIC :, :n_rois] = conditions
     seen = by_field.reshape(len(by_field), n_blocks, BLOCK).swapaxes(0, 1).reshape(n_blocks, -1)
-    scratch = np.zeros((4 * n_hidden + len(layers.middle_bias)) * BLOCK, np.float32)
+    scratch = np.zeros((4 * n_hidden + len(layers.middle_bias) + N_OUT) * BLOCK, np.float32)
     return NetworkState(np.ascontiguousarray(seen), scratch, np.zeros((N_OUT, n_blocks * BLOCK), np.float32))
 
 
@@ -168,21 +168,18 @@ def _remember(layers, seen, scratch):
 
 
 @njit(**_FUSED)
-def _tell(layers, seen, middle, block, told):
+def _tell(layers, seen, middle, heads, block, told):
     """Two layers from what the units hold and the inputs to the heads."""
     _fill(layers.middle_bias, middle)
     _add_product(layers.middle, seen, middle)
     for n in range(middle.shape[0]):
-        middle[n] = max(middle[n], np.float32(0.0))
+        middle[n] = max(middle[n], _ZERO)
+    _fill(layers.output_bias, heads)
+    _add_product(layers.output, middle, heads)
     first = block * BLOCK
     for row in range(N_OUT):
-        to, of = told[row, first : first + BLOCK], layers.output[row]
         for n in range(BLOCK):
-            to[n] = layers.output_bias[row]
-        for k in range(of.shape[0]):
-            weight, v = of[k], middle[k * BLOCK : (k + 1) * BLOCK]
-            for n in range(BLOCK):
-                to[n] += weight * v[n]
+            told[row, first + n] = heads[row * BLOCK + n]
 
 
 @njit(
@@ -225,7 +222,8 @@ def network_step(at, dff, usable, cells, drive, per_noise, layers, state, vote_o
         seen = state.seen[block]
         _look(dff[here], usable[here], drive, per_noise, here, cells[block], seen[n_hidden * BLOCK :])
         _remember(layers, seen, state.scratch)
-        _tell(layers, seen, state.scratch[4 * n_hidden * BLOCK :], block, state.told)
+        middle = state.scratch[4 * n_hidden * BLOCK : -N_OUT * BLOCK]
+        _tell(layers, seen, middle, state.scratch[-N_OUT * BLOCK :], block, state.told)
     odds, rate = state.told[at], state.told[N_HOLDS + at]
     for n in range(n_rois):
         vote_out[0, n] = np.exp(MOST_ODDS * soft_step(odds[n]))

@@ -350,15 +350,20 @@ class Engine:
         self, group: CellGroup, frame: NDArray[Any], frame_number: int, blanked: Sequence[Sequence[int]], n_before: int
     ) -> int:
         t0_ns = self._clock.now_ns()
-        registration = self._registration
-        group.read(frame, registration.shift_y_px, registration.shift_x_px, blanked)
+        jumped = self._read(group, frame, blanked)
         t1_ns = self._clock.now_ns()
-        n_events = group.decide(frame_number, registration.jumped)
+        n_events = group.decide(frame_number, jumped)
         self.events[n_before : n_before + n_events] = group.traces.events[:n_events]
         t2_ns = self._clock.now_ns()
         self.stage_ns["extract"] += t1_ns - t0_ns
         self.stage_ns["infer"] += t2_ns - t1_ns
         return n_events
+
+    def _read(self, group: CellGroup, frame: NDArray[Any], blanked: Sequence[Sequence[int]]) -> bool:
+        """Fluorescence of a group; true if the frame moved too much for any."""
+        registration = self._registration
+        group.read(frame, registration.shift_y_px, registration.shift_x_px, blanked)
+        return registration.jumped
 
     def fill_activity(self) -> NDArray[np.float32]:
         """Copy the last frame's traces into `activity`, off the path to a decision."""

@@ -90,7 +90,8 @@ def _run_facts(folder: Path) -> dict[str, Any]:
 def _head(summary: dict[str, Any]) -> list[str]:
     told = [f"rig {summary['rig'] or 'unknown'}", f"protocol {summary['protocol'] or 'none'}"]
     if summary["replay"]:
-        told.append(f"replay of {summary['replay'].get('of') or summary['replay'].get('source')}")
+        of = summary["replay"].get("of") or summary["replay"].get("source")
+        told.append(f"replay of {'the traces of ' if _from_traces(summary) else ''}{of}")
     if summary["subject"]:
         told.append(f"subject {summary['subject']}")
     if summary["started_utc"]:
@@ -103,6 +104,10 @@ def _head(summary: dict[str, Any]) -> list[str]:
     return [f"<h1>{escape(title)}</h1>", html.paragraph(" · ".join(told), "lead"), *warnings, _numbers(summary)]
 
 
+def _from_traces(summary: dict[str, Any]) -> bool:
+    return (summary["replay"] or {}).get("starts_from") == "traces"
+
+
 def _warnings(summary: dict[str, Any]) -> list[str]:
     sentences = []
     replay = summary["replay"] or {}
@@ -110,6 +115,11 @@ def _warnings(summary: dict[str, Any]) -> list[str]:
         sentences.append(
             f"What would have happened: a replay of {replay['of']} with {'; '.join(replay['differs'])}. The recorded "
             "cells answered the light of the experiment that was done, not the light shown here."
+        )
+    if _from_traces(summary):
+        sentences.append(
+            "A replay of recorded traces, not of frames: motion, extraction and demixing are those of the recording, "
+            "and a sample that was a lower bound (saturated detector) counts as whole."
         )
     if summary.get("failure"):
         sentences.append(f"The run failed: {summary['failure']}")

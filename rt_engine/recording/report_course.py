@@ -52,6 +52,8 @@ def dose_section(view: ReportView, quality: QualityTables) -> str:
         states = [(seconds(t_ns), name) for t_ns, name in quality.states]
     figure = dose_figure(energy, states, allowed, view.span_s)
     caption = "Energy commanded, over all targets, and the state of the interlock."
+    if _is_replay(view):
+        caption = "Energy commanded, over all targets. When it was armed stands in the report of the recording."
     return html.section(
         "Light and interlock", html.figure(to_svg(figure, "Dose and interlock"), caption), _doses(energy)
     )

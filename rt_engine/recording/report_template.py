@@ -47,7 +47,9 @@ pre {{ font-size: .8rem; line-height: 1.4; background: var(--card); border-radiu
 summary {{ cursor: pointer; margin: .5rem 0; }}
 @media print {{ :root {{ --ink: #000; --soft: #444; --page: #fff; --card: #f2f2f2; --line: #bbb; --warn: #000;
   --warn-page: #eee; }} body {{ max-width: none; padding: 0; font-size: 10.5pt; }}
-  figure, .number, tr {{ break-inside: avoid; }} h2 {{ break-after: avoid; }} }}
+  figure, .number, table {{ break-inside: avoid; }} h2 {{ break-after: avoid; margin-top: 1.2rem; }}
+  .numbers {{ grid-template-columns: repeat(5, 1fr); }} figure svg {{ max-height: 11cm; max-width: 100%; }}
+  details {{ display: none; }} .scroll {{ overflow: visible; }} }}
 </style>
 </head>
 <body>

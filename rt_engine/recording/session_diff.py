@@ -73,8 +73,14 @@ class SessionDiff:
         return lines + [f"{one.what} first differ{_at(one.frame)}: {one.text}" for one in self.first]
 
 
-def compare(a: Session, b: Session, plane: int = 0) -> SessionDiff:
+def compare(a: Session, b: Session, plane: int | None = None) -> SessionDiff:
     """Compare what two sessions decided while live, and look for the cause of the first difference.
+
+    Parameters
+    ----------
+    a, b : Session
+    plane : int, optional
+        The one that is compared; None: all that either decided, one after the other.
 
     Raises
     ------
@@ -82,18 +88,19 @@ def compare(a: Session, b: Session, plane: int = 0) -> SessionDiff:
         A file cannot be opened.
     """
     counts: dict[str, int] = {}
+    planes = sorted({*_planes(a), *_planes(b)}) if plane is None else [plane]
     found = [
-        _first("events", _events(a, plane), _events(b, plane), _explain_events, counts),
+        _first("events", _each(planes, _events, a), _each(planes, _events, b), _explain_events, counts),
         _first("decisions", _decisions(a), _decisions(b), _explain_fields, counts),
         _first("light", _lights(a), _lights(b), _explain_fields, counts),
     ]
     if any(one is not None for one in found):
         # What comes before decides: pixels, then traces.
-        first_live = _first_live(a, plane)
-        causes = [
-            _first("frames", _frames(a, plane, first_live), _frames(b, plane, first_live), _explain_fields, counts),
-            _first("traces", _traces(a, plane), _traces(b, plane), _explain_traces, counts),
-        ]
+        causes = [_first("traces", _each(planes, _traces, a), _each(planes, _traces, b), _explain_traces, counts)]
+        if not (_from_traces(a) or _from_traces(b)):
+            first_live = {plane: _first_live(a, plane) for plane in planes}
+            one, other = (_each(planes, _frames, session, first_live) for session in (a, b))
+            causes.insert(0, _first("frames", one, other, _explain_fields, counts))
         found = causes + found
     first = [one for one in found if one is not None]
     first.sort(key=lambda one: (one.frame is None, one.frame or 0))
@@ -126,6 +133,21 @@ def _headers(session: Session, *topics: str) -> Iterator[tuple[JournalMessage, H
             continue
 
 
+def _planes(session: Session) -> set[int]:
+    """Planes of which anything was decided live."""
+    return {
+        header.plane
+        for _, header in _headers(session, "spikes")
+        if isinstance(header, SpikesHeader) and header.mode is Mode.LIVE
+    }
+
+
+def _each(planes: list[int], rows: Callable[..., Iterator[Row]], session: Session, *arguments: Any) -> Iterator[Row]:
+    for plane in planes:
+        for row in rows(session, plane, *arguments):
+            yield row if len(planes) == 1 else (row[0], f"plane {plane}, {row[1]}", *row[2:])
+
+
 def _first_live(session: Session, plane: int) -> int:
     for _, header in _headers(session, f"spikes.{plane}"):
         if isinstance(header, SpikesHeader) and header.mode is Mode.LIVE:
@@ -156,9 +178,9 @@ def _lights(session: Session) -> Iterator[Row]:
             yield None, f"light at {header.t_on_ns} ns", fields
 
 
-def _frames(session: Session, plane: int, first_live: int) -> Iterator[Row]:
+def _frames(session: Session, plane: int, first_live: dict[int, int]) -> Iterator[Row]:
     for message, header in _headers(session, "frame"):
-        if isinstance(header, FrameHeader) and header.plane == plane and header.frame >= first_live:
+        if isinstance(header, FrameHeader) and header.plane == plane and header.frame >= first_live[plane]:
             digest = hashlib.blake2b(message.payload, digest_size=8).hexdigest()
             facts = {"flags": header.flags, "blanked": header.blanked, "t_scan_ns": header.t_scan_ns, "pixels": digest}
             yield header.frame, f"frame {header.frame}, lines from {header.line0}", facts
@@ -221,6 +243,12 @@ def _setup(a: Session, b: Session) -> Iterator[str]:
     for session, name in ((a, "A"), (b, "B")):
         replay = read_config(session).get("replay") or {}
         yield from (f"{name} is a replay with {text}" for text in replay.get("differs", ()))
+        if _from_traces(session):
+            yield f"{name} is a replay that began at the recorded traces, and compares from there on"
+
+
+def _from_traces(session: Session) -> bool:
+    return (read_config(session).get("replay") or {}).get("starts_from") == "traces"
 
 
 def _config_differences(key: str, a: Any, b: Any) -> Iterator[str]:

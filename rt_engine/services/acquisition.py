@@ -25,6 +25,7 @@ from rt_engine.interfaces.messages import (
     decode,
 )
 from rt_engine.interfaces.microscope_config import MicroManagerMicroscope as MicroManagerConfig
+from rt_engine.interfaces.microscope_config import ScanImageFile
 from rt_engine.interfaces.microscope_config import ScanImageMicroscope as ScanImageConfig
 from rt_engine.interfaces.plugin_config import PluginMicroscope
 from rt_engine.interfaces.rig_config import (
@@ -78,6 +79,10 @@ def make_microscope(rig: RigConfig, clock: Clock) -> Microscope:
         from drivers.microscopes.scanimage.microscope import ScanImageMicroscope
 
         return ScanImageMicroscope(config, clock)
+    if isinstance(config, ScanImageFile):
+        from drivers.microscopes.scanimage.file_microscope import ScanImageFileMicroscope
+
+        return ScanImageFileMicroscope(config, clock)
     if isinstance(config, PluginMicroscope):
         return plugin_microscope(config, clock)
     from drivers.microscopes.virtual import VirtualMicroscope

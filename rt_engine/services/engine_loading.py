@@ -11,8 +11,11 @@ from rt_engine.interfaces.calibration_planes import load_plane
 from rt_engine.interfaces.clock import Clock
 from rt_engine.interfaces.errors import CalibrationError
 from rt_engine.interfaces.network_weights import find_weights
-from rt_engine.interfaces.rig_config import RigConfig
+from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig
 from rt_engine.pipeline.engine import Engine
+from rt_engine.pipeline.trace_engine import TraceEngine
+from rt_engine.recording.reader import open_session
+from rt_engine.recording.recorded_traces import RecordedTraces
 
 _RATE_TOLERANCE = 0.05
 
@@ -36,6 +39,8 @@ def load_engine(
     ------
     CalibrationError
         The file is not usable for these frames, or holds no cells.
+    RecordingError
+        The traces of a session that is replayed from them cannot be read.
     """
     path = Path(args["path"])
     network = None if rig.inference.network is None else find_weights(rig.inference.network)
@@ -50,18 +55,19 @@ def load_engine(
     calibration.require_registration(rig.registration_channel, str(path))
     if calibration.n_rois == 0:
         raise CalibrationError("holds no cells", "calibrate on a recording with active cells", file=str(path))
-    config, n_planes = rig.inference, int(args.get("frames_per_volume", 1))
-    engine = Engine(
-        calibration,
-        config.max_shift_px,
-        clock,
-        strip_lines,
-        n_planes,
-        config.spare_rois,
-        adapts_template=config.template_adaptation,
-    )
+    engine = _make_engine(rig, plane, calibration, clock, strip_lines, int(args.get("frames_per_volume", 1)))
     engine.warm_up()
     return engine, calibration
+
+
+def _make_engine(
+    rig: RigConfig, plane: int, calibration: Calibration, clock: Clock, strip_lines: int | None, n_planes: int
+) -> Engine:
+    config, microscope = rig.inference, rig.microscope
+    common = calibration, config.max_shift_px, clock, strip_lines, n_planes, config.spare_rois
+    if isinstance(microscope, ReplayMicroscope) and microscope.from_traces:
+        return TraceEngine(RecordedTraces(open_session(microscope.path), plane), *common)
+    return Engine(*common, adapts_template=config.template_adaptation)
 
 
 def other_rate(calibration: Calibration, frame_rate_hz: float | None) -> str | None:

@@ -40,7 +40,7 @@ class RecordingService(Service):
         endpoint = self.rig.ports.endpoint("recorder_inlet")
         self._inlet = bind(self.context, zmq.PULL, endpoint, queue_length(512 * 1024))
         self.poller.register(self._inlet, zmq.POLLIN)
-        self.commands["rotate"] = self._rotate
+        self.commands |= {"rotate": self._rotate, "no_baseline": self._no_baseline}
         self._failed = self._resumed = False
         self.frames_written = 0
 
@@ -171,3 +171,8 @@ class RecordingService(Service):
             raise
         self._policy.baseline = bool(args.get("baseline", False))
         return {"closed": str(closed)}
+
+    def _no_baseline(self, args: dict[str, Any]) -> dict[str, Any]:
+        """The calibration is there already: from the first frame on, what the rig asks to be kept is kept."""
+        self._policy.baseline = False
+        return {}

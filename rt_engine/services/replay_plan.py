@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rt_engine.interfaces.calibration import Calibration
+from rt_engine.interfaces.calibration_planes import load_plane
 from rt_engine.interfaces.errors import ConfigError, MessageError
 from rt_engine.interfaces.messages import SessionHeader
-from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, VirtualOutput
+from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, VirtualLine, VirtualOutput
 from rt_engine.models.detection import event_threshold
 from rt_engine.recording.reader import open_session, read_config
 from rt_engine.safety.limits import untied
 from rt_engine.services.replay_interlock import silence_bounds_ns
 from rt_engine.services.session_folder import git_hash, kept_protocol, versions
+
+_NO_LINES = "edges of input lines are not replayed: a protocol that reacts to them decides otherwise"
+_CELLS = ("roi_id", "roi_start", "roi_pixels", "roi_weight", "neuropil_start", "neuropil_pixels")
+
+
+class StartsFrom(StrEnum):
+    """What of a recording goes through the engine once more: its pixels, or the traces that were read from them."""
+
+    FRAMES = "frames"
+    TRACES = "traces"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +50,7 @@ class ReplayOf:
         In what the replay is not the experiment that was done; with anything in it, it tells what would have happened.
     notes : tuple of str
         What else may make a difference: other versions of the code.
+    starts_from : StartsFrom
     """
 
     source: str
@@ -46,11 +59,19 @@ class ReplayOf:
     t_monotonic_ns: int
     differs: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    starts_from: StartsFrom = StartsFrom.FRAMES
 
     @property
     def light(self) -> str:
         """When the interlock is armed."""
         return "armed as the recording was" if self.session is not None else "armed with the first live frame"
+
+    @property
+    def said(self) -> str | None:
+        """Words to the person who starts it; None where there is nothing to say."""
+        if self.starts_from is StartsFrom.FRAMES:
+            return None
+        return "starts from the recorded traces, not from frames: no pixel is looked at"
 
     def described(self) -> dict[str, Any]:
         """As ``config.yaml`` tells it."""
@@ -60,6 +81,7 @@ class ReplayOf:
             "what_would_have_happened": bool(self.differs),
             "differs": list(self.differs),
             "notes": list(self.notes),
+            "starts_from": self.starts_from.value,
         }
 
 
@@ -68,7 +90,42 @@ def replay_of_movie(path: Path) -> ReplayOf:
     return ReplayOf(source=str(path), session=None, t_wall_ns=time.time_ns(), t_monotonic_ns=0)
 
 
-def replay_of_session(folder: Path, calibration: Path, protocol: Path | None, differs: tuple[str, ...]) -> ReplayOf:
+def start_of_session(rig: RigConfig, asked: str | None) -> StartsFrom:
+    """Frames where the rig of the recording kept them all, else traces; or what was asked for."""
+    if asked is not None:
+        return StartsFrom(asked)
+    kept = rig.recording
+    return StartsFrom.FRAMES if kept.frames == "all" and kept.every_nth_frame == 1 else StartsFrom.TRACES
+
+
+def require_same_cells(folder: Path, calibration: Path, planes: tuple[int, ...]) -> None:
+    """Traces are of the cells of the session and of no others.
+
+    Raises
+    ------
+    ConfigError
+        The calibration has other cells, or the session has none.
+    """
+    own = folder / "calibration.h5"
+    if not own.is_file():
+        raise ConfigError("holds no calibration.h5", "traces mean nothing without their cells", file=str(folder))
+    for plane in planes:
+        one, other = load_plane(own, plane), load_plane(calibration, plane)
+        if not all(np.array_equal(getattr(one, name), getattr(other, name)) for name in _CELLS):
+            raise ConfigError(
+                "has other cells than those whose traces were recorded",
+                "replay with the session's own calibration, or one that differs in constants and thresholds alone",
+                file=str(calibration),
+            )
+
+
+def replay_of_session(
+    folder: Path,
+    calibration: Path,
+    protocol: Path | None,
+    differs: tuple[str, ...],
+    starts_from: StartsFrom = StartsFrom.FRAMES,
+) -> ReplayOf:
     """A session, and what is not as it was.
 
     Parameters
@@ -81,6 +138,7 @@ def replay_of_session(folder: Path, calibration: Path, protocol: Path | None, di
         That the replay uses.
     differs : tuple of str
         What differs besides.
+    starts_from : StartsFrom
 
     Raises
     ------
@@ -93,8 +151,10 @@ def replay_of_session(folder: Path, calibration: Path, protocol: Path | None, di
     own = folder / "calibration.h5"
     if not _same(calibration, own):
         differs = (*differs, f"another calibration: {calibration.name}")
-    notes = _other_code(header)
-    hashed = read_config(open_session(folder)).get("calibration_sha256")
+    notes, config = _other_code(header), read_config(open_session(folder))
+    if protocol is not None and (config.get("rig") or {}).get("inputs"):
+        notes.append(_NO_LINES)
+    hashed = config.get("calibration_sha256")
     if hashed is not None and own.is_file() and hashed != _digest(own):
         notes.append("calibration.h5 has been changed since the session")
         differs = (*differs, "a calibration.h5 that is not the one recorded with")
@@ -110,6 +170,7 @@ def replay_of_session(folder: Path, calibration: Path, protocol: Path | None, di
         t_monotonic_ns=header.t_monotonic_ns,
         differs=differs,
         notes=tuple(notes),
+        starts_from=starts_from,
     )
 
 
@@ -120,18 +181,26 @@ def session_rig(rig: RigConfig, microscope: ReplayMicroscope, planes: tuple[int,
     if not was_tied:
         outputs = {name: one.model_copy(update={"limits": untied(one.limits)}) for name, one in rig.outputs.items()}
         rig = rig.model_copy(update={"outputs": outputs})
+    if microscope.from_traces:
+        nothing = rig.recording.model_copy(update={"frames": "none"})
+        rig = rig.model_copy(update={"recording": nothing})
     live_ns, _ = silence_bounds_ns(rig, lossless=not was_tied)
     known = {"um_per_px": microscope.um_per_px or getattr(own, "um_per_px", None), "live_silence_s": live_ns / 1e9}
     return movie_rig(rig, microscope.model_copy(update=known), planes)
 
 
 def movie_rig(rig: RigConfig, microscope: ReplayMicroscope, planes: tuple[int, ...]) -> RigConfig:
-    """A rig with a recording for its microscope, and outputs that are virtual."""
+    """A rig with a recording for its microscope, outputs that are virtual, and inputs that touch no card."""
     outputs = {
         name: VirtualOutput(driver="virtual", watchdog_ms=one.watchdog_ms, limits=one.limits)
         for name, one in rig.outputs.items()
     }
+    inputs = {
+        name: one if isinstance(one, VirtualLine) else VirtualLine(driver="virtual", level="low")
+        for name, one in rig.inputs.items()
+    }
     update = {"name": "replay", "microscope": microscope, "outputs": outputs, "planes": planes}
+    update |= {"inputs": inputs, "frame_clock": None}
     return rig.model_copy(update=update)
 
 

@@ -17,6 +17,8 @@ from rt_engine.interfaces.clock import NS_PER_S, MonotonicClock
 from rt_engine.interfaces.errors import ServiceError, SpikeloopError
 from rt_engine.interfaces.messages import Header, LogHeader, SessionHeader
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, StreamMicroscope, VirtualMicroscope
+from rt_engine.safety.states import InterlockState, Precondition
+from rt_engine.safety.status import remedies
 from rt_engine.services.calibration_job import CalibrationJob, run_calibration_process
 from rt_engine.services.client_commands import ClientCommands
 from rt_engine.services.replay_plan import ReplayOf
@@ -139,6 +141,7 @@ class SessionRun:
         calibration = self._plan.folder / "calibration.h5"
         if self._plan.calibration is not None:
             shutil.copyfile(self._plan.calibration, calibration)
+            self._supervisor.request("recording", "no_baseline")
         else:
             self._record_baseline(geometry)
             self._calibrate(geometry, calibration)
@@ -298,7 +301,10 @@ class SessionRun:
             self._turn()
             if self._clock.now_ns() > deadline_ns:
                 status = self._supervisor.request("stimulation", "status")
-                raise ServiceError(f"waited {timeout_s:g} s for {what}: {status.get('preconditions')}")
+                missing = remedies(status["preconditions"], InterlockState(status["interlock"]))
+                missing.pop(Precondition.OPERATOR, None)
+                names = ", ".join(missing) or "nothing of the interlock"
+                raise ServiceError(f"waited {timeout_s:g} s for {what}; missing: {names}", "; ".join(missing.values()))
 
     def _end(self, supervisor: Supervisor) -> None:
         failed_live = self._failure is not None and self._phase == "live"

@@ -16,19 +16,19 @@ from rt_engine.models.trace_files import read_traces, write_inference
 from rt_engine.models.trace_inference import InferenceSettings, Method, TraceKind, infer_traces
 from rt_engine.services.run_view import RunView
 
+USUAL_WEIGHTS = "synthetic"
+
 
 def chosen_weights(method: Method, asked: str | None) -> NetworkWeights | None:
-    """Weights asked for; None where no network votes.
+    """Weights asked for, else `USUAL_WEIGHTS`; None where no network votes.
 
     Raises
     ------
     ConfigError
-        There are no such weights, none were asked for, or another method was.
+        There are no such weights, or another method was asked for.
     """
     if method is Method.NETWORK:
-        if asked is None:
-            raise ConfigError("needs the weights of a network", "give a file of `spikeloop train`", key="--weights")
-        return find_weights(asked)
+        return find_weights(asked or USUAL_WEIGHTS)
     if asked is not None:
         raise ConfigError("are of the network alone", "use --method network", key="--weights")
     return None

@@ -12,8 +12,8 @@ from rt_engine.interfaces.errors import ConfigError, MessageError, SpikeloopErro
 from rt_engine.transport.security import Guard, peer_name
 
 _REMEMBERED = 20_000
-_NEVER_TWICE_EXCEPT = ("trip", "announce")
-"""A stop that comes again stops again; services announce without an id."""
+_MAY_COME_AGAIN = ("trip", "announce", "status", "describe")
+"""A stop that comes again stops again, a look changes nothing, and services announce without an id."""
 
 
 class Gate:
@@ -68,7 +68,7 @@ class Gate:
         return msgspec.structs.replace(request, role=role)
 
     def _require_new(self, request: Request) -> None:
-        if request.cmd in _NEVER_TWICE_EXCEPT:
+        if request.cmd in _MAY_COME_AGAIN:
             return
         if request.id in self._seen:
             raise MessageError(f"the request {request.id[:64]!r} has been carried out before", "give each its own id")

@@ -145,6 +145,7 @@ def test_the_search_would_notice(doors: Doors) -> None:
 
 
 @pytest.mark.statistics
+@pytest.mark.timeout(7200)
 def test_a_million_malformed_messages_leave_no_trace(doors: Doors) -> None:
     n = int(os.environ.get("SPIKELOOP_FUZZ", "1000000"))
     fuzz(doors, 2, 120_000)

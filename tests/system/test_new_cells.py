@@ -25,6 +25,7 @@ def half_known(small_calibration: Path, tmp_path_factory: pytest.TempPathFactory
     return path
 
 
+@pytest.mark.realtime
 def test_new_cells_become_rows_and_replay_gives_the_same_events(start: Start, half_known: Path, tmp_path: Path) -> None:
     known = [int(roi) for roi in load_calibration(half_known).roi_id]
     rig = small_rig(microscope__pace="real_time", inference__new_cells="take")

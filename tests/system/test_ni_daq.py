@@ -5,22 +5,27 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 import yaml
+import zmq
 from ni_rig import ANALOG, CHANNEL, COUNTER, ENABLE, ni_rig
 from safety_rig import MS
 from stimulation_bench import StimulationBench
-from system_rig import ROOT, Start, small_rig, summary_of
+from system_rig import ROOT, RunningRig, Start, small_rig, summary_of
 
 from drivers.outputs.simulators.ni_card import SimulatedCard
 from drivers.outputs.simulators.ni_server import serving
+from rt_engine.interfaces.control import Role
 from rt_engine.interfaces.errors import SpikeloopError
 from rt_engine.interfaces.messages import Outcome, StimHeader
 from rt_engine.recording.reader import open_session
+from rt_engine.transport.control import ControlClient
 
 WATCHDOG_MS = 100.0
 S = 1_000_000_000
@@ -95,6 +100,7 @@ def test_a_killed_service_leaves_the_light_off_and_the_next_one_takes_the_card_o
 
 
 @pytest.mark.realtime
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("kind", ["gate", "analog", "counter"])
 def test_killed_at_any_instant_the_light_is_off_within_the_watchdog(kind: str) -> None:
     random, kills = Random(1), 67
@@ -144,7 +150,31 @@ def test_ten_thousand_pulses_are_as_commanded(kind: str) -> None:
         assert max(late) < MS
 
 
+def _keep_armed(port: int, run: RunningRig, lit: Callable[[], int]) -> None:
+    """Until there were three pulses: after a trip, which a busy machine causes, a person looks and arms again."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    client = ControlClient(context, f"tcp://127.0.0.1:{port}", Role.OPERATOR)
+    try:
+        while run.process.poll() is None and lit() < 3:
+            try:
+                state = client.request("status", timeout_s=5.0)["interlock"]
+                if state == "tripped":
+                    client.request("reset", {"reason": "a busy machine"}, timeout_s=5.0)
+                if state not in ("armed", "firing"):
+                    client.request("arm", {"operator": "tests"}, timeout_s=5.0)
+            except SpikeloopError:
+                time.sleep(0.05)
+            time.sleep(0.05)
+        time.sleep(1.0)
+        client.request("disarm", {"reason": "enough"}, timeout_s=60.0)
+        time.sleep(1.0)
+    finally:
+        client.close()
+        context.destroy(linger=0)
+
+
 @pytest.mark.realtime
+@pytest.mark.timeout(3600)
 def test_a_run_fires_through_the_card(start: Start, small_calibration: Path, tmp_path: Path) -> None:
     protocol = {
         **{"schema_version": 2, "name": "often"},
@@ -155,37 +185,33 @@ def test_a_run_fires_through_the_card(start: Start, small_calibration: Path, tmp
         "design": {"seed": 1},
     }
     (tmp_path / "often.yaml").write_text(yaml.safe_dump(protocol), encoding="utf-8")
-    card = SimulatedCard("Dev1", time.perf_counter_ns, {"PFI3": "ao0"}, drift_ppm=30.0)
+    card = SimulatedCard(
+        "Dev1", time.perf_counter_ns, {"PFI3": "ao0"}, drift_ppm=30.0
+    )  # the wire sees the channel, not the gate behind it
     with serving([card]) as (_, port):
         rig = ni_outputs(port, ANALOG)
         edges = {"driver": "ni_edges", "device": "Dev1", "server": f"127.0.0.1:{port}"}
         rig["inputs"] = {"light": edges | {"counter": "ctr1", "terminal": "PFI3"}}
         rig["outputs"]["led"]["measured_by"] = "light"
-        arguments = ("--calibration", small_calibration, "--protocol", tmp_path / "often.yaml", "--duration", "30")
+        arguments = ("--calibration", small_calibration, "--protocol", tmp_path / "often.yaml")
         run = start(rig, *arguments)
         run.live()
-        assert card.light("ao0", ENABLE) == []
-        deadline_s = time.monotonic() + 25
-        while time.monotonic() < deadline_s and run.process.poll() is None:
-            try:
-                if run.ctl("status")["interlock"] == "tripped":
-                    run.ctl("reset", "a busy machine")
-                run.ctl("arm", "tests")
-            except RuntimeError:
-                continue
-            time.sleep(1.0)
+        assert card.light("ao0", ENABLE) == []  # nothing real is armed by itself
+        with suppress(RuntimeError):
+            run.ctl("arm", "tests")
+        lit = lambda: sum(level > 0 for _, level in card.light("ao0", ENABLE))  # noqa: E731
+        _keep_armed(rig["ports"]["stimulation_control"], run, lit)
+        run.ctl("stop")
         assert run.wait() == 0, run.output()
         light = card.light("ao0", ENABLE)
     summary = summary_of(run.session)
-    delivered = summary["stim"]["delivered"]
     stims = [m.header for m in open_session(run.session).messages("stim") if isinstance(m.header, StimHeader)]
-    measured = {one.decision_id: one.t_output_ns for one in stims if one.phase == "measured"}
-    rise_ns = [t for t, level in light if level > 0]
-    assert len(measured) == delivered
-    assert max(min(abs(t - rise) for rise in rise_ns) for t in measured.values() if t is not None) < 2_000_000
+    delivered = {one.decision_id for one in stims if one.phase == "done" and one.outcome == "delivered"}
+    measured = {one.decision_id: one.t_output_ns or 0 for one in stims if one.phase == "measured"}
+    rises = [(t, level) for t, level in light if level > 0]
+    assert len(delivered) == summary["stim"]["delivered"] > 0
+    assert delivered <= set(measured)
+    assert max(min(abs(measured[one] - t) for t, _ in rises) for one in delivered) < 2_000_000
+    assert [level for _, level in rises] == pytest.approx([1.5] * len(rises))
     assert summary["latency_ms"]["scan_to_output"]["p50"] >= summary["latency_ms"]["scan_to_command"]["p50"]
-    rises = [level for _, level in light if level > 0]
-    assert delivered > 0
-    assert len(rises) == delivered
-    assert rises == [pytest.approx(1.5)] * delivered
     assert card.level(ENABLE) == 0.0

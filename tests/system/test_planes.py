@@ -192,7 +192,7 @@ def stream_rig(port: int, **changes: Any) -> dict[str, Any]:
     return rig | {"planes": list(PLANES), "channel": 1} | changes
 
 
-@pytest.mark.parametrize("numbers_volumes", [True, False])
+@pytest.mark.parametrize("numbers_volumes", [True, pytest.param(False, marks=pytest.mark.realtime)])
 def test_a_stream_of_more_planes_and_channels_than_are_inferred_is_recorded_whole_and_answered_where_asked(
     start: Start, numbers_volumes: bool
 ) -> None:

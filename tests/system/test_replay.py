@@ -128,3 +128,24 @@ def test_with_other_thresholds_a_replay_tells_what_would_have_happened(recorded:
     assert found.returncode == 1
     assert "B is a replay with 20 false events per minute and cell" in found.stdout
     assert "events first differ in frame" in found.stdout
+
+
+@pytest.mark.realtime
+def test_a_session_that_kept_no_frames_replays_from_its_traces_to_the_same(
+    start: Start, small_calibration: Path, tmp_path: Path
+) -> None:
+    protocol = tmp_path / "quick.yaml"
+    protocol.write_text(PROTOCOL, encoding="utf-8")
+    rig = small_rig(recording={"frames": "none"})
+    run = start(rig, "--calibration", small_calibration, "--protocol", protocol, "--duration", "15")
+    assert run.wait() == 0, run.output()
+    assert not list(open_session(run.session).frames()), "a calibration was given, so there is no baseline to keep"
+    assert sum(summary_of(run.session)["stim"].values()) > 3
+    done = spikeloop("replay", run.session, "--speed", "max", "--output", tmp_path / "again")
+    assert done.returncode == 0, done.stderr
+    assert "starts from the recorded traces" in done.stdout
+    assert summary_of(tmp_path / "again")["replay"]["starts_from"] == "traces"
+    assert not list(open_session(tmp_path / "again").frames())
+    found = spikeloop("diff", run.session, tmp_path / "again")
+    assert found.returncode == 0, found.stdout
+    assert "B is a replay that began at the recorded traces" in found.stdout

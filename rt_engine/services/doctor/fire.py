@@ -74,7 +74,9 @@ def fire_test(
             edges.close()
     if edges is None:
         text = f"{len(commands_ns)} pulses were commanded, none was measured"
-        remedy = "wire the light's modulation (or a photodiode) to a PFI terminal, and name that input in `measured_by`"
+        remedy = (
+            "wire the light from behind the gate (or a photodiode) to a PFI terminal; name that input in `measured_by`"
+        )
         return [Finding(Verdict.WARN, part, text, _NOT_SEEN, remedy)]
     return [_judged(part, commands_ns, seen_ns, edges)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import importlib.util
+import time
 from pathlib import Path
 
 from drivers.microscopes.stream import StreamMicroscope as Stream
@@ -11,7 +12,7 @@ from rt_engine.interfaces.clock import MonotonicClock
 from rt_engine.interfaces.devices import Microscope
 from rt_engine.interfaces.errors import SpikeloopError
 from rt_engine.interfaces.findings import Examinable, Finding, Verdict, failed, passed
-from rt_engine.interfaces.microscope_config import MicroManagerMicroscope, ScanImageMicroscope
+from rt_engine.interfaces.microscope_config import MicroManagerMicroscope, ScanImageFile, ScanImageMicroscope
 from rt_engine.interfaces.plugin_config import PluginMicroscope
 from rt_engine.interfaces.rig_config import (
     RealOutput,
@@ -24,6 +25,7 @@ from rt_engine.services.interlock_setup import make_output
 from rt_engine.services.plugins import plugin_microscope
 
 _OLD_DAYS = 90
+_LOOK_S = 0.02
 _RUN_FAILS = "a run of this rig would fail"
 
 
@@ -46,6 +48,11 @@ def microscope(rig: RigConfig) -> list[Finding]:
         where = f"{config.host}:{config.port}"
         remedy = "add spikeloop_frames to ScanImage's user functions, and start to focus or grab"
         return [_silent_or_not(Driver(config, MonotonicClock()), where, remedy)]
+    if isinstance(config, ScanImageFile):
+        from drivers.microscopes.scanimage.file_microscope import ScanImageFileMicroscope
+
+        driver = ScanImageFileMicroscope(config, MonotonicClock())
+        return [_silent_or_not(driver, config.pattern, "let ScanImage grab with logging on, into that folder")]
     if isinstance(config, MicroManagerMicroscope):
         return [_micromanager(config)]
     return [_plugin(config)]
@@ -57,6 +64,7 @@ def _silent_or_not(driver: Microscope, where: str, remedy: str) -> Finding:
         for _ in range(20):
             if driver.open() is not None:
                 return passed("microscope", f"frames come from {where}")
+            time.sleep(_LOOK_S)
     except SpikeloopError as error:
         return failed("microscope", error, _RUN_FAILS)
     finally:

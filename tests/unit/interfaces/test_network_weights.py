@@ -1,5 +1,8 @@
 """Weights of the network: what is damaged, old or unknown is refused by name."""
 
+import dataclasses
+import json
+
 import numpy as np
 import pytest
 from naive.network import untrained
@@ -7,6 +10,7 @@ from naive.network import untrained
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.network_weights import (
     ARRAYS,
+    SHIPPED,
     find_weights,
     read_weights,
     save_weights,
@@ -49,3 +53,16 @@ def test_no_file_and_no_npz_are_refused(tmp_path):
     (tmp_path / "text.npz").write_text("weights")
     with pytest.raises(ConfigError, match=r"is no \.npz file"):
         read_weights(tmp_path / "text.npz")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_those_shipped_are_what_was_shipped_and_say_what_they_saw(name, tmp_path, monkeypatch):
+    weights = find_weights(name)
+    card = json.loads(weights.card)
+    assert card["name"] == name
+    assert set(card["samples"]) == {"synthetic"}
+    assert card["samples"]["synthetic"] > 1_000_000
+    save_weights(tmp_path / f"{name}.npz", dataclasses.replace(weights, card="{}"))
+    monkeypatch.setattr("rt_engine.interfaces.network_weights._SHIPPED_FOLDER", tmp_path)
+    with pytest.raises(ConfigError, match="is not the file that was shipped"):
+        find_weights(name)

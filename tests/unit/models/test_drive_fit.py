@@ -138,7 +138,7 @@ def test_events_are_told_by_probability_unless_a_rate_of_false_ones_is_asked_for
     assert (by_rate.smallest_probability == 0).all()
     assert (by_rate.threshold > 2).all()
     assert (by_probability.smallest_probability == SMALLEST_PROBABILITY).all()
-    assert (by_probability.threshold == -np.inf).all()
+    assert (by_probability.threshold == 0).all()
 
 
 def test_without_a_hold_events_are_told_at_the_usual_rate():

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from synthetic_session import SessionMaker
 
+from rt_engine.interfaces.messages import Mode, SpikesHeader
+from rt_engine.recording.journal import JournalWriter
 from rt_engine.recording.reader import open_session
 from rt_engine.recording.session_diff import SessionDiff, compare
 
@@ -87,3 +89,37 @@ def test_one_that_ends_sooner_is_said_to(tmp_path: Path) -> None:
     found = compare(open_session(a), open_session(tmp_path / "b"))
     events = next(one for one in found.first if one.what == "events")
     assert events.text == "B has ended, the other goes on with frame 1, lines from 0"
+
+
+def test_every_plane_is_compared_unless_one_is_named(tmp_path: Path) -> None:
+    for name, decided_ns in (("a", 5), ("b", 6)):
+        maker = SessionMaker(tmp_path / name)
+        maker.session()
+        maker.spikes(4)
+        maker.send(
+            "spikes.1", SpikesHeader, "inference.1", b"", plane=1, frame=5, line0=0, n_lines=64, hold_frames=2,
+            mode=Mode.LIVE, t_scan_ns=4, t_received_ns=5, t_decided_ns=decided_ns, n_events=0,
+        )  # fmt: skip
+        maker.close()
+    a, b = open_session(tmp_path / "a"), open_session(tmp_path / "b")
+    assert compare(a, b, 0).same
+    found = compare(a, b)
+    assert not found.same
+    assert found.n_compared["events"] == 1
+    assert found.first[0].text == "t_decided_ns is 5 in A and 6 in B"
+    assert not compare(a, b, 1).same
+
+
+def test_frames_are_not_missed_in_a_replay_from_traces(tmp_path: Path) -> None:
+    a, b = record(tmp_path / "a"), record(tmp_path / "b", trace=5, event=9)
+    (b / "config.yaml").write_text("replay: {starts_from: traces}\n", encoding="utf-8")
+    for file in b.glob("session_*.mcap"):
+        messages = [m for m in open_session(b).messages() if not m.topic.startswith("frame.")]
+        file.unlink()
+        writer = JournalWriter(b, 0, 0)
+        for message in messages:
+            writer.write(message.topic, bytes(message.header_bytes), bytes(message.payload), message.t_log_ns)
+        writer.close()
+    found = compare(open_session(a), open_session(b))
+    assert [one.what for one in found.first] == ["traces", "events"]
+    assert found.setup == ("B is a replay that began at the recorded traces, and compares from there on",)

@@ -45,7 +45,16 @@ def truth(tmp_path_factory):
 
 
 def asked(truth, tmp_path, **changed):
-    usual = {"truth": str(truth), "method": "combined", "hold": 3, "fs": 30.0, "nu": None, "raw": False, "pred": None}
+    usual = {
+        "truth": str(truth),
+        "method": "combined",
+        "hold": 3,
+        "fs": 30.0,
+        "nu": None,
+        "raw": False,
+        "pred": None,
+        "weights": None,
+    }
     return Namespace(**(usual | {"output": str(tmp_path / "score.png")} | changed))
 
 

@@ -34,13 +34,16 @@ def test_a_worker_that_dies_costs_nothing_but_its_own_piece(tmp_path: Path) -> N
     assert failed.pop("x08") == "ValueError: out of tea"
     assert "its worker died" in failed.pop("x11")
     assert failed == {}
-    assert set(made(tmp_path).values()) == {1}
+    before = made(tmp_path)
+    # What was done when a neighbour died, but not yet told, is done twice; nothing is done a third time.
+    assert set(before.values()) <= {1, 2}
+    assert set(before) == {one.name for one in tasks} - {"x05", "x08", "x11"}
     assert set(outcomes) == {one.name for one in tasks}
 
     again = do(tmp_path, [one if one.name != "x11" else task(tmp_path, "x11") for one in tasks])
     assert set(again) == {"x05", "x08", "x11"}
     assert again["x11"][0] is Fate.DONE
-    assert set(made(tmp_path).values()) == {1}
+    assert made(tmp_path) == before | {"x11": 1}
 
 
 def test_what_changed_or_is_gone_is_done_again(tmp_path: Path) -> None:
@@ -50,6 +53,12 @@ def test_what_changed_or_is_gone_is_done_again(tmp_path: Path) -> None:
         stream.write(b'{"name": "x3", "fa')
     tasks = [task(tmp_path, f"x{i}", fingerprint="2" if i == 2 else "1") for i in range(4)]
     assert set(do(tmp_path, tasks)) == {"x1", "x2"}
+
+
+def test_what_failed_is_tried_again_though_an_older_output_lies_there(tmp_path: Path) -> None:
+    (tmp_path / "x1").write_text("of long ago\n")
+    tasks = [task(tmp_path, "x1", "bad")]
+    assert do(tmp_path, tasks) == do(tmp_path, tasks) == {"x1": (Fate.FAILED, "no good")}
 
 
 def test_two_outputs_of_one_name_are_refused(tmp_path: Path) -> None:

@@ -9,10 +9,18 @@ import numpy as np
 import pytest
 from synthetic_session import T_MONO_NS, T_WALL_NS, SessionMaker, make_calibration
 
+from rt_engine.interfaces.calibration import load_calibration, save_calibration
 from rt_engine.interfaces.errors import ConfigError
-from rt_engine.interfaces.rig_config import ReplayMicroscope, load_rig
+from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, VirtualLine, load_rig
 from rt_engine.interfaces.shipped import find_rig
-from rt_engine.services.replay_plan import replay_of_session, session_rig, with_false_alarms
+from rt_engine.services.replay_plan import (
+    StartsFrom,
+    replay_of_session,
+    require_same_cells,
+    session_rig,
+    start_of_session,
+    with_false_alarms,
+)
 from rt_engine.services.session_folder import keep_protocol, kept_protocol
 
 
@@ -112,3 +120,65 @@ def test_a_calibration_that_decides_by_cost_is_moved_to_no_rate(tmp_path):
     calibration = make_calibration(tmp_path / "c.h5", [(20, 20)], rate_hz=30.0)
     with pytest.raises(ConfigError, match="false event costing 2 times"):
         with_false_alarms(dataclasses.replace(calibration, false_event_cost=2.0), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("kept", "asked", "starts_from"),
+    [
+        ({}, None, StartsFrom.FRAMES),
+        ({}, "traces", StartsFrom.TRACES),
+        ({"frames": "none"}, None, StartsFrom.TRACES),
+        ({"frames": "crops"}, None, StartsFrom.TRACES),
+        ({"every_nth_frame": 2}, None, StartsFrom.TRACES),
+        ({"every_nth_frame": 2}, "frames", StartsFrom.FRAMES),
+    ],
+)
+def test_traces_stand_in_where_not_all_frames_were_kept(
+    recorded: Path, kept: dict[str, object], asked: str | None, starts_from: StartsFrom
+) -> None:
+    rig = load_rig(find_rig("virtual_rig"))
+    rig = rig.model_copy(update={"recording": rig.recording.model_copy(update=kept)})
+    assert start_of_session(rig, asked) is starts_from
+    replay = replay_of_session(recorded, recorded / "calibration.h5", None, (), starts_from)
+    assert replay.described()["starts_from"] == starts_from.value
+    assert (replay.said is not None) is (starts_from is StartsFrom.TRACES)
+
+
+def test_a_replay_from_traces_journals_no_dark_frames() -> None:
+    rig = load_rig(find_rig("virtual_rig"))
+    microscope = ReplayMicroscope(driver="replay", path="session", from_traces=True)
+    assert session_rig(rig, microscope, (0,)).recording.frames == "none"
+    assert session_rig(rig, microscope.model_copy(update={"from_traces": False}), (0,)).recording.frames == "all"
+
+
+def test_traces_are_of_their_own_cells_alone(recorded: Path, tmp_path: Path) -> None:
+    own = recorded / "calibration.h5"
+    changed = tmp_path / "thresholds.h5"
+    save_calibration(changed, with_false_alarms(load_calibration(own), 7.0))
+    require_same_cells(recorded, changed, (0,))
+    make_calibration(tmp_path / "other.h5", [(30, 30)])
+    with pytest.raises(ConfigError, match="has other cells than those whose traces were recorded"):
+        require_same_cells(recorded, tmp_path / "other.h5", (0,))
+    own.unlink()
+    with pytest.raises(ConfigError, match="traces mean nothing without their cells"):
+        require_same_cells(recorded, changed, (0,))
+
+
+def test_a_replay_opens_no_card_for_its_inputs(recorded: Path) -> None:
+    rig = load_rig(find_rig("virtual_rig")).model_dump(mode="json")
+    rig |= {
+        "inputs": {
+            "frames": {"driver": "ni_edges", "device": "Dev1", "counter": "ctr0", "terminal": "PFI0"},
+            "lever": {"driver": "ni_line", "device": "Dev1", "line": "port0/line1"},
+            "button": {"driver": "virtual", "level": "high"},
+        },
+        "frame_clock": "frames",
+    }
+    replayed = session_rig(RigConfig.model_validate(rig), ReplayMicroscope(driver="replay", path=str(recorded)), (0,))
+    again = RigConfig.model_validate(replayed.model_dump(mode="json"))  # as every service does
+    assert {name: (one.driver, one.level) for name, one in again.inputs.items() if isinstance(one, VirtualLine)} == {
+        "frames": ("virtual", "low"), "lever": ("virtual", "low"), "button": ("virtual", "high")
+    }  # fmt: skip
+    (recorded / "config.yaml").write_text("rig: {inputs: {lever: {}}}\n")
+    notes = replay_of_session(recorded, recorded / "calibration.h5", kept_protocol(recorded), ()).notes
+    assert any("edges of input lines are not replayed" in note for note in notes)

@@ -128,6 +128,24 @@ def test_a_loop_that_stands_still_in_the_middle_of_a_pulse_is_dark_within_the_wa
         assert "feed it" in rig.interlock.trips[-1].text
 
 
+def test_a_pulse_that_the_closed_enable_line_would_swallow_is_no_delivery():
+    with ni_rig() as rig:
+        rig.armed()
+        rig.turn(60, alive=False)
+        rig.beat()
+        decision = rig.interlock.request(rig.request())
+        assert decision.outcome is Outcome.FAILED
+        assert "its watchdog expired: not fed for 60 ms" in decision.reason
+        assert rig.light() == rig.card.signal("ao0").steps() == []
+    with ni_rig() as rig:
+        rig.armed()
+        begin = rig.output._pulse.begin
+        rig.output._pulse.begin = lambda: (rig.clock.step(70 * MS), begin())
+        decision = rig.interlock.request(rig.request())
+        assert decision.outcome is Outcome.FAILED
+        assert rig.light() == []
+
+
 def test_after_a_trip_and_a_reset_it_fires_again():
     with ni_rig() as rig:
         rig.armed()

@@ -1,0 +1,185 @@
+"""ScanImage by the files it is writing: no change on its side, across one file and the next."""
+
+from __future__ import annotations
+
+import re
+import time
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from drivers.microscopes.arrival_times import ArrivalTimes
+from drivers.microscopes.scanimage.growing_tiff import GrowingTiff, Page, value_of
+from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S, Clock
+from rt_engine.interfaces.devices import FrameGeometry, FrameInfo
+from rt_engine.interfaces.errors import DeviceError, MovieError
+from rt_engine.interfaces.events import FrameFlag
+from rt_engine.interfaces.microscope_config import ScanImageFile as Config
+
+_POLL_S = 0.002
+_LOOK_NS = 50 * NS_PER_MS
+_ROLL_NS = 200 * NS_PER_MS
+"""How long a file may still grow after the next one has appeared."""
+_DEVICE = "scanimage_file"
+
+
+class ScanImageFileMicroscope:
+    """Fulfils `interfaces.devices.Microscope`. ScanImage may be started before or after.
+
+    The newest file that the pattern names is followed, then every later one, in the order of their names. Frames are
+    numbered as ScanImage does; where it begins again, the numbers go on.
+
+    Parameters
+    ----------
+    config : ScanImageFile
+    clock : Clock
+    """
+
+    def __init__(self, config: Config, clock: Clock) -> None:
+        self._config, self._clock = config, clock
+        self._tiff: GrowingTiff | None = None
+        self._done: set[str] = set()
+        self._geometry: FrameGeometry | None = None
+        self._channels: tuple[int, ...] = (0,)
+        self._held: Page | None = None
+        self._place = self._base = self._last = 0
+        self._acquisition: int | None = None
+        self._times = ArrivalTimes()
+        self._look_due_ns = 0
+        self._later_since_ns: int | None = None
+
+    def open(self) -> FrameGeometry | None:
+        """Look for a file; the geometry once its first page is there.
+
+        Raises
+        ------
+        DeviceError
+            The file is not one of ScanImage, or a volume.
+        """
+        if self._geometry is None:
+            page = self._next(newest=True)
+            if page is not None and self._tiff is not None:
+                self._held = page
+                self._geometry = self._geometry_of(page, self._tiff.metadata)
+        return self._geometry
+
+    def start(self) -> None:
+        """Deliver from the next page on: what has been written before is passed over."""
+        page, self._held = self._held, None
+        while page is not None:
+            self._note(page)
+            page = self._next()
+
+    def read(self, buffer: NDArray[Any], timeout_s: float) -> FrameInfo | None:
+        """The next page, if one comes in time. Raises DeviceError."""
+        end_ns = self._clock.now_ns() + round(timeout_s * NS_PER_S)
+        while (page := self._next()) is None:
+            if self._clock.now_ns() >= end_ns:
+                return None
+            time.sleep(_POLL_S)
+        arrived_ns = self._clock.now_ns()
+        if (page.n_lines, page.n_pixels) != buffer.shape or self._tiff is None:
+            text = f"{page.n_lines} x {page.n_pixels} px, this run began with {buffer.shape[0]} x {buffer.shape[1]}"
+            raise DeviceError(_DEVICE, text, "do not change the ROI during a run")
+        self._tiff.read(page, buffer)
+        channel, flags = self._note(page)
+        return FrameInfo(
+            frame=self._last,
+            t_scan_ns=self._times.happened_ns(round(page.t_s * NS_PER_S), arrived_ns),
+            channel=channel,
+            t_scan_uncertainty_ns=self._times.uncertainty_ns + NS_PER_MS,
+            t_device_s=page.t_s,
+            flags=flags,
+        )
+
+    def stop(self) -> None:
+        """Nothing to do: ScanImage decides when it writes."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._tiff is not None:
+            self._tiff.close()
+
+    def _next(self, *, newest: bool = False) -> Page | None:
+        """The next page of this file, or of the one that came after it."""
+        if self._tiff is None and not self._follow(newest=newest):
+            return None
+        try:
+            page = None if self._tiff is None else self._tiff.next_page()
+            if page is None and self._tiff is not None and self._is_over() and self._follow():
+                page = self._tiff.next_page()
+        except MovieError as error:
+            raise DeviceError(_DEVICE, error.message, error.remedy) from error
+        return page
+
+    def _is_over(self) -> bool:
+        """True when the next file has been there for a while and this one still gives no page: it has rolled over."""
+        now_ns = self._clock.now_ns()
+        if now_ns < self._look_due_ns:
+            return False
+        self._look_due_ns = now_ns + _LOOK_NS
+        if not self._later():
+            self._later_since_ns = None
+            return False
+        if self._later_since_ns is None:
+            self._later_since_ns = now_ns
+        return now_ns - self._later_since_ns >= _ROLL_NS
+
+    def _later(self) -> list[str]:
+        """Files that were not followed yet, in order."""
+        return [name for name in sorted(glob(self._config.pattern)) if name not in self._done]
+
+    def _follow(self, *, newest: bool = False) -> bool:
+        names = self._later()
+        if not names:
+            return False
+        if newest:
+            self._done |= set(names[:-1])
+            names = names[-1:]
+        if self._tiff is not None:
+            self._tiff.close()
+        self._done.add(names[0])
+        self._tiff, self._later_since_ns = GrowingTiff(Path(names[0])), None
+        return True
+
+    def _note(self, page: Page) -> tuple[int, int]:
+        """Channel and flags of a page; keeps the number of its frame in `_last`."""
+        channel, self._place = self._channels[self._place], (self._place + 1) % len(self._channels)
+        if channel != self._channels[0]:
+            return channel, 0
+        flags = 0
+        if self._base + page.number <= self._last:
+            self._base = self._last - page.number + 1
+            if page.acquisition != self._acquisition:
+                flags = int(FrameFlag.LOST_BEFORE)
+                self._times.forget()
+        self._acquisition, self._last = page.acquisition, self._base + page.number
+        return channel, flags
+
+    def _geometry_of(self, page: Page, metadata: str) -> FrameGeometry:
+        rate = value_of(metadata, "hRoiManager.scanFrameRate")
+        if not re.fullmatch(r"[\d.]+", rate):
+            raise DeviceError(_DEVICE, "the file does not tell its frame rate", "is it one of ScanImage 2016 or later?")
+        if value_of(metadata, "hFastZ.enable").lower() in ("true", "1"):
+            raise DeviceError(_DEVICE, "this is a volume", "use `driver: scanimage`, whose user function tells planes")
+        saved = [int(one) - 1 for one in re.findall(r"\d+", value_of(metadata, "hChannels.channelSave"))]
+        self._channels = tuple(saved) or (0,)
+        bits = re.search(r"\d+", value_of(metadata, "hChannels.channelAdcResolution"))
+        return FrameGeometry(
+            n_lines=page.n_lines,
+            pixels_per_line=page.n_pixels,
+            dtype=page.dtype,
+            frame_rate_hz=float(rate),
+            adc_max=2 ** (int(bits[0]) - 1) - 1 if bits else None,
+            um_per_px=self._config.um_per_px or _um_per_px(metadata, page.n_pixels),
+            channels=self._channels,
+        )
+
+
+def _um_per_px(metadata: str, n_pixels: int) -> float | None:
+    """From the corners of the field of view in micrometres."""
+    corners = [float(one) for one in re.findall(r"-?[\d.]+", value_of(metadata, "hRoiManager.imagingFovUm"))]
+    width_um = max(corners[0::2], default=0.0) - min(corners[0::2], default=0.0)
+    return width_um / n_pixels if width_um > 0 else None
