@@ -20,7 +20,7 @@ KERNEL_TESTS = {
     "drive_decision": "kernels/test_drive_decision.py",
     "drive_evidence": "kernels/test_drive_decision.py",
     "drive_smoother": "kernels/test_drive_smoother.py",
-    "extraction": "kernels/test_pixel_kernels.py",
+    "extraction": "kernels/test_extraction_kernels.py",
     "filter_bank": "kernels/test_filter_bank.py",
     "line_phase": "pipeline/test_line_phase.py",
     "matched_filter": "kernels/test_matched_filter.py",
