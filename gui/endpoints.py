@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rt_engine.interfaces.rig_config import Ports
+from rt_engine.interfaces.service_config import Ports
 
 _PUBLISHERS = ("acquisition", "stimulation", "recording", "telemetry", "supervisor")
 

@@ -9,7 +9,7 @@ from typing import Any
 from rt_engine.interfaces.devices import CutTrain, PulseCommand
 from rt_engine.interfaces.errors import DeviceError, RecordingError
 from rt_engine.interfaces.messages import Mode
-from rt_engine.interfaces.rig_config import Limits, SessionLimits
+from rt_engine.interfaces.output_config import Limits, SessionLimits
 from rt_engine.interfaces.stimulation import PulseRequest
 from rt_engine.safety.interlock import Interlock, Precondition
 from rt_engine.safety.ledger import DoseLedger

@@ -20,7 +20,8 @@ from drivers.virtual_rig.silencing import Silencing
 from drivers.virtual_rig.streams import Stream, generator
 from rt_engine.interfaces.drive_constants import EVENT_RATE_HZ
 from rt_engine.interfaces.events import EVENT_DTYPE
-from rt_engine.interfaces.rig_config import USUAL_FALSE_ALARMS_PER_MIN, VirtualMicroscope
+from rt_engine.interfaces.rig_config import VirtualMicroscope
+from rt_engine.interfaces.service_config import USUAL_FALSE_ALARMS_PER_MIN
 from rt_engine.models.forward import CalciumPopulation, response
 from rt_engine.models.indicators import indicator
 from rt_engine.models.spike_process import SpikeProcess

@@ -9,7 +9,7 @@ from protocols.checking.demand import Burst, Source, burst_of, most_pulses, sour
 from protocols.checking.findings import Finding, Verdict
 from protocols.schema.actions import LightAction
 from protocols.schema.protocol import ProtocolConfig
-from rt_engine.interfaces.rig_config import Limits, SessionLimits
+from rt_engine.interfaces.output_config import Limits, SessionLimits
 
 _HOUR_S = 3600.0
 _KEY = "session_limits"

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from rt_engine.interfaces.rig_config import Strict
+from rt_engine.interfaces.strict import Strict
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 """Names that a protocol gives to its groups, signals, triggers, actions, phases and arms."""

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from protocols.schema.cells import Name
 from protocols.schema.signals import ActivityField
-from rt_engine.interfaces.rig_config import Strict
+from rt_engine.interfaces.strict import Strict
 
 Share = Annotated[float, Field(gt=0, le=1)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from protocols.schema.cells import Name
-from rt_engine.interfaces.rig_config import Strict
+from rt_engine.interfaces.strict import Strict
 
 
 class Reaction(Strict):

@@ -13,7 +13,7 @@ from protocols.schema.design import Design
 from protocols.schema.phases import Phase
 from protocols.schema.signals import SignalConfig
 from protocols.schema.triggers import Condition
-from rt_engine.interfaces.rig_config import Strict
+from rt_engine.interfaces.strict import Strict
 
 
 class ProtocolConfig(Strict):

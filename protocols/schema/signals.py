@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from protocols.schema.cells import Name
-from rt_engine.interfaces.rig_config import Strict
+from rt_engine.interfaces.strict import Strict
 
 
 class ActivityField(StrEnum):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from protocols.schema.cells import Name
-from rt_engine.interfaces.rig_config import Strict
+from rt_engine.interfaces.strict import Strict
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 

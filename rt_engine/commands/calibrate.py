@@ -87,7 +87,7 @@ def _job(arguments: argparse.Namespace, target: Path, heritage: dict[int, Herita
     """What is to be calibrated: of a session its planes and channel, of a movie all planes, unless said otherwise."""
     from drivers.microscopes.movie_file import MovieRequest, is_movie_folder
     from rt_engine.commands.start_run import rig_of_session
-    from rt_engine.interfaces.rig_config import InferenceConfig
+    from rt_engine.interfaces.service_config import InferenceConfig
     from rt_engine.models.indicators import indicator
     from rt_engine.services.calibration_job import CalibrationJob
     from rt_engine.services.frame_sources import planes_of_movie

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from rt_engine.commands.parsers import Commands, count, new_command
 
 if TYPE_CHECKING:
-    from rt_engine.interfaces.rig_config import MeasurableOutput, RigConfig
+    from rt_engine.interfaces.output_config import MeasurableOutput
+    from rt_engine.interfaces.rig_config import RigConfig
 
 
 def add_parser(commands: Commands) -> None:
@@ -64,7 +65,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _output_of(rig: RigConfig, name: str) -> MeasurableOutput:
     from rt_engine.interfaces.errors import ConfigError
-    from rt_engine.interfaces.rig_config import MeasurableOutput
+    from rt_engine.interfaces.output_config import MeasurableOutput
 
     config = rig.outputs.get(name)
     if isinstance(config, MeasurableOutput):

@@ -74,7 +74,7 @@ def execute(arguments: argparse.Namespace) -> int:
 def _fire(rig: RigConfig, folder: Path) -> list[Finding]:
     """Every real output, after somebody has typed consent for it."""
     from rt_engine.interfaces.findings import Finding, Verdict
-    from rt_engine.interfaces.rig_config import RealOutput
+    from rt_engine.interfaces.output_config import RealOutput
     from rt_engine.services.doctor.fire import CONSENT, fire_test, question
 
     found = []

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.metrics_config import MetricsConfig
 from rt_engine.interfaces.microscope_config import MicroManagerMicroscope, ScanImageFile, ScanImageMicroscope
 from rt_engine.interfaces.mqtt_config import MqttConfig
-from rt_engine.interfaces.ni_config import NiAnalogInput, NiDaqSettings, NiEdgeInput, NiLineInput
-from rt_engine.interfaces.plugin_config import PluginMicroscope, PluginOutputSettings
+from rt_engine.interfaces.ni_config import NiAnalogInput, NiEdgeInput, NiLineInput
+from rt_engine.interfaces.output_config import LONGEST_WATCHDOG_MS, OutputConfig, RealOutput, SessionLimits
+from rt_engine.interfaces.plugin_config import PluginMicroscope
 from rt_engine.interfaces.power_table import read_power_files
-from rt_engine.interfaces.pulse_box_config import PulseBoxSettings
 from rt_engine.interfaces.sample_config import SampleConfig
+from rt_engine.interfaces.service_config import InferenceConfig, Ports, RecordingConfig, SchedulingConfig
 from rt_engine.interfaces.specimen_config import AnimalConfig, OpticsConfig
-
-
-class Strict(BaseModel):
-    """Base of all config sections."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+from rt_engine.interfaces.strict import Strict
 
 MAX_PLANES = 16
 """Planes that one run can infer, each in a process of its own."""
@@ -114,106 +108,6 @@ MicroscopeConfig = Annotated[
 ]
 
 
-class ExclusionZone(Strict):
-    """A disc of the template that light may never target."""
-
-    y_px: float
-    x_px: float
-    radius_px: float = Field(gt=0)
-
-
-class Limits(Strict):
-    """Bounds of one output. Every one is required: there is no safe default for an animal.
-
-    `target_refractory_ms`: dark time of one place of the template between two requests. `max_refused_per_min`: more
-    requests beyond a limit than this within a minute are a loop that has run away, and trip. `allowed_phases`: what the
-    engine must be doing; a paused one never allows light.
-    """
-
-    max_power_mw: float = Field(gt=0)
-    max_width_ms: float = Field(gt=0)
-    max_rate_hz: float = Field(gt=0)
-    max_duty: float = Field(gt=0, le=1)
-    duty_window_s: float = Field(gt=0)
-    max_energy_per_target_mj: float = Field(gt=0)
-    energy_window_s: float = Field(gt=0)
-    max_total_energy_mj: float = Field(gt=0)
-    min_gap_ms: float = Field(ge=0)
-    target_refractory_ms: float = Field(ge=0)
-    max_decision_age_ms: float = Field(gt=0)
-    max_refused_per_min: int = Field(ge=0, le=100_000)
-    allowed_phases: tuple[Literal["baseline", "calibrating", "live"], ...]
-    exclusion_zones: tuple[ExclusionZone, ...]
-
-
-class SessionLimits(Strict):
-    """Bounds of one session, over all outputs together; a restart in the middle does not begin a new one."""
-
-    max_energy_mj: float = Field(gt=0)
-    max_pulses: int = Field(gt=0)
-
-
-LONGEST_WATCHDOG_MS = 100.0
-"""Longest time for which a real output may stay able to fire without being fed."""
-
-
-class VirtualOutput(Strict):
-    """Light that exists only on the wire: the virtual sample answers it, nothing else does.
-
-    `watchdog_ms`: dark when the decision loop has not fed it for so long. A real output allows at most 100 ms; this one
-    may be laxer, because a busy desktop computer is no danger to anybody.
-    """
-
-    driver: Literal["virtual"]
-    watchdog_ms: float = Field(gt=0, le=60_000)
-    limits: Limits
-
-
-def _require_measured(limits: Limits, measured_mw: float | None) -> None:
-    """What the limits allow must have been measured: nothing is extrapolated."""
-    if measured_mw is not None and limits.max_power_mw > measured_mw:
-        raise ValueError(f"limits.max_power_mw {limits.max_power_mw:g} is more than was measured, {measured_mw:g} mW")
-
-
-class NiDaqOutput(NiDaqSettings):
-    """Light behind an NI card, with its limits; see `NiDaqSettings`."""
-
-    limits: Limits
-
-    @model_validator(mode="after")
-    def _power_was_measured(self) -> NiDaqOutput:
-        _require_measured(self.limits, self.highest_mw)
-        return self
-
-
-class PulseBoxOutput(PulseBoxSettings):
-    """Light behind a serial pulse box, with its limits; see `PulseBoxSettings`."""
-
-    limits: Limits
-
-    @model_validator(mode="after")
-    def _power_was_measured(self) -> PulseBoxOutput:
-        _require_measured(self.limits, self.highest_mw)
-        return self
-
-
-class PluginOutput(PluginOutputSettings):
-    """Light by a driver of another package, with its limits; see `PluginOutputSettings`."""
-
-    limits: Limits
-
-    @model_validator(mode="after")
-    def _power_was_measured(self) -> PluginOutput:
-        _require_measured(self.limits, self.highest_mw)
-        return self
-
-
-MeasurableOutput = NiDaqOutput | PulseBoxOutput
-"""Outputs whose power `calibrate-power` can measure."""
-RealOutput = NiDaqOutput | PulseBoxOutput | PluginOutput
-OutputConfig = Annotated[VirtualOutput | NiDaqOutput | PulseBoxOutput | PluginOutput, Field(discriminator="driver")]
-
-
 class VirtualLine(Strict):
     """A digital line that exists only in the program: `spikeloop ctl press LINE` changes it."""
 
@@ -229,122 +123,6 @@ class StopLine(Strict):
 
     line: str = Field(min_length=1)
     closed: Literal["low", "high"]
-
-
-class NewCells(StrEnum):
-    """What happens with cells that are found while the rig runs."""
-
-    OFF = "off"
-    OFFER = "offer"
-    TAKE = "take"
-
-
-USUAL_FALSE_ALARMS_PER_MIN = 0.5
-"""Of each cell, where a rig file chooses neither a rate nor a cost of false events."""
-
-
-class InferenceConfig(Strict):
-    """How traces become decisions. `hold_frames: null` takes the indicator's default."""
-
-    indicator: str = "jGCaMP8m"
-    hold_frames: int | None = Field(None, ge=0, le=30)
-    false_alarms_per_min: float | None = Field(
-        None, gt=0, le=60, description="of each cell, by noise alone; 0.5 where no false_event_cost is given"
-    )
-    false_event_cost: float | None = Field(
-        None, gt=0, le=8, description="instead: cost C of a false event, a missed one 1; told from C / (1 + C) on"
-    )
-    neuropil_coefficient: float | None = Field(None, ge=0, le=1, description="null: estimated; 0.7 is customary")
-    neuropil_update: bool = Field(False, description="let the coefficient follow the recording, 0.01 a minute at most")
-    network: str | None = Field(None, description="weights of the network that votes: synthetic, or a file")
-    max_shift_px: float = Field(8.0, gt=0, le=64)
-    template_adaptation: bool = Field(False, description="let the template follow the look of the field, slowly")
-    max_backlog_frames: int = Field(32, ge=1, le=1000)
-    deadline_ms: float | None = Field(None, gt=0, description="null: the shortest max_decision_age_ms of the outputs")
-    new_cells: NewCells = Field(NewCells.OFFER, description="off, offer, or take what is found while the rig runs")
-    spare_rois: int = Field(32, ge=0, le=256, description="rows for cells that are added while the rig runs")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_rule(cls, values: Any) -> Any:
-        """Exactly one of the two ways to decide."""
-        if not isinstance(values, dict):
-            return values
-        rate, cost = values.get("false_alarms_per_min"), values.get("false_event_cost")
-        if rate is not None and cost is not None:
-            raise ValueError("false_alarms_per_min and false_event_cost exclude each other: leave one out")
-        if cost is not None and values.get("hold_frames") == 0:
-            raise ValueError("false_event_cost needs hold_frames of at least 1: before, no probability is high enough")
-        usual = {"false_alarms_per_min": USUAL_FALSE_ALARMS_PER_MIN}
-        return values | usual if rate is None and cost is None else values
-
-    @field_validator("new_cells", mode="before")
-    @classmethod
-    def _yaml_off(cls, value: object) -> object:
-        """YAML reads a bare ``off`` as false."""
-        return NewCells.OFF if value is False else value
-
-
-class RecordingConfig(Strict):
-    """What the journal keeps, and how often it reaches the disk. Frames of the baseline are always kept."""
-
-    frames: Literal["all", "crops", "none"] = "all"
-    every_nth_frame: int = Field(1, ge=1, description="keep frames whose number (or volume) n divides")
-    crop_margin_px: int = Field(8, ge=0, le=256, description="around the cells, with `frames: crops`")
-    file_mb: float = Field(2000.0, gt=0, description="a journal file of this size is ended and the next begun")
-    flush_s: float = Field(0.2, gt=0, le=0.2)
-    min_free_mb: float = Field(500.0, gt=0, description="frames end here, events do not; a warning comes at twice")
-
-
-class SchedulingConfig(Strict):
-    """How the system shall treat the processes between the last line and the light; wishes, never required."""
-
-    high_priority: bool = Field(False, description="nice -10 on Linux and macOS, HIGH_PRIORITY_CLASS on Windows")
-    realtime_priority: int | None = Field(None, ge=1, le=90, description="Linux: SCHED_FIFO; leave a core to others")
-    cores: dict[Literal["acquisition", "inference", "stimulation"], Annotated[tuple[int, ...], Field(min_length=1)]] = (
-        Field({}, description="cores of each service, counted from 0")
-    )
-
-
-class Ports(Strict):
-    """TCP ports on `host`; inference of plane p uses `inference` + p."""
-
-    host: str = "127.0.0.1"
-    control: int = Field(5570, ge=1024, le=65535)
-    acquisition: int = Field(5571, ge=1024, le=65535)
-    inference: int = Field(5572, ge=1024, le=65535)
-    stimulation: int = Field(5560, ge=1024, le=65535)
-    stimulation_control: int = Field(5561, ge=1024, le=65535)
-    recording: int = Field(5562, ge=1024, le=65535)
-    telemetry: int = Field(5563, ge=1024, le=65535)
-    supervisor: int = Field(5564, ge=1024, le=65535)
-    recorder_inlet: int = Field(5565, ge=1024, le=65535)
-
-    def endpoint(self, name: str) -> str:
-        """``tcp://host:port`` of one of the fields."""
-        return f"tcp://{self.host}:{getattr(self, name)}"
-
-    def inference_endpoint(self, plane: int) -> str:
-        """``tcp://host:port`` of the inference of one plane."""
-        return f"tcp://{self.host}:{self.inference + plane}"
-
-    def all_ports(self) -> dict[str, int]:
-        """Every port by name."""
-        return {name: value for name, value in self.model_dump().items() if name != "host"}
-
-    @model_validator(mode="after")
-    def _distinct(self) -> Ports:
-        seen: dict[int, str] = {}
-        for name, port in self.all_ports().items():
-            if port in seen:
-                raise ValueError(f"{name} and {seen[port]} are both {port}")
-            seen[port] = name
-        return self
-
-    @property
-    def is_loopback(self) -> bool:
-        """True if only this computer can reach them."""
-        return self.host in ("127.0.0.1", "localhost", "::1")
 
 
 class RigConfig(Strict):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rt_engine.interfaces.errors import MessageError
 from rt_engine.interfaces.messages import CropsHeader, FrameHeader, RoisHeader, decode, encode
-from rt_engine.interfaces.rig_config import RecordingConfig
+from rt_engine.interfaces.service_config import RecordingConfig
 
 Message = tuple[str, bytes, bytes | memoryview]
 _DTYPES = {"u2": np.dtype("<u2"), "i2": np.dtype("<i2")}

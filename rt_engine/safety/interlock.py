@@ -9,7 +9,7 @@ from rt_engine.interfaces.clock import NS_PER_MS, Clock
 from rt_engine.interfaces.devices import CutTrain, Output, PulseCommand, issue_pulse_token
 from rt_engine.interfaces.errors import DeviceError, RecordingError, SafetyError
 from rt_engine.interfaces.messages import Mode, Outcome
-from rt_engine.interfaces.rig_config import Limits
+from rt_engine.interfaces.output_config import Limits
 from rt_engine.interfaces.stimulation import Decision, PulseRequest
 from rt_engine.safety.latch import SafetyLatch
 from rt_engine.safety.ledger import DoseLedger

@@ -11,7 +11,7 @@ from rt_engine.interfaces.clock import NS_PER_MS, Clock, SessionClock
 from rt_engine.interfaces.devices import Output
 from rt_engine.interfaces.errors import DeviceError, RecordingError, SafetyError
 from rt_engine.interfaces.messages import Mode
-from rt_engine.interfaces.rig_config import LONGEST_WATCHDOG_MS
+from rt_engine.interfaces.output_config import LONGEST_WATCHDOG_MS
 from rt_engine.safety.states import ALLOWING, InterlockState, Precondition, Trip
 from rt_engine.safety.wal import RecordKind, WriteAheadLog
 from rt_engine.safety.watchdog import HeartbeatMonitor

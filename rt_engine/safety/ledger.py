@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from rt_engine.interfaces.rig_config import Limits, SessionLimits
+from rt_engine.interfaces.output_config import Limits, SessionLimits
 from rt_engine.safety.dose_file import DoseFile
 from rt_engine.safety.limits import Violation, bounds_of
 from rt_engine.safety.output_dose import CAPACITY, OutputDose

@@ -28,13 +28,8 @@ from rt_engine.interfaces.microscope_config import MicroManagerMicroscope as Mic
 from rt_engine.interfaces.microscope_config import ScanImageFile
 from rt_engine.interfaces.microscope_config import ScanImageMicroscope as ScanImageConfig
 from rt_engine.interfaces.plugin_config import PluginMicroscope
-from rt_engine.interfaces.rig_config import (
-    ReplayMicroscope,
-    RigConfig,
-)
-from rt_engine.interfaces.rig_config import (
-    StreamMicroscope as StreamConfig,
-)
+from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig
+from rt_engine.interfaces.rig_config import StreamMicroscope as StreamConfig
 from rt_engine.services.base import Service
 from rt_engine.services.frame_clock import FrameClockMatch
 from rt_engine.services.input_lines import InputLines

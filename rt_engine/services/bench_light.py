@@ -10,7 +10,7 @@ from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S, Clock
 from rt_engine.interfaces.devices import Output
 from rt_engine.interfaces.errors import SafetyError
 from rt_engine.interfaces.messages import Mode
-from rt_engine.interfaces.rig_config import Limits, SessionLimits
+from rt_engine.interfaces.output_config import Limits, SessionLimits
 from rt_engine.interfaces.stimulation import Decision, PulseRequest
 from rt_engine.safety.interlock import Interlock, InterlockState, Precondition
 from rt_engine.safety.ledger import DoseLedger

@@ -14,7 +14,8 @@ from rt_engine.interfaces.calibration_bytes import pack_cells, unpack_cells
 from rt_engine.interfaces.clock import NS_PER_S
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.messages import Candidate, CandidatesHeader, EditAction, EditHeader, RoisHeader
-from rt_engine.interfaces.rig_config import NewCells, ReplayMicroscope
+from rt_engine.interfaces.rig_config import ReplayMicroscope
+from rt_engine.interfaces.service_config import NewCells
 from rt_engine.pipeline.engine import Engine
 from rt_engine.pipeline.masks import MIN_OWN_PIXELS
 from rt_engine.services.base import Service

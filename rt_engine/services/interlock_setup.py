@@ -14,10 +14,11 @@ from drivers.outputs.virtual import LightFields, VirtualOutput
 from rt_engine.interfaces.clock import Clock
 from rt_engine.interfaces.devices import Output
 from rt_engine.interfaces.errors import ConfigError
+from rt_engine.interfaces.output_config import Limits, OutputConfig
+from rt_engine.interfaces.output_config import NiDaqOutput as NiDaqConfig
+from rt_engine.interfaces.output_config import PulseBoxOutput as PulseBoxConfig
 from rt_engine.interfaces.plugin_config import PluginOutputSettings
-from rt_engine.interfaces.rig_config import Limits, OutputConfig, ReplayMicroscope, RigConfig, StopLine
-from rt_engine.interfaces.rig_config import NiDaqOutput as NiDaqConfig
-from rt_engine.interfaces.rig_config import PulseBoxOutput as PulseBoxConfig
+from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, StopLine
 from rt_engine.interfaces.stimulation import Decision, PulseRequest
 from rt_engine.safety.interlock import Interlock
 from rt_engine.safety.ledger import DoseLedger

@@ -13,8 +13,9 @@ from rt_engine.interfaces.clock import NS_PER_MS, Clock
 from rt_engine.interfaces.errors import ConfigError, SafetyError
 from rt_engine.interfaces.messages import Outcome
 from rt_engine.interfaces.ni_config import NiAnalog
+from rt_engine.interfaces.output_config import Limits, MeasurableOutput, NiDaqOutput, PulseBoxOutput
 from rt_engine.interfaces.power_table import MeasuredPower, PowerTable
-from rt_engine.interfaces.rig_config import Limits, MeasurableOutput, NiDaqOutput, PulseBoxOutput, config_error
+from rt_engine.interfaces.rig_config import config_error
 from rt_engine.services.bench_light import BenchLight
 from rt_engine.services.interlock_setup import make_output
 

@@ -16,7 +16,8 @@ from rt_engine.interfaces.calibration import Calibration
 from rt_engine.interfaces.calibration_planes import load_plane
 from rt_engine.interfaces.errors import ConfigError, MessageError
 from rt_engine.interfaces.messages import SessionHeader
-from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, VirtualLine, VirtualOutput
+from rt_engine.interfaces.output_config import VirtualOutput
+from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, VirtualLine
 from rt_engine.models.detection import event_threshold
 from rt_engine.recording.reader import open_session, read_config
 from rt_engine.safety.limits import untied

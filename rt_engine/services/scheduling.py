@@ -11,7 +11,7 @@ import sys
 
 import psutil
 
-from rt_engine.interfaces.rig_config import SchedulingConfig
+from rt_engine.interfaces.service_config import SchedulingConfig
 
 IN_THE_LOOP = ("acquisition", "inference", "stimulation")
 """Services between the last line and the light; the others stay as they are."""

@@ -33,7 +33,7 @@ from system_rig import PORTS
 
 from rt_engine.interfaces.events import EVENT_DTYPE
 from rt_engine.interfaces.messages import RoiDescription
-from rt_engine.interfaces.rig_config import Ports
+from rt_engine.interfaces.service_config import Ports
 
 SIDE_PX, N_ROIS = 512, 1000
 

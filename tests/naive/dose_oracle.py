@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rt_engine.interfaces.rig_config import Limits, SessionLimits
+from rt_engine.interfaces.output_config import Limits, SessionLimits
 
 SLACK = 1 + 1e-9
 

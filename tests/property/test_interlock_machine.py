@@ -25,7 +25,7 @@ from safety_rig import GRID_PX, LAX_SESSION, LIVE_BOUND_NS, MS, FakeClock, Rig, 
 
 from rt_engine.interfaces.errors import ConfigError, SafetyError
 from rt_engine.interfaces.messages import Mode, Outcome
-from rt_engine.interfaces.rig_config import SessionLimits
+from rt_engine.interfaces.output_config import SessionLimits
 from rt_engine.safety.interlock import InterlockState, Precondition
 from rt_engine.safety.limits import tighten
 from rt_engine.safety.states import ALLOWING

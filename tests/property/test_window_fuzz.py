@@ -26,7 +26,7 @@ from gui.settings import Settings
 from rt_engine.interfaces.clock import MonotonicClock
 from rt_engine.interfaces.events import EVENT_DTYPE
 from rt_engine.interfaces.messages import decode
-from rt_engine.interfaces.rig_config import Ports
+from rt_engine.interfaces.service_config import Ports
 
 _EVENTS = np.zeros(2, EVENT_DTYPE)
 _EVENTS["roi_id"] = (10, 999)

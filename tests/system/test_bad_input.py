@@ -12,7 +12,8 @@ import tifffile
 from system_rig import small_rig, spikeloop, write_rig
 
 from rt_engine.interfaces.errors import ConfigError
-from rt_engine.interfaces.rig_config import Limits, load_rig
+from rt_engine.interfaces.output_config import Limits
+from rt_engine.interfaces.rig_config import load_rig
 
 NO_TRACEBACK = "Traceback"
 

@@ -24,7 +24,8 @@ from rt_engine.interfaces.calibration import save_calibration
 from rt_engine.interfaces.clock import NS_PER_S, MonotonicClock
 from rt_engine.interfaces.errors import ServiceError
 from rt_engine.interfaces.messages import FrameHeader, HealthHeader, LogHeader, SpikesHeader
-from rt_engine.interfaces.rig_config import Ports, RigConfig
+from rt_engine.interfaces.rig_config import RigConfig
+from rt_engine.interfaces.service_config import Ports
 from rt_engine.services.setup import Setup
 from rt_engine.services.supervisor import Supervisor
 from rt_engine.transport.publisher import Publisher

@@ -13,8 +13,9 @@ from rt_engine.interfaces.errors import SpikeloopError
 from rt_engine.interfaces.findings import Finding, Verdict, failed, passed
 from rt_engine.interfaces.messages import Outcome
 from rt_engine.interfaces.ni_config import NiEdgeInput
+from rt_engine.interfaces.output_config import RealOutput
 from rt_engine.interfaces.power_table import PowerTable
-from rt_engine.interfaces.rig_config import RealOutput, RigConfig
+from rt_engine.interfaces.rig_config import RigConfig
 from rt_engine.services.bench_light import BenchLight
 from rt_engine.services.interlock_setup import make_output
 

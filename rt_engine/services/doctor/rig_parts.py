@@ -13,14 +13,9 @@ from rt_engine.interfaces.devices import Microscope
 from rt_engine.interfaces.errors import SpikeloopError
 from rt_engine.interfaces.findings import Examinable, Finding, Verdict, failed, passed
 from rt_engine.interfaces.microscope_config import MicroManagerMicroscope, ScanImageFile, ScanImageMicroscope
+from rt_engine.interfaces.output_config import RealOutput
 from rt_engine.interfaces.plugin_config import PluginMicroscope
-from rt_engine.interfaces.rig_config import (
-    RealOutput,
-    ReplayMicroscope,
-    RigConfig,
-    StreamMicroscope,
-    VirtualMicroscope,
-)
+from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, StreamMicroscope, VirtualMicroscope
 from rt_engine.services.interlock_setup import make_output
 from rt_engine.services.plugins import plugin_microscope
 

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from rt_engine.interfaces.rig_config import InferenceConfig
+from rt_engine.interfaces.service_config import InferenceConfig
 
 
 def test_half_a_false_event_a_minute_where_nothing_is_said():

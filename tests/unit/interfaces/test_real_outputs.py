@@ -9,7 +9,9 @@ import yaml
 from pydantic import ValidationError
 from system_rig import ROOT
 
-from rt_engine.interfaces.rig_config import Limits, RigConfig, Strict, VirtualOutput
+from rt_engine.interfaces.output_config import Limits, VirtualOutput
+from rt_engine.interfaces.rig_config import RigConfig
+from rt_engine.interfaces.strict import Strict
 
 
 class CardOutput(Strict):

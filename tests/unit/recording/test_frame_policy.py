@@ -7,7 +7,7 @@ import pytest
 from synthetic_session import SessionMaker
 
 from rt_engine.interfaces.messages import CropsHeader, FrameHeader, RoisHeader, decode, decode_as, encode
-from rt_engine.interfaces.rig_config import RecordingConfig
+from rt_engine.interfaces.service_config import RecordingConfig
 from rt_engine.recording.frame_policy import FramePolicy
 
 SHAPE = (12, 20)

@@ -10,7 +10,7 @@ from safety_rig import IDLE_BOUND_NS, LIVE_BOUND_NS, MS, Rig, S, limits
 from rt_engine.interfaces.devices import CutTrain, PulseCommand, PulseToken, issue_pulse_token
 from rt_engine.interfaces.errors import ConfigError, SafetyError
 from rt_engine.interfaces.messages import Mode, Outcome
-from rt_engine.interfaces.rig_config import SessionLimits
+from rt_engine.interfaces.output_config import SessionLimits
 from rt_engine.safety.interlock import Interlock, InterlockState, Precondition
 from rt_engine.safety.limits import bounds_of, tighten
 from rt_engine.safety.wal import RecordKind

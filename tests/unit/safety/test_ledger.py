@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safety_rig import LAX_SESSION, MS, S, limits
 
 from rt_engine.interfaces.errors import SafetyError
-from rt_engine.interfaces.rig_config import SessionLimits
+from rt_engine.interfaces.output_config import SessionLimits
 from rt_engine.safety.ledger import DoseLedger, SessionDose
 from rt_engine.safety.limits import bounds_of
 from rt_engine.safety.output_dose import CARRY_OVER_NS, OutputDose

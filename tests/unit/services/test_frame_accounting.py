@@ -18,7 +18,8 @@ from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S
 from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.fates import Fate
 from rt_engine.interfaces.messages import FateHeader, FrameHeader, SpikesHeader, decode
-from rt_engine.interfaces.rig_config import Ports, RigConfig
+from rt_engine.interfaces.rig_config import RigConfig
+from rt_engine.interfaces.service_config import Ports
 from rt_engine.services.inference import InferenceService
 from rt_engine.services.setup import Setup
 from rt_engine.transport.publisher import Publisher

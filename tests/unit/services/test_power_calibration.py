@@ -15,8 +15,9 @@ from drivers.outputs.simulators.ni_card import SimulatedCard
 from drivers.outputs.simulators.ni_server import serving
 from rt_engine.cli import main
 from rt_engine.interfaces.errors import ConfigError, LimitError
+from rt_engine.interfaces.output_config import NiDaqOutput
 from rt_engine.interfaces.power_table import PowerTable
-from rt_engine.interfaces.rig_config import NiDaqOutput, load_rig
+from rt_engine.interfaces.rig_config import load_rig
 from rt_engine.services import power_calibration
 
 

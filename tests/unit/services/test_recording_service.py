@@ -10,7 +10,8 @@ from free_ports import free_ports
 
 from rt_engine.bench.loop.chain import bench_rig
 from rt_engine.interfaces.messages import FrameHeader, encode
-from rt_engine.interfaces.rig_config import Ports, RigConfig
+from rt_engine.interfaces.rig_config import RigConfig
+from rt_engine.interfaces.service_config import Ports
 from rt_engine.services.recording import RecordingService
 from rt_engine.services.setup import Setup
 

@@ -10,12 +10,12 @@ import psutil
 import pytest
 from pydantic import ValidationError
 
-from rt_engine.interfaces.rig_config import SchedulingConfig
+from rt_engine.interfaces.service_config import SchedulingConfig
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="priorities and cores as Linux has them")
 BODY = """
 import os, sys, psutil
-from rt_engine.interfaces.rig_config import SchedulingConfig
+from rt_engine.interfaces.service_config import SchedulingConfig
 from rt_engine.services.scheduling import apply_scheduling
 refused = apply_scheduling(SchedulingConfig.model_validate_json(sys.argv[1]), sys.argv[2])
 print(psutil.Process().nice(), os.sched_getscheduler(0), sorted(os.sched_getaffinity(0)), refused, sep="|")

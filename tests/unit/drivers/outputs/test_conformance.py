@@ -16,7 +16,8 @@ from rt_engine.cli import main
 from rt_engine.interfaces.devices import Output, PulseToken
 from rt_engine.interfaces.errors import ConfigError, DeviceError
 from rt_engine.interfaces.messages import Outcome
-from rt_engine.interfaces.rig_config import PulseBoxOutput, load_rig
+from rt_engine.interfaces.output_config import PulseBoxOutput
+from rt_engine.interfaces.rig_config import load_rig
 from rt_engine.services.interlock_setup import make_output
 
 PACKAGE = '''
