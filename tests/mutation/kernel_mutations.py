@@ -25,6 +25,7 @@ KERNEL_TESTS = {
     "line_phase": "pipeline/test_line_phase.py",
     "matched_filter": "kernels/test_matched_filter.py",
     "near_correlation": "kernels/test_near_correlation.py",
+    "network": "kernels/test_network.py",
     "neuropil_update": "pipeline/test_neuropil.py",
     "oasis_ar1": "kernels/test_oasis_ar1.py",
     "oasis_ar2": "kernels/test_oasis_ar2.py",
@@ -99,6 +100,10 @@ MUTATIONS = {
     "near_correlation": [
         Mutation("sum_2 += weight * line[at + np.uint64(2)]", "sum_2 += weight * line[at + np.uint64(1)]"),
         Mutation("out[0] += sum_1", "out[0] += sum_0"),
+    ],
+    "network": [
+        Mutation("held[n] = new + keep * (held[n] - new)", "held[n] = new"),
+        Mutation("is_there[n] = _ONE if sampled", "is_there[n] = _ZERO if sampled"),
     ],
     "neuropil_update": [
         Mutation("min(max(change, -pace[2]), pace[2])", "change"),
