@@ -82,6 +82,24 @@ def test_a_young_window_uses_only_the_samples_since_it_was_opened():
         assert mean[n] == pytest.approx(x[-7 : -HOLD - 1, n].mean(), abs=1e-5)
 
 
+def test_a_window_opened_anew_grows_by_one_sample_a_frame_until_it_is_full():
+    x, code, _ = data(6)
+    _, ring = stream(x[:60], code[:60])
+    ring.age[:] = 0
+    n_rois = x.shape[1]
+    z, energy, mean = np.zeros((3, n_rois), np.float32)
+    taps = np.repeat(FILTER.taps[:, None], n_rois, 1).astype(np.float32)
+    for n_samples in range(1, N_TAPS + 3):
+        t = 59 + n_samples
+        push_samples(x[t], code[t], t % N_TAPS, ring)
+        apply_filter((t + 1) % N_TAPS, N_BEFORE, taps, np.full(n_rois, GAMMA, np.float32), ring, z, energy, mean)
+        present = np.arange(N_TAPS) >= N_TAPS - n_samples
+        for n in range(n_rois):
+            _, share = projected_filter(TEMPLATE, GAMMA, x[t - N_TAPS + 1 : t + 1, n], present)
+            assert energy[n] == pytest.approx(share, abs=1e-4)
+    assert (ring.age == N_TAPS).all()
+
+
 @pytest.mark.parametrize("holes", [False, True])
 def test_blind_to_baseline_and_to_the_tail_of_earlier_spikes(holes):
     x, code, rng = data(3)
