@@ -79,9 +79,11 @@ class _Source:
         self.seq += 1
         time.sleep(0.01 * header["n_lines"] / header["lines_per_frame"])
 
-    def send_strips(self, frame: int, n_strips: int = 4) -> None:
-        """One frame, strip by strip."""
+    def send_strips(self, frame: int, n_strips: int = 4, lit: int | None = None) -> None:
+        """One frame, strip by strip; square number `lit` of the bright ones is six times as bright."""
         bright = 1 + 3 * (self.random.random((16, 16)) > 0.97)
+        if lit is not None:
+            bright[tuple(np.argwhere(self.cells[::8, ::8] > 10)[lit])] = 6
         pixels = self.random.poisson(self.cells * np.kron(bright, np.ones((8, 8)))).astype("<u2")
         n_lines = 128 // n_strips
         for line0 in range(0, 128, n_lines):
@@ -155,7 +157,7 @@ def test_a_source_that_sends_strips_is_decided_while_it_scans(start: Start) -> N
             if frame == first + 20:
                 source.send(frame, source.random.bytes(32 * 128 * 2), line0=0, n_lines=32)
                 continue
-            source.send_strips(frame)
+            source.send_strips(frame, lit=(frame - first) // 6)  # ten cells of the upper half, six frames each
         run.wait_for("the last frame", lambda status: status["frames"] >= before + 55)
         assert run.ctl("stop")["state"] == "stopping"
         assert run.wait() == 0, run.output()

@@ -49,4 +49,4 @@ def _draw_mode(panel: Any, mode: str, quantiles: dict[str, dict[str, list[float]
             share = np.geomspace(1.0, LAST_SHARE, len(values))
             panel.plot(values, share, "--" if variant.startswith("reference") else "-", label=variant)
     panel.set(xscale="log", yscale="log", title=mode, xlabel="µs from the scan")
-    panel.legend(fontsize=7)
+    panel.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False)
