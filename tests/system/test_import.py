@@ -73,6 +73,7 @@ def test_the_container_changes_nothing(calibrations: dict[str, Calibration], kin
             np.testing.assert_equal(mine, theirs, field.name)
 
 
+@pytest.mark.realtime
 def test_a_plane_of_a_volume_is_replayed_as_that_plane(
     folder: Path, calibrations: dict[str, Calibration], tmp_path: Path
 ) -> None:

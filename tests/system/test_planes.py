@@ -121,6 +121,7 @@ def test_a_volume_is_calibrated_inferred_and_lit_in_one_run_and_replays_alike(tm
     assert all(f"Field of view, plane {plane}" in report for plane in PLANES)
 
 
+@pytest.mark.realtime
 def test_a_movie_of_a_volume_is_replayed_over_all_its_planes(volume_calibration: Path, tmp_path: Path) -> None:
     movie, session = volume_calibration.with_name("movie.tif"), tmp_path / "session"
     done = spikeloop(
@@ -192,7 +193,8 @@ def stream_rig(port: int, **changes: Any) -> dict[str, Any]:
     return rig | {"planes": list(PLANES), "channel": 1} | changes
 
 
-@pytest.mark.parametrize("numbers_volumes", [True, pytest.param(False, marks=pytest.mark.realtime)])
+@pytest.mark.realtime
+@pytest.mark.parametrize("numbers_volumes", [True, False])
 def test_a_stream_of_more_planes_and_channels_than_are_inferred_is_recorded_whole_and_answered_where_asked(
     start: Start, numbers_volumes: bool
 ) -> None:

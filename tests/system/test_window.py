@@ -297,6 +297,7 @@ def test_every_page_theme_and_size_can_be_shown_and_is_remembered(bench: Bench, 
     assert Settings(tmp_path / "window.json")["page"] == 8
 
 
+@pytest.mark.realtime
 def test_the_end_of_a_run_is_a_long_press_and_the_next_run_is_found(
     bench: Bench, run: RunningRig, small_calibration: Path, tmp_path: Path
 ) -> None:
