@@ -8,6 +8,7 @@ from oasis.oasis_methods import oasisAR1
 from sklearn.isotonic import IsotonicRegression
 
 from rt_engine.kernels.oasis_ar1 import BLOCK, OasisParameters, empty_state, oasis_step
+from rt_engine.kernels.pool_history import shift_starts
 
 
 def parameters(gamma, penalty=0.0, s_min=0.0):
@@ -246,3 +247,11 @@ def test_a_penalty_is_the_cells_own():
         alone, alone_jump, _ = run(y[:, [i]], parameters(gamma[i], penalty), hold=1)
         assert np.array_equal(alone[:, 0], together[:, i])
         assert np.array_equal(alone_jump[:, 0], jump[:, i])
+
+
+@pytest.mark.parametrize("n_frames", [0, 1, 5, 63, 64, 1000])
+def test_in_a_gap_the_beginnings_of_pools_grow_older_and_are_forgotten_after_64_frames(n_frames):
+    beginnings = [0b1011, 1 << 62, (1 << 63) | 1, 0]
+    starts = np.array(beginnings, np.uint64)
+    shift_starts(n_frames, starts)
+    assert starts.tolist() == [(one << n_frames) % 2**64 for one in beginnings]
