@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from rt_engine.interfaces.errors import ConfigError
+from rt_engine.interfaces.strict import Strict
 
 
-class MetricsConfig(BaseModel):
+class MetricsConfig(Strict):
     """An HTTP port on 127.0.0.1; whoever asks from elsewhere goes through a proxy that knows people."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     port: int = Field(9464, ge=1024, le=65535)
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from rt_engine.interfaces.strict import Strict
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class MicroManagerMicroscope(_Part):
+class MicroManagerMicroscope(Strict):
     """The camera of a Micro-Manager configuration, driven by `pymmcore` in this process.
 
     `config_file` is a ``.cfg`` of Micro-Manager; ``demo`` is its simulated camera. `adapters` is the folder of its
@@ -28,7 +26,7 @@ class MicroManagerMicroscope(_Part):
     um_per_px: float | None = Field(None, gt=0, description="null: as the configuration says")
 
 
-class ScanImageMicroscope(_Part):
+class ScanImageMicroscope(Strict):
     """ScanImage, by our user function `drivers/microscopes/scanimage/spikeloop_frames.m`, which connects to this port.
 
     On another computer than ScanImage's set `host` to the address of this one.
@@ -41,7 +39,7 @@ class ScanImageMicroscope(_Part):
     um_per_px: float | None = Field(None, gt=0)
 
 
-class ScanImageFile(_Part):
+class ScanImageFile(Strict):
     """ScanImage, by the TIFF files that it is writing: no change on its side, later than by the user function.
 
     `pattern` names the files (``D:/data/run1_*.tif``): the newest is followed, then each that comes after it by name.

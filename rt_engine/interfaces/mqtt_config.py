@@ -8,9 +8,10 @@ import stat
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from rt_engine.interfaces.errors import ConfigError
+from rt_engine.interfaces.strict import Strict
 
 MAX_PASSWORD_BYTES = 4096
 
@@ -24,10 +25,8 @@ class CommandKind(StrEnum):
     TRIP = "trip"
 
 
-class MqttTls(BaseModel):
+class MqttTls(Strict):
     """Encryption. Without `ca_file` the certificates of the operating system are trusted."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     ca_file: str | None = None
     cert_file: str | None = Field(None, description="certificate of this rig, for brokers that ask for one")
@@ -40,15 +39,13 @@ class MqttTls(BaseModel):
         return self
 
 
-class MqttConfig(BaseModel):
+class MqttConfig(Strict):
     """The broker, and who we are to it. File names are relative to the rig file.
 
     `accept`: what behaviour tasks may send besides a trip; requests pass protocol and interlock, and give light only
     where a rule of the protocol waits for them. `max_request_age_ms`: a request older than this is refused, never
     carried out late.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     host: str = Field("127.0.0.1", min_length=1)
     port: int = Field(1883, ge=1, le=65535)

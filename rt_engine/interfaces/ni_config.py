@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from rt_engine.interfaces.power_table import MeasuredPower, PowerTable
+from rt_engine.interfaces.strict import Strict
 
 Line = Annotated[str, Field(pattern=r"^port\d+/line\d+$")]
 Terminal = Annotated[str, Field(pattern=r"^PFI\d+$")]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class NiTrigger(_Part):
+class NiTrigger(Strict):
     """A wire on the connector block: the driver raises `line`, and the card starts the pulse at the edge on `terminal`.
 
     The lowest jitter. Without it the pulse is started by a call to the driver.
@@ -26,7 +23,7 @@ class NiTrigger(_Part):
     terminal: Terminal
 
 
-class _OnOff(_Part):
+class _OnOff(Strict):
     """A source with one power."""
 
     power: MeasuredPower | None = Field(description="measured at the sample; null: uncalibrated, for --dry-run only")
@@ -45,7 +42,7 @@ class NiGate(_OnOff):
     sample_rate_hz: float = Field(100_000.0, ge=1000, le=10_000_000)
 
 
-class NiAnalog(_Part):
+class NiAnalog(Strict):
     """A voltage sets the power for the width of the pulse: LED driver, AOM, Pockels cell; the last sample is 0 V."""
 
     kind: Literal["analog"]
@@ -69,7 +66,7 @@ class NiCounter(_OnOff):
     counter: str = Field(pattern=r"^ctr\d+$")
 
 
-class NiDaqSettings(_Part):
+class NiDaqSettings(Strict):
     """An output of an NI card.
 
     `enable_line` stands in series with the light (AND gate, shutter, interlock input): it is high while armed, and the
@@ -101,7 +98,7 @@ class NiDaqSettings(_Part):
         return self.pulse.power
 
 
-class NiEdgeInput(_Part):
+class NiEdgeInput(Strict):
     """Times of rising edges on a terminal of an NI card: frame clock, loop-back of the light, a button.
 
     `counter` latches the card's 100 MHz clock at every edge; one counter is used for each such input.
@@ -115,7 +112,7 @@ class NiEdgeInput(_Part):
     max_rate_hz: float = Field(10_000.0, gt=0, le=1e6)
 
 
-class NiLineInput(_Part):
+class NiLineInput(Strict):
     """The level of a digital line of an NI card, read in every turn of the acquisition: a stop line, a lever."""
 
     driver: Literal["ni_line"]
@@ -124,7 +121,7 @@ class NiLineInput(_Part):
     line: Line
 
 
-class NiAnalogInput(_Part):
+class NiAnalogInput(Strict):
     """A voltage, sampled by the clock of an NI card: running wheel, photodiode, lick sensor."""
 
     driver: Literal["ni_analog"]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from rt_engine.interfaces.power_table import MeasuredPower
+from rt_engine.interfaces.strict import Strict
 
 
-class PluginSettings(BaseModel):
+class PluginSettings(Strict):
     """A driver that another installed package offers under `name`; `settings` are handed to it as they stand."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     driver: Literal["plugin"]
     name: str = Field(min_length=1)

@@ -9,18 +9,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from rt_engine.interfaces.errors import LimitError
+from rt_engine.interfaces.strict import Strict
 
 
-class PowerTable(BaseModel):
+class PowerTable(Strict):
     """A measurement: `volts` that were commanded, and the `power_mw` at the sample that came of each.
 
     Both rise: beyond its maximum a Pockels cell or AOM is no table. Between two steps the line through them counts.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     date: date
     person: str = Field(min_length=1)
@@ -63,10 +62,8 @@ class PowerTable(BaseModel):
         return self.volts[i - 1] + share * (self.volts[i] - self.volts[i - 1])
 
 
-class MeasuredPower(BaseModel):
+class MeasuredPower(Strict):
     """Power at the sample of a source that is either on or off, as it was measured."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     date: date
     person: str = Field(min_length=1)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from rt_engine.interfaces.power_table import MeasuredPower
+from rt_engine.interfaces.strict import Strict
 
 
-class PulseBoxSettings(BaseModel):
+class PulseBoxSettings(Strict):
     """A microcontroller with `drivers/outputs/pulse_box/pulse_box.ino` that gates a source with one power.
 
     `port` is ``COM5``, ``/dev/ttyACM0``, or ``socket://host:port``. The box goes dark by itself when it has not been
     fed for `watchdog_ms`.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     driver: Literal["pulse_box"]
     port: str = Field(min_length=1)

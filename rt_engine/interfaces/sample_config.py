@@ -6,14 +6,12 @@ detected per pixel and frame.
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+
+from rt_engine.interfaces.strict import Strict
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class CellsConfig(_Part):
+class CellsConfig(Strict):
     """Somata: rings of indicator around a dim nucleus. Brightness follows from `median_a_over_sigma`."""
 
     diameter_um: float = Field(12.0, gt=2, le=60)
@@ -25,7 +23,7 @@ class CellsConfig(_Part):
     log_sd_a_over_sigma: float = Field(0.5, ge=0, le=2, description="SD of ln(A/sigma) over cells")
 
 
-class SpikingConfig(_Part):
+class SpikingConfig(Strict):
     """Spontaneous activity: single spikes and bursts at Poisson times, some of them shared by groups."""
 
     min_rate_hz: float = Field(0.05, gt=0, le=50, description="mean spikes per second, log-uniform over cells")
@@ -54,7 +52,7 @@ class SpikingConfig(_Part):
         return self
 
 
-class BackgroundConfig(_Part):
+class BackgroundConfig(Strict):
     """Everything that is not a soma: neuropil, puncta, vessels."""
 
     neuropil_photons: float = Field(0.5, ge=0, le=1e5, description="mean of the neuropil, photons/pixel/frame")
@@ -70,7 +68,7 @@ class BackgroundConfig(_Part):
     vessel_diameter_um: float = Field(14.0, gt=0, le=100)
 
 
-class MotionConfig(_Part):
+class MotionConfig(Strict):
     """Rigid movement of the sample; one displacement a frame."""
 
     jitter_um: float = Field(0.3, ge=0, le=5, description="RMS of each axis")
@@ -90,7 +88,7 @@ class MotionConfig(_Part):
         return self
 
 
-class DetectorConfig(_Part):
+class DetectorConfig(Strict):
     """From photons to counts: ``round(gain * Poisson(photons) + N(0, read_noise) + offset)``, clipped."""
 
     gain_counts: float = Field(40.0, gt=0, le=10000, description="counts per photon")
@@ -99,14 +97,14 @@ class DetectorConfig(_Part):
     adc_bits: int = Field(12, ge=8, le=16)
 
 
-class BleachingConfig(_Part):
+class BleachingConfig(Strict):
     """All light falls as ``1 - fraction (1 - exp(-t/time_constant_s))``."""
 
     fraction: float = Field(0.1, ge=0, le=0.9)
     time_constant_s: float = Field(600.0, gt=0)
 
 
-class OpsinConfig(_Part):
+class OpsinConfig(Strict):
     """How cells answer light."""
 
     median_p50_mw: float = Field(4.0, gt=0, le=1000, description="power for a spike with probability 1/2")
@@ -127,7 +125,7 @@ class OpsinConfig(_Part):
     imaging_rate_hz: float = Field(0.0, ge=0, le=10, description="spikes of a cell that the imaging beam evokes")
 
 
-class SampleConfig(_Part):
+class SampleConfig(Strict):
     """The virtual sample. `spontaneous: false` silences the cells' own spikes and changes nothing else."""
 
     seed: int = Field(1, ge=0)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from rt_engine.interfaces.strict import Strict
 
 
-class AnimalConfig(BaseModel):
+class AnimalConfig(Strict):
     """The subject, in the words of NWB; null is unknown, and never guessed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     species: str | None = Field(None, pattern=r"^[A-Z][a-z]+ [a-z]+$", description="Latin binomial: Mus musculus")
     sex: Literal["M", "F", "U", "O"] | None = None
@@ -22,10 +22,8 @@ class AnimalConfig(BaseModel):
     opsin: str | None = None
 
 
-class OpticsConfig(BaseModel):
+class OpticsConfig(Strict):
     """Wavelengths and place; null is unknown."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     excitation_nm: float | None = Field(None, ge=200, le=3000)
     emission_nm: float | None = Field(None, ge=200, le=3000)

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from rt_engine.interfaces.rig_config import config_error, read_yaml
+from rt_engine.interfaces.strict import Strict
 
 SHIPPED_RANGES = Path(__file__).with_name("randomisation.yaml")
 
@@ -22,10 +23,9 @@ class Law(StrEnum):
     WHOLE = "whole"
 
 
-class Range(BaseModel):
+class Range(Strict):
     """One entry: `chance` is the part of the traces that have it, the others have 0."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     low: float
     high: float
     law: Law
@@ -57,11 +57,7 @@ class Range(BaseModel):
         return self.model_copy(update={"low": middle - half, "high": middle + half})
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class RecordingRanges(_Part):
+class RecordingRanges(Strict):
     """Microscope, noise and whatever is no calcium."""
 
     frame_rate_hz: Range
@@ -79,7 +75,7 @@ class RecordingRanges(_Part):
     bleaching_s: Range
 
 
-class IndicatorRanges(_Part):
+class IndicatorRanges(Strict):
     """Factors on the library's numbers; `hill` is added."""
 
     tau_calcium: Range
@@ -91,7 +87,7 @@ class IndicatorRanges(_Part):
     amplitude: Range
 
 
-class SpikeRanges(_Part):
+class SpikeRanges(Strict):
     """How cells fire."""
 
     rate_hz: Range
@@ -102,7 +98,7 @@ class SpikeRanges(_Part):
     burst_isi_s: Range
 
 
-class Randomisation(_Part):
+class Randomisation(Strict):
     """All ranges of a file."""
 
     schema_version: int = Field(ge=1, le=1)
