@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,8 +57,8 @@ class NiAnalog:
         if self._task is not None:
             return
         self._card.open()
-        opened = False
-        try:
+        with ExitStack() as undo:
+            undo.callback(self.close)
             with self._card.errors(self._config.channel):
                 self._task = self._card.task("samples")
                 self._task.ai_channels.add_ai_voltage_chan(
@@ -73,10 +74,7 @@ class NiAnalog:
                 after_ns = self._clock.now_ns()
             self._t_start_ns, self._taken = (before_ns + after_ns) // 2, 0
             self.start_uncertainty_ns = (after_ns - before_ns) // 2
-            opened = True
-        finally:
-            if not opened:
-                self.close()
+            undo.pop_all()
 
     def take_block(self) -> SampleBlock | None:
         """Samples since the last call; None where there are none. Raises DeviceError."""

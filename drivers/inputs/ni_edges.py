@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -61,8 +62,8 @@ class NiEdges:
         if self._task is not None:
             return
         self._card.open()
-        opened = False
-        try:
+        with ExitStack() as undo:
+            undo.callback(self.close)
             with self._card.errors(self._config.counter):
                 self._task = self._card.task("edges")
                 self._counter = self._task.ci_channels.add_ci_count_edges_chan(self._card.path(self._config.counter))
@@ -77,10 +78,7 @@ class NiEdges:
                 self._reader = CounterReader(self._task.in_stream)
                 self._reader.verify_array_shape = False
             self._relate()
-            opened = True
-        finally:
-            if not opened:
-                self.close()
+            undo.pop_all()
 
     def take_edges(self) -> list[LineEdge]:
         """Edges since the last call, in order, in the host's time. Raises DeviceError."""

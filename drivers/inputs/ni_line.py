@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 from drivers.inputs.virtual import LineEdge
@@ -40,18 +41,15 @@ class NiLine:
         if self._task is not None:
             return
         self._card.open()
-        opened = False
-        try:
+        with ExitStack() as undo:
+            undo.callback(self.close)
             with self._card.errors(self._config.line):
                 self._task = self._card.task("line")
                 self._task.di_channels.add_di_chan(self._card.path(self._config.line))
                 self._reader = DigitalSingleChannelReader(self._task.in_stream)
                 self._reader.verify_array_shape = False
                 self.is_high = bool(self._reader.read_one_sample_one_line())
-            opened = True
-        finally:
-            if not opened:
-                self.close()
+            undo.pop_all()
 
     def take_edges(self) -> list[LineEdge]:
         """Read; an edge if the level is another one than at the last reading. Raises DeviceError."""

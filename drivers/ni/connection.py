@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from rt_engine.interfaces.errors import DeviceError
@@ -101,13 +101,10 @@ class NiConnection:
         name = f"spikeloop-{self.name}-watchdog"
         task = self._fresh(lambda: WatchdogTask(self.device, name, timeout_s, grpc_options=self._options(name)))
         states = [DOExpirationState(physical_channel=self.path(line), expiration_state=Level.LOW) for line in lines]
-        configured = False
-        try:
+        with ExitStack() as undo:
+            undo.callback(self.end, task)
             task.cfg_watchdog_do_expir_states(states)
-            configured = True
-        finally:
-            if not configured:
-                self.end(task)
+            undo.pop_all()
         return task
 
     def end(self, task: Any) -> None:

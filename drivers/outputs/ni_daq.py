@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from drivers.ni.connection import NiConnection
@@ -59,8 +60,8 @@ class NiDaqOutput:
         if self._enable is not None and self._failure is None:
             return
         self._release()
-        opened = False
-        try:
+        with ExitStack() as undo:
+            undo.callback(self._release)
             self._card.open()
             self._unlock()
             with self._card.errors(self._config.enable_line):
@@ -70,10 +71,8 @@ class NiDaqOutput:
             self._pulse.open()
             with self._card.errors("watchdog"):
                 self._watchdog.stop()
-            self._enable, self._failure, opened = enable, None, True
-        finally:
-            if not opened:
-                self._release()
+            self._enable, self._failure = enable, None
+            undo.pop_all()
 
     def examine(self) -> list[Finding]:
         """What card there is, whether it has the channels, and where the enable line floats while nobody drives it."""
@@ -152,11 +151,7 @@ class NiDaqOutput:
             Not the interlock's command for this output, fired before, not armed, a power that was not measured, or the
             card fails.
         """
-        command = require_command(self.name, command)
-        if not self._armed:
-            raise DeviceError(self.name, "is not armed")
-        if command is self._last:
-            raise DeviceError(self.name, f"decision {command.decision_id} has been fired before")
+        command = require_command(self.name, command, armed=self._armed, last=self._last)
         shape = Shape(command.pulses, command.width_us, command.period_us, self._level(command))
         self._require_fed()
         self._cut_short()

@@ -127,11 +127,7 @@ class VirtualOutput:
         DeviceError
             Not the interlock's command for this output, fired before, not armed, or the watchdog had expired.
         """
-        command = require_command(self.name, command)
-        if not self._armed:
-            raise DeviceError(self.name, "is not armed")
-        if command is self._last:
-            raise DeviceError(self.name, f"decision {command.decision_id} has been fired before")
+        command = require_command(self.name, command, armed=self._armed, last=self._last)
         t_command_ns = self._clock.now_ns()
         self._require_fed(t_command_ns)
         self._recall()

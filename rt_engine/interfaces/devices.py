@@ -227,8 +227,8 @@ class PulseCommand:
         raise PermissionError("a PulseCommand cannot be copied or pickled")
 
 
-def require_command(output: str, command: object) -> PulseCommand:
-    """The command, if it is one that the interlock made for this output; every driver's `fire` begins with this.
+def require_command(output: str, command: object, *, armed: bool, last: PulseCommand | None) -> PulseCommand:
+    """The command, if this output may fire it: made by the interlock, for it, and new; every `fire` begins with this.
 
     Parameters
     ----------
@@ -236,11 +236,15 @@ def require_command(output: str, command: object) -> PulseCommand:
         Name of the output.
     command : object
         As it came.
+    armed : bool
+        Whether the output is armed.
+    last : PulseCommand or None
+        What it fired last.
 
     Raises
     ------
     DeviceError
-        It is something else, a forgery, or meant for another output.
+        It is something else, a forgery, meant for another output, or fired before; or the output is not armed.
     """
     if type(command) is not PulseCommand:
         raise DeviceError(output, f"accepts a PulseCommand, not {type(command).__name__}")
@@ -248,6 +252,10 @@ def require_command(output: str, command: object) -> PulseCommand:
         raise DeviceError(output, "got a command that the interlock has not made")
     if command.output != output:
         raise DeviceError(output, f"got a command for output {command.output}")
+    if not armed:
+        raise DeviceError(output, "is not armed")
+    if command is last:
+        raise DeviceError(output, f"decision {command.decision_id} has been fired before")
     return command
 
 

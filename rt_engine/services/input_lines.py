@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from drivers.inputs.ni_analog import NiAnalog
@@ -71,15 +72,12 @@ class InputLines:
         self._due_ns = dict.fromkeys(self._devices, 0)
         self._failed: set[str] = set()
         self._level_due_ns = 0
-        opened = False
-        try:
+        with ExitStack() as undo:
+            undo.callback(self.close)
             for device in self._devices.values():
                 if not isinstance(device, VirtualLine):
                     device.open()
-            opened = True
-        finally:
-            if not opened:
-                self.close()
+            undo.pop_all()
 
     def step(self) -> None:
         """Publish what has changed, and now and then what has not; call it in every turn."""

@@ -115,7 +115,7 @@ def test_a_command_has_no_subclasses() -> None:
 def test_a_real_command_lights_only_the_output_it_was_judged_for(output: VirtualOutput, light: list[Any]) -> None:
     command = _judged()
     with pytest.raises(DeviceError, match="output led"):
-        require_command("laser", command)
+        require_command("laser", command, armed=True, last=None)
     output.fire(command)
     with pytest.raises(DeviceError, match="fired before"):
         output.fire(command)

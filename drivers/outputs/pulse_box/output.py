@@ -135,11 +135,7 @@ class PulseBoxOutput:
             Not the interlock's command for this output, fired before, not armed, another power or a longer pulse than
             the source and box have, a train is running, or the box fails.
         """
-        command = require_command(self.name, command)
-        if not self._armed:
-            raise DeviceError(self.name, "is not armed")
-        if command is self._last:
-            raise DeviceError(self.name, f"decision {command.decision_id} has been fired before")
+        command = require_command(self.name, command, armed=self._armed, last=self._last)
         self._require_possible(command)
         train = (command.pulses, command.width_us, command.period_us)
         if train != self._primed:

@@ -246,12 +246,9 @@ class ProductChain:
             lossless=False,
             recorded=plan.recorded,
         )
-        self._stack = contextlib.ExitStack()
-        try:
+        with contextlib.ExitStack() as self._stack:
             self._build(rig, setup, clock, folder)
-        except BaseException:
-            self._stack.close()
-            raise
+            self._stack = self._stack.pop_all()
 
     def _build(self, rig: RigConfig, setup: Setup, clock: MonotonicClock, folder: Path) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()

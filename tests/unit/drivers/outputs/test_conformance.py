@@ -51,10 +51,7 @@ class Lamp:
 
     def fire(self, command):
         from rt_engine.interfaces.devices import require_command
-        from rt_engine.interfaces.errors import DeviceError
-        command = require_command(self.name, command)
-        if not self._armed or command is self._last:
-            raise DeviceError(self.name, "is not armed, or has fired this")
+        command = require_command(self.name, command, armed=self._armed, last=self._last)
         self._last = command
         return self._clock.now_ns()
 
