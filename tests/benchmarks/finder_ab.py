@@ -21,8 +21,9 @@ import numpy as np
 import psutil
 
 from rt_engine.bench.kernels import machine
-from rt_engine.bench.loop.chain import ChainPlan, Intervals, ProductChain
+from rt_engine.bench.loop.chain import ChainPlan, ProductChain
 from rt_engine.bench.loop.field import plant_loop
+from rt_engine.bench.loop.intervals import Intervals
 
 RATE_HZ, N_FRAMES = 60.0, 1000
 PERCENTILES = {"p50": 50, "p99": 99, "max": 100}

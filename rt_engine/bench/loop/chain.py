@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import socket
 import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
-import numpy as np
 import psutil
 import yaml
 import zmq
-from numpy.typing import NDArray
 
-from rt_engine.bench.loop.field import INDICATOR, N_TRIGGERING, RATE_HZ, PlantedLoop
+from rt_engine.bench.loop.bench_rig import PROTOCOL, bench_rig, free_ports
+from rt_engine.bench.loop.field import RATE_HZ, PlantedLoop
+from rt_engine.bench.loop.intervals import COMMANDS, DECISIONS, Intervals, RoundTimes
 from rt_engine.bench.loop.pace import Pacer
 from rt_engine.bench.loop.watcher import watch
 from rt_engine.interfaces.calibration import save_calibration
@@ -37,83 +35,6 @@ _NO_COMMAND_MS = 100
 _LIVE_S = 60.0
 _HEALTH_S = 0.2
 _SETTLE_FRAMES = 30
-
-
-class _Spikes(msgspec.Struct):
-    """What the driver reads of a `spikes` header."""
-
-    frame: int
-    line0: int
-    n_lines: int
-    mode: str
-    t_scan_ns: int
-    t_received_ns: int
-    t_decided_ns: int
-    n_events: int
-
-
-class _Stim(msgspec.Struct):
-    """What the driver reads of a `stim` header."""
-
-    frame: int
-    phase: str
-    outcome: str | None
-    reason: str | None
-    t_scan_ns: int
-    t_decided_ns: int
-    t_command_ns: int | None
-
-
-_SPIKES = msgspec.msgpack.Decoder(_Spikes)
-_STIM = msgspec.msgpack.Decoder(_Stim)
-
-
-class Intervals(NamedTuple):
-    """Nanoseconds, int64 ndarrays; one entry a frame, of the last two one a command.
-
-    `scan_to_arrival` ends when the decision has reached another process.
-    """
-
-    scan_to_receive: NDArray[np.int64]
-    receive_to_decision: NDArray[np.int64]
-    scan_to_arrival: NDArray[np.int64]
-    decision_to_command: NDArray[np.int64]
-    scan_to_command: NDArray[np.int64]
-    duration_s: float
-
-
-class _Times:
-    """Collects the intervals of one round."""
-
-    def __init__(self, last_frame: int = -1) -> None:
-        self._decisions: list[tuple[int, int, int]] = []
-        self._commands: list[tuple[int, int]] = []
-        self._last_scan_ns = 0
-        self.n_without_command = self.n_refused = 0
-        self.last_frame = last_frame
-
-    def decided(self, spikes: _Spikes | SpikesHeader, arrived_ns: int | None) -> None:
-        """Note one decision."""
-        scan_ns = spikes.t_scan_ns
-        arrival_ns = 0 if arrived_ns is None else arrived_ns - scan_ns
-        times = spikes.t_received_ns - scan_ns, spikes.t_decided_ns - spikes.t_received_ns, arrival_ns
-        self._decisions.append(times)
-
-    def commanded(self, stim: _Stim) -> None:
-        """Note the first command of a frame."""
-        if stim.t_command_ns is None:
-            self.n_refused += 1
-        elif stim.t_scan_ns != self._last_scan_ns:
-            self._last_scan_ns = stim.t_scan_ns
-            self._commands.append((stim.t_command_ns - stim.t_decided_ns, stim.t_command_ns - stim.t_scan_ns))
-
-    def intervals(self, duration_s: float) -> Intervals:
-        """All that was noted."""
-        decisions = np.array(self._decisions, np.int64).reshape(-1, 3)
-        commands = np.array(self._commands, np.int64).reshape(-1, 2)
-        receive, decide, arrive = decisions.T
-        command, whole = commands.T
-        return Intervals(receive, decide, arrive, command, whole, duration_s)
 
 
 class ChainPlan(NamedTuple):
@@ -149,65 +70,6 @@ class ChainPlan(NamedTuple):
     awaits_decision: bool = False
     demixed: bool = False
     searches: bool = False
-
-
-def free_ports(n: int) -> list[int]:
-    """Different ports of 127.0.0.1 that nobody uses at the moment."""
-    with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(socket.socket()) for _ in range(n)]
-        for one in held:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in held]
-
-
-def bench_rig(side_px: int, ports: dict[str, int], keeps_frames: bool, searches: bool = False) -> dict[str, Any]:
-    """Everything allowed, nothing real: the output is virtual, so its limits protect nobody."""
-    limits = {
-        "max_power_mw": 1.0,
-        "max_width_ms": 0.01,
-        "max_rate_hz": 10_000.0,
-        "max_duty": 1.0,
-        "duty_window_s": 1.0,
-        "max_energy_per_target_mj": 1e6,
-        "energy_window_s": 1.0,
-        "max_total_energy_mj": 1e9,
-        "min_gap_ms": 0.0,
-        "target_refractory_ms": 0.0,
-        "max_refused_per_min": 100_000,
-        "allowed_phases": ["live"],
-        "max_decision_age_ms": 10_000.0,
-        "exclusion_zones": [],
-    }
-    return {
-        "schema_version": 1,
-        "name": "bench",
-        "microscope": {
-            "driver": "virtual",
-            "frame_rate_hz": RATE_HZ,
-            "n_lines": side_px,
-            "pixels_per_line": side_px,
-        },
-        "inference": {"indicator": INDICATOR, "new_cells": "offer" if searches else "off"},
-        "outputs": {"led": {"driver": "virtual", "watchdog_ms": 60_000.0, "limits": limits}},
-        "session_limits": {"max_energy_mj": 1e9, "max_pulses": 1_000_000_000},
-        "recording": {"frames": "all" if keeps_frames else "none", "min_free_mb": 2000.0},
-        "ports": ports,
-        "max_idle_s": 3600.0,
-    }
-
-
-_PROTOCOL = {
-    "schema_version": 2,
-    "name": "bench",
-    "cells": {
-        "watched": {"select": "ids", "ids": list(range(N_TRIGGERING))},
-        "lit": {"select": "ids", "ids": [0]},
-    },
-    "triggers": {"spike": {"when": "event", "cells": "watched", "refractory_ms": 0.0}},
-    "actions": {"pulse": {"do": "pulse", "output": "led", "targets": "lit", "power_mw": 1.0, "width_ms": 0.001}},
-    "phases": {"watch": {"reactions": [{"trigger": "spike", "do": ["pulse"], "trial": True}]}},
-    "design": {"seed": 1, "arms": {"stim": {"kind": "stim", "share": 1.0}}},
-}
 
 
 class ProductChain:
@@ -287,7 +149,7 @@ class ProductChain:
         # One small message wakes this process for each frame, as the output of the reference hop does.
         self._answers.subscribe(b"spikes." if self.plan.awaits_decision else b"stim")
         self._health_due_s = 0.0
-        self._times = _Times()
+        self._times = RoundTimes()
         self._in_round = False
 
     def _start_watchers(self, ports: Ports) -> list[BaseProcess]:
@@ -305,7 +167,7 @@ class ProductChain:
     def _start(self, folder: Path) -> None:
         path, protocol = folder / "calibration.h5", folder / "protocol.yaml"
         save_calibration(path, self.planted.calibration)
-        protocol.write_text(yaml.safe_dump(_PROTOCOL), encoding="utf-8")
+        protocol.write_text(yaml.safe_dump(PROTOCOL), encoding="utf-8")
         supervisor = self._supervisor
         supervisor.start(on_wait=self._tell_health)
         for _ in range(_SETTLE_FRAMES):
@@ -454,10 +316,10 @@ class ProductChain:
             self._frame += 1
         return self._finish(time.perf_counter() - begin_s)
 
-    def _begin(self) -> _Times:
+    def _begin(self) -> RoundTimes:
         self._supervisor.pump(0.0)
         self._first_frame = self._frame
-        self._times, self._in_round = _Times(self._frame - 1), True
+        self._times, self._in_round = RoundTimes(self._frame - 1), True
         return self._times
 
     def _finish(self, duration_s: float) -> Intervals:
@@ -466,7 +328,7 @@ class ProductChain:
         self._in_round = False
         return self._times.intervals(duration_s)
 
-    def _await_answer(self, times: _Times, frame: int) -> None:
+    def _await_answer(self, times: RoundTimes, frame: int) -> None:
         """Until the decision on `frame` has come, or the command that follows from it; it may also end without one."""
         while True:
             if not self._answers.poll(_WAIT_MS if self.plan.awaits_decision else _NO_COMMAND_MS):
@@ -480,9 +342,9 @@ class ProductChain:
             _, data, *_ = self._answers.recv_multipart()
             now_ns = time.perf_counter_ns()
             if self.plan.awaits_decision:
-                times.decided(_SPIKES.decode(data), now_ns)
+                times.decided(DECISIONS.decode(data), now_ns)
                 return
-            stim = _STIM.decode(data)
+            stim = COMMANDS.decode(data)
             if stim.phase == "done":
                 times.commanded(stim)
                 times.last_frame = stim.frame

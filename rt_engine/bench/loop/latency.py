@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rt_engine.bench.kernels import machine
-from rt_engine.bench.loop.chain import ChainPlan, Intervals, ProductChain, free_ports
+from rt_engine.bench.loop.bench_rig import free_ports
+from rt_engine.bench.loop.chain import ChainPlan, ProductChain
 from rt_engine.bench.loop.field import plant_loop
+from rt_engine.bench.loop.intervals import Intervals
 from rt_engine.bench.loop.peers import PeerChain
 from rt_engine.bench.loop.reference import ReferenceHop
 from rt_engine.bench.loop.shared_hop import SharedHop

@@ -11,7 +11,7 @@ import pytest
 import zmq
 from free_ports import free_ports
 
-from rt_engine.bench.loop.chain import bench_rig
+from rt_engine.bench.loop.bench_rig import bench_rig
 from rt_engine.bench.loop.field import PlantedLoop, plant_loop
 from rt_engine.interfaces.calibration import save_calibration
 from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S

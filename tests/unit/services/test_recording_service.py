@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from free_ports import free_ports
 
-from rt_engine.bench.loop.chain import bench_rig
+from rt_engine.bench.loop.bench_rig import bench_rig
 from rt_engine.interfaces.messages import FrameHeader, encode
 from rt_engine.interfaces.rig_config import RigConfig
 from rt_engine.interfaces.service_config import Ports
