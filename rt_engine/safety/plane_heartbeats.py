@@ -35,6 +35,11 @@ class PlaneHeartbeats(HeartbeatMonitor):
         modes = [one.mode for one in self._planes.values()]
         self.mode = next((one for one in modes if one is not Mode.LIVE), Mode.LIVE) if None not in modes else None
 
+    def beat_all(self, t_ns: int, mode: Mode) -> None:
+        """Take a sign of life of every plane."""
+        for plane in self._planes:
+            self.beat(t_ns, mode, plane)
+
     def forget(self) -> None:
         """As before the first heartbeat, of every plane."""
         super().forget()

@@ -58,6 +58,10 @@ class HeartbeatMonitor:
         if self.mode is None or t_ns >= self._last_ns:
             self._last_ns, self.mode = t_ns, mode
 
+    def beat_all(self, t_ns: int, mode: Mode) -> None:
+        """Take a sign of life of every engine that is watched."""
+        self.beat(t_ns, mode)
+
     def forget(self) -> None:
         """As before the first heartbeat: after a trip the engine has to show itself again."""
         self.mode = None

@@ -80,6 +80,8 @@ class ReplayInterlock(Interlock):
             super().check(self._session_clock.now_ns())
         super().heartbeat(t_ns, mode, plane)
         if first:
+            # The recording had heard every engine by now: it was armed before the first frame that is replayed.
+            self._heartbeat.beat_all(t_ns, mode)
             self._act_until(t_ns)
         if not self._was_armed and mode is Mode.LIVE:
             self._was_armed = True

@@ -97,9 +97,10 @@ def test_the_engine_tells_which_coefficients_moved(field: crosstalk.Planted, cal
 def test_demixing_allocates_nothing_while_it_runs(field: crosstalk.Planted, calibration: Calibration) -> None:
     stage = RoiExtraction(calibration)
     blocks = []
-    for _ in range(3):
+    for _ in range(5):
         for frame in field.frames[:200]:
             stage.process(frame, 0.3, -0.2)
         gc.collect()
         blocks.append(sys.getallocatedblocks())
-    assert blocks[2] - blocks[1] < 20
+    # What a frame leaves behind shows in every round; what the runner of the tests keeps meanwhile does not.
+    assert min(np.diff(blocks)) < 20

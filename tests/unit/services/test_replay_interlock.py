@@ -18,6 +18,7 @@ from rt_engine.recording.reader import open_session
 from rt_engine.recording.recorded_times import RecordedTimes
 from rt_engine.safety.interlock import InterlockState, Precondition
 from rt_engine.safety.ledger import DoseLedger
+from rt_engine.safety.plane_heartbeats import PlaneHeartbeats
 from rt_engine.safety.wal import RecordKind, WalRecord, WriteAheadLog
 from rt_engine.safety.watchdog import HeartbeatMonitor
 from rt_engine.services.replay_interlock import ReplayInterlock, acts_of
@@ -28,7 +29,13 @@ PERIOD_NS = S // 30
 class Replay:
     """A replay interlock in memory; `say` collects what it tells."""
 
-    def __init__(self, times: RecordedTimes | None = None, acts: tuple[WalRecord, ...] = (), virtual: bool = True):
+    def __init__(
+        self,
+        times: RecordedTimes | None = None,
+        acts: tuple[WalRecord, ...] = (),
+        virtual: bool = True,
+        planes: tuple[int, ...] = (0,),
+    ):
         self.clock, self.said = SessionClock(), []
         bounds = {"led": limits()}
         # An output of the tests advances a clock of its own; time is told by the session clock alone.
@@ -44,7 +51,9 @@ class Replay:
             {"led": self.output},
             DoseLedger(bounds, LAX_SESSION, 0),
             MemoryLog(),
-            HeartbeatMonitor(LIVE_BOUND_NS, IDLE_BOUND_NS),
+            PlaneHeartbeats(LIVE_BOUND_NS, IDLE_BOUND_NS, planes)
+            if len(planes) > 1
+            else HeartbeatMonitor(LIVE_BOUND_NS, IDLE_BOUND_NS),
         )
         self.interlock.self_test()
         for name in (Precondition.RECORDING_LIVE, Precondition.CALIBRATION_MATCHES):
@@ -142,6 +151,15 @@ def test_it_is_armed_tripped_and_reset_when_the_recording_was() -> None:
     assert [frame for frame, outcome, _ in outcomes if outcome == "delivered"] == [10, 15, 40, 45]
     assert outcomes[4] == (20, "refused", "interlock is tripped: stopped by command")
     assert outcomes[6] == (30, "refused", "interlock is disarmed: not armed")
+    assert replay.said == []
+
+
+@pytest.mark.parametrize("acts", [(act(RecordKind.STATE, 9 * S, state="armed"),), ()])
+def test_planes_that_come_later_keep_nobody_from_arming(acts: tuple[WalRecord, ...]) -> None:
+    """A recording is armed before its first live frame, and a movie with it, whichever plane that is of."""
+    replay = Replay(None, acts, planes=(0, 1))
+    beat(replay, 0)  # of plane 0; plane 1 has said nothing yet
+    assert replay.interlock.request(request(0)).outcome is Outcome.DELIVERED
     assert replay.said == []
 
 
