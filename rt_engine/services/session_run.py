@@ -26,6 +26,7 @@ from rt_engine.services.run_view import RunView
 from rt_engine.services.session_folder import keep_protocol, write_config
 from rt_engine.services.session_record import file_digest, resolved_config, time_base
 from rt_engine.services.setup import Setup, inference_services
+from rt_engine.services.slow_start import SlowStart
 from rt_engine.services.snapshot import SnapshotKeeper
 from rt_engine.services.supervisor import Supervisor
 
@@ -135,7 +136,8 @@ class SessionRun:
         self._view.say(
             "starting the five services …" if n_planes == 1 else f"starting the services, {n_planes} planes …"
         )
-        self._supervisor.start()
+        self._slow_start = SlowStart(self._clock, self._view.say)
+        self._supervisor.start(on_wait=self._while_starting)
         self._enter("waiting")
         geometry = self._await_geometry()
         calibration = self._plan.folder / "calibration.h5"
@@ -287,6 +289,13 @@ class SessionRun:
         self._say_lost_telemetry()
         for level, text in self._keeper.take_logs():
             self._view.say(f"  {level}: {text}", "yellow" if level == "warning" else "")
+        if self._stop.is_set():
+            raise _StoppedByUser
+
+    def _while_starting(self) -> None:
+        self._slow_start.look(
+            [name for name in self._supervisor.services if self._supervisor.state(name) == "starting"]
+        )
         if self._stop.is_set():
             raise _StoppedByUser
 
