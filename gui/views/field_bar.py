@@ -151,6 +151,7 @@ class FieldBar(QtWidgets.QWidget):
     def _outlines(self) -> None:
         self._desk.settings["outlines"] = self.outlines
         self.legend.setVisible(self.outlines)
+        self.changed.emit()
 
     def _remember(self) -> None:
         settings = self._desk.settings
