@@ -86,6 +86,7 @@ class MainWindow(QtWidgets.QWidget):
         desk.selection_changed.connect(self._show_selection)
         self._footprints_asked_ns = 0
         self._session_heard = ""
+        self._is_large, self._split_px = False, [int(one) for one in desk.settings["split"][:2]]
         self.set_theme(desk.settings["theme"], desk.settings["large"])
         self.show_page(desk.settings["page"])
 
@@ -130,6 +131,7 @@ class MainWindow(QtWidgets.QWidget):
         foot.setAttribute(QtCore.Qt.WidgetAttribute.WA_StyledBackground)
         line = QtWidgets.QHBoxLayout(foot)
         line.setContentsMargins(12, 3, 12, 3)
+        line.setSpacing(20)
         line.addWidget(self.foot, 1)
         self.services = ServicesLine(self.desk)
         line.addWidget(self.services)
@@ -183,8 +185,11 @@ class MainWindow(QtWidgets.QWidget):
         for view in (self.field, *self.pages):
             view.apply_theme()
             view.due_ns = 0
-        if large:
-            self.split.setSizes([2, 3])
+        if large != self._is_large:
+            before, self._is_large = self.split.sizes(), large
+            self.split.setSizes([2, 3] if large else self._split_px)
+            if large and self.isVisible():
+                self._split_px = before
 
     def _scale(self, large: bool) -> float:
         screen_lines = self.screen().size().height() if self.screen() is not None else 0

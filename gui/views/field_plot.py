@@ -8,6 +8,8 @@ from typing import Any
 import pyqtgraph as pg
 from pyqtgraph.Qt import QtCore, QtGui
 
+NAME_AT_PX = 7.0
+"""The name of a cell stands so far right of and above its middle, in pixels of the frame: beside its circle."""
 _MOST_TEXTS = 200
 _STEPS = (1.0, 2.0, 5.0)
 _Align = QtCore.Qt.AlignmentFlag
@@ -67,9 +69,9 @@ class FieldPlot(pg.PlotWidget):
         metrics = QtGui.QFontMetrics(self.font())
         painter.setFont(self.font())
         for y, x, name in self.names:
-            at = box.mapViewToScene(QtCore.QPointF(x, y))
+            at = box.mapViewToScene(QtCore.QPointF(x + NAME_AT_PX, y - NAME_AT_PX))
             if self.sceneRect().contains(at):
-                self._draw_text(painter, at + QtCore.QPointF(8, -8), name)
+                self._draw_text(painter, at + QtCore.QPointF(2, 0), name)
         size = box.viewPixelSize()
         per_px = self.um_per_px or 1.0
         if not size[0] or not size[0] > 0:
@@ -77,11 +79,12 @@ class FieldPlot(pg.PlotWidget):
         length, width = _bar(self.width() * 0.22, size[0] * per_px)
         unit = "µm" if self.um_per_px else "px"
         right, bottom = self.width() - 14.0, self.height() - 14.0
-        bar = QtCore.QRectF(right - width, bottom - 4, width, 4)
+        thick = max(4.0, round(0.3 * metrics.ascent()))
+        bar = QtCore.QRectF(right - width, bottom - thick, width, thick)
         painter.fillRect(bar.adjusted(-1, -1, 1, 1), QtGui.QColor(0, 0, 0, 160))
         painter.fillRect(bar, QtGui.QColor("#ffffff"))
         text = f"{length:g} {unit}"
-        self._draw_text(painter, QtCore.QPointF(right - metrics.horizontalAdvance(text), bottom - 9), text)
+        self._draw_text(painter, QtCore.QPointF(right - metrics.horizontalAdvance(text), bottom - thick - 5), text)
 
     def _draw_text(self, painter: Any, at: Any, text: str) -> None:
         """Text with a dark rim, its base line beginning at `at`; each is drawn once and kept as a picture."""

@@ -49,7 +49,7 @@ class FieldView(View):
         self.card.body.addWidget(self.plot, 1)
         self.motion = StripPlot("", "")
         self.motion.getAxis("bottom").setStyle(showValues=True)
-        self.motion.getAxis("bottom").setTicks([[(-30.0, "−30 s"), (-20.0, "−20 s"), (-10.0, "−10 s"), (-0.7, "now")]])
+        self.motion.getAxis("bottom").setTicks([[(-30.0, "−30 s"), (-20.0, "−20 s"), (-10.0, "−10 s"), (-1.4, "now")]])
         self.motion.setFixedHeight(74)
         self._shift_y = self.motion.plot()
         self._shift_x = self.motion.plot()

@@ -61,6 +61,7 @@ class ScrollingTraces(pg.GraphicsObject):
         self.setZValue(-1)
         self._ring: Any = None
         self._span_s, self._n_rows, self._ground = 30.0, 1, "#000000"
+        self._line_px = 1.0
         self._origin_ns = self._head_ns = 0
 
     @property
@@ -73,7 +74,7 @@ class ScrollingTraces(pg.GraphicsObject):
         """Time up to which is drawn."""
         return self._head_ns
 
-    def clear(self, span_s: float, n_rows: int, ground: str, origin_ns: int) -> None:
+    def clear(self, span_s: float, n_rows: int, ground: str, origin_ns: int, line_px: float = 1.0) -> None:
         """Begin anew: another time shown, other rows, another look.
 
         Parameters
@@ -85,9 +86,12 @@ class ScrollingTraces(pg.GraphicsObject):
             Colour.
         origin_ns : int
             Time of the first sample that will be given.
+        line_px : float
+            Width of a trace.
         """
         self._span_s, self._n_rows, self._ground = span_s, max(1, n_rows), ground
         self._origin_ns = self._head_ns = origin_ns
+        self._line_px = line_px
         size, ratio = self._size_px(), self._ratio()
         if self._ring is None or self._ring.size() != size * ratio:
             self._ring = QtGui.QPixmap(size * ratio)
@@ -152,7 +156,7 @@ class ScrollingTraces(pg.GraphicsObject):
         finite = np.isfinite(flat)
         connect = finite & np.roll(finite, -1)
         connect[n_times - 1 :: n_times] = False
-        pen = QtGui.QPen(QtGui.QColor(stroke.colour), 1)
+        pen = QtGui.QPen(QtGui.QColor(stroke.colour), self._line_px)
         self._stroke(painter, pen, np.tile(x, n_rows), self._y_px(np.nan_to_num(flat, copy=False)), connect)
 
     def _lines(self, painter: Any, ticks: Ticks) -> None:
@@ -162,7 +166,7 @@ class ScrollingTraces(pg.GraphicsObject):
             return
         y = self._y_px(np.stack([ticks.low[shown], ticks.high[shown]], 1).ravel())
         connect = np.tile([True, False], int(shown.sum()))
-        pen = QtGui.QPen(QtGui.QColor(ticks.colour), ticks.width_px)
+        pen = QtGui.QPen(QtGui.QColor(ticks.colour), ticks.width_px * self._line_px)
         self._stroke(painter, pen, np.repeat(x[shown], 2), y, connect)
 
     def _stroke(

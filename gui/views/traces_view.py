@@ -124,7 +124,8 @@ class TracesView(View):
             first = int(np.searchsorted(times, times[-1] - round(span_s * NS_PER_S)))
             n_new = len(times) - first - 1
             before = _Drawn()
-            self.scroll.clear(span_s, n, self.desk.theme.palette.surface, int(times[first]))
+            theme = self.desk.theme
+            self.scroll.clear(span_s, n, theme.palette.surface, int(times[first]), float(max(1, round(theme.scale))))
             self._frame(roi_ids, gain, span_s, n)
         elif not n_new and traces.n_events == before.n_events:
             return
