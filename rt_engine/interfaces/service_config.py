@@ -70,6 +70,7 @@ class RecordingConfig(Strict):
     frames: Literal["all", "crops", "none"] = "all"
     every_nth_frame: int = Field(1, ge=1, description="keep frames whose number (or volume) n divides")
     crop_margin_px: int = Field(8, ge=0, le=256, description="around the cells, with `frames: crops`")
+    frame_store: Literal["none", "zarr"] = Field("none", description="a compressed copy beside the journal")
     file_mb: float = Field(2000.0, gt=0, description="a journal file of this size is ended and the next begun")
     flush_s: float = Field(0.2, gt=0, le=0.2)
     min_free_mb: float = Field(500.0, gt=0, description="frames end here, events do not; a warning comes at twice")

@@ -10,12 +10,12 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from drivers.inputs.virtual import LineEdge
 from drivers.microscopes.stream import StreamMicroscope
 from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.devices import AnswersLight, FrameGeometry, FrameInfo, Microscope
 from rt_engine.interfaces.errors import ConfigError, DeviceError, MessageError, SourceEnded, SpikeloopError
 from rt_engine.interfaces.events import FrameFlag
+from rt_engine.interfaces.inputs import LineEdge
 from rt_engine.interfaces.messages import (
     AckHeader,
     FrameHeader,
