@@ -8,6 +8,7 @@ from rt_engine.interfaces.findings import Finding, Verdict, failed, passed
 from rt_engine.interfaces.ni_config import NiAnalog, NiDaqSettings, NiGate
 
 _NO_LIGHT = "this output cannot be armed"
+_NOT_READ = "a run of this rig would not start"
 
 
 def examine_output(card: NiConnection, config: NiDaqSettings) -> list[Finding]:
@@ -15,18 +16,43 @@ def examine_output(card: NiConnection, config: NiDaqSettings) -> list[Finding]:
     part = f"output {card.name}"
     try:
         card.open()
-        described = card.describe()
-        found = [passed(part, f"{config.device}: {described['model']}, serial {described['serial']}")]
-        missing = [name for name, kind in _channels(config).items() if name not in described[kind]]
-        if missing:
-            text = f"{config.device} has no {', '.join(missing)}"
-            remedy = "compare the rig file with the pinout of the card"
-            return [*found, Finding(Verdict.FAIL, part, text, _NO_LIGHT, remedy)]
-        return [*found, passed(part, f"has {', '.join(_channels(config))}"), _floating(card, config, part)]
+        found = _has(card, _channels(config), part, _NO_LIGHT)
+        whole = all(one.verdict is Verdict.PASS for one in found)
+        return [*found, _floating(card, config, part)] if whole else found
     except DeviceError as error:
         return [failed(part, error, _NO_LIGHT)]
     finally:
         card.close()
+
+
+def examine_input(card: NiConnection, needs: dict[str, str]) -> list[Finding]:
+    """The card, and whether it has the channels an input needs. Releases the card again.
+
+    Parameters
+    ----------
+    card : NiConnection
+    needs : dict of str to str
+        Channels, and among what of `NiConnection.describe` each is found.
+    """
+    part = f"input {card.name}"
+    try:
+        card.open()
+        return _has(card, needs, part, _NOT_READ)
+    except DeviceError as error:
+        return [failed(part, error, _NOT_READ)]
+    finally:
+        card.close()
+
+
+def _has(card: NiConnection, needs: dict[str, str], part: str, meaning: str) -> list[Finding]:
+    """What card it is, and whether these channels are there."""
+    described = card.describe()
+    found = passed(part, f"{card.device}: {described['model']}, serial {described['serial']}")
+    missing = [name for name, kind in needs.items() if name not in described[kind]]
+    if missing:
+        text, remedy = f"{card.device} has no {', '.join(missing)}", "compare the rig file with the pinout of the card"
+        return [found, Finding(Verdict.FAIL, part, text, meaning, remedy)]
+    return [found, passed(part, f"has {', '.join(needs)}")]
 
 
 def _channels(config: NiDaqSettings) -> dict[str, str]:
@@ -36,7 +62,7 @@ def _channels(config: NiDaqSettings) -> dict[str, str]:
         found = {pulse.line: "lines"}
     else:
         found = {pulse.channel: "analog"} if isinstance(pulse, NiAnalog) else {pulse.counter: "counters"}
-    found[config.enable_line] = "lines"
+    found |= dict.fromkeys((config.enable_line, *config.more_lines), "lines")
     if config.trigger is not None:
         found |= {config.trigger.line: "lines", config.trigger.terminal: "terminals"}
     return found
