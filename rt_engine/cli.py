@@ -30,6 +30,7 @@ from rt_engine.commands import (
     run,
     score,
     simulate,
+    slm_targets,
     status,
     train,
 )
@@ -44,6 +45,7 @@ _COMMANDS = (
     doctor,
     calibrate_power,
     register_slm,
+    slm_targets,
     calibrate,
     replay,
     simulate,

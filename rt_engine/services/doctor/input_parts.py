@@ -22,7 +22,7 @@ from rt_engine.services.input_drivers import make_input
 
 WATCH_S = 3.0
 """Two seconds at least: the drift of a clock is told from that span on."""
-_TURN_S = 0.02
+_TURN_S = 0.05
 _DRIFT_PPM = 200.0
 _NOT_READ = "a run of this rig would not start"
 

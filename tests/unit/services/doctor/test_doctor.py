@@ -207,7 +207,10 @@ def test_the_wire_of_the_trigger_is_tried_in_the_dark(wires, verdict, words, tmp
 
 
 def test_a_gate_that_floats_high_fails_as_the_enable_line_does():
-    with simulated(kind="gate") as (rig, card, _):
-        card.faults.add("stuck:port0/line0")
-        bad = [one for one in rig_parts.outputs(rig) if one.verdict is Verdict.FAIL]
-        assert [one.text for one in bad] == ["port0/line0 is high while nobody drives it"]
+    card = SimulatedCard("Dev1", FakeClock().now_ns, LOOPBACK)
+    card.faults.add("stuck:port0/line0")
+    with serving([card]) as (_, port):
+        rig = ni_rig_file(port, kind="gate")
+        rig["outputs"]["led"]["limits"]["max_power_mw"] = 8.0
+        bad = [one for one in rig_parts.outputs(RigConfig.model_validate(rig)) if one.verdict is Verdict.FAIL]
+    assert [one.text for one in bad] == ["port0/line0 is high while nobody drives it"]

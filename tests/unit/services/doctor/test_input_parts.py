@@ -45,7 +45,7 @@ def well(card, clock, period_ms=33.333, bounce=False, lever=1.0):
     """Frames at 30 Hz, a closed stop circuit, a wheel that turns."""
     now_ns = clock.now_ns()
     card.drive("port0/line4", [(now_ns, lever)])
-    for i in range(200):
+    for i in range(110):
         t_ns = now_ns + round(i * period_ms * MS)
         card.drive("PFI3", [(t_ns, 1.0), (t_ns + MS, 0.0)])
         if bounce:
