@@ -37,6 +37,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
     from rich.console import Console
 
+    from rt_engine.bench.loop import self_test
     from rt_engine.interfaces.findings import Verdict
     from rt_engine.interfaces.rig_config import load_rig
     from rt_engine.interfaces.shipped import find_rig
@@ -46,7 +47,7 @@ def execute(arguments: argparse.Namespace) -> int:
     path = find_rig(arguments.rig)
     rig = load_rig(path)
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{rig.name} ({path})")
+    console.print(f"{rig.name} ({path}); the loop is tried out, which takes about half a minute")
     findings = [
         *computer.packages(),
         computer.memory(),
@@ -55,6 +56,7 @@ def execute(arguments: argparse.Namespace) -> int:
         computer.ports(rig),
         real_time.hop(),
         real_time.evenness(rig),
+        self_test.measure_loop(rig),
         *real_time.settings(rig, Path(arguments.output)),
         *rig_parts.microscope(rig),
         *rig_parts.outputs(rig),

@@ -21,7 +21,6 @@ from rt_engine.interfaces.output_config import PatternTtlOutput as PatternTtlCon
 from rt_engine.interfaces.output_config import PulseBoxOutput as PulseBoxConfig
 from rt_engine.interfaces.plugin_config import PluginOutputSettings
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, StopLine
-from rt_engine.interfaces.stimulation import Decision, PulseRequest
 from rt_engine.safety.interlock import Interlock
 from rt_engine.safety.ledger import DoseLedger
 from rt_engine.safety.limits import untied
@@ -54,7 +53,6 @@ def open_safety(
     setup: Setup,
     machine_clock: Clock,
     emit: Callable[[LightFields], None],
-    on_intent: Callable[[PulseRequest, Decision], None],
     say: Say,
 ) -> SafetyParts:
     """The interlock of a session; tripped where the session has a log already, for then its service was restarted.
@@ -66,8 +64,6 @@ def open_safety(
         Of the service; a replay judges by the clock of its recording.
     emit : callable
         Publishes a pulse of virtual light.
-    on_intent : callable
-        Called before light, see `Interlock`.
     say : callable
         Told a level and a sentence.
 
@@ -110,7 +106,6 @@ def open_safety(
         restarted=path.name != "stim_000.wal",
         has_stop_line=stop_line is not None,
         id_prefix=f"{setup.session}-{path.stem[-3:]}",
-        on_intent=on_intent,
     )
     return SafetyParts(interlock, outputs, ledger, wal, heartbeat, stop_line)
 

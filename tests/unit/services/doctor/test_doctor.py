@@ -15,6 +15,7 @@ from system_rig import small_rig, write_rig
 
 from drivers.outputs.simulators.ni_card import SimulatedCard
 from drivers.outputs.simulators.ni_server import serving
+from rt_engine.bench.loop import self_test
 from rt_engine.cli import main
 from rt_engine.interfaces.findings import Verdict
 from rt_engine.interfaces.rig_config import RigConfig
@@ -111,6 +112,7 @@ def test_nothing_is_fired_without_typed_consent(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(computer, "_PROBE_BYTES", 1 << 20)
     monkeypatch.setattr(real_time, "evenness", lambda rig: computer.memory())
     monkeypatch.setattr(input_parts, "WATCH_S", 0.1)
+    monkeypatch.setattr(self_test, "measure_loop", lambda rig: computer.memory())
     with simulated() as (rig, card, _):
         path = write_rig(tmp_path, yaml.safe_load(rig.model_dump_json()))
         monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
