@@ -19,8 +19,8 @@ from rt_engine.transport.sockets import bind
 
 IO_THREADS = 2
 """Of the source's context: one for the engine alone."""
-HEAD_START_NS = 300_000
-"""About what the frame takes to the engine; then that computes, and leaves the other cores to who looks."""
+HEAD_START_NS = 5_000_000
+"""Longer than the way to the command: copying for those who look does not compete with it at usual rates."""
 _MOST_WAITING = 256
 _FLUSH_S = 10.0
 _FOR_ENGINE, _FOR_OTHERS = 1, 2
