@@ -16,7 +16,7 @@ from rt_engine.interfaces.mqtt_config import MqttConfig
 from rt_engine.interfaces.ni_config import NiAnalogInput, NiEdgeInput, NiLineInput
 from rt_engine.interfaces.output_config import LONGEST_WATCHDOG_MS, OutputConfig, RealOutput, SessionLimits
 from rt_engine.interfaces.plugin_config import PluginInput, PluginMicroscope
-from rt_engine.interfaces.power_table import read_power_files
+from rt_engine.interfaces.power_table import read_measured_files
 from rt_engine.interfaces.sample_config import SampleConfig
 from rt_engine.interfaces.service_config import InferenceConfig, Ports, RecordingConfig, SchedulingConfig
 from rt_engine.interfaces.specimen_config import AnimalConfig, OpticsConfig
@@ -344,7 +344,7 @@ def load_rig(path: Path) -> RigConfig:
         Naming the file, the key, and what is allowed.
     """
     try:
-        rig = RigConfig.model_validate(read_power_files(read_yaml(path), path.parent, read_yaml))
+        rig = RigConfig.model_validate(read_measured_files(read_yaml(path), path.parent, read_yaml))
     except ValidationError as error:
         raise config_error(str(path), error) from error
     mqtt = None if rig.mqtt is None else rig.mqtt.beside(path.parent)

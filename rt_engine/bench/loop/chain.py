@@ -17,7 +17,7 @@ from rt_engine.bench.loop.bench_rig import PROTOCOL, bench_rig, free_ports
 from rt_engine.bench.loop.field import RATE_HZ, PlantedLoop
 from rt_engine.bench.loop.intervals import COMMANDS, DECISIONS, Intervals, RoundTimes
 from rt_engine.bench.loop.pace import Pacer
-from rt_engine.bench.loop.watcher import watch
+from rt_engine.bench.loop.watcher import watch, window
 from rt_engine.interfaces.calibration import save_calibration
 from rt_engine.interfaces.clock import NS_PER_S, MonotonicClock
 from rt_engine.interfaces.errors import ServiceError
@@ -60,6 +60,8 @@ class ChainPlan(NamedTuple):
         Overlapping cells are taken apart.
     searches : bool
         A finder looks for new cells beside inference.
+    has_window : bool
+        The window is open.
     """
 
     name: str
@@ -71,6 +73,7 @@ class ChainPlan(NamedTuple):
     awaits_decision: bool = False
     demixed: bool = False
     searches: bool = False
+    has_window: bool = False
 
 
 class ProductChain:
@@ -130,6 +133,8 @@ class ProductChain:
         self._start(folder)
         # Windows come and go while a rig runs: they subscribe after the services have.
         self._watchers = self._start_watchers(rig.ports)
+        if self.plan.has_window:
+            self._stack.enter_context(window(rig, folder))
 
     def _open_sockets(self, ports: Ports, setup: Setup, clock: MonotonicClock) -> None:
         self._publisher = SourcePublisher(
@@ -203,6 +208,9 @@ class ProductChain:
         while not self._arm():
             self._send_frame(time.perf_counter_ns())
             self._fail_after(give_up_s, "the interlock")
+        if self.plan.has_window:
+            # It may have opened since the cells were told.
+            supervisor.request("inference", "describe", {})
         for process in self._watchers[: self.plan.n_hung]:
             psutil.Process(process.pid).suspend()
         while self._answers.poll(200):
