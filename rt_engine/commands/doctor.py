@@ -41,7 +41,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from rt_engine.interfaces.findings import Verdict
     from rt_engine.interfaces.rig_config import load_rig
     from rt_engine.interfaces.shipped import find_rig
-    from rt_engine.services.doctor import computer, real_time, rig_parts
+    from rt_engine.services.doctor import computer, input_parts, real_time, rig_parts
     from rt_engine.services.doctor.view import closing, show
 
     path = find_rig(arguments.rig)
@@ -57,10 +57,10 @@ def execute(arguments: argparse.Namespace) -> int:
         real_time.hop(),
         real_time.evenness(rig),
         self_test.measure_loop(rig),
-        *real_time.settings(),
+        *real_time.settings(rig, Path(arguments.output)),
         *rig_parts.microscope(rig),
         *rig_parts.outputs(rig),
-        *rig_parts.inputs(rig),
+        *input_parts.inputs(rig),
         *rig_parts.protocol(rig),
     ]
     show(findings, console)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from drivers.outputs.ni_daq import NiDaqOutput
+from drivers.outputs.pattern_ttl.output import PatternTtlOutput
 from drivers.outputs.pulse_box.output import PulseBoxOutput
 from drivers.outputs.virtual import LightFields, VirtualOutput
 from rt_engine.interfaces.clock import Clock
@@ -16,6 +17,7 @@ from rt_engine.interfaces.devices import Output
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.output_config import Limits, OutputConfig
 from rt_engine.interfaces.output_config import NiDaqOutput as NiDaqConfig
+from rt_engine.interfaces.output_config import PatternTtlOutput as PatternTtlConfig
 from rt_engine.interfaces.output_config import PulseBoxOutput as PulseBoxConfig
 from rt_engine.interfaces.plugin_config import PluginOutputSettings
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, StopLine
@@ -76,7 +78,7 @@ def open_safety(
     """
     rig, clock = setup.rig_config(), interlock_clock(setup.rig_config(), machine_clock)
     replays = isinstance(rig.microscope, ReplayMicroscope)
-    limits = {name: _limits(output.limits, tied=replays or not setup.lossless) for name, output in rig.outputs.items()}
+    limits = {name: _limits(output, tied=replays or not setup.lossless) for name, output in rig.outputs.items()}
     outputs = {name: make_output(name, one, clock, emit, stepped=replays) for name, one in rig.outputs.items()}
     um_per_px = getattr(rig.microscope, "um_per_px", None)
     forgets = setup.dry_run or replays
@@ -108,8 +110,15 @@ def open_safety(
     return SafetyParts(interlock, outputs, ledger, wal, heartbeat, stop_line)
 
 
-def _limits(limits: Limits, *, tied: bool) -> Limits:
-    """The rig's limits, or what they are where the source is not `tied` to a clock."""
+def _limits(output: OutputConfig, *, tied: bool) -> Limits:
+    """The rig's limits, or what they are where the source is not `tied` to a clock.
+
+    Light that waits for a pattern comes later than its command: its decision has to be younger by so much.
+    """
+    limits = output.limits
+    if isinstance(output, PatternTtlConfig):
+        left_ms = limits.max_decision_age_ms - output.settle_ms
+        limits = limits.model_copy(update={"max_decision_age_ms": left_ms})
     return limits if tied else untied(limits)
 
 
@@ -135,6 +144,8 @@ def make_output(
     """
     if isinstance(config, NiDaqConfig):
         return NiDaqOutput(name, config, clock, emit)
+    if isinstance(config, PatternTtlConfig):
+        return PatternTtlOutput(name, config, clock, emit)
     if isinstance(config, PulseBoxConfig):
         return PulseBoxOutput(name, config, clock, emit)
     if isinstance(config, PluginOutputSettings):

@@ -57,11 +57,19 @@ class ProtocolDriver:
         Of the stimulation service.
     log : callable
         Takes level and text, for the operator.
+    on_judged : callable
+        Called after every request that was judged; must not raise.
     """
 
     def __init__(
-        self, rig: RigConfig, interlock: Interlock, publisher: Publisher, log: Callable[[str, str], None]
+        self,
+        rig: RigConfig,
+        interlock: Interlock,
+        publisher: Publisher,
+        log: Callable[[str, str], None],
+        on_judged: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_judged = on_judged
         self._rig, self._interlock, self._publisher, self._log = rig, interlock, publisher, log
         self._protocol: ProtocolRun | None = None
         self._path: Path | None = None
@@ -275,6 +283,7 @@ class ProtocolDriver:
 
     def _ask(self, request: PulseRequest) -> None:
         decision = self._interlock.request(request)
+        self._on_judged()
         # The write-ahead log had the intent before the light; telling the others of it can wait until after.
         if decision.is_logged:
             self.publish(request, decision, Phase.INTENT)
