@@ -18,7 +18,7 @@ def examine_output(card: NiConnection, config: NiDaqSettings) -> list[Finding]:
         card.open()
         found = _has(card, _channels(config), part, _NO_LIGHT)
         whole = all(one.verdict is Verdict.PASS for one in found)
-        return [*found, _floating(card, config, part)] if whole else found
+        return [*found, *_floating(card, config, part)] if whole else found
     except DeviceError as error:
         return [failed(part, error, _NO_LIGHT)]
     finally:
@@ -68,20 +68,25 @@ def _channels(config: NiDaqSettings) -> dict[str, str]:
     return found
 
 
-def _floating(card: NiConnection, config: NiDaqSettings, part: str) -> Finding:
-    """Read the enable line as an input: that is where it is while no program drives it."""
+def _floating(card: NiConnection, config: NiDaqSettings, part: str) -> list[Finding]:
+    """Read the lines that let light through as inputs: that is where they are while no program drives them."""
+    gate = (config.pulse.line,) if isinstance(config.pulse, NiGate) else ()
+    return [_floats(card, line, part) for line in (config.enable_line, *gate)]
+
+
+def _floats(card: NiConnection, line: str, part: str) -> Finding:
     from nidaqmx.stream_readers import DigitalSingleChannelReader
 
-    with card.errors(config.enable_line):
+    with card.errors(line):
         task = card.task("floating")
         try:
-            task.di_channels.add_di_chan(card.path(config.enable_line))
+            task.di_channels.add_di_chan(card.path(line))
             high = DigitalSingleChannelReader(task.in_stream).read_one_sample_one_line()
         finally:
             card.end(task)
     if high:
-        text = f"{config.enable_line} is high while nobody drives it"
+        text = f"{line} is high while nobody drives it"
         meaning = "light is possible whenever the program does not run, and while the card starts"
         remedy = "a resistor of 10 kOhm from the line to ground, or a gate that is closed by an open input"
         return Finding(Verdict.FAIL, part, text, meaning, remedy)
-    return passed(part, f"{config.enable_line} is low while nobody drives it")
+    return passed(part, f"{line} is low while nobody drives it")

@@ -138,12 +138,15 @@ def _conclude(
 
 def _output_of(rig: RigConfig, name: str) -> MeasurableOutput:
     from rt_engine.interfaces.errors import ConfigError
-    from rt_engine.interfaces.output_config import MeasurableOutput
+    from rt_engine.interfaces.output_config import MeasurableOutput, PatternTtlOutput
 
     config = rig.outputs.get(name)
+    if isinstance(config, PatternTtlOutput):
+        return config.beam_alone
     if isinstance(config, MeasurableOutput):
         return config
-    real = ", ".join(one for one, kind in rig.outputs.items() if isinstance(kind, MeasurableOutput)) or "none"
+    can = MeasurableOutput | PatternTtlOutput
+    real = ", ".join(one for one, kind in rig.outputs.items() if isinstance(kind, can)) or "none"
     raise ConfigError(f"no output {name!r} in this rig that can be measured", f"those that can: {real}")
 
 

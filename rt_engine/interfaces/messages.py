@@ -206,7 +206,11 @@ class SessionHeader(Header, kw_only=True):
 
 
 class RoiDescription(msgspec.Struct, kw_only=True):
-    """One cell in a `rois` message."""
+    """One cell in a `rois` message.
+
+    `neuropil_coefficient` and `floor_hits` (certificate of the deconvolution: 0 = exact) are as they are now; None:
+    not told.
+    """
 
     roi_id: int
     roi_index: int
@@ -220,6 +224,8 @@ class RoiDescription(msgspec.Struct, kw_only=True):
     amplitude: float
     expected_detection: float
     threshold: float
+    neuropil_coefficient: float | None = None
+    floor_hits: int | None = None
 
 
 class RoisHeader(Header, kw_only=True):

@@ -10,13 +10,14 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from rt_engine.interfaces.errors import ConfigError
+from rt_engine.interfaces.marks_config import MarksConfig, require_no_light
 from rt_engine.interfaces.metrics_config import MetricsConfig
 from rt_engine.interfaces.microscope_config import MicroManagerMicroscope, ScanImageFile, ScanImageMicroscope
 from rt_engine.interfaces.mqtt_config import MqttConfig
 from rt_engine.interfaces.ni_config import NiAnalogInput, NiEdgeInput, NiLineInput
 from rt_engine.interfaces.output_config import LONGEST_WATCHDOG_MS, OutputConfig, RealOutput, SessionLimits
 from rt_engine.interfaces.plugin_config import PluginInput, PluginMicroscope
-from rt_engine.interfaces.power_table import read_power_files
+from rt_engine.interfaces.power_table import read_measured_files
 from rt_engine.interfaces.sample_config import SampleConfig
 from rt_engine.interfaces.service_config import InferenceConfig, Ports, RecordingConfig, SchedulingConfig
 from rt_engine.interfaces.specimen_config import AnimalConfig, OpticsConfig
@@ -156,6 +157,7 @@ class RigConfig(Strict):
     inputs: dict[str, InputConfig] = {}
     stop_line: StopLine | None = None
     frame_clock: str | None = Field(None, description="the input (driver ni_edges) that sees each frame begin")
+    marks: MarksConfig | None = None
     protocol: str | None = None
     recording: RecordingConfig = RecordingConfig()
     scheduling: SchedulingConfig = SchedulingConfig()
@@ -192,6 +194,12 @@ class RigConfig(Strict):
             raise ValueError(f"frame_clock {self.frame_clock!r} is no input with driver ni_edges")
         if self.stop_line is not None and _kind(self.inputs[self.stop_line.line]) != "level":
             raise ValueError(f"stop_line {self.stop_line.line!r} needs a level: use driver ni_line")
+        return self
+
+    @model_validator(mode="after")
+    def _marks_light_nothing(self) -> RigConfig:
+        if self.marks is not None:
+            require_no_light(self.marks, self.outputs)
         return self
 
     @model_validator(mode="after")
@@ -344,7 +352,7 @@ def load_rig(path: Path) -> RigConfig:
         Naming the file, the key, and what is allowed.
     """
     try:
-        rig = RigConfig.model_validate(read_power_files(read_yaml(path), path.parent, read_yaml))
+        rig = RigConfig.model_validate(read_measured_files(read_yaml(path), path.parent, read_yaml))
     except ValidationError as error:
         raise config_error(str(path), error) from error
     mqtt = None if rig.mqtt is None else rig.mqtt.beside(path.parent)

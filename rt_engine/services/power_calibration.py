@@ -23,6 +23,7 @@ from rt_engine.services.power_meters import AnchorMeter, DiodeMeter, Flicker, Li
 
 ON_S = 8.0
 """How long one step is lit: a thermal meter needs seconds to settle."""
+_TRIES = 3
 _NOT_MEASURED = "not measured: volts stand for milliwatts"
 
 
@@ -118,14 +119,31 @@ def measure(
     powers: list[float] = []
     with BenchLight(name, output, lit_in.limits, bench.clock, bench.folder, bench.sleep) as light:
         for step in steps:
-            meter.begin(step)
-            lit = _lit(light, name, step, train, pulses if step > 0 else 0, meter.look)
+            lit = _lit_whole(light, name, step, train, pulses if step > 0 else 0, meter)
             powers.append(meter.power_mw(lit))
             light.rest()
             tell(step, powers[-1])
             if powers[-1] >= highest_mw:
                 break
     return tuple(powers)
+
+
+def _lit_whole(light: BenchLight, name: str, step: float, train: Flicker, pulses: int, meter: Meter) -> Lit:
+    """Light one step; anew where a computer that is too busy has tripped in the middle of it.
+
+    Raises
+    ------
+    SafetyError
+        It has tripped every time.
+    """
+    for left in reversed(range(_TRIES)):
+        meter.begin(step)
+        try:
+            return _lit(light, name, step, train, pulses, meter.look)
+        except SafetyError:
+            if left == 0:
+                raise
+    raise SafetyError(f"{name}: step {step:g} was not lit")
 
 
 def _lit(light: BenchLight, name: str, step: float, train: Flicker, pulses: int, look: Callable[[], None]) -> Lit:

@@ -59,11 +59,19 @@ class ProtocolDriver:
         Of the stimulation service.
     log : callable
         Takes level and text, for the operator.
+    on_judged : callable
+        Called after every request that was judged; must not raise.
     """
 
     def __init__(
-        self, rig: RigConfig, interlock: Interlock, publisher: Publisher, log: Callable[[str, str], None]
+        self,
+        rig: RigConfig,
+        interlock: Interlock,
+        publisher: Publisher,
+        log: Callable[[str, str], None],
+        on_judged: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_judged = on_judged
         self._rig, self._interlock, self._publisher, self._log = rig, interlock, publisher, log
         self._protocol: ProtocolRun | None = None
         self._path: Path | None = None
@@ -295,6 +303,10 @@ class ProtocolDriver:
 
     def _ask(self, request: PulseRequest) -> None:
         decision = self._interlock.request(request)
+        self._on_judged()
+        # The write-ahead log had the intent before the light; telling the others of it can wait until after.
+        if decision.is_logged:
+            self.publish(request, decision, Phase.INTENT)
         self.publish(request, decision, Phase.DONE)
         self._remember_train(request, decision)
         self._edges.remember(request, decision)
@@ -329,14 +341,15 @@ class ProtocolDriver:
         self, request: PulseRequest, decision: Decision, phase: Phase, *, t_output_ns: int | None = None
     ) -> None:
         """Send one phase of a decision on topic `stim`; `t_output_ns` is when the light was seen, where it is."""
+        fired = phase is not Phase.INTENT
         header = StimHeader(
             **self._publisher.stamp("stim"),
             decision_id=decision.decision_id,
             phase=phase,
             rule=request.rule,
             arm=request.arm,
-            outcome=None if phase is Phase.INTENT else decision.outcome,
-            reason=decision.reason,
+            outcome=decision.outcome if fired else None,
+            reason=decision.reason if fired else None,
             plane=request.plane,
             frame=request.frame,
             roi_ids=list(request.roi_ids),
@@ -346,7 +359,7 @@ class ProtocolDriver:
             t_scan_ns=request.t_scan_ns,
             t_decided_ns=request.t_decided_ns,
             t_judged_ns=decision.t_judged_ns,
-            t_command_ns=decision.t_command_ns,
+            t_command_ns=decision.t_command_ns if fired else None,
             t_output_ns=t_output_ns,
             output=decision.output,
             pulses=decision.pulses,

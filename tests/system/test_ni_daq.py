@@ -129,7 +129,7 @@ def test_killed_at_any_instant_the_light_is_off_within_the_watchdog(kind: str) -
 
 
 @pytest.mark.statistics
-@pytest.mark.parametrize("kind", ["counter", "analog"])
+@pytest.mark.parametrize("kind", ["gate", "counter", "analog"])
 def test_ten_thousand_pulses_are_as_commanded(kind: str) -> None:
     bounds = {"max_total_energy_mj": 1e6, "max_energy_per_target_mj": 1e6, "max_duty": 1.0, "min_gap_ms": 10.0}
     with ni_rig(kind=kind, bounds={**bounds, "max_rate_hz": 50.0, "max_width_ms": 10.0}) as rig:
@@ -193,6 +193,8 @@ def test_a_run_fires_through_the_card(start: Start, small_calibration: Path, tmp
         edges = {"driver": "ni_edges", "device": "Dev1", "server": f"127.0.0.1:{port}"}
         rig["inputs"] = {"light": edges | {"counter": "ctr1", "terminal": "PFI3"}}
         rig["outputs"]["led"]["measured_by"] = "light"
+        lines = {"frame_line": "port0/line20", "decision_line": "port0/line21"}
+        rig["marks"] = {"device": "Dev1", "server": f"127.0.0.1:{port}"} | lines
         arguments = ("--calibration", small_calibration, "--protocol", tmp_path / "often.yaml")
         run = start(rig, *arguments)
         run.live()
@@ -215,3 +217,7 @@ def test_a_run_fires_through_the_card(start: Start, small_calibration: Path, tmp
     assert [level for _, level in rises] == pytest.approx([1.5] * len(rises))
     assert summary["latency_ms"]["scan_to_output"]["p50"] >= summary["latency_ms"]["scan_to_command"]["p50"]
     assert card.level(ENABLE) == 0.0
+    judged = {one.decision_id for one in stims if one.phase == "done"}
+    assert len(card.signal("port0/line21").steps()) == len(judged)
+    decided = sum(1 for _ in open_session(run.session).messages("activity.0"))
+    assert len(card.signal("port0/line20").steps()) == decided > 0

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 from ni_rig import ENABLE, WIRES, settings
-from safety_rig import FakeClock, limits
+from safety_rig import MS, FakeClock, limits
 from system_rig import small_rig, write_rig
 
 from drivers.inputs.ni_analog import NiAnalog
 from drivers.outputs.simulators.ni_card import SimulatedCard
 from drivers.outputs.simulators.ni_server import serving
 from rt_engine.cli import main
-from rt_engine.interfaces.errors import ConfigError, DeviceError, LimitError
+from rt_engine.interfaces.errors import ConfigError, DeviceError, LimitError, SafetyError
 from rt_engine.interfaces.ni_config import NiAnalogInput
 from rt_engine.interfaces.output_config import NiDaqOutput
 from rt_engine.interfaces.power_table import PowerTable
@@ -105,6 +105,29 @@ def test_what_a_volt_is_follows_from_two_readings_of_the_meter(tmp_path):
         assert it.asked == [steps[2], steps[len(told.powers_mw) - 1]]
         assert told.mw_per_v == pytest.approx(MW_PER_V, rel=0.02)
         assert told.powers_mw == pytest.approx([source_mw(v) for v in steps[: len(told.powers_mw)]], rel=0.03, abs=0.1)
+
+
+@pytest.mark.parametrize(("stalls", "holds"), [([5], True), ([5, 8], True), (range(2, 100, 3), False)])
+def test_a_step_that_a_busy_computer_has_tripped_is_lit_anew_but_not_for_ever(stalls, holds, tmp_path):
+    with bench(tmp_path) as it:
+        left = set(stalls)
+
+        def sleep(seconds):
+            """Stands still for longer than the watchdog once, right after certain pulses."""
+            pulses = len(it.card.signal("ao0").steps()) // 2
+            it.clock.step(round(seconds * 1e9) + (130 * MS if pulses in left else 0))
+            left.discard(pulses)
+
+        it.bench = it.bench._replace(sleep=sleep)
+        if holds:
+            steps, told = it.measure(MW_PER_V, steps=4)
+            assert told.powers_mw == pytest.approx(
+                [source_mw(v) for v in steps[: len(told.powers_mw)]], rel=0.03, abs=0.1
+            )
+        else:
+            with pytest.raises(SafetyError, match="watchdog"):
+                it.measure(MW_PER_V, steps=4)
+        assert it.card.level(ENABLE) == 0.0
 
 
 BAD = {

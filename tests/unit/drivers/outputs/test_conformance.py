@@ -8,6 +8,7 @@ from typing import get_args
 
 import pytest
 from ni_rig import EDGE, ni_rig
+from pattern_rig import BY_HAND, BY_LINES, pattern_rig
 from plugin_package import installed
 from safety_rig import MS, FakeClock, Rig, limits
 from system_rig import small_rig, write_rig
@@ -98,6 +99,10 @@ def made(kind, tmp_path):
         with ni_rig(kind=pulse, trigger=EDGE if trigger == "edge" else None) as rig:
             yield rig
         return
+    if kind.startswith("pattern"):
+        with pattern_rig({"pattern lines": BY_LINES, "pattern hand": BY_HAND}[kind]) as rig:
+            yield rig
+        return
     rig = Rig(FakeClock(), virtual=False)
     if kind == "pulse box":
         with serving(SimulatedBox(rig.clock.now_ns)) as (port, _):
@@ -119,6 +124,7 @@ def made(kind, tmp_path):
 
 KINDS = {
     **{"virtual": "virtual", "pulse box": "pulse_box", "plugin": "plugin"},
+    **dict.fromkeys(["pattern lines", "pattern hand"], "pattern_ttl"),
     **dict.fromkeys(["ni-gate-call", "ni-analog-call", "ni-counter-call", "ni-analog-edge"], "ni_daq"),
 }
 """Each kind that is tried, and the `driver` of rig files that it is."""
