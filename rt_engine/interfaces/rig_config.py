@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.metrics_config import MetricsConfig
-from rt_engine.interfaces.microscope_config import MicroManagerMicroscope, ScanImageFile, ScanImageMicroscope
+from rt_engine.interfaces.microscope_config import VendorMicroscope
 from rt_engine.interfaces.mqtt_config import MqttConfig
 from rt_engine.interfaces.ni_config import NiAnalogInput, NiEdgeInput, NiLineInput
 from rt_engine.interfaces.output_config import LONGEST_WATCHDOG_MS, OutputConfig, RealOutput, SessionLimits
@@ -97,13 +97,7 @@ class StreamMicroscope(Strict):
 
 
 MicroscopeConfig = Annotated[
-    VirtualMicroscope
-    | ReplayMicroscope
-    | StreamMicroscope
-    | MicroManagerMicroscope
-    | ScanImageMicroscope
-    | ScanImageFile
-    | PluginMicroscope,
+    VirtualMicroscope | ReplayMicroscope | StreamMicroscope | VendorMicroscope | PluginMicroscope,
     Field(discriminator="driver"),
 ]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from drivers.inputs.virtual import LineEdge
 from drivers.microscopes.stream import StreamMicroscope
 from rt_engine.interfaces.clock import NS_PER_S, Clock
-from rt_engine.interfaces.devices import AnswersLight, FrameGeometry, FrameInfo, Microscope
+from rt_engine.interfaces.devices import AnswersLight, CountsRejected, FrameGeometry, FrameInfo, Microscope
 from rt_engine.interfaces.errors import ConfigError, DeviceError, MessageError, SourceEnded
 from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.messages import (
@@ -24,9 +24,7 @@ from rt_engine.interfaces.messages import (
     TruthHeader,
     decode,
 )
-from rt_engine.interfaces.microscope_config import MicroManagerMicroscope as MicroManagerConfig
-from rt_engine.interfaces.microscope_config import ScanImageFile
-from rt_engine.interfaces.microscope_config import ScanImageMicroscope as ScanImageConfig
+from rt_engine.interfaces.microscope_config import VendorMicroscope
 from rt_engine.interfaces.plugin_config import PluginMicroscope
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig
 from rt_engine.interfaces.rig_config import StreamMicroscope as StreamConfig
@@ -36,6 +34,7 @@ from rt_engine.services.input_lines import InputLines
 from rt_engine.services.plane_watch import PlaneWatch
 from rt_engine.services.plugins import plugin_microscope
 from rt_engine.services.source_lead import SourceLead
+from rt_engine.services.vendor_microscopes import vendor_microscope
 from rt_engine.transport.loss import FrameOrder
 from rt_engine.transport.plane_counter import PlaneCounter
 from rt_engine.transport.sockets import connect
@@ -66,18 +65,8 @@ def make_microscope(rig: RigConfig, clock: Clock) -> Microscope:
             )
         asked = config.model_dump(include={"frame_rate_hz", "channel", "axes", "frame_shape"})
         return MovieReplay(config, clock, lambda path: open_volume(path, planes, **asked), planes=planes)
-    if isinstance(config, MicroManagerConfig):
-        from drivers.microscopes.micromanager.microscope import MicroManagerMicroscope
-
-        return MicroManagerMicroscope(config, clock)
-    if isinstance(config, ScanImageConfig):
-        from drivers.microscopes.scanimage.microscope import ScanImageMicroscope
-
-        return ScanImageMicroscope(config, clock)
-    if isinstance(config, ScanImageFile):
-        from drivers.microscopes.scanimage.file_microscope import ScanImageFileMicroscope
-
-        return ScanImageFileMicroscope(config, clock)
+    if isinstance(config, VendorMicroscope):
+        return vendor_microscope(config, clock)
     if isinstance(config, PluginMicroscope):
         return plugin_microscope(config, clock)
     from drivers.microscopes.virtual import VirtualMicroscope
@@ -131,7 +120,9 @@ class AcquisitionService(Service):
         self._watch = PlaneWatch(planes, self.rig.functional_channel, patience_ns, structural)
         self._last_frames: dict[int, int] = {}
         self._sample_due_ns: dict[int, int] = {}
-        self._rejected_said = 0
+        self._rejects = self._microscope if isinstance(self._microscope, CountsRejected) else None
+        self._rejected = self._rejected_said = self._say_due_ns = 0
+        self._why_said = ""
         self._frame_clock = FrameClockMatch()
         self._lines = InputLines(self.rig, self.clock, self.publisher, self.log, self._see_edge)
         self.commands |= {
@@ -164,6 +155,7 @@ class AcquisitionService(Service):
         self._lines.step()
         if self._geometry is None:
             self._find_geometry()
+            self._say_rejected()
         if not self._running or self._geometry is None:
             self.poll_ms = 20
             return
@@ -375,10 +367,14 @@ class AcquisitionService(Service):
                     self._lead.written(header.plane, header.frame)
 
     def _say_rejected(self) -> None:
-        if not isinstance(self._microscope, StreamMicroscope):
+        """Count what the driver could not deliver, and say why: each new reason at once, the same once a second."""
+        if isinstance(self._microscope, StreamMicroscope):
+            self.gaps = self._microscope.sequence.missing
+        if self._rejects is None:
             return
-        self.gaps = self._microscope.sequence.missing
-        if self._microscope.rejected > self._rejected_said:
-            self.dropped += self._microscope.rejected - self._rejected_said
-            self._rejected_said = self._microscope.rejected
-            self.log("warning", f"lines refused: {self._microscope.why}", rejected=self._rejected_said)
+        rejected, why, now_ns = self._rejects.rejected, self._rejects.why, self.clock.now_ns()
+        self.dropped += rejected - self._rejected
+        self._rejected = rejected
+        if why and (why != self._why_said or (rejected > self._rejected_said and now_ns >= self._say_due_ns)):
+            self._rejected_said, self._why_said, self._say_due_ns = rejected, why, now_ns + NS_PER_S
+            self.log("warning", f"microscope: {why}", rejected=rejected)

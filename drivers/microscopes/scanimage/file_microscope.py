@@ -11,6 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from drivers.microscopes.arrival_times import ArrivalTimes
+from drivers.microscopes.continued_numbers import ContinuedNumbers
 from drivers.microscopes.scanimage.growing_tiff import GrowingTiff, Page, value_of
 from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S, Clock
 from rt_engine.interfaces.devices import FrameGeometry, FrameInfo
@@ -29,7 +30,7 @@ class ScanImageFileMicroscope:
     """Fulfils `interfaces.devices.Microscope`. ScanImage may be started before or after.
 
     The newest file that the pattern names is followed, then every later one, in the order of their names. Frames are
-    numbered as ScanImage does; where it begins again, the numbers go on.
+    numbered as ScanImage does; where it begins again, the numbers go on, and one is left out.
 
     Parameters
     ----------
@@ -44,8 +45,8 @@ class ScanImageFileMicroscope:
         self._geometry: FrameGeometry | None = None
         self._channels: tuple[int, ...] = (0,)
         self._held: Page | None = None
-        self._place = self._base = self._last = 0
-        self._acquisition: int | None = None
+        self._place = self._last = 0
+        self._numbers = ContinuedNumbers()
         self._times = ArrivalTimes()
         self._look_due_ns = 0
         self._later_since_ns: int | None = None
@@ -149,14 +150,10 @@ class ScanImageFileMicroscope:
         channel, self._place = self._channels[self._place], (self._place + 1) % len(self._channels)
         if channel != self._channels[0]:
             return channel, 0
-        flags = 0
-        if self._base + page.number <= self._last:
-            self._base = self._last - page.number + 1
-            if page.acquisition != self._acquisition:
-                flags = int(FrameFlag.LOST_BEFORE)
-                self._times.forget()
-        self._acquisition, self._last = page.acquisition, self._base + page.number
-        return channel, flags
+        self._last, is_anew = self._numbers.see(page.number)
+        if is_anew:
+            self._times.forget()
+        return channel, int(FrameFlag.LOST_BEFORE) if is_anew else 0
 
     def _geometry_of(self, page: Page, metadata: str) -> FrameGeometry:
         rate = value_of(metadata, "hRoiManager.scanFrameRate")
