@@ -19,6 +19,7 @@ from rt_engine.interfaces.errors import ConfigError, MessageError, ServiceError,
 from rt_engine.interfaces.messages import Header, LogHeader, decode, topic_name
 from rt_engine.services.process import run_service
 from rt_engine.services.setup import Setup, service_names
+from rt_engine.services.slow_start import START_TIMEOUT_S
 from rt_engine.transport.gate import Gate
 from rt_engine.transport.loss import SequenceTracker
 from rt_engine.transport.publisher import Publisher
@@ -102,7 +103,7 @@ class Supervisor:
         self._poller.register(self._router, zmq.POLLIN)
         self._poller.register(self._sub, zmq.POLLIN)
 
-    def start(self, timeout_s: float = 120.0, on_wait: Callable[[], None] = lambda: None) -> None:
+    def start(self, timeout_s: float = START_TIMEOUT_S, on_wait: Callable[[], None] = lambda: None) -> None:
         """Start all services and wait until each is ready; `on_wait` is called again and again meanwhile.
 
         Raises
