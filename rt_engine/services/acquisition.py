@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,9 @@ import zmq
 from numpy.typing import NDArray
 
 from drivers.microscopes.stream import StreamMicroscope
-from rt_engine.interfaces.clock import NS_PER_S, Clock
-from rt_engine.interfaces.devices import AnswersLight, CountsRejected, FrameGeometry, FrameInfo, Microscope
-from rt_engine.interfaces.errors import ConfigError, DeviceError, MessageError, SourceEnded, SpikeloopError
+from rt_engine.interfaces.clock import NS_PER_S
+from rt_engine.interfaces.devices import AnswersLight, CountsRejected, FrameGeometry, FrameInfo
+from rt_engine.interfaces.errors import DeviceError, MessageError, SourceEnded, SpikeloopError
 from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.inputs import LineEdge
 from rt_engine.interfaces.messages import (
@@ -24,17 +23,12 @@ from rt_engine.interfaces.messages import (
     TruthHeader,
     decode,
 )
-from rt_engine.interfaces.microscope_config import VendorMicroscope
-from rt_engine.interfaces.plugin_config import PluginMicroscope
-from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig
-from rt_engine.interfaces.rig_config import StreamMicroscope as StreamConfig
 from rt_engine.services.base import Service
 from rt_engine.services.frame_clock import FrameClockMatch
 from rt_engine.services.input_lines import InputLines
+from rt_engine.services.microscopes import make_microscope
 from rt_engine.services.plane_watch import PlaneWatch
-from rt_engine.services.plugins import plugin_microscope
 from rt_engine.services.source_lead import SourceLead
-from rt_engine.services.vendor_microscopes import vendor_microscope
 from rt_engine.transport.loss import FrameOrder
 from rt_engine.transport.plane_counter import PlaneCounter
 from rt_engine.transport.sockets import connect
@@ -44,35 +38,6 @@ AHEAD_FRAMES = 32
 """Frames that a lossless source may be ahead of inference and recorder."""
 _READ_S = 0.005
 _SAMPLE_PERIOD_NS = 5 * NS_PER_S
-
-
-def make_microscope(rig: RigConfig, clock: Clock) -> Microscope:
-    """Driver of the rig's microscope; imports only the one that is asked for."""
-    config, planes = rig.microscope, rig.planes_inferred
-    if isinstance(config, StreamConfig):
-        return StreamMicroscope(config, planes, rig.functional_channel)
-    if isinstance(config, ReplayMicroscope):
-        from drivers.microscopes.movie_file import is_movie_folder
-        from drivers.microscopes.movie_volume import open_volume
-        from drivers.microscopes.replay import ReplayMicroscope as MovieReplay
-
-        if Path(config.path).is_dir() and not is_movie_folder(config.path):
-            from drivers.microscopes.session_replay import SessionReplay
-
-            return SessionReplay(config, clock, planes=planes, structural_channel=rig.registration_channel)
-        if rig.registration_channel is not None:
-            raise ConfigError(
-                "a movie is replayed with one channel", "leave out registration_channel", file=config.path
-            )
-        asked = config.model_dump(include={"frame_rate_hz", "channel", "axes", "frame_shape"})
-        return MovieReplay(config, clock, lambda path: open_volume(path, planes, **asked), planes=planes)
-    if isinstance(config, VendorMicroscope):
-        return vendor_microscope(config, clock)
-    if isinstance(config, PluginMicroscope):
-        return plugin_microscope(config, clock)
-    from drivers.microscopes.virtual import VirtualMicroscope
-
-    return VirtualMicroscope(config, clock)
 
 
 class _Stream:

@@ -19,8 +19,8 @@ from rt_engine.interfaces.output_config import RealOutput
 from rt_engine.interfaces.plugin_config import PluginMicroscope
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, StreamMicroscope, VirtualMicroscope
 from rt_engine.services.interlock_setup import make_output
+from rt_engine.services.microscopes import VENDORS, vendor_microscope
 from rt_engine.services.plugins import plugin_microscope
-from rt_engine.services.vendor_microscopes import VENDORS, vendor_microscope
 
 _OLD_DAYS = 90
 _LOOK_S = 2.0

@@ -18,7 +18,7 @@ from rt_engine.interfaces.clock import MonotonicClock
 from rt_engine.interfaces.devices import Microscope
 from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.rig_config import MicroscopeConfig, StreamMicroscope
-from rt_engine.services.vendor_microscopes import VENDORS, vendor_microscope
+from rt_engine.services.microscopes import VENDORS, vendor_microscope
 
 
 class Bench:

@@ -6,6 +6,7 @@ import io
 import socket
 from contextlib import contextmanager
 from itertools import count
+from pathlib import Path
 
 import pytest
 import yaml
@@ -18,10 +19,11 @@ from drivers.outputs.simulators.ni_server import serving
 from rt_engine.bench.loop import self_test
 from rt_engine.cli import main
 from rt_engine.interfaces.findings import Verdict
-from rt_engine.interfaces.rig_config import RigConfig
+from rt_engine.interfaces.rig_config import RigConfig, load_rig
 from rt_engine.services.doctor import computer, fire, input_parts, real_time, rig_parts
 from rt_engine.services.doctor.wiring import trigger_wire
 
+CONFIGS = Path(__file__).parents[4] / "hardware_configs"
 LOOPBACK = WIRES | {"PFI3": "ao0"}
 
 
@@ -216,3 +218,13 @@ def test_a_gate_that_floats_high_fails_as_the_enable_line_does():
         rig["outputs"]["led"]["limits"]["max_power_mw"] = 8.0
         bad = [one for one in rig_parts.outputs(RigConfig.model_validate(rig)) if one.verdict is Verdict.FAIL]
     assert [one.text for one in bad] == ["port0/line0 is high while nobody drives it"]
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_part_of_a_shipped_rig_is_looked_at_and_what_is_not_there_has_a_remedy(path, monkeypatch):
+    monkeypatch.setattr(rig_parts, "_LOOK_S", 0.05)
+    rig = load_rig(path)
+    found = [*rig_parts.microscope(rig), *rig_parts.outputs(rig), *input_parts.inputs(rig), *rig_parts.protocol(rig)]
+    assert {one.part for one in found} >= {"microscope", "protocol"} | {f"output {name}" for name in rig.outputs}
+    for one in found:
+        assert one.verdict is Verdict.PASS or (one.meaning and one.remedy), one

@@ -1,13 +1,16 @@
-"""Drivers of vendors' microscopes: which module each is in, imported only when its rig is run or looked at."""
+"""Drivers of microscopes: which module each is in, imported only when its rig is run or looked at."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from drivers.microscopes.stream import StreamMicroscope
 from rt_engine.interfaces.clock import Clock
 from rt_engine.interfaces.devices import Microscope
+from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.microscope_config import (
     MicroManagerMicroscope,
     PrairieViewMicroscope,
@@ -17,6 +20,10 @@ from rt_engine.interfaces.microscope_config import (
     ThorImageMicroscope,
     VendorMicroscope,
 )
+from rt_engine.interfaces.plugin_config import PluginMicroscope
+from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig
+from rt_engine.interfaces.rig_config import StreamMicroscope as StreamConfig
+from rt_engine.services.plugins import plugin_microscope
 
 
 class Vendor(NamedTuple):
@@ -73,3 +80,32 @@ def vendor_microscope(config: VendorMicroscope, clock: Clock) -> Microscope:
     """The driver of a vendor's microscope; nothing is opened."""
     vendor = VENDORS[type(config)]
     return cast(Microscope, getattr(importlib.import_module(vendor.module), vendor.name)(config, clock))
+
+
+def make_microscope(rig: RigConfig, clock: Clock) -> Microscope:
+    """Driver of the rig's microscope; imports only the one that is asked for."""
+    config, planes = rig.microscope, rig.planes_inferred
+    if isinstance(config, StreamConfig):
+        return StreamMicroscope(config, planes, rig.functional_channel)
+    if isinstance(config, ReplayMicroscope):
+        from drivers.microscopes.movie_file import is_movie_folder
+        from drivers.microscopes.movie_volume import open_volume
+        from drivers.microscopes.replay import ReplayMicroscope as MovieReplay
+
+        if Path(config.path).is_dir() and not is_movie_folder(config.path):
+            from drivers.microscopes.session_replay import SessionReplay
+
+            return SessionReplay(config, clock, planes=planes, structural_channel=rig.registration_channel)
+        if rig.registration_channel is not None:
+            raise ConfigError(
+                "a movie is replayed with one channel", "leave out registration_channel", file=config.path
+            )
+        asked = config.model_dump(include={"frame_rate_hz", "channel", "axes", "frame_shape"})
+        return MovieReplay(config, clock, lambda path: open_volume(path, planes, **asked), planes=planes)
+    if isinstance(config, VendorMicroscope):
+        return vendor_microscope(config, clock)
+    if isinstance(config, PluginMicroscope):
+        return plugin_microscope(config, clock)
+    from drivers.microscopes.virtual import VirtualMicroscope
+
+    return VirtualMicroscope(config, clock)
