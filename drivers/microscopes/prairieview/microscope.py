@@ -139,9 +139,10 @@ class PrairieViewMicroscope:
                     self._news.notify()
                 return
             except OSError as error:
-                self._why = str(error)
+                self._why = f"the connection to Prairie View is lost: {error}"
             finally:
                 link.close()
+            self._closing.wait(_RETRY_S)
 
     def _listen(self, link: PrairieLink) -> None:
         settings = settings_of(link, self._config)

@@ -129,8 +129,7 @@ class RawStream:
 
     def poll(self) -> list[Picture]:
         """Frames that are whole now. Raises OSError, DeviceError."""
-        asked_ns, before_ns = self._clock.now_ns(), self._asked_ns
-        self._asked_ns = asked_ns
+        before_ns, self._asked_ns = self._asked_ns, self._clock.now_ns()
         samples = self._samples()
         arrived_ns = self._clock.now_ns()
         if not len(samples):
@@ -138,7 +137,7 @@ class RawStream:
             return []
         self._last_ns = arrived_ns
         found = self._cutter.take(samples)
-        if before_ns and asked_ns - before_ns > self._ring_ns:
+        if before_ns and arrived_ns - before_ns > self._ring_ns:
             self._lose("this side slept longer than Prairie View's ring lasts: make `ring_frames` larger")
         if arrived_ns >= self._dropped_due_ns:
             self._dropped_due_ns = arrived_ns + _DROPPED_NS

@@ -195,8 +195,7 @@ class ScanboxMicroscope:
         if number < _LAST_NUMBER:
             self._saturated = 0
         elif self._saturated:
-            scans = math.ceil((freed_ns - self._scanned_ns) / self._scan.period_ns)
-            self._saturated += max(1, scans)
+            self._saturated += 1 + max(0, math.floor((freed_ns - self._scanned_ns) / self._scan.period_ns))
         else:
             self._saturated = 1
         return number + max(0, self._saturated - 1)

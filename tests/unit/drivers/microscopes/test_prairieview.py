@@ -218,7 +218,7 @@ def test_prairie_view_in_a_process_of_its_own_writes_into_our_memory_and_may_be_
                 process.wait()
     finally:
         microscope.close()
-    assert microscope.connections == 2
+    assert microscope.connections >= 2
     assert all(stamp is not None for stamp in stamps)
     for run in (stamps[:20], stamps[20:]):
         assert [number for number, _ in run] == list(range(run[0][0], run[0][0] + 20))
