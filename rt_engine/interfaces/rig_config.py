@@ -161,6 +161,11 @@ class RigConfig(Strict):
     animal: AnimalConfig = AnimalConfig()
     optics: OpticsConfig = OpticsConfig()
     max_idle_s: float = Field(10.0, gt=0)
+    trial_gated: bool = Field(
+        False,
+        description="true: frames come in trials (loops, external triggers), and silence between them, up to "
+        "`max_idle_s`, is a pause without light; false: it is a fault",
+    )
 
     @model_validator(mode="after")
     def _beyond_loopback_with_keys(self) -> RigConfig:

@@ -29,6 +29,7 @@ from rt_engine.services.input_lines import InputLines
 from rt_engine.services.microscopes import make_microscope
 from rt_engine.services.plane_watch import PlaneWatch
 from rt_engine.services.source_lead import SourceLead
+from rt_engine.services.trial_pause import TrialPause
 from rt_engine.transport.loss import FrameOrder
 from rt_engine.transport.plane_counter import PlaneCounter
 from rt_engine.transport.sockets import connect
@@ -93,6 +94,7 @@ class AcquisitionService(Service):
         """Connect the microscope, and whatever answers it."""
         self._microscope = make_microscope(self.rig, self.clock)
         self._geometry: FrameGeometry | None = None
+        self._trials: TrialPause | None = None
         self._buffer: NDArray[Any] = np.zeros((0, 0), np.uint16)
         self._running = False
         self._started = False
@@ -157,10 +159,22 @@ class AcquisitionService(Service):
             self._running = False
             self.announce("ended", **self._last())
             return
+        self._note_trials(info is not None)
         if info is not None:
             self._publish(info, self._geometry)
         self._require_all_planes()
         self._say_rejected()
+
+    def _note_trials(self, has_frame: bool) -> None:
+        """Say that a source that works in trials has paused, or goes on: the engine inhibits light meanwhile."""
+        if self._trials is None or self.state not in ("running", "paused"):
+            return
+        if self._trials.see(has_frame, self.clock.now_ns()):
+            self.announce("paused" if self._trials.is_paused else "running", **self._last())
+
+    def _wait_anew(self) -> None:
+        if self._trials is not None:
+            self._trials.forget()
 
     def finish(self) -> None:
         """Stop and release the microscope."""
@@ -177,6 +191,8 @@ class AcquisitionService(Service):
         if geometry is None:
             return
         self._geometry = geometry
+        if self.rig.trial_gated:
+            self._trials = TrialPause(round(NS_PER_S / geometry.frame_rate_hz))
         self._watch.bear(round(2 * geometry.frames_per_volume / geometry.frame_rate_hz * NS_PER_S))
         self._buffer = np.zeros((geometry.n_lines, geometry.pixels_per_line), np.dtype("<" + geometry.dtype))
         self.announce(self.state, geometry=dataclasses.asdict(geometry))
@@ -194,6 +210,7 @@ class AcquisitionService(Service):
         next_index = 0 if index is None else index + 1
         self._segment_index = next_index + (int(args.get("notice_frames", 0)) if self._running else 0)
         self._running = True
+        self._wait_anew()
         self.announce("running")
         return {"first_frame": self._segment_index}
 
@@ -206,8 +223,9 @@ class AcquisitionService(Service):
 
     def _resume(self, args: dict[str, Any]) -> dict[str, Any]:
         """Go on after `pause`."""
-        if self.state == "paused":
+        if self.state == "paused" and not self._running:
             self._running = True
+            self._wait_anew()
             self.announce("running")
         return self._last()
 

@@ -118,7 +118,9 @@ class ScanboxMicroscope:
             return True
         path = Path(self._config.mmap_file)
         if not path.is_file() or not path.stat().st_size:
+            self.why = f"there is no {path}"
             return False
+        self.why = ""
         try:
             self._slot = Slot(path)
         except OSError as error:

@@ -11,7 +11,7 @@ import numpy as np
 
 from drivers.microscopes.stream import StreamMicroscope as Stream
 from rt_engine.interfaces.clock import MonotonicClock
-from rt_engine.interfaces.devices import Microscope
+from rt_engine.interfaces.devices import CountsRejected, Microscope
 from rt_engine.interfaces.errors import SpikeloopError
 from rt_engine.interfaces.findings import Examinable, Finding, Verdict, failed, passed
 from rt_engine.interfaces.microscope_config import MicroManagerMicroscope, VendorMicroscope
@@ -69,7 +69,9 @@ def _silent_or_not(driver: Microscope, where: str, remedy: str) -> Finding:
     finally:
         driver.stop()
         driver.close()
-    return Finding(Verdict.WARN, "microscope", f"{where} is silent", "no frame came within two seconds", remedy)
+    why = driver.why if isinstance(driver, CountsRejected) else ""
+    meaning = f"no frame came within two seconds: {why}" if why else "no frame came within two seconds"
+    return Finding(Verdict.WARN, "microscope", f"{where} is silent", meaning, remedy)
 
 
 def _micromanager(config: MicroManagerMicroscope) -> Finding:
