@@ -24,7 +24,9 @@ from rt_engine.services.engine_output import EngineOutput
 from rt_engine.services.frame_book import FrameBook
 from rt_engine.services.replay_pace import replay_pace
 from rt_engine.services.setup import Setup
+from rt_engine.services.spikes_inlet import goes_straight
 from rt_engine.services.structural_lines import StructuralLines
+from rt_engine.transport.direct import DirectSender
 from rt_engine.transport.frame_inbox import Arrival, FrameInbox
 from rt_engine.transport.loss import FrameOrder, SequenceTracker
 from rt_engine.transport.plane_counter import PlaneCounter
@@ -76,7 +78,10 @@ class InferenceService(Service):
         self._desk = CellDesk(self, self.plane)
         self.commands |= {"rois_edit": self._desk.rois_edit, "set_threshold": self._desk.set_threshold}
         self._inbox = FrameInbox(self._frames, self.clock)
-        self._out = EngineOutput(self.publisher, self.plane)
+        self._direct: DirectSender | None = None
+        if goes_straight(self.setup):
+            self._direct = DirectSender(self.rig.ports.endpoint("decisions"), self.setup.session)
+        self._out = EngineOutput(self.publisher, self.plane, self._direct)
         self._book = FrameBook(self._out.fate)
         self._deadline_ns = self.rig.deadline_ns
         self._live_from: int | None = None
@@ -123,6 +128,9 @@ class InferenceService(Service):
             if arrival is None:
                 break
             self._receive(arrival)
+        self._out.tell()
+        if self._direct is not None:
+            self._direct.admit()
         self._desk.tick()
         if self._engine is not None:
             self._engine.tidy()
@@ -137,6 +145,8 @@ class InferenceService(Service):
             self._give_up_strips("the run ended")
         if hasattr(self, "_desk"):
             self._desk.close()
+        if hasattr(self, "_out"):
+            self._out.close()
         if hasattr(self, "_frames"):
             self._frames.close()
 

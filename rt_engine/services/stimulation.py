@@ -32,6 +32,7 @@ from rt_engine.services.disk_sync import DiskSync
 from rt_engine.services.frame_join import MOST_WAIT_NS, FrameJoin
 from rt_engine.services.interlock_setup import open_safety
 from rt_engine.services.protocol_driver import ProtocolDriver
+from rt_engine.services.spikes_inlet import SpikesInlet
 from rt_engine.transport.control import ControlServer
 from rt_engine.transport.sockets import connect
 
@@ -75,8 +76,9 @@ class StimulationService(Service):
             self._sub.connect(ports.inference_endpoint(plane))
         if self.rig.inputs:
             self._sub.connect(ports.endpoint("acquisition"))
-        for topic in ("spikes.", "rois", "health", "sync"):
+        for topic in ("rois", "health", "sync"):
             self._sub.subscribe(topic.encode())
+        self._inlet = SpikesInlet(self.setup, self._sub, self.poller, self.clock)
         self.poller.register(self._sub, zmq.POLLIN)
         self._server = ControlServer(self.context, ports.endpoint("stimulation_control"), self.handle, self.guard)
         self.poller.register(self._server.socket, zmq.POLLIN)
@@ -114,11 +116,13 @@ class StimulationService(Service):
         """Commands first, for a stop waits for nobody; then the engine; then look after the interlock."""
         self._server.serve()
         for _ in range(_BATCH):
-            if not self._sub.poll(0):
+            message = self._inlet.take()
+            if message is None:
                 break
-            topic, *parts = self._sub.recv_multipart()
+            topic, *parts = message
             self._take(topic.decode(errors="replace"), parts)
         self._decide_joined()
+        self._inlet.attend()
         now_ns = self.clock.now_ns()
         before = self._published
         self._watch_recorder(now_ns)
@@ -184,7 +188,7 @@ class StimulationService(Service):
         if hasattr(self, "_server"):
             self._publish_state(self.clock.now_ns())
             self._server.close()
-            self._sub.close()
+            self._inlet.close()
 
     def _sync(self) -> None:
         """Force log and ledger to the disk; on the thread of `DiskSync`."""
@@ -204,7 +208,7 @@ class StimulationService(Service):
                 self._recorder_ns = self.clock.now_ns() if header.state != "failed" else 0
             case RoisHeader() if payload:
                 self._take_rois(header, payload[0])
-            case SpikesHeader():
+            case SpikesHeader() if self._inlet.is_new(header):
                 if header.boot_id != self._rois_from.get(header.plane):
                     self._interlock.set_precondition(Precondition.CALIBRATION_MATCHES, False)
                 if not self._replays:
@@ -305,6 +309,7 @@ class StimulationService(Service):
         """Load a protocol for the cells of the present calibration; disarms."""
         loaded = self._driver.load(Path(str(args["path"])))
         if self._driver.uses_activity:
+            self._inlet.go_round()
             self._sub.subscribe(b"activity.")
             self._join.awaits_activity = True
         if self._driver.lines and not self.rig.inputs:
