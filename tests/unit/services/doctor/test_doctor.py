@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import socket
+import threading
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -14,6 +15,7 @@ from ni_rig import EDGE, ENABLE, WIRES, settings
 from safety_rig import FakeClock
 from system_rig import small_rig, write_rig
 
+from drivers.microscopes.simulators.thorimage import SimulatedThorImage
 from drivers.outputs.simulators.ni_card import SimulatedCard
 from drivers.outputs.simulators.ni_server import serving
 from rt_engine.bench.loop import self_test
@@ -228,3 +230,34 @@ def test_every_part_of_a_shipped_rig_is_looked_at_and_what_is_not_there_has_a_re
     assert {one.part for one in found} >= {"microscope", "protocol"} | {f"output {name}" for name in rig.outputs}
     for one in found:
         assert one.verdict is Verdict.PASS or (one.meaning and one.remedy), one
+
+
+def test_an_old_file_is_no_sign_of_a_microscope_and_a_frame_of_now_is(tmp_path, monkeypatch):
+    side = SimulatedThorImage(tmp_path, (12, 20))
+    side.begin("old")
+    side.scan()
+    side.save()
+    rig = small_rig(microscope={"driver": "thorimage", "folder": str(tmp_path)})
+    rig = RigConfig.model_validate(rig)
+    monkeypatch.setattr(rig_parts, "_LOOK_S", 0.1)
+    (found,) = rig_parts.microscope(rig)
+    assert found.verdict is Verdict.WARN
+    assert "silent" in found.text
+    assert "streaming acquisition" in found.remedy
+    monkeypatch.setattr(rig_parts, "_LOOK_S", 60.0)
+    ended = threading.Event()
+
+    def write():
+        while not ended.wait(0.02):
+            side.scan()
+            side.save()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        (found,) = rig_parts.microscope(rig)
+    finally:
+        ended.set()
+        thread.join()
+    assert found.verdict is Verdict.PASS
+    assert "12 x 20 at 30 Hz" in found.text
