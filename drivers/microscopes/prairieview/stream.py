@@ -106,8 +106,9 @@ class RawStream:
         self._numbers = ContinuedNumbers(self._per_volume)
         self._position = 0
         self._is_anew = self._is_adrift = False
-        self._last_ns = self._asked_ns = self._dropped_due_ns = 0
+        self._last_ns = self._dropped_due_ns = 0
         self._has_dropped = False
+        self._since_ns = self._taken = 0
         self.losses, self.why = 0, ""
 
     def begin(self, link: PrairieLink, settings: Settings, ring_frames: int) -> None:
@@ -116,10 +117,10 @@ class RawStream:
         self._memory = np.zeros(_PORTION_FRAMES * settings.layout.n_samples, np.int16)
         self._words = (str(os.getpid()), str(self._memory.ctypes.data), str(len(self._memory)))
         self._cutter, self._scan = FrameCutter(settings.layout), SteadyScan(settings.period_ns)
-        self._ring_ns = 0.9 * ring_frames * settings.period_ns
+        self._ring_ns, self._period_ns = 0.9 * ring_frames * settings.period_ns, settings.period_ns
         self._silence_ns = max(_SILENCE_NS, _SILENCE_FRAMES * settings.period_ns)
         self._has_dropped = False
-        self._asked_ns = self._last_ns = 0
+        self._last_ns = self._since_ns = self._taken = 0
         self._start_anew()
         link.ask("-srd", "true", str(ring_frames))
 
@@ -129,16 +130,21 @@ class RawStream:
 
     def poll(self) -> list[Picture]:
         """Frames that are whole now. Raises OSError, DeviceError."""
-        before_ns, self._asked_ns = self._asked_ns, self._clock.now_ns()
+        asked_ns = self._clock.now_ns()
         samples = self._samples()
         arrived_ns = self._clock.now_ns()
+        found = self._cutter.take(samples)
+        is_emptied = len(samples) < len(self._memory)
+        if self._is_behind(arrived_ns):
+            self._skip(len(found) + (0 if is_emptied else self._drain()))
+            found, is_emptied = [], True
+        self._taken += len(found)
+        if is_emptied or not self._since_ns:
+            self._since_ns, self._taken = asked_ns, 0
         if not len(samples):
             self._see_nothing(arrived_ns)
             return []
         self._last_ns = arrived_ns
-        found = self._cutter.take(samples)
-        if before_ns and arrived_ns - before_ns > self._ring_ns:
-            self._lose("this side slept longer than Prairie View's ring lasts: make `ring_frames` larger")
         if arrived_ns >= self._dropped_due_ns:
             self._dropped_due_ns = arrived_ns + _DROPPED_NS
             self._look_for_dropped()
@@ -146,6 +152,31 @@ class RawStream:
             self.losses += len(found)
             return []
         return [self._picture(frame, arrived_ns) for frame in found]
+
+    def _is_behind(self, arrived_ns: int) -> bool:
+        """Whether more waits in the ring than is of use; Prairie View does not tell when it has run over."""
+        if not self._last_ns or not self._since_ns:
+            return False
+        waiting_ns = arrived_ns - self._since_ns - self._taken * self._period_ns
+        if waiting_ns > self._ring_ns:
+            self._lose("Prairie View's ring has run over: this side slept, or `ring_frames` is too small")
+        return waiting_ns > 0.5 * self._ring_ns
+
+    def _drain(self) -> int:
+        """Take all that is in the ring; how many frames that were."""
+        n_frames, is_more = 0, True
+        while is_more:
+            samples = self._samples()
+            n_frames += len(self._cutter.take(samples))
+            is_more = len(samples) == len(self._memory)
+        return n_frames
+
+    def _skip(self, n_frames: int) -> None:
+        """Leave out frames that are too old to be of use: a gap in the numbers, of exactly as many."""
+        self.losses += n_frames
+        self._position += n_frames
+        if not self._is_anew:
+            self.why = f"this side is too slow: {n_frames} frames that waited were passed over"
 
     def _samples(self) -> NDArray[np.int16]:
         try:

@@ -75,6 +75,9 @@ class ScanboxMicroscope:
             if self._clock.now_ns() >= end_ns:
                 return None
             time.sleep(_POLL_S)
+        if self._slot.holds_nothing(header):
+            self._free()
+            return None
         if not self._slot.holds(header, max(self._config.channels) + 1):
             text = f"{self._config.mmap_file} is too small for {header.n_lines} x {header.n_pixels} px"
             raise DeviceError(_DEVICE, text, "is it the scanbox.mmap of this Scanbox? `channels` may ask for too many")
@@ -140,6 +143,9 @@ class ScanboxMicroscope:
             time.sleep(_POLL_S)
         arrived_ns, slot = self._clock.now_ns(), self._slot
         header = slot.header()
+        if slot.holds_nothing(header):
+            self._free()
+            return False
         if self._first is None or header[1:3] + header[4:6] != self._first[1:3] + self._first[4:6]:
             text = f"{header.n_lines} x {header.n_pixels} px, planes {header.period}: this run began otherwise"
             raise DeviceError(_DEVICE, text, "stop this run and begin another")

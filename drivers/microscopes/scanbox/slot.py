@@ -58,13 +58,17 @@ class Slot:
         return int(_SEMAPHORE.unpack_from(self._map)[0])
 
     def set_number(self, number: int) -> None:
-        """Write the first word."""
-        _SEMAPHORE.pack_into(self._map, 0, number)
+        """Write the first word, at once: `pack_into` would show a nought for a moment."""
+        self._map[: _SEMAPHORE.size] = _SEMAPHORE.pack(number)
+
+    def holds_nothing(self, header: SlotHeader) -> bool:
+        """Whether the file is as it was made, full of noughts: no frame has been written into it."""
+        return header.n_lines <= 0 or header.n_pixels <= 0
 
     def holds(self, header: SlotHeader, n_channels: int) -> bool:
         """Whether a frame of this size, of every channel, fits into the file."""
         pixels = header.n_lines * header.n_pixels
-        return header.n_lines > 0 and header.n_pixels > 0 and HEADER_BYTES + 2 * pixels * n_channels <= self.size
+        return HEADER_BYTES + 2 * pixels * n_channels <= self.size
 
     def copy(self, header: SlotHeader, channel: int, out: NDArray[np.uint16], *, column_major: bool) -> None:
         """Pixels of a channel into `out` (shape (n_lines, n_pixels), overwritten), as they stand there."""
@@ -77,7 +81,7 @@ class Slot:
 
     def put(self, header: SlotHeader, pictures: list[NDArray[np.uint16]], *, column_major: bool) -> None:
         """Write a frame as Scanbox does: the words, the channels, and last the number."""
-        _WORDS.pack_into(self._map, 0, self.number(), *header[1:])
+        self._map[_SEMAPHORE.size : _WORDS.size] = _WORDS.pack(*header)[_SEMAPHORE.size :]
         for channel, picture in enumerate(pictures):
             data = (picture.T if column_major else picture).astype("<u2").tobytes()
             at = HEADER_BYTES + len(data) * channel

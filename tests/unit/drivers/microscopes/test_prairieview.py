@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import time
@@ -175,6 +176,27 @@ def test_a_ring_that_ran_over_while_nobody_asked_is_told(bench):
     one.until(lambda: one.microscope.rejected)
     assert "ring" in one.microscope.why
     assert one.view.overflown == 26
+
+
+def test_a_side_that_is_too_slow_passes_over_what_waits_and_knows_how_many(bench, monkeypatch):
+    one = bench(ring_frames=40)
+    one.begin()
+    one.scan(2)
+    one.take(2)
+    put, first = one.microscope._put, one.stamp
+    monkeypatch.setattr(one.microscope, "_put", lambda *more: (time.sleep(0.12), put(*more)))
+    end_s = time.monotonic() + 2.5
+    while time.monotonic() < end_s:
+        one.scan()
+        time.sleep(0.033)
+    monkeypatch.undo()
+    found = []
+    while (info := one.microscope.read(one.buffer, 0.3)) is not None:
+        found.append((info.frame, stamp_of(one.buffer)[0]))
+    assert one.view.overflown == 0
+    assert one.microscope.rejected > 0
+    assert len(found) < one.stamp - first
+    assert all(b[0] - a[0] == b[1] - a[1] for a, b in itertools.pairwise(found))
 
 
 @pytest.mark.parametrize(("answer", "words"), [("linesPerFrame", "answered by"), ("framePeriod", "frame_rate_hz")])

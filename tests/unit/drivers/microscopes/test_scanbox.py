@@ -155,3 +155,20 @@ def test_a_scan_of_another_size_and_a_file_that_is_too_small_are_said(bench, tmp
     with pytest.raises(DeviceError, match="too small"):
         microscope.open()
     microscope.close()
+
+
+def test_a_file_that_scanbox_has_just_made_full_of_noughts_holds_no_frame(bench, tmp_path):
+    one = bench()
+    one.close()
+    (tmp_path / "scanbox.mmap").write_bytes(bytes(4000))
+    one.clock.advances_by_ns = 50 * MS
+    assert one.microscope.open() is None
+    one.microscope._slot.set_number(0)
+    assert one.microscope.open() is None
+    one.clock.advances_by_ns = 0
+    assert one.microscope._slot.number() == FREE
+    one.box = SimulatedScanbox(tmp_path / "scanbox.mmap", SHAPE)
+    one.box.scan(7)
+    assert one.microscope.open().n_lines == SHAPE[0]
+    one.microscope.start()
+    assert one.each(8).frame == 8
