@@ -66,7 +66,7 @@ class FrameCutter:
 
     def take(self, samples: NDArray[np.int16]) -> list[NDArray[np.int16]]:
         """Frames that are whole with these samples (int16, shape (n,), copied), each of shape (n_samples,)."""
-        stream = np.concatenate([self._rest, samples])
+        stream = np.concatenate([self._rest, samples]) if len(self._rest) else samples.copy()
         n_whole = len(stream) // self._n_samples
         end = n_whole * self._n_samples
         self._rest = stream[end:].copy()

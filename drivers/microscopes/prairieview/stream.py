@@ -118,6 +118,7 @@ class RawStream:
         self._words = (str(os.getpid()), str(self._memory.ctypes.data), str(len(self._memory)))
         self._cutter, self._scan = FrameCutter(settings.layout), SteadyScan(settings.period_ns)
         self._ring_ns, self._period_ns = 0.9 * ring_frames * settings.period_ns, settings.period_ns
+        self._rounds = 1 + ring_frames // _PORTION_FRAMES
         self._silence_ns = max(_SILENCE_NS, _SILENCE_FRAMES * settings.period_ns)
         self._has_dropped = False
         self._last_ns = self._since_ns = self._taken = 0
@@ -163,12 +164,13 @@ class RawStream:
         return waiting_ns > 0.5 * self._ring_ns
 
     def _drain(self) -> int:
-        """Take all that is in the ring; how many frames that were."""
-        n_frames, is_more = 0, True
-        while is_more:
+        """Take what is in the ring, but once around it at most; how many frames that were."""
+        n_frames = 0
+        for _ in range(self._rounds):
             samples = self._samples()
             n_frames += len(self._cutter.take(samples))
-            is_more = len(samples) == len(self._memory)
+            if len(samples) < len(self._memory):
+                break
         return n_frames
 
     def _skip(self, n_frames: int) -> None:
