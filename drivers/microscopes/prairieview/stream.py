@@ -138,7 +138,7 @@ class RawStream:
         is_emptied = len(samples) < len(self._memory)
         if self._is_behind(arrived_ns):
             self._skip(len(found) + (0 if is_emptied else self._drain()))
-            found, is_emptied = [], True
+            found, is_emptied, asked_ns = [], True, self._clock.now_ns()
         self._taken += len(found)
         if is_emptied or not self._since_ns:
             self._since_ns, self._taken = asked_ns, 0
