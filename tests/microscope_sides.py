@@ -26,10 +26,12 @@ DEADLINE_S = 60.0
 
 
 class Side:
-    """A vendor's program. `is_told` lists the laws that it cannot break, or not be asked to, with the reason."""
+    """A vendor's program. `spared` names the laws that its driver cannot keep, with the reason."""
 
     channels: tuple[int, ...] = (0,)
     spared: dict[str, str] = {}
+    burst = 600
+    """Frames scanned at once while the driver sleeps."""
     config: dict[str, Any]
 
     def __init__(self, folder: Path) -> None:
@@ -162,6 +164,7 @@ class ScanboxSide(Side):
 
 class PrairieViewSide(Side):
     channels = (0, 1)
+    burst = 90  # as its ring holds: it does not tell when it runs over, and this side judges that by the time it took
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)

@@ -170,7 +170,8 @@ class RawStream:
             samples = self._samples()
             n_frames += len(self._cutter.take(samples))
             if len(samples) < len(self._memory):
-                break
+                return n_frames
+        self._lose("Prairie View scans faster than this computer takes frames: its ring runs over")
         return n_frames
 
     def _skip(self, n_frames: int) -> None:

@@ -236,7 +236,7 @@ def test_a_driver_that_sleeps_holds_nobody_up_and_what_it_missed_is_told(bench):
     bench.begin()
     before = bench.each(2)
     rejected = getattr(bench.microscope, "rejected", 0)
-    for _ in range(600):
+    for _ in range(bench.side.burst):
         bench.scan()
     end_s, found = time.monotonic() + 0.5, []
     while time.monotonic() < end_s:
