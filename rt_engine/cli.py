@@ -28,6 +28,7 @@ from rt_engine.commands import (
     report,
     run,
     score,
+    serve,
     simulate,
     status,
     train,
@@ -37,6 +38,7 @@ from rt_engine.interfaces.errors import ConfigError, SpikeloopError
 _COMMANDS = (
     demo,
     run,
+    serve,
     gui,
     status,
     ctl,

@@ -12,8 +12,9 @@ from rt_engine.interfaces.errors import ConfigError, MessageError, SpikeloopErro
 from rt_engine.transport.security import Guard, peer_name
 
 _REMEMBERED = 20_000
-_MAY_COME_AGAIN = ("trip", "announce", "status", "describe")
-"""A stop that comes again stops again, a look changes nothing, and services announce without an id."""
+_MAY_COME_AGAIN = ("trip", "announce", "keep", "status", "describe")
+"""A stop that comes again stops again, a look changes nothing, services announce without an id, and other computers
+say several times a second that they are there."""
 
 
 class Gate:
