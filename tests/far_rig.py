@@ -1,7 +1,7 @@
 """One rig over several computers: network namespaces of this one, each with a clock of its own, and a router between.
 
 The delay of the network is that of the kernel (`tc netem` is not in every kernel); links are cut at the router. Clocks
-differ truly: each computer is a time namespace, whose CLOCK_MONOTONIC is set off by whole seconds. Linux and root alone.
+differ truly: each is a time namespace, whose CLOCK_MONOTONIC is set off by whole seconds. Linux and root alone.
 """
 
 from __future__ import annotations

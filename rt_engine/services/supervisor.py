@@ -33,6 +33,8 @@ from rt_engine.transport.sockets import bind, connect
 _STOP_ORDER = ("acquisition", "inference", "stimulation", "telemetry", "recording")
 """The source first, so that what is under way comes to its end; the recorder last, so that it sees all of it."""
 _ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+_BATCH = 256
+"""Control messages taken in one turn, so that a flood of them keeps nothing else waiting."""
 _JOIN_S = 600.0
 """Patience until the services on other computers have come; somebody may have to walk there."""
 _TOPICS = ("health", "log", "state", "stim", "spikes.", "rois")
@@ -77,6 +79,7 @@ class Supervisor:
         self._on_message = on_message
         self._processes: dict[str, BaseProcess | FarService] = {}
         self._identity: dict[str, bytes] = {}
+        self._asked: set[str] = set()
         self._replies: dict[str, Reply] = {}
         self._clients: deque[tuple[bytes, Request]] = deque()
         self._expected_exit: set[str] = set()
@@ -223,23 +226,30 @@ class Supervisor:
         if service in self.far.services and args and "path" in args:
             args = args | {"path": send_file(partial(self.request, service), Path(str(args["path"])))}
         request = Request(id=uuid.uuid4().hex, role=Role.SERVICE, cmd=cmd, args=args or {})
+        self._asked.add(request.id)
         self._router.send_multipart([identity, encode_control(request)])
-        deadline_ns = self.clock.now_ns() + int(timeout_s * NS_PER_S)
-        while request.id not in self._replies:
-            left_ms = (deadline_ns - self.clock.now_ns()) // NS_PER_MS
-            if left_ms <= 0 or self._processes[service].exitcode is not None:
-                raise ServiceError(f"the {service} service did not answer {cmd!r} within {timeout_s:g} s")
-            if self._router.poll(min(int(left_ms), 50)):
-                self._take_control()
-            self._take_messages()
-            self._answer_clients()
-        reply = self._replies.pop(request.id)
+        try:
+            self._wait_for_reply(service, request, timeout_s)
+            reply = self._replies.pop(request.id)
+        finally:
+            self._asked.discard(request.id)
         if reply.error is not None:
             kind = (
                 ConfigError if reply.error.type in ("ConfigError", "CalibrationError", "MovieError") else ServiceError
             )
             raise kind(reply.error.message, reply.error.remedy)
         return reply.result or {}
+
+    def _wait_for_reply(self, service: str, request: Request, timeout_s: float) -> None:
+        deadline_ns = self.clock.now_ns() + int(timeout_s * NS_PER_S)
+        while request.id not in self._replies:
+            left_ms = (deadline_ns - self.clock.now_ns()) // NS_PER_MS
+            if left_ms <= 0 or self._processes[service].exitcode is not None:
+                raise ServiceError(f"the {service} service did not answer {request.cmd!r} within {timeout_s:g} s")
+            if self._router.poll(min(int(left_ms), 50)):
+                self._take_control()
+            self._take_messages()
+            self._answer_clients()
 
     def fetch_light_log(self, folder: Path) -> None:
         """Bring the write-ahead log of a stimulation service on another computer home.
@@ -293,7 +303,9 @@ class Supervisor:
             self._take_messages()
 
     def _take_control(self) -> None:
-        while self._router.poll(0):
+        for _ in range(_BATCH):
+            if not self._router.poll(0):
+                break
             sender, *body = self._router.recv_multipart(copy=False)
             if len(body) != 1:
                 continue
@@ -302,7 +314,7 @@ class Supervisor:
             except MessageError:
                 self._take_request(sender.bytes, body[0])
             else:
-                if self._gate.is_service(body[0]):
+                if reply.id in self._asked and self._gate.is_service(body[0]):
                     self._replies[reply.id] = reply
 
     def _take_request(self, identity: bytes, part: zmq.Frame) -> None:
@@ -321,6 +333,8 @@ class Supervisor:
             self._clients.append((identity, request))
             return
         service = str(request.args.get("service"))
+        if request.role is not Role.SERVICE or service not in self.services:
+            return
         self._identity[service] = identity
         self.facts.setdefault(service, {}).update(request.args)
 

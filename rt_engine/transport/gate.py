@@ -12,6 +12,7 @@ from rt_engine.interfaces.errors import ConfigError, MessageError, SpikeloopErro
 from rt_engine.transport.security import Guard, peer_name
 
 _REMEMBERED = 20_000
+_LONGEST_ID = 128
 _MAY_COME_AGAIN = ("trip", "announce", "keep", "status", "describe")
 """A stop that comes again stops again, a look changes nothing, services announce without an id, and other computers
 say several times a second that they are there."""
@@ -69,6 +70,8 @@ class Gate:
         return msgspec.structs.replace(request, role=role)
 
     def _require_new(self, request: Request) -> None:
+        if len(request.id) > _LONGEST_ID:
+            raise MessageError(f"an id of {len(request.id)} characters", f"{_LONGEST_ID} at most; a UUID will do")
         if request.cmd in _MAY_COME_AGAIN:
             return
         if request.id in self._seen:
