@@ -75,15 +75,15 @@ class Desk(QtCore.QObject):
     def select_by_default(self) -> None:
         """As long as nobody has chosen: the cells whose spikes are most surely seen."""
         cells = self.model.cells.get(self.plane)
-        if cells is None or not cells.n_rois:
+        if cells is None or not cells.row_of:
             return
         known = [one for one in self.selection if one in cells.row_of]
         if known and (self._chosen_by_hand or len(known) == len(self.selection)):
             if len(known) != len(self.selection):
                 self.select(known)
             return
-        best = (-cells.figures["expected_detection"] - 1e-3 * cells.figures["snr"]).argsort()[:8]
-        self.select([int(cells.roi_id[row]) for row in best], by_hand=False)
+        best = (-cells.figures["expected_detection"] - 1e-3 * cells.figures["snr"]).argsort()
+        self.select([one for one in cells.roi_id[best].tolist() if one in cells.row_of][:8], by_hand=False)
 
     def show_plane(self, plane: int, channel: int) -> None:
         """Show another plane or channel."""

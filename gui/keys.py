@@ -108,6 +108,7 @@ class Keyboard(QtCore.QObject):
         if action is None or (typing and action == "undo"):
             return False
         getattr(self._window, action)()
+        self._window.pacer.soon()
         return True
 
 

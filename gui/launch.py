@@ -26,6 +26,8 @@ from gui.wire_client import WireClient
 from rt_engine.interfaces.clock import Clock, MonotonicClock
 from rt_engine.transport.client_keys import secure_from_command
 
+_MOST_ERRORS = 100
+
 
 @dataclass(slots=True)
 class Parts:
@@ -152,10 +154,17 @@ def _lock_path(endpoints: Endpoints) -> str:
 
 
 def _survive(parts: Parts) -> Callable[..., None]:
-    """An error nobody foresaw is written down and said; the window, and with it STOP, stays."""
+    """An error nobody foresaw is written down and said; the window, and with it STOP, stays.
+
+    One that comes with every refresh is written down once.
+    """
+    written: set[str] = set()
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        sys.stderr.write("".join(traceback.format_exception(kind, error, trace)))
+        text = "".join(traceback.format_exception(kind, error, trace))
+        if text not in written and len(written) < _MOST_ERRORS:
+            written.add(text)
+            sys.stderr.write(text)
         parts.window.desk.say(f"internal error: {kind.__name__}: {error}", Tone.DANGER)
 
     return hook

@@ -10,7 +10,7 @@ from pyqtgraph.Qt import QtCore
 from gui.model.rings import RowRing
 from rt_engine.interfaces.clock import NS_PER_MS, Clock
 
-PERIOD_MS = 33
+PERIOD_MS = 32
 _MOST_BUSY = 0.6
 """Share of the time that refreshing may take: the rest belongs to mouse and keyboard, and to STOP."""
 
@@ -34,6 +34,7 @@ class Pacer(QtCore.QObject):
         self._timer.timeout.connect(self._tick)
         self.n_turns = 0
         self.took_ms = RowRing(300, 1)
+        self._due_ns = 0
 
     def start(self) -> None:
         """Begin."""
@@ -42,6 +43,12 @@ class Pacer(QtCore.QObject):
     def stop(self) -> None:
         """End."""
         self._timer.stop()
+
+    def soon(self) -> None:
+        """A person has done something: the next turn comes at once."""
+        if self._timer.isActive():
+            self._due_ns = self._clock.now_ns()
+            self._timer.start(0)
 
     def _tick(self) -> None:
         before_ns = self._clock.now_ns()
@@ -54,5 +61,8 @@ class Pacer(QtCore.QObject):
         took_ms = (self._clock.now_ns() - before_ns) / NS_PER_MS
         self.took_ms.append(took_ms)
         self.n_turns += 1
-        wait_ms = max(PERIOD_MS - took_ms, took_ms * (1 / _MOST_BUSY - 1), 1.0)
-        self._timer.start(round(min(wait_ms, 1000.0)))
+        now_ns = self._clock.now_ns()
+        rest_ms = min(max(took_ms * (1 / _MOST_BUSY - 1), 1.0), 1000.0)
+        # Turns stand on a grid: a timer that fires late does not make the next one later still.
+        self._due_ns = max(self._due_ns + PERIOD_MS * NS_PER_MS, now_ns + round(rest_ms * NS_PER_MS))
+        self._timer.start(min(int((self._due_ns - now_ns) / NS_PER_MS), 1000))

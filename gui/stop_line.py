@@ -39,7 +39,7 @@ class StopLine:
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoints: Endpoints, clock: Clock) -> None:
-        self._clock = clock
+        self._clock, self._is_local = clock, endpoints.is_local
         names = ("stimulation_control", "control")
         self._ways = [_Way(connect_impatient(context, endpoints.of(name)), name) for name in names]
         self._asked: set[str] = set()
@@ -51,8 +51,10 @@ class StopLine:
         """Send the trip; returns over how many ways it left this computer."""
         self._asked.clear()
         self._t_sent_ns, self.state, self.took_ms = self._clock.now_ns(), StopState.SENT, float("nan")
+        # Another computer has another clock: only here the rig can tell how long it took from the press to the dark.
+        args = {"text": text} | ({"t_asked_ns": self._t_sent_ns} if self._is_local else {})
         for way in self._ways:
-            request = Request(id=uuid.uuid4().hex, role=Role.OPERATOR, cmd="trip", args={"text": text})
+            request = Request(id=uuid.uuid4().hex, role=Role.OPERATOR, cmd="trip", args=args)
             try:
                 way.socket.send(encode_control(request), zmq.NOBLOCK)
             except zmq.Again:

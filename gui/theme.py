@@ -6,20 +6,25 @@ from dataclasses import dataclass
 
 from gui.palette import DARK, LIGHT, STOP_RED, STOP_RED_DOWN, Palette
 
-_BASE_PX, _LARGE_PX = 13, 20
+_BASE_PX, _LARGE_PX, _LARGE_TAB_PX = 13, 20, 17
+_LARGE_FOR = (1280, 720)
+"""Window (width, height) for which `_LARGE_PX` is right: in a larger one the letters grow with it."""
+_SCREEN_LINES = 1440
+"""Screens with more lines than that have smaller dots: letters grow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """Palette and size of letters."""
+    """Palette and size of letters; `scale` grows with the window (large) or with the dots of the screen."""
 
     palette: Palette = DARK
     large: bool = False
+    scale: float = 1.0
 
     @property
     def base_px(self) -> int:
         """Height of ordinary letters, pixels."""
-        return _LARGE_PX if self.large else _BASE_PX
+        return round((_LARGE_PX if self.large else _BASE_PX) * self.scale)
 
     def px(self, factor: float) -> int:
         """A length that grows with the letters, pixels."""
@@ -33,8 +38,8 @@ class Theme:
             small=self.px(0.88),
             title=self.px(0.92),
             big=self.px(1.7),
-            tab=17 if self.large else _BASE_PX,
-            tab_pad=6,
+            tab=round((_LARGE_TAB_PX if self.large else _BASE_PX) * self.scale),
+            tab_pad=round(6 * self.scale),
             huge=self.px(2.1),
             pad=self.px(0.38),
             pad_wide=self.px(0.8),
@@ -47,9 +52,16 @@ class Theme:
         )
 
 
-def theme_named(name: str, large: bool) -> Theme:
+def theme_named(name: str, large: bool, scale: float = 1.0) -> Theme:
     """Theme by the name of its palette; dark for any other name."""
-    return Theme(LIGHT if name == "light" else DARK, large)
+    return Theme(LIGHT if name == "light" else DARK, large, scale)
+
+
+def scale_for(large: bool, width_px: int, height_px: int, screen_lines: int) -> float:
+    """How much larger letters are than in a window of 1280 x 720 on an ordinary screen."""
+    if large:
+        return min(max(min(width_px / _LARGE_FOR[0], height_px / _LARGE_FOR[1]), 0.8), 4.0)
+    return min(max(screen_lines / _SCREEN_LINES, 1.0), 3.0)
 
 
 _TEMPLATE = """

@@ -11,7 +11,7 @@ from gui.keys import Keyboard, key_sheet
 from gui.pacer import Pacer
 from gui.palette import Tone
 from gui.stop_line import StopLine
-from gui.theme import theme_named
+from gui.theme import scale_for, theme_named
 from gui.views.cells_view import CellsView
 from gui.views.field_rig import planes_inferred
 from gui.views.field_view import FieldView
@@ -20,6 +20,7 @@ from gui.views.loop_view import LoopView
 from gui.views.population_view import PopulationView
 from gui.views.review_view import ReviewView
 from gui.views.safety_view import SafetyView
+from gui.views.services_line import ServicesLine
 from gui.views.session_view import SessionView
 from gui.views.top_bar import TopBar
 from gui.views.traces_view import TracesView
@@ -31,6 +32,8 @@ from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S
 
 _ASK_FOOTPRINTS_NS = 2 * NS_PER_S
 _SMALLEST = (1024, 640)
+_OTHER_SCALE = 0.04
+_RESCALE_AFTER_MS = 120
 
 
 class MainWindow(QtWidgets.QWidget):
@@ -50,6 +53,8 @@ class MainWindow(QtWidgets.QWidget):
         self.setWindowTitle("spikeloop")
         self.setMinimumSize(*_SMALLEST)
         self.desk, self.wire, self.stop_line = desk, wire, stop_line
+        self._rescale = QtCore.QTimer(self, singleShot=True)
+        self._rescale.timeout.connect(self._take_scale)
         self.field = FieldView(desk)
         self.middle = QtWidgets.QWidget()
         self.middle.setObjectName("page")
@@ -78,8 +83,10 @@ class MainWindow(QtWidgets.QWidget):
         self.bar.stop_pressed.connect(self.stop)
         desk.said.connect(self._say)
         self.pacer = Pacer(self._turn, desk.clock, self)
+        desk.selection_changed.connect(self._show_selection)
         self._footprints_asked_ns = 0
         self._session_heard = ""
+        self._is_large, self._split_px = False, [int(one) for one in desk.settings["split"][:2]]
         self.set_theme(desk.settings["theme"], desk.settings["large"])
         self.show_page(desk.settings["page"])
 
@@ -124,7 +131,10 @@ class MainWindow(QtWidgets.QWidget):
         foot.setAttribute(QtCore.Qt.WidgetAttribute.WA_StyledBackground)
         line = QtWidgets.QHBoxLayout(foot)
         line.setContentsMargins(12, 3, 12, 3)
+        line.setSpacing(20)
         line.addWidget(self.foot, 1)
+        self.services = ServicesLine(self.desk)
+        line.addWidget(self.services)
         self.pace = QtWidgets.QLabel("")
         self.pace.setObjectName("small")
         line.addWidget(self.pace)
@@ -152,6 +162,11 @@ class MainWindow(QtWidgets.QWidget):
             tab.setChecked(at == index)
         self.pages[index].due_ns = 0
 
+    def _show_selection(self) -> None:
+        for view in (self.field, self.pages[self.stack.currentIndex()]):
+            view.due_ns = 0
+        self.pacer.soon()
+
     def stop(self) -> None:
         """Light off, now."""
         ways = self.stop_line.stop("STOP in the window")
@@ -163,15 +178,32 @@ class MainWindow(QtWidgets.QWidget):
     def set_theme(self, name: str, large: bool) -> None:
         """Dark or light; large letters."""
         desk = self.desk
-        desk.theme = theme_named(name, large)
+        desk.theme = theme_named(name, large, self._scale(large))
         desk.settings["theme"], desk.settings["large"] = desk.theme.palette.name, large
         self.setStyleSheet(desk.theme.style_sheet())
         self.bar.apply_theme(desk.theme)
         for view in (self.field, *self.pages):
             view.apply_theme()
             view.due_ns = 0
-        if large:
-            self.split.setSizes([2, 3])
+        if large != self._is_large:
+            before, self._is_large = self.split.sizes(), large
+            self.split.setSizes([2, 3] if large else self._split_px)
+            if large and self.isVisible():
+                self._split_px = before
+
+    def _scale(self, large: bool) -> float:
+        screen_lines = self.screen().size().height() if self.screen() is not None else 0
+        return scale_for(large, self.width(), self.height(), max(screen_lines, self.height()))
+
+    def resizeEvent(self, event: Any) -> None:
+        """Letters follow the window, once it has stopped changing."""
+        super().resizeEvent(event)
+        theme = self.desk.theme
+        if abs(self._scale(theme.large) / theme.scale - 1) > _OTHER_SCALE:
+            self._rescale.start(_RESCALE_AFTER_MS)
+
+    def _take_scale(self) -> None:
+        self.set_theme(self.desk.theme.palette.name, self.desk.theme.large)
 
     def toggle_theme(self) -> None:
         """Light or dark."""
@@ -240,10 +272,11 @@ class MainWindow(QtWidgets.QWidget):
 
     def _step_cell(self, step: int) -> None:
         cells = self.desk.model.cells.get(self.desk.plane)
-        if cells is None or not cells.n_rois:
+        if cells is None or not cells.row_of:
             return
-        row = cells.row_of.get(self.desk.selection[-1], -1) if self.desk.selection else -1
-        self.desk.select([int(cells.roi_id[(row + step) % cells.n_rois])])
+        read, here = cells.read, self.desk.selection[-1] if self.desk.selection else -1
+        at = read.index(here) if here in cells.row_of else -1
+        self.desk.select([read[(at + step) % len(read)]])
 
     def _turn(self) -> None:
         """One turn: take what has come, then refresh what is seen and due."""
@@ -261,6 +294,7 @@ class MainWindow(QtWidgets.QWidget):
         if now_ns >= getattr(self, "_bar_due_ns", 0):
             self._bar_due_ns = now_ns + 100 * NS_PER_MS
             self.bar.refresh()
+            self.services.refresh()
             self._show_pace()
         for view in (self.field, self.pages[self.stack.currentIndex()]):
             if view.isVisible() and not self.isMinimized() and now_ns >= view.due_ns:

@@ -13,9 +13,11 @@ from protocols.running.evaluator import ProtocolRun
 from protocols.schema.protocol import ProtocolConfig
 from rt_engine.interfaces.events import EVENT_DTYPE
 from rt_engine.interfaces.messages import Mode
+from rt_engine.interfaces.stimulation import PulseRequest
 
 MS = 1_000_000
 S = 1_000_000_000
+LIGHT = {"do": "pulse", "output": "led", "targets": "b", "power_mw": 8.0, "width_ms": 5.0}
 
 
 def table(n: int = 20) -> RoiTable:
@@ -92,3 +94,13 @@ def ticks(until_s: float, happenings: dict[int, tuple[int, ...]] | None = None, 
     for frame in range(round(until_s * rate_hz)):
         t_ns = round(frame * S / rate_hz)
         yield t_ns, events(*((roi, t_ns) for roi in happenings.get(frame, ())))
+
+
+def light(found: list[Any]) -> list[PulseRequest]:
+    """Requests that are not suppressed."""
+    return [one for one in found if isinstance(one, PulseRequest) and one.suppressed is None]
+
+
+def frames_of(found: list[Any]) -> list[int]:
+    """Frame of every command."""
+    return [one.frame for one in found]

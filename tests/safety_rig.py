@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,11 +122,14 @@ class MemoryLog(WriteAheadLog):
     def __init__(self) -> None:
         self.records: list[tuple[RecordKind, dict[str, Any]]] = []
         self.full = False
+        self.wait_for_intent: Callable[[], None] = lambda: None
 
     def write(self, kind: RecordKind, fields: dict[str, Any]) -> int:
         if self.full:
             raise RecordingError("no space left on device")
         self.records.append((kind, fields))
+        if kind is RecordKind.INTENT:
+            self.wait_for_intent()
         return len(self.records) - 1
 
     def reserve(self) -> None:
@@ -169,6 +173,7 @@ class Rig:
         )
         self.heartbeat = HeartbeatMonitor(LIVE_BOUND_NS, IDLE_BOUND_NS)
         self.intent_delay_ns = 0
+        self.log.wait_for_intent = lambda: self.clock.step(self.intent_delay_ns)
         self.interlock = Interlock(
             self.limits,
             self.outputs,
@@ -179,7 +184,6 @@ class Rig:
             dry_run=dry_run,
             restarted=restarted,
             has_stop_line=has_stop_line,
-            on_intent=lambda request, decision: self.clock.step(self.intent_delay_ns),
         )
 
     def armed(self, mode: Mode = Mode.LIVE) -> Rig:

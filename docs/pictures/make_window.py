@@ -2,6 +2,7 @@
 
     python docs/pictures/make_window.py docs/pictures/window
     python docs/pictures/make_window.py docs/pictures/window sessions/20260101T120000-virtual_rig
+    python docs/pictures/make_window.py /tmp/large sessions/20260101T120000-virtual_rig --size 3840x2160
 
 Without a session the virtual rig is run first (about four minutes). The window is fed with the messages of that
 session at its own moment, as it was fed while the session ran. Needs the extra `gui`, and no screen.
@@ -9,6 +10,7 @@ session at its own moment, as it was fed while the session ran. Needs the extra 
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -58,13 +60,13 @@ def record(folder: Path) -> None:
 class Stage:
     """A window that is shown moments of a session as if they were now."""
 
-    def __init__(self, session: Path, folder: Path) -> None:
+    def __init__(self, session: Path, folder: Path, size_px: tuple[int, int]) -> None:
         rig = load_rig(find_rig("virtual_rig"))
         self.parts, self.folder = build(Endpoints("127.0.0.1", rig.ports), Settings(None)), folder
         self.window = self.parts.window
         self.window.field.bar.average_box.setCurrentIndex(3)
         self.window.safety.operator.setText("A. Operator")
-        self.window.resize(1280, 720)
+        self.window.resize(*size_px)
         self.window.show()
         self.player = Player(read_session(session, lambda fraction: None, lambda: False))
 
@@ -137,7 +139,7 @@ def draw_all(stage: Stage, session: Path) -> None:
     stage.draw(window.review, "review")
 
 
-def main(folder: Path, session: Path | None) -> None:
+def main(folder: Path, session: Path | None, size_px: tuple[int, int]) -> None:
     """Run the rig, if need be, and draw."""
     folder.mkdir(parents=True, exist_ok=True)
     app = QtWidgets.QApplication([])
@@ -146,10 +148,16 @@ def main(folder: Path, session: Path | None) -> None:
         recorded = session or Path(scratch) / "20260101T120000Z-virtual_rig"
         if session is None:
             record(recorded)
-        stage = Stage(recorded, folder)
+        stage = Stage(recorded, folder, size_px)
         draw_all(stage, recorded)
         stage.parts.close()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("session", type=Path, nargs="?")
+    parser.add_argument("--size", default="1280x720", help="of the window, pixels")
+    arguments = parser.parse_args()
+    width, height = (int(one) for one in arguments.size.split("x"))
+    main(arguments.folder, arguments.session, (width, height))

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from drivers.ni.connection import NiConnection
+from drivers.inputs.ni_input import NiInput
 from rt_engine.interfaces.clock import NS_PER_S, Clock
+from rt_engine.interfaces.inputs import SampleBlock
 from rt_engine.interfaces.ni_config import NiAnalogInput
 
 _BUFFER_S = 2.0
 
 
-class SampleBlock(NamedTuple):
-    """Samples in a row: volts, float32, shape (n_samples,); `t_first_ns` is when the first was taken, on this host."""
-
-    t_first_ns: int
-    volts: NDArray[np.float32]
-
-
-class NiAnalog:
-    """One analogue channel. Belongs to one thread.
+class NiAnalog(NiInput):
+    """One analogue channel; see `NiInput`.
 
     Times are those of the host at the start plus the samples counted: the card's drift is not corrected within a run
     (an error of 50 ppm is 0.2 s in an hour), and the start is known to `start_uncertainty_ns`.
@@ -41,46 +33,17 @@ class NiAnalog:
     """
 
     def __init__(self, name: str, config: NiAnalogInput, clock: Clock) -> None:
-        self.name, self._config, self._clock = name, config, clock
-        self.sample_rate_hz = config.sample_rate_hz
-        self._card = NiConnection(name, config.device, config.server)
-        self._task: Any = None
+        super().__init__(name, config, clock, {config.channel: "inputs"})
+        self.sample_rate_hz, self._range_v = config.sample_rate_hz, config.range_v
         self._reader: Any = None
         self._buffer = np.zeros(max(1, round(_BUFFER_S * config.sample_rate_hz)))
         self._t_start_ns = self._taken = self.start_uncertainty_ns = 0
-
-    def open(self) -> None:
-        """Begin to sample. Raises DeviceError."""
-        from nidaqmx.constants import AcquisitionType
-        from nidaqmx.stream_readers import AnalogSingleChannelReader
-
-        if self._task is not None:
-            return
-        self._card.open()
-        with ExitStack() as undo:
-            undo.callback(self.close)
-            with self._card.errors(self._config.channel):
-                self._task = self._card.task("samples")
-                self._task.ai_channels.add_ai_voltage_chan(
-                    self._card.path(self._config.channel), min_val=-self._config.range_v, max_val=self._config.range_v
-                )
-                self._task.timing.cfg_samp_clk_timing(
-                    self.sample_rate_hz, sample_mode=AcquisitionType.CONTINUOUS, samps_per_chan=len(self._buffer)
-                )
-                self._reader = AnalogSingleChannelReader(self._task.in_stream)
-                self._reader.verify_array_shape = False
-                before_ns = self._clock.now_ns()
-                self._task.start()
-                after_ns = self._clock.now_ns()
-            self._t_start_ns, self._taken = (before_ns + after_ns) // 2, 0
-            self.start_uncertainty_ns = (after_ns - before_ns) // 2
-            undo.pop_all()
 
     def take_block(self) -> SampleBlock | None:
         """Samples since the last call; None where there are none. Raises DeviceError."""
         if self._task is None:
             return None
-        with self._card.errors(self._config.channel):
+        with self._card.errors(self._channel):
             n = min(len(self._buffer), int(self._task.in_stream.avail_samp_per_chan))
             if n == 0:
                 return None
@@ -89,9 +52,21 @@ class NiAnalog:
         self._taken += n
         return SampleBlock(t_first_ns, self._buffer[:n].astype(np.float32))
 
-    def close(self) -> None:
-        """Release the card."""
-        task, self._task = self._task, None
-        if task is not None:
-            self._card.end(task)
-        self._card.close()
+    def _begin(self) -> None:
+        from nidaqmx.constants import AcquisitionType
+        from nidaqmx.stream_readers import AnalogSingleChannelReader
+
+        self._task = self._card.task("samples")
+        self._task.ai_channels.add_ai_voltage_chan(
+            self._card.path(self._channel), min_val=-self._range_v, max_val=self._range_v
+        )
+        self._task.timing.cfg_samp_clk_timing(
+            self.sample_rate_hz, sample_mode=AcquisitionType.CONTINUOUS, samps_per_chan=len(self._buffer)
+        )
+        self._reader = AnalogSingleChannelReader(self._task.in_stream)
+        self._reader.verify_array_shape = False
+        before_ns = self._clock.now_ns()
+        self._task.start()
+        after_ns = self._clock.now_ns()
+        self._t_start_ns, self._taken = (before_ns + after_ns) // 2, 0
+        self.start_uncertainty_ns = (after_ns - before_ns) // 2

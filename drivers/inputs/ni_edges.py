@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 
 from drivers.inputs.clock_relation import ClockRelation
-from drivers.inputs.virtual import LineEdge
-from drivers.ni.connection import NiConnection
+from drivers.inputs.ni_input import NiInput
 from rt_engine.interfaces.clock import NS_PER_S, Clock
+from rt_engine.interfaces.inputs import LineEdge
 from rt_engine.interfaces.ni_config import NiEdgeInput
 
 TICK_NS = 10
@@ -24,8 +23,8 @@ def unwrap(count: int, near: int) -> int:
     return near + (count - near + _WRAP // 2) % _WRAP - _WRAP // 2
 
 
-class NiEdges:
-    """Times of the rising edges on one terminal. Belongs to one thread; the constructor touches no hardware.
+class NiEdges(NiInput):
+    """Times of the rising edges on one terminal; see `NiInput`.
 
     Parameters
     ----------
@@ -43,42 +42,15 @@ class NiEdges:
     """
 
     def __init__(self, name: str, config: NiEdgeInput, clock: Clock) -> None:
-        self.name, self._config, self._clock = name, config, clock
-        self._card = NiConnection(name, config.device, config.server)
+        super().__init__(name, config, clock, {config.counter: "counters", config.terminal: "terminals"})
+        self._terminal, self._max_rate_hz = config.terminal, config.max_rate_hz
         self.relation = ClockRelation()
         self.edges = 0
-        self._task: Any = None
         self._counter: Any = None
         self._reader: Any = None
         self._near = 0
         self._due_ns = 0
         self._counts = np.zeros(_BUFFER, np.uint32)
-
-    def open(self) -> None:
-        """Start to count. Raises DeviceError."""
-        from nidaqmx.constants import AcquisitionType
-        from nidaqmx.stream_readers import CounterReader
-
-        if self._task is not None:
-            return
-        self._card.open()
-        with ExitStack() as undo:
-            undo.callback(self.close)
-            with self._card.errors(self._config.counter):
-                self._task = self._card.task("edges")
-                self._counter = self._task.ci_channels.add_ci_count_edges_chan(self._card.path(self._config.counter))
-                self._counter.ci_count_edges_term = self._card.terminal("100MHzTimebase")
-                self._task.timing.cfg_samp_clk_timing(
-                    self._config.max_rate_hz,
-                    source=self._card.terminal(self._config.terminal),
-                    sample_mode=AcquisitionType.CONTINUOUS,
-                    samps_per_chan=_BUFFER,
-                )
-                self._task.start()
-                self._reader = CounterReader(self._task.in_stream)
-                self._reader.verify_array_shape = False
-            self._relate()
-            undo.pop_all()
 
     def take_edges(self) -> list[LineEdge]:
         """Edges since the last call, in order, in the host's time. Raises DeviceError."""
@@ -86,7 +58,7 @@ class NiEdges:
             return []
         if self._clock.now_ns() >= self._due_ns:
             self._relate()
-        with self._card.errors(self._config.counter):
+        with self._card.errors(self._channel):
             n = min(_BUFFER, int(self._task.in_stream.avail_samp_per_chan))
             if n:
                 self._reader.read_many_sample_uint32(self._counts, n, timeout=0.0)
@@ -97,16 +69,28 @@ class NiEdges:
             found.append(LineEdge(self.relation.host_ns(self._near * TICK_NS), True))
         return found
 
-    def close(self) -> None:
-        """Release the card."""
-        task, self._task = self._task, None
-        if task is not None:
-            self._card.end(task)
-        self._card.close()
+    def _begin(self) -> None:
+        from nidaqmx.constants import AcquisitionType
+        from nidaqmx.stream_readers import CounterReader
+
+        self.relation, self._near = ClockRelation(), 0
+        self._task = self._card.task("edges")
+        self._counter = self._task.ci_channels.add_ci_count_edges_chan(self._card.path(self._channel))
+        self._counter.ci_count_edges_term = self._card.terminal("100MHzTimebase")
+        self._task.timing.cfg_samp_clk_timing(
+            self._max_rate_hz,
+            source=self._card.terminal(self._terminal),
+            sample_mode=AcquisitionType.CONTINUOUS,
+            samps_per_chan=_BUFFER,
+        )
+        self._task.start()
+        self._reader = CounterReader(self._task.in_stream)
+        self._reader.verify_array_shape = False
+        self._relate()
 
     def _relate(self) -> None:
         """Read the register between two looks at the clock."""
-        with self._card.errors(self._config.counter):
+        with self._card.errors(self._channel):
             before_ns = self._clock.now_ns()
             count = int(self._counter.ci_count)
             after_ns = self._clock.now_ns()

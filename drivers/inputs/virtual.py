@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from rt_engine.interfaces.clock import Clock
-
-
-class LineEdge(NamedTuple):
-    """When a line changed, on the clock of this host, and to what."""
-
-    t_edge_ns: int
-    is_high: bool
+from rt_engine.interfaces.inputs import LineEdge
 
 
 class VirtualLine:
@@ -19,6 +11,8 @@ class VirtualLine:
 
     Parameters
     ----------
+    name : str
+        Name in the rig.
     is_high : bool
         Level at the start.
     clock : Clock
@@ -29,17 +23,28 @@ class VirtualLine:
         Level now.
     """
 
-    def __init__(self, is_high: bool, clock: Clock) -> None:
-        self.is_high = is_high
+    def __init__(self, name: str, is_high: bool, clock: Clock) -> None:
+        self.name, self.is_high = name, is_high
         self._clock = clock
+        self._open = False
         self._edges: list[LineEdge] = []
+
+    def open(self) -> None:
+        """From now on edges are told."""
+        self._open = True
 
     def press(self) -> None:
         """Change the level."""
         self.is_high = not self.is_high
-        self._edges.append(LineEdge(self._clock.now_ns(), self.is_high))
+        if self._open:
+            self._edges.append(LineEdge(self._clock.now_ns(), self.is_high))
 
     def take_edges(self) -> list[LineEdge]:
         """Edges since the last call, in order."""
         edges, self._edges = self._edges, []
         return edges
+
+    def close(self) -> None:
+        """Nothing is told any more."""
+        self._open = False
+        self._edges = []

@@ -140,6 +140,8 @@ class NiConnection:
                 "analog": [name.partition("/")[2] for name in device.ao_physical_chans.channel_names],
                 "counters": [name.partition("/")[2] for name in device.co_physical_chans.channel_names],
                 "terminals": [name.rpartition("/")[2] for name in device.terminals],
+                "read_lines": [name.partition("/")[2] for name in device.di_lines.channel_names],
+                "inputs": [name.partition("/")[2] for name in device.ai_physical_chans.channel_names],
             }
 
     @contextmanager

@@ -11,7 +11,7 @@ from drivers.ni.examination import examine_output
 from drivers.outputs.ni_pulses import PulseTask, Shape, line_writer
 from drivers.outputs.train_book import TrainBook
 from drivers.outputs.virtual import LightFields
-from rt_engine.interfaces.clock import NS_PER_MS, Clock
+from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_US, Clock
 from rt_engine.interfaces.devices import CutTrain, PulseCommand, require_command
 from rt_engine.interfaces.errors import DeviceError, LimitError
 from rt_engine.interfaces.findings import Finding
@@ -152,14 +152,16 @@ class NiDaqOutput:
             card fails.
         """
         command = require_command(self.name, command, armed=self._armed, last=self._last)
-        shape = Shape(command.pulses, command.width_us, command.period_us, self._level(command))
+        level = self._level(command)
         self._require_fed()
         self._cut_short()
+        delay_us = self._aim(command)
+        shape = Shape(command.pulses, command.width_us, command.period_us, level, delay_us)
         self._last = command
         self._pulse.lower_edge()
         self._pulse.prime(shape)
         t_command_ns = self._clock.now_ns()
-        self._trains.begin(command, t_command_ns)
+        self._trains.begin(command, t_command_ns + delay_us * NS_PER_US)
         with self._card.errors(self._pulse.channel):
             self._pulse.begin()
         self._require_fed()
@@ -188,6 +190,10 @@ class NiDaqOutput:
         """Dark, and the card released."""
         self.safe_state()
         self._release()
+
+    def _aim(self, command: PulseCommand) -> int:
+        """Make the light fall where the command says; by how much it has to wait for that, microseconds."""
+        return 0
 
     def _level(self, command: PulseCommand) -> float:
         """Level of the channel for the power commanded.

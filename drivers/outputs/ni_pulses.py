@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -18,12 +19,13 @@ _SHORTEST_S = 10e-6
 
 
 class Shape(NamedTuple):
-    """What a train looks like; `level` is volts of an analogue output, 1 of all others."""
+    """What a train looks like; `level` is volts of an analogue output, 1 of all others; `delay_us` before the first."""
 
     pulses: int
     width_us: int
     period_us: int
     level: float
+    delay_us: int = 0
 
 
 def pulse_samples(shape: Shape, sample_rate_hz: float) -> NDArray[np.float64]:
@@ -47,7 +49,8 @@ def pulse_samples(shape: Shape, sample_rate_hz: float) -> NDArray[np.float64]:
     width = int(shape.width_us * sample_rate_hz / 1e6)
     if width < 1:
         raise ValueError(f"width_us {shape.width_us} is shorter than a sample at {sample_rate_hz:g} Hz")
-    starts = [round(i * shape.period_us * sample_rate_hz / 1e6) for i in range(shape.pulses)]
+    delay = math.ceil(shape.delay_us * sample_rate_hz / 1e6)
+    starts = [delay + round(i * shape.period_us * sample_rate_hz / 1e6) for i in range(shape.pulses)]
     if any(later - earlier <= width for earlier, later in pairwise(starts)):
         raise ValueError(f"pulses of {shape.width_us} us every {shape.period_us} us touch at {sample_rate_hz:g} Hz")
     n_samples = starts[-1] + width + 1
@@ -243,7 +246,7 @@ def _make_counter(card: NiConnection, settings: NiCounter, task: Any, shape: Sha
     task.co_channels.add_co_pulse_chan_time(
         card.path(settings.counter),
         idle_state=Level.LOW,
-        initial_delay=_SHORTEST_S,
+        initial_delay=max(_SHORTEST_S, shape.delay_us / 1e6),
         low_time=max(low_s, _SHORTEST_S),
         high_time=high_s,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -50,6 +51,7 @@ class Decisions:
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
     lights: deque[LightMark] = field(default_factory=lambda: deque(maxlen=2000))
     n_taken: int = 0
+    n_lights: int = 0
 
     def take_stim(self, header: StimHeader) -> None:
         """Take one phase of one decision."""
@@ -68,9 +70,14 @@ class Decisions:
         places = tuple((float(one[0]), float(one[1])) for one in header.targets_yx_px[:500] if len(one) == 2)
         power_mw = max(header.power_uw, default=0) / 1000
         roi_ids = self.recent[-1].target_ids if self.recent else ()
+        self.n_lights += 1
         self.lights.append(
             LightMark(header.t_on_ns, tuple(roi_ids), places, power_mw, tuple(header.target_planes[:500]))
         )
+
+    def newest_lights(self, n: int) -> list[LightMark]:
+        """The last `n` of them, oldest first."""
+        return list(itertools.islice(self.lights, max(0, len(self.lights) - n), None)) if n > 0 else []
 
 
 @dataclass(slots=True)

@@ -140,10 +140,15 @@ class Traces:
         self.n_events += len(found)
         return found
 
-    def window(self, field: str, rows: NDArray[np.intp]) -> NDArray[Any]:
-        """The kept past of some cells, shape (n_times, n_rows)."""
+    @property
+    def n_kept(self) -> int:
+        """Samples kept so far, those that have been written over among them."""
+        return self._times.n_seen
+
+    def window(self, field: str, rows: NDArray[np.intp], n_times: int | None = None) -> NDArray[Any]:
+        """The kept past of some cells, or the last `n_times` samples of it, shape (n_times, n_rows)."""
         ring = self._rings.get(field)
-        return ring.newest()[:, rows] if ring is not None else np.zeros((0, len(rows)), np.float32)
+        return ring.newest(n_times)[:, rows] if ring is not None else np.zeros((0, len(rows)), np.float32)
 
     def all_cells(self, field: str) -> NDArray[Any]:
         """The kept past of all cells, a view, shape (n_times, n_rois)."""
@@ -162,6 +167,10 @@ class Traces:
         """roi_id and time (ns) of every spike since `t_ns`, shape (n, 2), in the order in which they were told."""
         rows = self._event_ring.newest()
         return rows[rows[:, 1] >= t_ns]
+
+    def newest_events(self, n: int) -> NDArray[np.int64]:
+        """roi_id and time (ns) of the last `n` spikes, in the order in which they were told, shape (n, 2)."""
+        return self._event_ring.newest(n)
 
     def _append(self, t_ns: int, values: dict[str, NDArray[np.float32]], motion: tuple[float, float, float]) -> None:
         self._times.append(t_ns)

@@ -115,27 +115,29 @@ class CellsView(View):
                 fixed(float(figures["quality"][row]), 2),
                 ", ".join(cells.tags[row])[:60],
             )
-            for row in range(min(cells.n_rois, _MOST_ROWS))
+            for row in list(cells.row_of.values())[:_MOST_ROWS]
         ]
         self._filling = True
         self.table.fill(rows)
         self.table.clearSelection()
         model = self.table.selectionModel()
         flag = QtCore.QItemSelectionModel.SelectionFlag
+        order = {roi_id: row for row, roi_id in enumerate(cells.read[:_MOST_ROWS])}
         for roi_id in self.desk.selection:
-            row = cells.row_of.get(roi_id)
-            if row is not None and row < self.table.rowCount():
+            row = order.get(roi_id)
+            if row is not None:
                 model.select(self.table.model().index(row, 0), flag.Select | flag.Rows)
         self._filling = False
         chosen = ", ".join(str(one) for one in self.desk.selection[:8])
-        self.table_card.note.setText(f"{cells.n_rois} cells; selected: {chosen[:24] or 'none'}")
+        self.table_card.note.setText(f"{len(cells.row_of)} cells; selected: {chosen[:24] or 'none'}")
 
     def _row_chosen(self) -> None:
         cells = self.desk.model.cells.get(self.desk.plane)
         if self._filling or cells is None:
             return
         rows = sorted({index.row() for index in self.table.selectionModel().selectedRows()})
-        self.desk.select([int(cells.roi_id[row]) for row in rows if row < cells.n_rois])
+        read = cells.read
+        self.desk.select([read[row] for row in rows if row < len(read)])
 
     def _draw(self) -> None:
         if self.draw.isChecked():

@@ -26,7 +26,7 @@ class DelayPlot(QtWidgets.QWidget):
         self._name = name
         self._theme = Theme()
         self._counts: NDArray[Any] = np.zeros(_BINS)
-        self._text = ""
+        self._texts: tuple[str, ...] = ("",)
         self._deadline_ms: float | None = None
         self._quantiles: tuple[float, float, float] = (math.nan, math.nan, math.nan)
         self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Fixed)
@@ -47,7 +47,9 @@ class DelayPlot(QtWidgets.QWidget):
         else:
             p50 = p99 = top = math.nan
         self._quantiles, self._deadline_ms = (p50, p99, top), deadline_ms
-        self._text = f"now {fixed(now, 2)}   p50 {fixed(p50, 2)}   p99 {fixed(p99, 2)}   max {fixed(top, 1, 'ms')}"
+        most = f"p99 {fixed(p99, 2)}   max {fixed(top, 1, 'ms')}"
+        middle = f"p50 {fixed(p50, 2)}   {most}"
+        self._texts = (f"now {fixed(now, 2)}   {middle}", middle, most, f"p99 {fixed(p99, 2, 'ms')}")
         self.update()
 
     def _x(self, value_ms: float) -> float:
@@ -63,7 +65,10 @@ class DelayPlot(QtWidgets.QWidget):
         p99 = self._quantiles[1]
         late = self._deadline_ms is not None and math.isfinite(p99) and p99 > self._deadline_ms
         painter.setPen(QtGui.QColor(palette.warning if late else palette.muted))
-        painter.drawText(head, _Align.AlignRight | _Align.AlignVCenter, self._text)
+        metrics = painter.fontMetrics()
+        room = head.width() - metrics.horizontalAdvance(self._name) - self._theme.px(1)
+        fits = (text for text in self._texts if metrics.horizontalAdvance(text) <= room)
+        painter.drawText(head, _Align.AlignRight | _Align.AlignVCenter, next(fits, ""))
         top, bottom = line + 2.0, self.height() - self._theme.px(1.4)
         highest = max(1.0, float(self._counts.max()))
         painter.setPen(QtCore.Qt.PenStyle.NoPen)

@@ -16,6 +16,8 @@ from gui.widgets.choice import Choice
 
 _AVERAGES = (1, 2, 4, 8, 16, 32)
 _MAX_COUNT = 65535
+_RAMP = 6.9
+"""Width of the legend's colours, in heights of ordinary letters."""
 
 
 class FieldBar(QtWidgets.QWidget):
@@ -151,6 +153,7 @@ class FieldBar(QtWidgets.QWidget):
     def _outlines(self) -> None:
         self._desk.settings["outlines"] = self.outlines
         self.legend.setVisible(self.outlines)
+        self.changed.emit()
 
     def _remember(self) -> None:
         settings = self._desk.settings
@@ -185,7 +188,8 @@ class Legend(QtWidgets.QWidget):
         """Room for caption, ramp and both ends."""
         legend = LEGENDS[self._by]
         metrics = QtGui.QFontMetrics(self.font())
-        width = metrics.horizontalAdvance(f"{legend.caption}  {legend.low}  {legend.high} ") + 100
+        ramp = self._theme.px(_RAMP) + 10
+        width = metrics.horizontalAdvance(f"{legend.caption}  {legend.low}  {legend.high} ") + ramp
         return QtCore.QSize(width, round(metrics.height() * 1.4))
 
     def minimumSizeHint(self) -> Any:
@@ -201,8 +205,9 @@ class Legend(QtWidgets.QWidget):
         x = self.width() - 4 - metrics.horizontalAdvance(legend.high)
         painter.drawText(x, middle, legend.high)
         if legend.high:
-            x -= 94
-            painter.drawImage(QtCore.QRect(x, self.height() // 2 - 4, 90, 8), self._image)
+            ramp, thick = self._theme.px(_RAMP), self._theme.px(0.6)
+            x -= ramp + 4
+            painter.drawImage(QtCore.QRect(x, (self.height() - thick) // 2, ramp, thick), self._image)
             x -= metrics.horizontalAdvance(legend.low) + 5
             painter.drawText(x, middle, legend.low)
             x -= 8

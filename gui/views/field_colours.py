@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gui.model.cells import Cells
 from gui.model.traces import Traces
 from gui.palette import TAG_COLOURS
-from gui.views.cells_item import premultiplied
+from gui.views.cell_outlines import premultiplied
 from gui.views.picture_item import map_colours
 
 COLOUR_BY = ("activity", "probability", "SNR", "tag")

@@ -11,7 +11,7 @@ from pyqtgraph.Qt import QtCore, QtWidgets
 from gui.desk import Desk
 from gui.model.frames import Picture
 from gui.palette import DARK, Tone
-from gui.views.cells_item import CellsItem, premultiplied
+from gui.views.cell_outlines import premultiplied
 from gui.views.field_bar import FieldBar
 from gui.views.field_colours import edge_colours
 from gui.views.field_plot import FieldPlot
@@ -27,6 +27,8 @@ from rt_engine.interfaces.events import FrameFlag
 _FLASH_S = 0.35
 _LEVELS_EVERY = 15
 _LEVELS_WEIGHT = 0.35
+_MOTION_EVERY_NS = NS_PER_S // 4
+_NO_COLOURS = np.zeros(0, np.uint32)
 
 
 class FieldView(View):
@@ -40,12 +42,14 @@ class FieldView(View):
         super().__init__(desk)
         self.bar = FieldBar(desk)
         self.plot = FieldPlot()
-        self.picture, self.cells, self.marks = PictureItem(), CellsItem(), MarksItem()
-        for item in (self.picture, self.cells, self.marks):
+        self.picture, self.marks = PictureItem(), MarksItem()
+        for item in (self.picture, self.marks):
             self.plot.addItem(item)
         self.card = Card("Field")
         self.card.body.addWidget(self.plot, 1)
         self.motion = StripPlot("", "")
+        self.motion.getAxis("bottom").setStyle(showValues=True)
+        self.motion.getAxis("bottom").setTicks([[(-30.0, "−30 s"), (-20.0, "−20 s"), (-10.0, "−10 s"), (-1.4, "now")]])
         self.motion.setFixedHeight(74)
         self._shift_y = self.motion.plot()
         self._shift_x = self.motion.plot()
@@ -58,7 +62,8 @@ class FieldView(View):
         self.draft: list[tuple[float, float]] = []
         self.takes_clicks_for: Any = None
         self._shown = (-1, 0)
-        self._n_traces: Any = None
+        self._moved_ns = -(1 << 62)
+        self._reach_px = 0.0
         self._turn = False
         self._levels: tuple[float, float] | None = None
         self._mean: Any = None
@@ -83,8 +88,8 @@ class FieldView(View):
             self._shown = (id(model), picture.n_whole)
             self._show_picture(picture)
         traces = model.traces.get(desk.plane)
-        if traces is not None and (traces.n_taken, id(model)) != self._n_traces:
-            self._n_traces = (traces.n_taken, id(model))
+        if traces is not None and abs(desk.now_ns() - self._moved_ns) > _MOTION_EVERY_NS:
+            self._moved_ns = desk.now_ns()
             self._show_motion()
         self._turn = not self._turn
         if self._turn:
@@ -112,7 +117,7 @@ class FieldView(View):
         low, high = self._levels if self.bar.auto and self._levels else self.bar.levels
         low, high = round(low), round(high)
         self.picture.set_table(low, high, self.bar.colour_map, signed=image.dtype.kind == "i")
-        self.picture.show(image)
+        self.picture.show(image, self.plot.px_per_dot)
         if image.shape != self._shape:
             self._shape = image.shape
             self.whole()
@@ -122,8 +127,8 @@ class FieldView(View):
     def _show_cells(self) -> None:
         model, desk = self.desk.model, self.desk
         cells = model.cells.get(desk.plane) if self.bar.outlines else None
-        self.cells.set_cells(cells)
         if cells is None:
+            self.picture.show_cells(None, _NO_COLOURS, {})
             return
         traces = model.traces.get(desk.plane)
         filled: dict[int, int] = {}
@@ -133,7 +138,7 @@ class FieldView(View):
                 age_s = (now_ns - event.t_decided_ns) / NS_PER_S
                 if -1.0 < age_s < _FLASH_S and event.roi_id in cells.row_of:
                     filled[cells.row_of[event.roi_id]] = premultiplied(0xE69F00, 0.75 * (1 - max(age_s, 0) / _FLASH_S))
-        self.cells.paint_cells(edge_colours(self.bar.colour_by, cells, traces), filled)
+        self.picture.show_cells(cells, edge_colours(self.bar.colour_by, cells, traces), filled)
 
     def _show_marks(self) -> None:
         model, desk = self.desk.model, self.desk
@@ -169,14 +174,14 @@ class FieldView(View):
             return
         x = (times - times[-1]) / NS_PER_S
         keep = x > -30
-        palette = self.desk.theme.palette
-        self._shift_y.setData(x[keep], past[keep, 0], pen=pg.mkPen(palette.accent), connect="finite")
-        self._shift_x.setData(x[keep], past[keep, 1], pen=pg.mkPen(palette.event), connect="finite")
-        self.motion.setXRange(-30, 0, padding=0)
+        self._shift_y.setData(x[keep], past[keep, 0], connect="finite")
+        self._shift_x.setData(x[keep], past[keep, 1], connect="finite")
         with np.errstate(all="ignore"):
             finite = past[keep, :2][np.isfinite(past[keep, :2])]
         reach = float(np.clip(np.abs(finite).max(initial=0.0), 1.0, 100.0))
-        self.motion.setYRange(-reach, reach, padding=0.05)
+        if reach != self._reach_px:
+            self._reach_px = reach
+            self.motion.setYRange(-reach, reach, padding=0.05)
 
     def _picked(self, y_px: float, x_px: float, more: bool) -> None:
         if self.takes_clicks_for is not None:
@@ -191,6 +196,7 @@ class FieldView(View):
 
     def _again(self) -> None:
         self._shown = (-1, 0)
+        self._turn, self.due_ns = False, 0
 
     def _other_plane(self) -> None:
         self._levels = self._mean = None
@@ -207,5 +213,7 @@ class FieldView(View):
         font = self.plot.font()
         font.setPixelSize(self.desk.theme.px(0.95))
         self.plot.setFont(font)
-        self.motion.setFixedHeight(self.desk.theme.px(5.4))
+        self.motion.setFixedHeight(self.desk.theme.px(6.2))
+        self._shift_y.setPen(pg.mkPen(p.accent))
+        self._shift_x.setPen(pg.mkPen(p.event))
         self.motion.setToolTip("shift of the field along y and x, found by registration")

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from gui.desk import Desk
 from gui.model.cells import Cells
 from gui.model.traces import Traces
 from gui.numbers import NONE, fixed, number, percent
+from gui.palette import Tone
 from gui.widgets.card import Card
 from gui.widgets.tile_grid import TileGrid
+
+_JUST_NOW = 40
+"""Samples among which the newest probability is: it is known only after the hold."""
 
 
 class Inspector(Card):
@@ -56,18 +62,17 @@ class Inspector(Card):
         self.tiles["tau_s"].say(fixed(figures["tau_s"], 2))
         self.tiles["expected_detection"].say(percent(figures["expected_detection"]))
         self.tiles["false_alarms"].say(number(_false_alarms_per_h(self._desk), 3))
-        self.tiles["floor_hits"].say(NONE)
-        self.tiles["neuropil_coefficient"].say(NONE)
+        self.tiles["neuropil_coefficient"].say(fixed(figures["neuropil_coefficient"], 2))
+        hits = figures["floor_hits"]
+        tone = Tone.WARNING if hits > 0 else Tone.NEUTRAL
+        self.tiles["floor_hits"].say(number(int(hits)) if math.isfinite(hits) else NONE, tone)
 
     def _live(self, traces: Traces | None, row: int) -> None:
         if traces is None or row >= traces.n_rois:
             return
-        for name in ("neuropil_coefficient", "floor_hits"):
-            values = traces.newest.get(name)
-            if values is not None:
-                self.tiles[name].say(number(float(values[row]), 3))
-        probability = traces.newest.get("probability")
-        self.tiles["probability"].say(fixed(float(probability[row]), 2) if probability is not None else NONE)
+        past = traces.window("probability", np.array([row]), _JUST_NOW)[:, 0]
+        known = past[np.isfinite(past)]
+        self.tiles["probability"].say(fixed(float(known[-1]), 2) if len(known) else NONE)
         self.tiles["valid"].say(percent(float(traces.valid_fraction[row])))
 
 

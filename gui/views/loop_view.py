@@ -69,7 +69,7 @@ class LoopView(View):
     def apply_theme(self) -> None:
         """With large letters there is room for what matters most."""
         super().apply_theme()
-        for name in ("gaps", "late"):
+        for name in ("waiting", "gaps", "late"):
             self.services.setColumnHidden(_COLUMNS.index(name), self.desk.theme.large)
 
     def refresh(self) -> None:

@@ -69,7 +69,7 @@ class MarksItem(pg.GraphicsObject):
     def _pen(self, colour: str, width_px: float, alpha: float = 1.0, *, dashed: bool = False) -> Any:
         shade = QtGui.QColor(colour)
         shade.setAlphaF(alpha)
-        pen = QtGui.QPen(shade, width_px)
+        pen = QtGui.QPen(shade, width_px * max(1.0, self.theme.scale))
         pen.setCosmetic(True)
         if dashed:
             pen.setStyle(QtCore.Qt.PenStyle.DashLine)

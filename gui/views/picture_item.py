@@ -9,8 +9,12 @@ import pyqtgraph as pg
 from numpy.typing import NDArray
 from pyqtgraph.Qt import QtCore, QtGui
 
+from gui.model.cells import Cells
+from gui.views.cell_outlines import CellOutlines
+
 COLOUR_MAPS = ("grey", "viridis", "magma", "cividis", "inverted")
 _N_COUNTS = 1 << 16
+_LARGEST_FINE_PX = 300
 
 
 def map_colours(name: str, n: int = 256) -> NDArray[np.uint32]:
@@ -24,19 +28,31 @@ def map_colours(name: str, n: int = 256) -> NDArray[np.uint32]:
 
 
 class PictureItem(pg.GraphicsObject):
-    """One frame. A count becomes a pixel by one look-up, whatever levels and colours are set."""
+    """One frame with its cells. A count becomes a pixel by one look-up, whatever levels and colours are set.
+
+    Attributes
+    ----------
+    outlines : CellOutlines
+        Mixed into the picture before it is drawn: one opaque image costs far less than two.
+    has_outlines : bool
+        True if the picture that was painted last shows cells.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self._image: Any = None
+        self.outlines = CellOutlines()
+        self._size_px, self._step = (1, 1), 1
         self._pixels: NDArray[np.uint32] = np.zeros((1, 1), np.uint32)
+        self._shown: NDArray[np.uint32] = np.zeros((1, 1), np.uint32)
+        self._image: Any = None
         self._table: NDArray[np.uint32] = np.zeros(_N_COUNTS, np.uint32)
         self._set: Any = None
+        self._is_new = self.has_outlines = False
 
     @property
     def size_px(self) -> tuple[int, int]:
-        """Lines and pixels of what is shown."""
-        return self._pixels.shape
+        """Lines and pixels of the frame that is shown."""
+        return self._size_px
 
     def set_table(self, low: float, high: float, colours: str, *, signed: bool) -> None:
         """Levels (counts) and colour map; cheap if nothing has changed."""
@@ -50,26 +66,55 @@ class PictureItem(pg.GraphicsObject):
         scaled = (counts - low) * (255.0 / max(high - low, 1e-6))
         self._table = map_colours(colours)[np.clip(scaled, 0, 255).astype(np.uint8)]
 
-    def show(self, image: NDArray[Any]) -> None:
-        """Show counts, uint16 or int16, shape (n_lines, n_pixels)."""
-        if image.shape != self._pixels.shape:
+    def show(self, image: NDArray[Any], px_per_dot: float = 1.0) -> None:
+        """Show counts, uint16 or int16, shape (n_lines, n_pixels); `px_per_dot` pixels fall on one of the screen."""
+        step = max(1, min(int(px_per_dot), min(image.shape)))
+        if image.shape != self._size_px or step != self._step:
             self.prepareGeometryChange()
-            self._pixels = np.zeros(image.shape, np.uint32)
-            self._image = None
-        np.take(self._table, image.view(np.uint16), out=self._pixels, mode="clip")
-        if self._image is None:
-            lines, columns = image.shape
-            self._image = QtGui.QImage(self._pixels.data, columns, lines, 4 * columns, QtGui.QImage.Format.Format_RGB32)
+            self._size_px, self._step = image.shape, step
+            coarse = image[::step, ::step].shape
+            self._pixels = np.zeros(coarse, np.uint32)
+            self._shown = np.zeros([side * self._fine for side in coarse], np.uint32)
+            lines, columns = self._shown.shape
+            self._image = QtGui.QImage(self._shown.data, columns, lines, 4 * columns, QtGui.QImage.Format.Format_RGB32)
+        np.take(self._table, image.view(np.uint16)[::step, ::step], out=self._pixels, mode="clip")
+        self._renew()
+
+    def show_cells(self, cells: Cells | None, edges: NDArray[np.uint32], filled: dict[int, int]) -> None:
+        """Show outlines and fills, colours as of `CellOutlines.colour`."""
+        self.outlines.set_cells(cells, self._step, self._fine)
+        self.outlines.colour(edges, filled)
+        self._renew()
+
+    @property
+    def _fine(self) -> int:
+        """Small fields are drawn at twice their resolution, so that outlines are thin."""
+        return 2 if max(self._size_px) <= _LARGEST_FINE_PX else 1
+
+    def _renew(self) -> None:
+        self._is_new = True
         self.update()
+
+    def _mix(self) -> None:
+        """The picture, and the cells over it."""
+        lines, columns = self._pixels.shape
+        fine = self._shown.reshape(lines, self._shown.shape[0] // lines, columns, self._shown.shape[1] // columns)
+        fine[...] = self._pixels[:, None, :, None]
+        self.has_outlines = self.outlines.mix_into(self._shown)
+        self._is_new = False
 
     def boundingRect(self) -> Any:
         """Its place: pixel (y, x) covers [x, x + 1) by [y, y + 1)."""
-        return QtCore.QRectF(0, 0, self._pixels.shape[1], self._pixels.shape[0])
+        return QtCore.QRectF(0, 0, self._size_px[1], self._size_px[0])
 
     def paint(self, painter: Any, *args: Any) -> None:
         """Draw the picture."""
-        if self._image is not None:
-            painter.drawImage(self.boundingRect(), self._image)
+        if self._image is None:
+            return
+        if self._is_new:
+            self._mix()
+        lines, columns = self._pixels.shape
+        painter.drawImage(QtCore.QRectF(0, 0, columns * self._step, lines * self._step), self._image)
 
 
 def auto_levels(image: NDArray[Any]) -> tuple[float, float]:

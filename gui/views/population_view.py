@@ -63,8 +63,8 @@ class PopulationView(View):
         lights = np.array([one.t_ns for one in shown_lights], np.int64)
         shown = (lights[lights > now_ns - _SPAN_S * NS_PER_S] - now_ns) / NS_PER_S
         set_segments(self._light, np.repeat(shown, 2), np.tile([0.0, float(cells.n_rois)], len(shown)))
-        self.raster.setYRange(0, cells.n_rois, padding=0)
-        self.card.note.setText(f"{len(x):,} spikes of {cells.n_rois} cells in {_SPAN_S:g} s")
+        self.raster.setYRange(0, cells.n_rois, padding=0.02)
+        self.card.note.setText(f"{len(x):,} spikes of {len(cells.row_of)} cells in {_SPAN_S:g} s")
         self._show_rate(x)
 
     def _ticks(self, curve: Any, x: NDArray[Any], rows: NDArray[np.intp]) -> None:
@@ -83,7 +83,7 @@ class PopulationView(View):
     def _clicked(self, event: Any) -> None:
         cells = self.desk.model.cells.get(self.desk.plane)
         row = int(self.raster.getViewBox().mapSceneToView(event.scenePos()).y())
-        if cells is not None and 0 <= row < cells.n_rois:
+        if cells is not None and 0 <= row < cells.n_rois and int(cells.roi_id[row]) in cells.row_of:
             self.desk.select([int(cells.roi_id[row])], add=bool(event.modifiers()))
 
     def apply_theme(self) -> None:

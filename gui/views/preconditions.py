@@ -11,6 +11,7 @@ from gui.views.view import label
 
 BY_ARMING = "operator"
 """Held by the act of arming itself: the name that is typed."""
+_STOP_LINE = "stop_line_closed"
 _WORDS = {
     "operator": ("Operator named", "type the name below"),
     "recording_live": ("Recording is running", "look at the recorder in Loop, and at the disk"),
@@ -20,6 +21,7 @@ _WORDS = {
         "reset after a trip, or look at cable and driver",
     ),
     "calibration_matches": ("Calibration fits this field", "calibrate, or load the calibration of this field"),
+    "stop_line_closed": ("Hardware STOP line is closed", "release the stop button; else look at its wiring and input"),
 }
 
 
@@ -41,9 +43,14 @@ class Preconditions(QtWidgets.QWidget):
         """Take the colours."""
         self._theme, self._shown = theme, None
 
-    def show_all(self, preconditions: dict[str, bool], remedies: dict[str, str], operator: str) -> None:
+    def show_all(
+        self, preconditions: dict[str, bool], remedies: dict[str, str], operator: str, *, has_stop_line: bool = True
+    ) -> None:
         """Show them as the interlock told them; `remedies` are its own words, `operator` is the name typed here."""
         told = dict(list(preconditions.items())[:16])
+        if not has_stop_line and told.get(_STOP_LINE):
+            # True for want of a line: a tick would say that there is one.
+            del told[_STOP_LINE]
         words = dict(list(remedies.items())[:16])
         if BY_ARMING in told:
             told[BY_ARMING] = told[BY_ARMING] or bool(operator)

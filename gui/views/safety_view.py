@@ -8,6 +8,7 @@ from pyqtgraph.Qt import QtWidgets
 
 from gui.command_link import Answer
 from gui.desk import Desk
+from gui.model.hardware_stop import hardware_stop, in_words
 from gui.numbers import age, number
 from gui.palette import Tone
 from gui.views.preconditions import Preconditions
@@ -39,6 +40,7 @@ class SafetyView(View):
         super().__init__(desk)
         self.pill = Pill(2.0)
         self.detail = label("", "muted", wrap=True)
+        self.hardware = label("", "muted", wrap=True)
         self.preconditions = Preconditions()
         self.operator = QtWidgets.QLineEdit(desk.settings["operator"])
         self.operator.setPlaceholderText("who is responsible for the light")
@@ -59,6 +61,7 @@ class SafetyView(View):
         head.addWidget(self.pill)
         head.addWidget(self.detail, 1)
         self.state_card.body.addLayout(head)
+        self.state_card.body.addWidget(self.hardware)
         form = QtWidgets.QGridLayout()
         form.addWidget(label("Operator"), 0, 0)
         form.addWidget(self.operator, 0, 1, 1, 2)
@@ -76,7 +79,7 @@ class SafetyView(View):
         self.trip_card.body.addLayout(reset)
         content = QtWidgets.QWidget()
         content.setObjectName("page")
-        box = QtWidgets.QVBoxLayout(content)
+        box = self._cards = QtWidgets.QVBoxLayout(content)
         box.setContentsMargins(4, 6, 8, 6)
         box.setSpacing(6)
         for card in (self.state_card, self.arm_card, self.trip_card):
@@ -97,14 +100,17 @@ class SafetyView(View):
         self.pill.say(word, Tone.STALE if stale is not None else tone, filled=filled and stale is None)
         header = state.header
         if header is None:
-            self.detail.setText(
-                "No rig is heard. Light is in the hands of its stimulation service, not of this window."
-            )
+            self.detail.setText(_UNHEARD)
+            self.hardware.setText("")
             self.arm_button.setEnabled(False)
             return
         self.detail.setText(_detail(header))
+        line = hardware_stop(self.desk.live)
+        self.hardware.setText(in_words(line))
         operator = self.operator.text().strip()
-        self.preconditions.show_all(header.preconditions, header.remedies, operator)
+        self.preconditions.show_all(
+            header.preconditions, header.remedies, operator, has_stop_line=line.line is not None
+        )
         ready = self.preconditions.all_hold and bool(operator) and stale is None
         self.arm_button.setEnabled(ready and state.interlock == "disarmed")
         self.disarm_button.setEnabled(state.interlock in ("armed", "firing"))
@@ -119,6 +125,10 @@ class SafetyView(View):
         palette = self.desk.theme.palette
         self.trips.fill(rows, [palette.danger if tripped and index == 0 else None for index in range(len(rows))])
         self.trips.fit_height(6)
+        first = self.trip_card if tripped else self.arm_card
+        if self._cards.indexOf(first) != 1:
+            # What has to be done next stands on top: with large letters only one of the two can be seen.
+            self._cards.insertWidget(1, first)
         self.reason.setEnabled(tripped)
         self.reset_button.setEnabled(tripped and len(self.reason.text().strip()) >= _SHORTEST_REASON)
 

@@ -9,9 +9,10 @@ from pyqtgraph.Qt import QtWidgets
 from gui.desk import Desk
 from gui.numbers import NONE, clock_time
 from gui.views.calibrate_card import CalibrateCard
-from gui.views.start_card import StartCard
+from gui.views.start_card import StartCard, shipped_protocols
 from gui.views.view import View, button, label, scrolling
 from gui.widgets.card import Card
+from gui.widgets.choice import Choice
 from gui.widgets.hold_button import HoldButton
 from gui.widgets.overlay import Overlay
 from rt_engine.interfaces.clock import NS_PER_S
@@ -32,6 +33,10 @@ class SessionView(View):
         self.note.setPlaceholderText("what happened at this moment")
         self.note.returnPressed.connect(self.mark)
         self.mark_button = button("Mark", self.mark, tip="into the journal, with this moment's time (M)")
+        self.protocol = Choice(("", *shipped_protocols()), "protocol of this run; a name, or a file beside the run")
+        self.protocol.setEditable(True)
+        self.protocol.lineEdit().setPlaceholderText("another protocol for this run")
+        self.protocol_button = button("Use it", self._use_protocol, tip="this run goes on with it; disarms first")
         self.pause_button = button("Pause", self.pause, tip="record on, decide nothing, no light (P)")
         self.end_button = HoldButton("Hold to end the run")
         self.end_button.held.connect(self._end)
@@ -42,6 +47,10 @@ class SessionView(View):
         row.addWidget(self.note, 1)
         row.addWidget(self.mark_button)
         self.run_card.body.addWidget(self.facts)
+        self.run_card.body.addLayout(row)
+        row = QtWidgets.QHBoxLayout()
+        row.addWidget(self.protocol, 1)
+        row.addWidget(self.protocol_button)
         self.run_card.body.addLayout(row)
         row = QtWidgets.QHBoxLayout()
         row.addWidget(self.pause_button)
@@ -67,6 +76,7 @@ class SessionView(View):
         self.run_card.set_stale(None if heard or session is None else (now_ns - live.t_session_ns) / NS_PER_S)
         phase = session.state if session is not None and heard else ""
         self.mark_button.setEnabled(bool(phase))
+        self.protocol_button.setEnabled(bool(phase) and bool(self.protocol.currentText().strip()))
         self.pause_button.setEnabled(phase in ("live", "paused"))
         self.pause_button.setText("Go on" if phase == "paused" else "Pause")
         self.end_button.setEnabled(bool(phase) and phase != "stopping")
@@ -99,6 +109,9 @@ class SessionView(View):
         """Pause, or go on."""
         session = self.desk.live.session
         self.desk.send("start" if session is not None and session.state == "paused" else "pause", {})
+
+    def _use_protocol(self) -> None:
+        self.desk.send("set_protocol", {"name": self.protocol.currentText().strip()})
 
     def _end(self) -> None:
         self.desk.send("stop", {})

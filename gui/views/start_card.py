@@ -19,6 +19,12 @@ from rt_engine.interfaces.shipped import rig_folder
 _RIGS_OWN = "the rig's own"
 
 
+def shipped_protocols() -> list[str]:
+    """Names of the protocols that come with the program."""
+    library = Path(__file__).resolve().parents[2] / "protocols" / "library"
+    return sorted(one.stem for one in library.glob("*.yaml"))
+
+
 class StartCard(Card):
     """The command line of `spikeloop run`, as a form."""
 
@@ -29,8 +35,7 @@ class StartCard(Card):
         self.rig = Choice(tuple(sorted(one.stem for one in rig_folder().glob("*.yaml"))), "rig")
         self.rig.setEditable(True)
         self.rig.setCurrentText(str(desk.settings["rig"]))
-        library = Path(__file__).resolve().parents[2] / "protocols" / "library"
-        self.protocol = Choice((_RIGS_OWN, *sorted(one.stem for one in library.glob("*.yaml"))), "protocol")
+        self.protocol = Choice((_RIGS_OWN, *shipped_protocols()), "protocol")
         self.protocol.setEditable(True)
         for choice in (self.rig, self.protocol):
             choice.lineEdit().home(False)

@@ -8,6 +8,7 @@ from typing import Any
 from pyqtgraph.Qt import QtCore, QtWidgets
 
 from gui.desk import Desk
+from gui.model.hardware_stop import hardware_stop
 from gui.numbers import age, clock_time, fixed
 from gui.palette import Tone
 from gui.stop_line import StopLine, StopState
@@ -42,6 +43,7 @@ class TopBar(QtWidgets.QWidget):
         self.rate, self.lost = Tile("frames/s"), Tile("frames lost")
         self.delay, self.events = Tile("decision p99 (ms)"), Tile("spikes")
         self.confirmation = label("", "small", wrap=True)
+        self.confirmation.hide()
         self.stop = QtWidgets.QPushButton("STOP")
         self.stop.setObjectName("stop")
         self.stop.setAccessibleName("STOP: make every output dark (Esc)")
@@ -50,7 +52,6 @@ class TopBar(QtWidgets.QWidget):
         self.stop.pressed.connect(self.stop_pressed)
         self._box = QtWidgets.QHBoxLayout(self)
         self._box.setContentsMargins(10, 5, 10, 5)
-        self._box.setSpacing(10)
         self._box.setSizeConstraint(QtWidgets.QLayout.SizeConstraint.SetNoConstraint)
         left = QtWidgets.QVBoxLayout()
         left.setSpacing(1)
@@ -71,6 +72,7 @@ class TopBar(QtWidgets.QWidget):
         self.stop.setFixedSize(theme.px(10.5), theme.px(3.9))
         self.confirmation.setFixedWidth(theme.px(11.5))
         self.setFixedHeight(theme.px(4.8))
+        self._box.setSpacing(theme.px(1.1))
         self._fit()
 
     def resizeEvent(self, event: Any) -> None:
@@ -136,16 +138,29 @@ class TopBar(QtWidgets.QWidget):
 
     def _show_stop(self) -> None:
         state = self._stop_line.check()
-        if self.confirmation.isHidden() != (state is StopState.IDLE):
-            self.confirmation.setHidden(state is StopState.IDLE)
-            self._fit()
-        if state is StopState.CONFIRMED:
-            self.confirmation.setText(f"STOP confirmed\nafter {self._stop_line.took_ms:.0f} ms")
-            self.confirmation.setObjectName("small")
-        elif state is StopState.SENT:
-            self.confirmation.setText("STOP sent …")
-        elif state is StopState.UNCONFIRMED:
-            self.confirmation.setText("STOP NOT CONFIRMED\nuse the hardware switch")
-            self.confirmation.setObjectName("bad")
+        line = hardware_stop(self._desk.live)
+        by_line = line.has_tripped and self._desk.live.state.interlock == "tripped"
+        if by_line and state is not StopState.SENT:
+            self._confirm(f"Hardware STOP\ndark after {fixed(line.dark_after_ms, 1)} ms", "small")
+            return
+        text, look = {
+            StopState.IDLE: ("", "small"),
+            StopState.SENT: ("STOP sent …", "small"),
+            StopState.CONFIRMED: (f"STOP confirmed\nafter {self._stop_line.took_ms:.0f} ms", "small"),
+            StopState.UNCONFIRMED: ("STOP NOT CONFIRMED\nuse the hardware switch", "bad"),
+        }[state]
+        if state is StopState.CONFIRMED and self._desk.live.state.interlock in ("armed", "firing"):
+            text = ""
+        self._confirm(text, look)
+
+    def _confirm(self, text: str, look: str) -> None:
+        """What became of the last STOP; nothing is shown as long as there was none."""
+        if (text, look) == (self.confirmation.text(), self.confirmation.objectName()):
+            return
+        self.confirmation.setText(text)
+        self.confirmation.setObjectName(look)
         self.confirmation.style().unpolish(self.confirmation)
         self.confirmation.style().polish(self.confirmation)
+        if self.confirmation.isHidden() == bool(text):
+            self.confirmation.setHidden(not text)
+            self._fit()

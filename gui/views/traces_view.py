@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,15 +12,31 @@ from numpy.typing import NDArray
 from pyqtgraph.Qt import QtCore, QtWidgets
 
 from gui.desk import Desk
+from gui.model.decisions import LightMark
 from gui.model.traces import Traces
 from gui.views.inspector import Inspector
-from gui.views.plots import StripPlot, set_segments
+from gui.views.plots import StripPlot
+from gui.views.scrolling_traces import ABOVE, AHEAD, BELOW, ScrollingTraces, Stroke, Ticks
 from gui.views.view import View, button, label
 from gui.widgets.card import Card
-from rt_engine.interfaces.clock import NS_PER_S
+from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S
 
 _GAINS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 _SPANS_S = (5.0, 10.0, 30.0)
+_INSPECT_EVERY_NS = 200 * NS_PER_MS
+_GAUGE_EVERY_NS = NS_PER_S
+_LONG_AGO_NS = -(1 << 62)
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """What stands in the picture: of which plane, in which look, and how much of it."""
+
+    traces: Traces | None = None
+    look: Any = None
+    n_kept: int = 0
+    n_events: int = 0
+    n_lights: int = 0
 
 
 class TracesView(View):
@@ -31,7 +49,8 @@ class TracesView(View):
         super().__init__(desk)
         self.card = Card("Selected cells")
         self.plot = StripPlot("time before now (s)", "roi_id")
-        self._curves = {name: self.plot.plot() for name in ("probability", "dff", "calcium", "event", "light", "scale")}
+        self.scroll = ScrollingTraces(self.plot)
+        self._scale = self.plot.plot()
         self._scale_text = pg.TextItem(anchor=(1.0, 0.5))
         self.plot.addItem(self._scale_text)
         self.gain_index, self.auto_gain, self.span_index = 3, True, 2
@@ -43,8 +62,8 @@ class TracesView(View):
         box.setSpacing(6)
         box.addWidget(self.card, 1)
         box.addWidget(self.inspector)
-        self._shown: Any = None
-        self._framed: Any = None
+        self._drawn = _Drawn()
+        self._inspected_ns = self._gauged_ns = _LONG_AGO_NS
         desk.selection_changed.connect(self._again)
 
     def _tools(self) -> Any:
@@ -76,98 +95,111 @@ class TracesView(View):
         desk.select_by_default()
         traces = model.traces.get(desk.plane)
         self.card.set_stale(desk.age_s(traces.t_heard_ns if traces else 0))
-        self.inspector.refresh()
-        state = (id(model), traces.n_taken if traces else -1, tuple(desk.selection))
-        if traces is None or state == self._shown:
-            return
-        self._shown = state
+        if abs(desk.now_ns() - self._inspected_ns) > _INSPECT_EVERY_NS or desk.review is not None:
+            self._inspected_ns = desk.now_ns()
+            self.inspector.refresh()
         cells = model.cells.get(desk.plane)
-        rows = [cells.row_of[one] for one in desk.selection if one in cells.row_of] if cells is not None else []
-        rows = [row for row in rows if row < traces.n_rois]
-        times = traces.times_ns()
-        if cells is None or not rows or len(times) < 2:
-            for curve in self._curves.values():
-                curve.setData([], [])
+        roi_ids = [one for one in desk.selection if one in cells.row_of] if cells is not None else []
+        rows = np.array([cells.row_of[one] for one in roi_ids] if cells is not None else [], np.intp)
+        if traces is None or not len(rows) or rows.max() >= traces.n_rois or len(traces.times_ns()) < 2:
+            self._nothing()
             return
-        self._draw(traces, np.array(rows), [int(cells.roi_id[row]) for row in rows], times)
+        self._draw(traces, rows, roi_ids)
 
-    def _draw(self, traces: Traces, rows: NDArray[np.intp], roi_ids: list[int], times: NDArray[np.int64]) -> None:
-        span_s, n = _SPANS_S[self.span_index], len(rows)
-        x = (times - times[-1]) / NS_PER_S
-        first = int(np.searchsorted(x, -span_s))
-        x = x[first:]
-        dff = traces.window("dff", rows)[first:]
-        gain = self._gain(dff)
-        offset = np.arange(n - 1, -1, -1, dtype=np.float32)
-        self._stack("dff", x, dff / gain + offset)
-        self._stack("calcium", x, traces.window("calcium", rows)[first:] / gain + offset)
-        self._stack("probability", x, traces.window("probability", rows)[first:] * 0.4 + offset - 0.25)
-        self._events(traces, roi_ids, offset, times, span_s)
-        self._light(times, span_s, n)
-        self._frame(roi_ids, offset, gain, span_s, n)
+    def _nothing(self) -> None:
+        """Empty rows: there is no cell, or no sample."""
+        if self._drawn.look is not None:
+            self._drawn = _Drawn()
+            self.scroll.clear(_SPANS_S[self.span_index], 1, self.desk.theme.palette.surface, 0)
 
-    def _stack(self, name: str, x: NDArray[Any], y: NDArray[Any]) -> None:
-        """All cells as one curve, broken between them and where there is no sample."""
-        n_times, n = y.shape
-        flat = np.ascontiguousarray(y.T).ravel()
-        finite = np.isfinite(flat)
-        connect = finite & np.roll(finite, -1)
-        connect[n_times - 1 :: n_times] = False
-        self._curves[name].setData(
-            np.tile(x, n), np.nan_to_num(flat, copy=False), connect=connect.astype(np.int32), skipFiniteCheck=True
+    def _draw(self, traces: Traces, rows: NDArray[np.intp], roi_ids: list[int]) -> None:
+        """Add what is new; everything, where the look has changed or much was missed."""
+        times, span_s, n = traces.times_ns(), _SPANS_S[self.span_index], len(rows)
+        gain = self._gain(traces, rows)
+        blinded, before = self.desk.model.is_blinded, self._drawn
+        look = (tuple(roi_ids), gain, span_s, self.desk.theme, blinded, traces.rois_rev)
+        n_new = traces.n_kept - before.n_kept
+        goes_on = traces is before.traces and 0 <= n_new < len(times) and times[-1] >= self.scroll.head_ns
+        if not goes_on or look != before.look or self.scroll.needs_all:
+            first = int(np.searchsorted(times, times[-1] - round(span_s * NS_PER_S)))
+            n_new = len(times) - first - 1
+            before = _Drawn()
+            theme = self.desk.theme
+            self.scroll.clear(span_s, n, theme.palette.surface, int(times[first]), float(max(1, round(theme.scale))))
+            self._frame(roi_ids, gain, span_s, n)
+        elif not n_new and traces.n_events == before.n_events:
+            return
+        lights = self.desk.model.decisions
+        self._drawn = _Drawn(traces, look, traces.n_kept, traces.n_events, lights.n_lights)
+        self.scroll.add(
+            times[-(n_new + 1) :],
+            self._strokes(traces, rows, gain, n_new + 1),
+            [
+                self._events(traces.newest_events(traces.n_events - before.n_events), roi_ids),
+                self._light(() if blinded else lights.newest_lights(lights.n_lights - before.n_lights), n),
+            ],
         )
 
-    def _events(
-        self, traces: Traces, roi_ids: list[int], offset: NDArray[Any], times: NDArray[np.int64], span_s: float
-    ) -> None:
-        events = traces.events_since(int(times[-1]) - round(span_s * NS_PER_S))
+    def _strokes(self, traces: Traces, rows: NDArray[np.intp], gain: float, n_times: int) -> list[Stroke]:
+        """The newest samples of every selected cell, a row each."""
+        p = self.desk.theme.palette
+        offset = np.arange(len(rows) - 1, -1, -1, dtype=np.float32)
+
+        def of(field: str) -> NDArray[Any]:
+            return traces.window(field, rows, n_times)
+
+        return [
+            Stroke(p.probability, of("probability") * 0.4 + offset - 0.25),
+            Stroke(p.trace, of("dff") / gain + offset),
+            Stroke(p.calcium, of("calcium") / gain + offset),
+        ]
+
+    def _events(self, events: NDArray[np.int64], roi_ids: list[int]) -> Ticks:
         known = np.array(roi_ids, np.int64)
         events = events[np.isin(events[:, 0], known)]
         order = np.argsort(known)
         at = order[np.searchsorted(known, events[:, 0], sorter=order)]
-        x = (events[:, 1] - times[-1]) / NS_PER_S
-        base = offset[at] - 0.32
-        set_segments(self._curves["event"], np.repeat(x, 2), np.stack([base, base + 0.3], 1).ravel())
+        base = len(roi_ids) - 1 - at - 0.32
+        return Ticks(self.desk.theme.palette.event, events[:, 1], base, base + 0.3)
 
-    def _light(self, times: NDArray[np.int64], span_s: float, n: int) -> None:
-        model = self.desk.model
-        shown = () if model.is_blinded else model.decisions.lights
-        lights = [one.t_ns for one in shown if times[-1] - one.t_ns < span_s * NS_PER_S]
-        x = (np.array(lights, np.int64) - times[-1]) / NS_PER_S
-        set_segments(self._curves["light"], np.repeat(x, 2), np.tile([-0.6, n - 0.3], len(lights)))
+    def _light(self, lights: Sequence[LightMark], n: int) -> Ticks:
+        t_ns = np.array([one.t_ns for one in lights], np.int64)
+        ends = np.full(len(t_ns), -BELOW), np.full(len(t_ns), n - 0.3)
+        return Ticks(self.desk.theme.palette.light, t_ns, *ends, width_px=1.0)
 
-    def _gain(self, dff: NDArray[Any]) -> float:
+    def _gain(self, traces: Traces, rows: NDArray[np.intp]) -> float:
         """ΔF/F that the height of one row stands for; changes in steps, so that the picture stays calm."""
-        if self.auto_gain and np.isfinite(dff).any():
-            reach = float(np.nanpercentile(dff[::4], 99.5))
-            if reach > _GAINS[self.gain_index] or reach < 0.35 * _GAINS[self.gain_index]:
+        if self.auto_gain and abs(self.desk.now_ns() - self._gauged_ns) > _GAUGE_EVERY_NS:
+            self._gauged_ns = self.desk.now_ns()
+            dff = traces.window("dff", rows)[::4]
+            finite = dff[np.isfinite(dff)]
+            reach = float(np.percentile(finite, 99.5)) if len(finite) else 0.0
+            if reach > 0 and not 0.35 * _GAINS[self.gain_index] <= reach <= _GAINS[self.gain_index]:
                 self.gain_index = min(int(np.searchsorted(_GAINS, reach)), len(_GAINS) - 1)
         return _GAINS[self.gain_index]
 
-    def _frame(self, roi_ids: list[int], offset: NDArray[Any], gain: float, span_s: float, n: int) -> None:
-        frame = (tuple(roi_ids), gain, span_s)
-        if frame == self._framed:
-            return
-        self._framed = frame
-        self.plot.getAxis("left").setTicks([[(float(y), str(one)) for y, one in zip(offset, roi_ids, strict=True)]])
-        self.plot.setXRange(-span_s, 0.02 * span_s, padding=0)
-        self.plot.setYRange(-0.6, n + 0.05, padding=0)
+    def _frame(self, roi_ids: list[int], gain: float, span_s: float, n: int) -> None:
+        """Axes and scale; drawn with the whole of the traces, so never while they only scroll."""
+        ticks = [(float(n - 1 - row), str(one)) for row, one in enumerate(roi_ids)]
+        self.plot.getAxis("left").setTicks([ticks])
+        self.plot.setXRange(-span_s, AHEAD * span_s, padding=0)
+        self.plot.setYRange(-BELOW, n + ABOVE, padding=0)
         edge = 0.012 * span_s
-        self._curves["scale"].setData([edge, edge], [n - 1, n - 0.5])
+        self._scale.setData([edge, edge], [n - 1, n - 0.5])
         self._scale_text.setText(f"{100 * gain / 2:g} % ΔF/F")
         self._scale_text.setPos(edge, n - 0.3)
 
     def _again(self) -> None:
-        self._shown = None
+        """Draw everything in the next refresh."""
+        self._drawn = _Drawn()
+        self._inspected_ns = self._gauged_ns = _LONG_AGO_NS
 
     def apply_theme(self) -> None:
         """Colours of the curves, and their key."""
         super().apply_theme()
         p = self.desk.theme.palette
         pens = {"dff": p.trace, "calcium": p.calcium, "probability": p.probability, "event": p.event, "light": p.light}
-        for name, colour in pens.items():
-            self._curves[name].setPen(pg.mkPen(colour, width=2 if name == "event" else 1))
-        self._curves["scale"].setPen(pg.mkPen(p.text, width=3))
+        self._scale.setPen(pg.mkPen(p.text, width=3))
         self._scale_text.setColor(p.text)
         font = self.font()
         font.setPixelSize(self.desk.theme.px(0.88))
@@ -181,4 +213,4 @@ class TracesView(View):
         }
         self.key.setText("   ".join(f"<span style='color:{pens[one]}'>▬</span> {word}" for one, word in words.items()))
         self.key.setTextFormat(QtCore.Qt.TextFormat.RichText)
-        self._framed = None
+        self._again()

@@ -16,9 +16,7 @@ class Card(QtWidgets.QFrame):
     def __init__(self, title: str, parent: Any = None) -> None:
         super().__init__(parent)
         self.setObjectName("card")
-        outer = QtWidgets.QVBoxLayout(self)
-        outer.setContentsMargins(10, 7, 10, 9)
-        outer.setSpacing(5)
+        outer = self._outer = QtWidgets.QVBoxLayout(self)
         head = QtWidgets.QHBoxLayout()
         self.title = QtWidgets.QLabel(title)
         self.title.setObjectName("title")
@@ -44,6 +42,10 @@ class Card(QtWidgets.QFrame):
         """Take the colours of the veil."""
         self._veil.colour = theme.palette.background
         self._veil.text_colour = theme.palette.text
+        side = theme.px(0.75)
+        self._outer.setContentsMargins(side, theme.px(0.5), side, theme.px(0.65))
+        self._outer.setSpacing(theme.px(0.4))
+        self.body.setSpacing(theme.px(0.4))
 
 
 class _Veil(QtWidgets.QWidget):

@@ -26,9 +26,20 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument("-o", "--output", metavar="FIGURE", help="also draw it (.png, .svg or .pdf; not pixels)")
     parser.add_argument("--rounds", type=count, default=5, metavar="N", help="latency: rounds (default 5)")
+    parser.add_argument("--only", metavar="NAME", help="latency: the part with a chain of this name, such as window")
     parser.add_argument("--frames", type=count, metavar="N", help="soak: so many frames as fast as they go")
     parser.add_argument("--duration", type=positive, metavar="S", help="soak: so long at 30 Hz (default 3600)")
+    parser.add_argument("--cells", type=count, default=1000, metavar="N", help="soak: cells (default 1000)")
+    parser.add_argument("--side", type=_side, default=512, metavar="PX", help="soak: lines of a frame (default 512)")
     add_json(parser)
+
+
+def _side(text: str) -> int:
+    """Lines of a frame; a field must have room for cells and their rings."""
+    side_px = count(text)
+    if not 64 <= side_px <= 4096:
+        raise argparse.ArgumentTypeError(f"{text} is not between 64 and 4096")
+    return side_px
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -73,13 +84,13 @@ def _bench_latency(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from rt_engine.bench.kernel_view import figure_path
-    from rt_engine.bench.loop.latency import run_latency_benchmark
+    from rt_engine.bench.loop.latency import families_with, run_latency_benchmark
     from rt_engine.bench.loop.latency_view import print_latency, save_latency_figure
     from rt_engine.services.run_view import RunView
 
     target = figure_path(arguments.output) if arguments.output else None
     view = RunView()
-    figures = run_latency_benchmark(arguments.rounds, view.progress)
+    figures = run_latency_benchmark(arguments.rounds, view.progress, families_with(arguments.only))
     view.end_progress()
     print_latency(figures, Console(highlight=False))
     if target is not None:
@@ -100,7 +111,9 @@ def _bench_soak(arguments: argparse.Namespace) -> int:
         raise ConfigError("frames as fast as they go, or a time at 30 Hz, not both", key="--duration")
     target = figure_path(arguments.output) if arguments.output else None
     view = RunView()
-    figures = run_soak(SoakPlan(arguments.frames, arguments.duration or 3600.0), view.progress)
+    figures = run_soak(
+        SoakPlan(arguments.frames, arguments.duration or 3600.0, arguments.cells, arguments.side), view.progress
+    )
     view.end_progress()
     print_soak(figures, Console(highlight=False))
     if target is not None:

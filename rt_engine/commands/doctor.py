@@ -37,16 +37,17 @@ def execute(arguments: argparse.Namespace) -> int:
 
     from rich.console import Console
 
+    from rt_engine.bench.loop import self_test
     from rt_engine.interfaces.findings import Verdict
     from rt_engine.interfaces.rig_config import load_rig
     from rt_engine.interfaces.shipped import find_rig
-    from rt_engine.services.doctor import computer, real_time, rig_parts
+    from rt_engine.services.doctor import computer, input_parts, real_time, rig_parts
     from rt_engine.services.doctor.view import closing, show
 
     path = find_rig(arguments.rig)
     rig = load_rig(path)
     console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{rig.name} ({path})")
+    console.print(f"{rig.name} ({path}); the loop is tried out, which takes about half a minute")
     findings = [
         *computer.packages(),
         computer.memory(),
@@ -55,10 +56,11 @@ def execute(arguments: argparse.Namespace) -> int:
         computer.ports(rig),
         real_time.hop(),
         real_time.evenness(rig),
-        *real_time.settings(),
+        self_test.measure_loop(rig),
+        *real_time.settings(rig, Path(arguments.output)),
         *rig_parts.microscope(rig),
         *rig_parts.outputs(rig),
-        *rig_parts.inputs(rig),
+        *input_parts.inputs(rig),
         *rig_parts.protocol(rig),
     ]
     show(findings, console)

@@ -47,9 +47,10 @@ def run_rig(
     from protocols.checking.check import check_against_rig
     from protocols.load import find_protocol, load_protocol
     from rt_engine.models.indicators import indicator
+    from rt_engine.services.run_plan import RunPlan
     from rt_engine.services.run_view import RunView
     from rt_engine.services.session_folder import make_session_folder
-    from rt_engine.services.session_run import RunPlan, SessionRun
+    from rt_engine.services.session_run import SessionRun
 
     if replay is not None:  # all of it lives here
         rig = rig.model_copy(update={"ports": rig.ports.model_copy(update={"hosts": {}})})

@@ -165,6 +165,28 @@ class SyncHeader(Header, kw_only=True):
     dtype: str | None
 
 
+class InputKind(StrEnum):
+    """What came to a protocol besides the messages of the engine."""
+
+    EDGE = "edge"
+    KEY = "key"
+
+
+class InputHeader(Header, kw_only=True):
+    """Topic ``input``: an edge of a line, or a key, that the protocol has taken in, and its place in what it was told.
+
+    A key is a mark that a person gave, a start of a trial, or a request from outside. `after` names the last message
+    that the protocol had been given: volume (else frame), plane, first line (2^31: its `activity`);
+    ``[-1, -1, -1]`` before the first. `edge`: ``rising`` or ``falling``; `edge` and `t_edge_ns` of a key are nil.
+    """
+
+    kind: InputKind
+    name: str
+    edge: str | None
+    t_edge_ns: int | None
+    after: list[int]
+
+
 class SessionHeader(Header, kw_only=True):
     """Topic ``session``: all that a late joiner or a file needs."""
 
@@ -182,7 +204,11 @@ class SessionHeader(Header, kw_only=True):
 
 
 class RoiDescription(msgspec.Struct, kw_only=True):
-    """One cell in a `rois` message."""
+    """One cell in a `rois` message.
+
+    `neuropil_coefficient` and `floor_hits` (certificate of the deconvolution: 0 = exact) are as they are now; None:
+    not told.
+    """
 
     roi_id: int
     roi_index: int
@@ -196,6 +222,8 @@ class RoiDescription(msgspec.Struct, kw_only=True):
     amplitude: float
     expected_detection: float
     threshold: float
+    neuropil_coefficient: float | None = None
+    floor_hits: int | None = None
 
 
 class RoisHeader(Header, kw_only=True):
@@ -419,6 +447,7 @@ HEADERS: dict[str, type[Header]] = {
     "activity": ActivityHeader,
     "stim": StimHeader,
     "sync": SyncHeader,
+    "input": InputHeader,
     "session": SessionHeader,
     "rois": RoisHeader,
     "edit": EditHeader,

@@ -97,6 +97,11 @@ class NiDaqSettings(Strict):
         """What was measured."""
         return self.pulse.power
 
+    @property
+    def more_lines(self) -> tuple[str, ...]:
+        """Digital lines beyond those of the pulse, the enable circuit and the trigger."""
+        return ()
+
 
 class NiEdgeInput(Strict):
     """Times of rising edges on a terminal of an NI card: frame clock, loop-back of the light, a button.
@@ -130,3 +135,6 @@ class NiAnalogInput(Strict):
     channel: str = Field(pattern=r"^ai\d+$")
     sample_rate_hz: float = Field(1000.0, gt=0, le=100_000)
     range_v: float = Field(10.0, gt=0, le=10)
+    mw_per_v: float | None = Field(
+        None, gt=0, description="of a photodiode: mW at the sample for a volt, as measured; null: none, or not known"
+    )

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from rt_engine.interfaces.ni_config import NiDaqSettings
+from rt_engine.interfaces.pattern_config import PatternTtlSettings
 from rt_engine.interfaces.plugin_config import PluginOutputSettings
 from rt_engine.interfaces.pulse_box_config import PulseBoxSettings
 from rt_engine.interfaces.strict import Strict
@@ -95,6 +96,26 @@ class PulseBoxOutput(PulseBoxSettings):
         return self
 
 
+class PatternTtlOutput(PatternTtlSettings):
+    """Light behind an NI card and a pattern, with its limits; see `PatternTtlSettings`."""
+
+    limits: Limits
+
+    @model_validator(mode="after")
+    def _light_is_known_and_in_time(self) -> PatternTtlOutput:
+        _require_measured(self.limits, self.highest_mw)
+        if self.settle_ms >= self.limits.max_decision_age_ms:
+            text = f"select.settle_ms {self.settle_ms:g}: after it a decision is older than limits.max_decision_age_ms"
+            raise ValueError(f"{text} {self.limits.max_decision_age_ms:g} allows")
+        return self
+
+    @property
+    def beam_alone(self) -> NiDaqOutput:
+        """The same light without its patterns: what a bench measures while a person has loaded one."""
+        shared = {name: getattr(self, name) for name in NiDaqOutput.model_fields if name != "driver"}
+        return NiDaqOutput.model_construct(driver="ni_daq", **shared)
+
+
 class PluginOutput(PluginOutputSettings):
     """Light by a driver of another package, with its limits; see `PluginOutputSettings`."""
 
@@ -108,5 +129,7 @@ class PluginOutput(PluginOutputSettings):
 
 MeasurableOutput = NiDaqOutput | PulseBoxOutput
 """Outputs whose power `calibrate-power` can measure."""
-RealOutput = NiDaqOutput | PulseBoxOutput | PluginOutput
-OutputConfig = Annotated[VirtualOutput | NiDaqOutput | PulseBoxOutput | PluginOutput, Field(discriminator="driver")]
+RealOutput = NiDaqOutput | PulseBoxOutput | PatternTtlOutput | PluginOutput
+OutputConfig = Annotated[
+    VirtualOutput | NiDaqOutput | PulseBoxOutput | PatternTtlOutput | PluginOutput, Field(discriminator="driver")
+]

@@ -24,6 +24,12 @@ class PluginMicroscope(PluginSettings):
     um_per_px: float | None = Field(None, gt=0)
 
 
+class PluginInput(PluginSettings):
+    """An input of another package (entry point group ``spikeloop.inputs``); `kind` is what it has to tell."""
+
+    kind: Literal["edges", "level", "samples"]
+
+
 class PluginOutputSettings(PluginSettings):
     """An output of another package (entry point group ``spikeloop.outputs``).
 

@@ -70,8 +70,8 @@ class MeasuredPower(Strict):
     power_mw: float = Field(gt=0)
 
 
-def read_power_files(rig: dict[str, Any], folder: Path, read: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
-    """A rig as written, with every table that stands in a file of its own put in its place.
+def read_measured_files(rig: dict[str, Any], folder: Path, read: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    """A rig as written, with every measurement of an output that stands in a file of its own put in its place.
 
     Parameters
     ----------
@@ -94,9 +94,10 @@ def read_power_files(rig: dict[str, Any], folder: Path, read: Callable[[Path], d
     for name, output in outputs.items():
         if not isinstance(output, dict):
             continue
-        pulse = output.get("pulse")
-        if isinstance(output.get("power"), str):
-            filled[name] = output | {"power": read(folder / output["power"])}
-        elif isinstance(pulse, dict) and isinstance(pulse.get("power"), str):
-            filled[name] = output | {"pulse": pulse | {"power": read(folder / pulse["power"])}}
+        filled[name] = dict(output)
+        for section, key in (("", "power"), ("pulse", "power"), ("select", "registration")):
+            part = output.get(section) if section else output
+            if isinstance(part, dict) and isinstance(part.get(key), str):
+                whole = {key: read(folder / part[key])}
+                filled[name] |= {section: part | whole} if section else whole
     return rig | {"outputs": filled}

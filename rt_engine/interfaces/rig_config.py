@@ -15,8 +15,8 @@ from rt_engine.interfaces.microscope_config import MicroManagerMicroscope, ScanI
 from rt_engine.interfaces.mqtt_config import MqttConfig
 from rt_engine.interfaces.ni_config import NiAnalogInput, NiEdgeInput, NiLineInput
 from rt_engine.interfaces.output_config import LONGEST_WATCHDOG_MS, OutputConfig, RealOutput, SessionLimits
-from rt_engine.interfaces.plugin_config import PluginMicroscope
-from rt_engine.interfaces.power_table import read_power_files
+from rt_engine.interfaces.plugin_config import PluginInput, PluginMicroscope
+from rt_engine.interfaces.power_table import read_measured_files
 from rt_engine.interfaces.sample_config import SampleConfig
 from rt_engine.interfaces.service_config import InferenceConfig, Ports, RecordingConfig, SchedulingConfig
 from rt_engine.interfaces.specimen_config import AnimalConfig, OpticsConfig
@@ -115,7 +115,17 @@ class VirtualLine(Strict):
     level: Literal["low", "high"] = "high"
 
 
-InputConfig = Annotated[VirtualLine | NiEdgeInput | NiLineInput | NiAnalogInput, Field(discriminator="driver")]
+InputConfig = Annotated[
+    VirtualLine | NiEdgeInput | NiLineInput | NiAnalogInput | PluginInput, Field(discriminator="driver")
+]
+
+
+def _kind(config: InputConfig | None) -> str | None:
+    """What an input tells: edges, a level, or samples."""
+    if isinstance(config, PluginInput):
+        return config.kind
+    of_driver = {"ni_edges": "edges", "ni_line": "level", "ni_analog": "samples", "virtual": "level"}
+    return None if config is None else of_driver[config.driver]
 
 
 class StopLine(Strict):
@@ -177,11 +187,11 @@ class RigConfig(Strict):
     def _light_is_measured_by_edges(self) -> RigConfig:
         for name, output in self.outputs.items():
             line = output.measured_by if isinstance(output, RealOutput) else None
-            if line is not None and not isinstance(self.inputs.get(line), NiEdgeInput):
+            if line is not None and _kind(self.inputs.get(line)) != "edges":
                 raise ValueError(f"outputs.{name}.measured_by {line!r} is no input with driver ni_edges")
-        if self.frame_clock is not None and not isinstance(self.inputs.get(self.frame_clock), NiEdgeInput):
+        if self.frame_clock is not None and _kind(self.inputs.get(self.frame_clock)) != "edges":
             raise ValueError(f"frame_clock {self.frame_clock!r} is no input with driver ni_edges")
-        if self.stop_line is not None and isinstance(self.inputs[self.stop_line.line], NiEdgeInput | NiAnalogInput):
+        if self.stop_line is not None and _kind(self.inputs[self.stop_line.line]) != "level":
             raise ValueError(f"stop_line {self.stop_line.line!r} needs a level: use driver ni_line")
         return self
 
@@ -339,7 +349,7 @@ def load_rig(path: Path) -> RigConfig:
         Naming the file, the key, and what is allowed.
     """
     try:
-        rig = RigConfig.model_validate(read_power_files(read_yaml(path), path.parent, read_yaml))
+        rig = RigConfig.model_validate(read_measured_files(read_yaml(path), path.parent, read_yaml))
     except ValidationError as error:
         raise config_error(str(path), error) from error
     mqtt = None if rig.mqtt is None else rig.mqtt.beside(path.parent)

@@ -70,6 +70,7 @@ class RecordingConfig(Strict):
     frames: Literal["all", "crops", "none"] = "all"
     every_nth_frame: int = Field(1, ge=1, description="keep frames whose number (or volume) n divides")
     crop_margin_px: int = Field(8, ge=0, le=256, description="around the cells, with `frames: crops`")
+    frame_store: Literal["none", "zarr"] = Field("none", description="a compressed copy beside the journal")
     file_mb: float = Field(2000.0, gt=0, description="a journal file of this size is ended and the next begun")
     flush_s: float = Field(0.2, gt=0, le=0.2)
     min_free_mb: float = Field(500.0, gt=0, description="frames end here, events do not; a warning comes at twice")
@@ -88,6 +89,10 @@ class SchedulingConfig(Strict):
 LOOPBACK = ("localhost", "::1")
 MAY_BE_ELSEWHERE = ("acquisition", "inference", "stimulation")
 """Services that another computer may carry. Journal and telemetry stay with the supervisor, which reads the journal."""
+
+
+_CARRIED_BY = {"engine_frames": "acquisition", "stimulation_control": "stimulation"}
+"""Ports that a service has beside that of its name."""
 
 
 class Ports(Strict):
@@ -110,10 +115,11 @@ class Ports(Strict):
     telemetry: int = Field(5563, ge=1024, le=65535)
     supervisor: int = Field(5564, ge=1024, le=65535)
     recorder_inlet: int = Field(5565, ge=1024, le=65535)
+    engine_frames: int = Field(5566, ge=1024, le=65535, description="frames for inference, which gets them first")
 
     def endpoint(self, name: str) -> str:
         """``tcp://host:port`` of one of the fields."""
-        return f"tcp://{self.host_of(name.removesuffix('_control'))}:{getattr(self, name)}"
+        return f"tcp://{self.host_of(_CARRIED_BY.get(name, name))}:{getattr(self, name)}"
 
     def inference_endpoint(self, plane: int) -> str:
         """``tcp://host:port`` of the inference of one plane."""

@@ -103,7 +103,7 @@ class Decision(msgspec.Struct, kw_only=True):
     `outcome` is None before firing (phase `intent`). `pulses`, `width_us`, `period_us`, `power_uw`, `energy_nj` (the
     last two one entry for each target, energy of the whole train) are None where the request was too absurd to plan;
     `t_command_ns` is None where nothing was fired, `t_judged_ns` where nothing had to be judged: the moment that age,
-    dose and rates were taken at.
+    dose and rates were taken at. `is_logged`: the write-ahead log has its intent, so that there may have been light.
     """
 
     decision_id: str
@@ -117,3 +117,4 @@ class Decision(msgspec.Struct, kw_only=True):
     energy_nj: tuple[int, ...] | None = None
     t_command_ns: int | None = None
     t_judged_ns: int | None = None
+    is_logged: bool = False

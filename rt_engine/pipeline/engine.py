@@ -373,6 +373,14 @@ class Engine:
                 self.activity[row, group.rows] = getattr(group.traces, field)
         return self.activity
 
+    def cell_figures(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Neuropil coefficient and `floor_hits` of every cell as they are now, shape (n_rois,) each."""
+        coefficient, hits = np.full(self.n_rois, np.nan), np.zeros(self.n_rois, np.int64)
+        for group in self._groups:
+            coefficient[group.rows] = group.traces.neuropil_coefficient
+            hits[group.rows] = group.traces.floor_hits
+        return coefficient, hits
+
     def neuropil_changes(self) -> list[tuple[int, float]]:
         """Cells whose neuropil coefficient has moved since they were told last: roi_id and r now."""
         return [

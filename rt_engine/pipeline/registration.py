@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from rt_engine.kernels.line_phase import bin_lines_apart
 from rt_engine.kernels.registration import (
@@ -20,6 +19,14 @@ from rt_engine.kernels.registration import (
 )
 from rt_engine.kernels.running_median import push_running_median
 from rt_engine.pipeline.near_search import NearSearch
+from rt_engine.pipeline.registration_images import (
+    band_pass,
+    bins,
+    block_sums,
+    energy_weight,
+    interior,
+    whiten,
+)
 
 JUMP_PX = 2.0
 HOLD_OFF_FRAMES = 2
@@ -44,8 +51,6 @@ FINE_SIGMA_PX = 1.15
 """Gaussian low-pass of the band-pass, full-resolution pixels."""
 COARSE_SIGMA_PX = 12.0
 """Gaussian whose result is subtracted: haze and shading do not steer the shift."""
-WHITENING_FLOOR = 0.1
-"""Noise and flicker relative to the largest radial power: between cross-correlation (large) and phase (0)."""
 WAVES_HELD = 0.99
 """Part of the template's energy in the waves along x that are looked at; the shorter ones are noise."""
 PARTS = np.linspace(-0.6, 0.6, 13)
@@ -158,10 +163,10 @@ class RigidRegistration:
 
     def _prepare_template(self, template: NDArray[np.float32], rows: int, columns: int) -> None:
         b = self._bin_px
-        binned = _binned(template, b)
+        binned = bins(template, b)
         fine, coarse = FINE_SIGMA_PX / b, COARSE_SIGMA_PX / b
-        inside = _interior(rows, self._max_lag_y)[:, None] * _interior(columns, self._max_lag_x)[None, :]
-        reference = inside * _whiten(_band_pass(_band_pass(binned, fine, coarse), fine, coarse), binned)
+        inside = interior(rows, self._max_lag_y)[:, None] * interior(columns, self._max_lag_x)[None, :]
+        reference = inside * whiten(band_pass(band_pass(binned, fine, coarse), fine, coarse), binned)
         reference -= inside * (reference.sum() / inside.sum())
         slopes = [(np.gradient(reference, axis=axis), np.gradient(binned, axis=axis)) for axis in (0, 1)]
         self._error_of_noise = [
@@ -176,7 +181,7 @@ class RigidRegistration:
         self._n_waves = int(np.searchsorted(held, WAVES_HELD * held[-1])) + 1
         self._lag_rows = np.zeros((2 * self._max_lag_y + 3, self._n_waves), np.complex64)
         self._reference = np.ascontiguousarray(whole[:, : self._n_waves])
-        weight = _energy_weight(self._shape, fine, coarse)
+        weight = energy_weight(self._shape, fine, coarse)
         self._energy_weight = np.ascontiguousarray(weight[:, : self._n_waves])
         self._white_energy = rows * columns * float(self._energy_weight.sum())
         self._top_y, self._top_x = (self._tops(template, rows, columns, axis) for axis in (0, 1))
@@ -198,7 +203,7 @@ class RigidRegistration:
         tops = np.zeros(len(PARTS))
         for i, part in enumerate(PARTS):
             moved = scipy.fft.ifft(spectrum * np.exp(turn * (part * b)), axis=axis, workers=1).real
-            self._binned[:rows, :columns] = _binned(moved, b)
+            self._binned[:rows, :columns] = bins(moved, b)
             self._cross_spectrum()
             correlation = self._correlation
             before, here, after = (float(correlation[(k, 0) if axis == 0 else (0, k)]) for k in (-1, 0, 1))
@@ -211,7 +216,7 @@ class RigidRegistration:
         side = max(side, -(-max(binned.shape) // MAX_BLOCKS_PER_AXIS))
         self._block_rows = side
         inside = (reference != 0.0).astype(np.float32)
-        mean = _block_sums(reference, side) / np.maximum(_block_sums(inside, side), 1.0)
+        mean = block_sums(reference, side) / np.maximum(block_sums(inside, side), 1.0)
         rows, columns = (side * n for n in mean.shape)
         self._weights = np.zeros_like(reference)
         self._weights[:rows, :columns] = reference[:rows, :columns] - inside[:rows, :columns] * np.kron(
@@ -221,8 +226,8 @@ class RigidRegistration:
         curved[0, 1:-1] = binned[2:] - 2 * binned[1:-1] + binned[:-2]
         curved[1, :, 1:-1] = binned[:, 2:] - 2 * binned[:, 1:-1] + binned[:, :-2]
         images = (binned, curved[0], curved[1])
-        self._expected = np.stack([_block_sums(self._weights * image, side) for image in images])
-        noise = _block_sums(self._weights**2, side)
+        self._expected = np.stack([block_sums(self._weights * image, side) for image in images])
+        noise = block_sums(self._weights**2, side)
         signal = np.maximum(self._expected[0], 0.0)
         weight = np.divide(signal**2, noise, out=np.zeros_like(signal), where=noise > 0.0).ravel()
         self._block_weight = np.minimum(weight, MAX_BLOCK_WEIGHT * weight.mean())
@@ -369,66 +374,3 @@ class RigidRegistration:
             min(noise * error / self._level.median, self.max_shift_px) if known else self.max_shift_px
             for error in self._error_of_noise
         )
-
-
-def _binned(image: NDArray[Any], bin_px: int) -> NDArray[np.float32]:
-    """Sums of blocks of pixels, less their mean."""
-    rows, columns = image.shape[0] // bin_px, image.shape[1] // bin_px
-    blocks = image[: rows * bin_px, : columns * bin_px].reshape(rows, bin_px, columns, bin_px)
-    sums: NDArray[np.float32] = blocks.sum(axis=(1, 3), dtype=np.float32)
-    sums -= sums.mean()
-    return sums
-
-
-def _block_sums(image: NDArray[np.float32], side: int) -> NDArray[np.float64]:
-    """Sums over square blocks that begin at [0, 0]; what fills no block is left out."""
-    rows, columns = image.shape[0] // side, image.shape[1] // side
-    blocks = image[: rows * side, : columns * side].reshape(rows, side, columns, side)
-    return np.asarray(blocks.sum(axis=(1, 3), dtype=np.float64))
-
-
-def _band_pass(image: NDArray[np.float32], fine: float, coarse: float) -> NDArray[np.float32]:
-    filtered: NDArray[np.float32] = gaussian_filter(image, fine) - gaussian_filter(image, coarse)
-    return filtered
-
-
-def _whiten(image: NDArray[np.float32], binned: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Divide an image's spectrum by the radial mean power of the template plus a floor."""
-    rows, columns = binned.shape
-    ky, kx = scipy.fft.fftfreq(rows)[:, None], scipy.fft.rfftfreq(columns)[None, :]
-    radius = np.rint(np.hypot(ky, kx) * max(rows, columns)).astype(np.int64)
-    window = _interior(rows, 1)[:, None] * _interior(columns, 1)[None, :]
-    power = np.abs(scipy.fft.rfft2(binned * window, workers=1)) ** 2
-    radial = np.bincount(radius.ravel(), power.ravel()) / np.maximum(np.bincount(radius.ravel()), 1)
-    floor = WHITENING_FLOOR * radial.max()
-    if floor <= 0.0:
-        return image
-    spectrum = scipy.fft.rfft2(image, workers=1) * (radial.max() / (radial[radius] + floor))
-    whitened: NDArray[np.float32] = scipy.fft.irfft2(spectrum, s=binned.shape, workers=1).astype(np.float32)
-    return whitened
-
-
-def _interior(length: int, margin: int) -> NDArray[np.float32]:
-    """Window of one axis: zero within `margin` of the ends, then a raised cosine, then one."""
-    margin = min(margin + 1, length // 4)
-    ramp = max(min(length // 16, length // 2 - margin), 1)
-    rise = 0.5 - 0.5 * np.cos(np.pi * (np.arange(ramp) + 0.5) / ramp)
-    window = np.ones(length, np.float32)
-    window[:margin] = 0.0
-    window[length - margin :] = 0.0
-    window[margin : margin + ramp] = rise
-    window[length - margin - ramp : length - margin] = rise[::-1]
-    return window
-
-
-def _energy_weight(shape: tuple[int, int], fine: float, coarse: float) -> NDArray[np.float32]:
-    """Squared transfer function of the band-pass on the half spectrum, times how often each term stands in the full."""
-    ky = scipy.fft.fftfreq(shape[0])[:, None]
-    kx = scipy.fft.rfftfreq(shape[1])[None, :]
-    k2 = (2 * np.pi) ** 2 * (ky**2 + kx**2)
-    transfer = np.exp(-0.5 * fine**2 * k2) - np.exp(-0.5 * coarse**2 * k2)
-    multiplicity = np.full((1, shape[1] // 2 + 1), 2.0)
-    multiplicity[0, 0] = 1.0
-    if shape[1] % 2 == 0:
-        multiplicity[0, -1] = 1.0
-    return np.ascontiguousarray(transfer**2 * multiplicity, np.float32)

@@ -1,4 +1,4 @@
-"""Where two sessions first differ, and why: config, cells, frames, traces, events, decisions, light."""
+"""Where two sessions first differ, and why: config, cells, frames, traces, events, inputs, decisions, light, marks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from rt_engine.interfaces.messages import (
     ActivityHeader,
     FrameHeader,
     Header,
+    InputHeader,
     LightHeader,
+    LogHeader,
     Mode,
     Phase,
     SpikesHeader,
@@ -28,6 +30,8 @@ from rt_engine.recording.reader import JournalMessage, Session, read_config
 Row = tuple[Any, ...]
 _OWN_STIM = frozenset({"v", "session", "source", "host", "boot_id", "seq", "t_sent_ns", "decision_id", "phase"})
 """Of every run itself; a decision is named by its number in the run."""
+_DECIDED = ("events", "inputs", "decisions", "light", "marks")
+_MARK_LEVELS = ("mark", "mqtt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class SessionDiff:
     setup : tuple of str
         What was different from the start: config, calibration, code.
     first : tuple of Difference
-        The first difference of each of frames, traces, events, decisions and light, earliest cause first.
+        The first difference of each of frames, traces, events, inputs, decisions, light, marks, earliest cause first.
     n_compared : dict of str to int
         Messages found equal before the first difference, by topic.
     """
@@ -59,15 +63,15 @@ class SessionDiff:
 
     @property
     def same(self) -> bool:
-        """True if events, decisions and light are the same, bit for bit."""
-        return not any(difference.what in ("events", "decisions", "light") for difference in self.first)
+        """True if events, inputs of the protocol, decisions, light and its marks are the same, bit for bit."""
+        return not any(difference.what in _DECIDED for difference in self.first)
 
     def lines(self) -> list[str]:
         """For people."""
         counts = ", ".join(f"{n} {what}" for what, n in self.n_compared.items())
         lines = [f"different from the start: {text}" for text in self.setup]
         if self.same:
-            lines.append(f"the same events, decisions and light, bit for bit ({counts})")
+            lines.append(f"the same events, inputs, decisions, light and marks, bit for bit ({counts})")
         else:
             lines.append(f"the same up to here: {counts}")
         return lines + [f"{one.what} first differ{_at(one.frame)}: {one.text}" for one in self.first]
@@ -91,8 +95,10 @@ def compare(a: Session, b: Session, plane: int | None = None) -> SessionDiff:
     planes = sorted({*_planes(a), *_planes(b)}) if plane is None else [plane]
     found = [
         _first("events", _each(planes, _events, a), _each(planes, _events, b), _explain_events, counts),
+        _first("inputs", _inputs(a), _inputs(b), _explain_fields, counts),
         _first("decisions", _decisions(a), _decisions(b), _explain_fields, counts),
         _first("light", _lights(a), _lights(b), _explain_fields, counts),
+        _first("marks", _marks(a), _marks(b), _explain_fields, counts),
     ]
     if any(one is not None for one in found):
         # What comes before decides: pixels, then traces.
@@ -119,7 +125,7 @@ def _first(
         if one is None or other is None:
             left, row = ("A", other) if one is None else ("B", one)
             return Difference(what, row[0], f"{left} has ended, the other goes on with {row[1]}")
-        if one[:2] != other[:2]:
+        if one[1] != other[1]:
             return Difference(what, one[0], f"A has {one[1]}, B has {other[1]}")
         return Difference(what, one[0], explain(one, other))
     return None
@@ -176,6 +182,21 @@ def _lights(session: Session) -> Iterator[Row]:
         if isinstance(header, LightHeader):
             fields = {name: getattr(header, name) for name in ("output", "width_us", "power_uw", "targets_yx_px")}
             yield None, f"light at {header.t_on_ns} ns", fields
+
+
+def _inputs(session: Session) -> Iterator[Row]:
+    """Edges and keys as the protocol took them in, with their place."""
+    for _, header in _headers(session, "input"):
+        if isinstance(header, InputHeader):
+            fields = {name: getattr(header, name) for name in ("edge", "t_edge_ns", "after")}
+            yield max(header.after[0], 0), f"{header.kind.value} {header.name}", fields
+
+
+def _marks(session: Session) -> Iterator[Row]:
+    """What the protocol said: its marks, and its messages for others."""
+    for _, header in _headers(session, "log"):
+        if isinstance(header, LogHeader) and header.source == "stimulation" and header.level in _MARK_LEVELS:
+            yield None, f"{header.level} {header.text}", header.fields
 
 
 def _frames(session: Session, plane: int, first_live: dict[int, int]) -> Iterator[Row]:

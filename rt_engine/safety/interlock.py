@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from rt_engine.interfaces.clock import NS_PER_MS, Clock
@@ -52,8 +52,6 @@ class Interlock(SafetyLatch):
         Start of every decision id; makes ids of a restarted service differ.
     has_stop_line : bool
         True where a stop line is wired.
-    on_intent : callable or None
-        Called with the decision after the log has it and before the output fires; must not raise.
 
     Raises
     ------
@@ -74,7 +72,6 @@ class Interlock(SafetyLatch):
         restarted: bool = False,
         has_stop_line: bool = False,
         id_prefix: str = "d",
-        on_intent: Callable[[PulseRequest, Decision], None] | None = None,
     ) -> None:
         if not set(limits) == set(outputs) == set(ledger.outputs):
             raise SafetyError(f"outputs {sorted(outputs)}, limits {sorted(limits)} and ledgers do not agree")
@@ -85,7 +82,6 @@ class Interlock(SafetyLatch):
         self.limits = dict(limits)
         self._ledger = ledger
         self._refusals = {name: RefusalCount(one.max_refused_per_min) for name, one in limits.items()}
-        self._on_intent = on_intent
         self.counts = dict.fromkeys(Outcome, 0)
         self._id_prefix, self._next_id = id_prefix, 0
 
@@ -205,8 +201,7 @@ class Interlock(SafetyLatch):
         except RecordingError as error:
             self.trip("stimulation_log", "failed", "every pulse is logged", str(error))
             return self._end(decision, Outcome.REFUSED, f"cannot be logged: {error}")
-        if self._on_intent is not None:
-            self._on_intent(request, decision)
+        decision.is_logged = True
         late = self._late(request, dose, self._clock.now_ns())
         if late is not None:
             outcome, reason = Outcome.LATE, late

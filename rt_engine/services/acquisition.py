@@ -10,12 +10,12 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from drivers.inputs.virtual import LineEdge
 from drivers.microscopes.stream import StreamMicroscope
 from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.devices import AnswersLight, FrameGeometry, FrameInfo, Microscope
-from rt_engine.interfaces.errors import ConfigError, DeviceError, MessageError, SourceEnded
+from rt_engine.interfaces.errors import ConfigError, DeviceError, MessageError, SourceEnded, SpikeloopError
 from rt_engine.interfaces.events import FrameFlag
+from rt_engine.interfaces.inputs import LineEdge
 from rt_engine.interfaces.messages import (
     AckHeader,
     FrameHeader,
@@ -39,6 +39,7 @@ from rt_engine.services.source_lead import SourceLead
 from rt_engine.transport.loss import FrameOrder
 from rt_engine.transport.plane_counter import PlaneCounter
 from rt_engine.transport.sockets import connect
+from rt_engine.transport.source_publisher import IO_THREADS, SourcePublisher
 
 AHEAD_FRAMES = 32
 """Frames that a lossless source may be ahead of inference and recorder."""
@@ -111,6 +112,28 @@ class AcquisitionService(Service):
 
     source = "acquisition"
     port = "acquisition"
+    io_threads = IO_THREADS
+    publisher: SourcePublisher
+
+    def make_publisher(self) -> SourcePublisher:
+        """Frames go to the engine first."""
+        ports = self.rig.ports
+        return SourcePublisher(
+            self.context,
+            self.publishes_at(),
+            ports.endpoint("recorder_inlet") if self.setup.recorded else None,
+            engine_endpoint=ports.endpoint("engine_frames"),
+            source=self.source,
+            session=self.setup.session,
+            clock=self.clock,
+            lossless=self.setup.lossless,
+            interrupted=self.stopping.is_set,
+        )
+
+    def announce(self, state: str, error: SpikeloopError | None = None, **facts: Any) -> None:
+        """As every service; what was sent before is with everybody before a change of state is."""
+        self.publisher.flush()
+        super().announce(state, error, **facts)
 
     def open(self) -> None:
         """Connect the microscope, and whatever answers it."""

@@ -35,12 +35,13 @@ class Service:
 
     source = ""
     port = ""
+    io_threads = 1
 
     def __init__(self, setup: Setup, clock: Clock | None = None) -> None:
         self.setup = setup
         self.rig = setup.rig_config()
         self.clock: Clock = clock or MonotonicClock()
-        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(self.io_threads)
         self.guard = secure_rig(self.context, self.rig.keys)
         self.poller = zmq.Poller()
         self.commands: dict[str, Command] = {"shutdown": self._shutdown, "describe": self._describe}
@@ -52,19 +53,22 @@ class Service:
         self.stopping = threading.Event()
         self._health_due_ns = 0
         self._process = psutil.Process()
-        ports = self.rig.ports
-        self.publisher = Publisher(
+        self.publisher = self.make_publisher()
+        self._supervisor = connect(self.context, zmq.DEALER, self.rig.ports.endpoint("control"))
+        self.poller.register(self._supervisor, zmq.POLLIN)
+
+    def make_publisher(self) -> Publisher:
+        """The socket that everybody may hear, and the path to the recorder."""
+        return Publisher(
             self.context,
             self.publishes_at(),
-            ports.endpoint("recorder_inlet") if setup.recorded else None,
+            self.rig.ports.endpoint("recorder_inlet") if self.setup.recorded else None,
             source=self.source,
-            session=setup.session,
+            session=self.setup.session,
             clock=self.clock,
-            lossless=setup.lossless,
+            lossless=self.setup.lossless,
             interrupted=self.stopping.is_set,
         )
-        self._supervisor = connect(self.context, zmq.DEALER, ports.endpoint("control"))
-        self.poller.register(self._supervisor, zmq.POLLIN)
 
     def publishes_at(self) -> str:
         """Endpoint of the PUB socket."""

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 TRIAL_KEY = "trial_start"
 """Key that a protocol waits for to react to trial starts of the behaviour task."""
+REQUEST_NOTE = "request "
+"""How the note of a request in the journal begins; its name follows."""
 
 
 def carry_out(run: Run, args: dict[str, Any]) -> dict[str, Any]:
@@ -54,7 +56,7 @@ def _request(run: Run, args: dict[str, Any]) -> dict[str, Any]:
     if not told.get("awaited"):
         waits_for = ", ".join(told.get("keys") or ()) or "none"
         raise ConfigError(f"no rule of the protocol waits for {name!r}", f"keys it waits for: {waits_for}")
-    _note(run, args, f"request {name}")
+    _note(run, args, f"{REQUEST_NOTE}{name}")
     return {"awaited": True, "interlock": told.get("interlock")}
 
 

@@ -51,6 +51,7 @@ class CellDesk:
         self.rev = 0
         self._template_id = ""
         self.cells: LiveCells | None = None
+        self._engine: Engine | None = None
         self._replays = replays_session(service.rig)
         self._finder: FinderLink | None = None
         self._offers: dict[int, dict[str, Any]] = {}
@@ -75,6 +76,7 @@ class CellDesk:
         self._template_id = hashlib.sha256(calibration.template.tobytes()).hexdigest()[:16]
         self.rev += 1
         self._offers.clear()
+        self._engine = None
         for edit in recorded_edits(self._service.rig, self._plane):
             if edit.n_known != calibration.n_rois:
                 self._service.log(
@@ -106,6 +108,7 @@ class CellDesk:
         cells = self.cells
         if cells is None:
             return
+        self._engine = engine
         while cells.due(frame):
             self.rev += 1
             self._outbox.append((self.rev, cells.apply(frame, engine)))
@@ -175,7 +178,7 @@ class CellDesk:
             plane=self._plane,
             lines_per_frame=cells.calibration.n_lines,
             pixels_per_line=cells.calibration.pixels_per_line,
-            rois=cells.describe(),
+            rois=cells.describe(self._engine),
             footprint_start=starts,
         )
         publisher.send("rois", header, payload)

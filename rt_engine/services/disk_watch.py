@@ -33,12 +33,15 @@ class DiskWatch:
         self._folder, self._min_free_mb, self._free_mb = folder, min_free_mb, free_mb
         self._due_ns = 0
         self._first: tuple[int, float] | None = None
-        self._warned = False
+        self._warned = self._ended = self._warned_of_events = False
         self.free_mb = free_mb(folder)
         self._reserve()
 
     def look(self, now_ns: int) -> str | None:
-        """Once a second: ``"end"`` if frames have to end, a warning in words the first time it gets scarce, or None.
+        """Once a second: ``"end"`` when frames have to end, a warning in words when it gets scarce, or None.
+
+        One warning comes before the end of frames; a second one, of the events alone, comes five minutes before there
+        is no room for them either.
 
         Raises
         ------
@@ -49,21 +52,34 @@ class DiskWatch:
             return None
         self._due_ns = now_ns + _PERIOD_NS
         self.free_mb = free = self._free_mb(self._folder)
+        if self._ended:
+            return self._warning_of_events(now_ns, free)
         if free < self._min_free_mb:
+            self._ended, self._first = True, None
             return "end"
-        left_s = self._seconds_left(now_ns, free)
+        left_s = self._seconds_left(now_ns, free, self._min_free_mb)
         if self._warned or not (free < _WARN_FACTOR * self._min_free_mb or (left_s is not None and left_s < _WARN_S)):
             return None
         self._warned = True
         lasts = "" if left_s is None else f", at this rate for {left_s / 60:.0f} min"
         return f"{free:.0f} MB are left on the disk{lasts}; frames end at {self._min_free_mb:.0f} MB, events go on"
 
+    def _warning_of_events(self, now_ns: int, free_mb: float) -> str | None:
+        left_s = self._seconds_left(now_ns, free_mb, 0.0)
+        if self._warned_of_events or left_s is None or left_s > _WARN_S:
+            return None
+        self._warned_of_events = True
+        return (
+            f"{free_mb:.0f} MB are left for events, at this rate for {left_s / 60:.0f} min; then the journal ends, and "
+            "light trips"
+        )
+
     def release(self) -> None:
         """Give the reserve back to the disk: events need it now."""
         (self._folder / RESERVE_FILE).unlink(missing_ok=True)
 
-    def _seconds_left(self, now_ns: int, free_mb: float) -> float | None:
-        """Until frames end, at the mean rate since the first look; None while that is not known."""
+    def _seconds_left(self, now_ns: int, free_mb: float, bound_mb: float) -> float | None:
+        """Until `bound_mb` are left, at the mean rate since the first look; None while that is not known."""
         if self._first is None:
             self._first = now_ns, free_mb
             return None
@@ -71,7 +87,7 @@ class DiskWatch:
         used_mb, passed_s = free0_mb - free_mb, (now_ns - t0_ns) / NS_PER_S
         if used_mb < 1.0 or passed_s < 10.0:
             return None
-        return (free_mb - self._min_free_mb) * passed_s / used_mb
+        return (free_mb - bound_mb) * passed_s / used_mb
 
     def _reserve(self) -> None:
         n_bytes = int(min(_RESERVE_BYTES, self.free_mb * 1e6 * _LARGEST_SHARE))

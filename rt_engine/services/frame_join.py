@@ -12,7 +12,15 @@ MOST_WAIT_NS = 5 * NS_PER_MS
 """Live, a message waits no longer than this for an earlier one of another plane: light that is late is no light."""
 
 Decided = tuple[SpikesHeader | ActivityHeader, bytes]
+Place = tuple[int, int, int]
+"""Where a message stands in the order of scanning: volume (else frame), plane, first line."""
 _LAST_LINE = 1 << 31
+
+
+def place_of(header: SpikesHeader | ActivityHeader) -> Place:
+    """Place of a message; `activity` stands behind all lines of its frame."""
+    index = header.frame if header.volume is None else header.volume
+    return index, header.plane, _LAST_LINE if isinstance(header, ActivityHeader) else header.line0
 
 
 class FrameJoin:
@@ -55,18 +63,17 @@ class FrameJoin:
         self._counts_volumes = self._counts_volumes or header.volume is not None
         if header.plane not in self._complete or (self._counts_volumes and header.volume is None):
             return
-        index = header.frame if header.volume is None else header.volume
+        place = place_of(header)
+        index = place[0]
         if isinstance(header, ActivityHeader):
-            line, is_last = _LAST_LINE, True
+            is_last = True
         else:
-            line = header.line0
-            is_whole = line + header.n_lines >= self._lines.get(header.plane, 0)
+            is_whole = header.line0 + header.n_lines >= self._lines.get(header.plane, 0)
             is_last = is_whole and not (self.awaits_activity and header.mode is Mode.LIVE)
         complete = index if is_last else index - 1
         self._complete[header.plane] = max(self._complete[header.plane], complete)
         self._n_put += 1
-        key = (index, header.plane, line)
-        heapq.heappush(self._waiting, (key, self._n_put, now_ns, (header, payload)))
+        heapq.heappush(self._waiting, (place, self._n_put, now_ns, (header, payload)))
 
     def take(self, now_ns: int) -> Iterator[Decided]:
         """Every message whose turn it is, and those that have waited too long."""

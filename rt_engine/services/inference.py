@@ -56,7 +56,8 @@ class InferenceService(Service):
     def open(self) -> None:
         """Subscribe to the frames of this plane and of the channel that carries the indicator."""
         self._channel = self.rig.functional_channel
-        self._frames = connect(self.context, zmq.SUB, self.rig.ports.endpoint("acquisition"), queue_length(512 * 1024))
+        endpoint = self.rig.ports.endpoint("engine_frames")
+        self._frames = connect(self.context, zmq.SUB, endpoint, queue_length(512 * 1024))
         self._frames.subscribe(f"frame.{self.plane}.{self._channel}".encode())
         self._structural_channel = self.rig.registration_channel
         if self._structural_channel is not None:

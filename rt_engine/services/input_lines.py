@@ -4,36 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, cast
 
-from drivers.inputs.ni_analog import NiAnalog
-from drivers.inputs.ni_edges import NiEdges
-from drivers.inputs.ni_line import NiLine
-from drivers.inputs.virtual import LineEdge, VirtualLine
+from drivers.inputs.virtual import VirtualLine
 from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S, Clock
 from rt_engine.interfaces.errors import ConfigError, DeviceError
+from rt_engine.interfaces.inputs import AnyInput, EdgeInput, LevelInput, LineEdge, SampleInput
 from rt_engine.interfaces.messages import SyncHeader
-from rt_engine.interfaces.ni_config import NiAnalogInput, NiEdgeInput, NiLineInput
-from rt_engine.interfaces.rig_config import InputConfig, RigConfig
+from rt_engine.interfaces.rig_config import RigConfig
+from rt_engine.services.input_drivers import make_input
 from rt_engine.transport.publisher import Publisher
 
 LEVEL_PERIOD_NS = NS_PER_S // 2
 _EDGES_PERIOD_NS = 5 * NS_PER_MS
 _BLOCK_PERIOD_NS = 50 * NS_PER_MS
 _RETRY_NS = 2 * NS_PER_S
-
-Device = VirtualLine | NiLine | NiEdges | NiAnalog
-
-
-def make_input(name: str, config: InputConfig, clock: Clock) -> Device:
-    """Driver of one input; it touches no hardware before it is opened."""
-    if isinstance(config, NiEdgeInput):
-        return NiEdges(name, config, clock)
-    if isinstance(config, NiLineInput):
-        return NiLine(name, config, clock)
-    if isinstance(config, NiAnalogInput):
-        return NiAnalog(name, config, clock)
-    return VirtualLine(config.level == "high", clock)
 
 
 class InputLines:
@@ -69,14 +54,15 @@ class InputLines:
     ) -> None:
         self._clock, self._publisher, self._say, self._on_edge = clock, publisher, say, on_edge
         self._devices = {name: make_input(name, one, clock) for name, one in rig.inputs.items()}
+        self._levels = {name: one for name, one in self._devices.items() if isinstance(one, LevelInput)}
+        self._period_ns = {name: _period_ns(one) for name, one in self._devices.items()}
         self._due_ns = dict.fromkeys(self._devices, 0)
         self._failed: set[str] = set()
         self._level_due_ns = 0
         with ExitStack() as undo:
             undo.callback(self.close)
             for device in self._devices.values():
-                if not isinstance(device, VirtualLine):
-                    device.open()
+                device.open()
             undo.pop_all()
 
     def step(self) -> None:
@@ -94,9 +80,9 @@ class InputLines:
         if now_ns < self._level_due_ns:
             return
         self._level_due_ns = now_ns + LEVEL_PERIOD_NS
-        for name, device in self._devices.items():
-            if isinstance(device, VirtualLine | NiLine) and name not in self._failed:
-                self._send(name, "level", now_ns, "high" if device.is_high else "low")
+        for name, line in self._levels.items():
+            if name not in self._failed:
+                self._send(name, "level", now_ns, "high" if line.is_high else "low")
 
     def press(self, args: dict[str, Any]) -> dict[str, Any]:
         """Change a virtual line: the command `press`.
@@ -117,30 +103,26 @@ class InputLines:
     def close(self) -> None:
         """Release every device."""
         for device in self._devices.values():
-            if not isinstance(device, VirtualLine):
-                device.close()
+            device.close()
 
-    def _read(self, name: str, device: Device, now_ns: int) -> None:
-        if name in self._failed and not isinstance(device, VirtualLine):
+    def _read(self, name: str, device: AnyInput, now_ns: int) -> None:
+        if name in self._failed:
             device.open()
             self._failed.discard(name)
             self._say("info", f"input {name} is back")
-        if isinstance(device, NiAnalog):
-            self._due_ns[name] = now_ns + _BLOCK_PERIOD_NS
-            self._send_block(name, device)
+        self._due_ns[name] = now_ns + self._period_ns[name]
+        if self._period_ns[name] == _BLOCK_PERIOD_NS:
+            self._send_block(name, cast(SampleInput, device))
             return
-        if not isinstance(device, VirtualLine):
-            self._due_ns[name] = now_ns + _EDGES_PERIOD_NS
-        for edge in device.take_edges():
+        for edge in cast(EdgeInput, device).take_edges():
             self._on_edge(name, edge)
             self._send(name, "edge", edge.t_edge_ns, "rising" if edge.is_high else "falling")
 
-    def _lose(self, name: str, device: Device, error: DeviceError, now_ns: int) -> None:
+    def _lose(self, name: str, device: AnyInput, error: DeviceError, now_ns: int) -> None:
         if name not in self._failed:
             self._failed.add(name)
             self._say("error", f"input {name}: {error}")
-        if not isinstance(device, VirtualLine):
-            device.close()
+        device.close()
         self._due_ns[name] = now_ns + _RETRY_NS
 
     def _send(self, line: str, kind: str, t_ns: int, edge: str) -> None:
@@ -156,7 +138,7 @@ class InputLines:
         )
         self._publisher.send("sync", header)
 
-    def _send_block(self, line: str, device: NiAnalog) -> None:
+    def _send_block(self, line: str, device: SampleInput) -> None:
         block = device.take_block()
         if block is None:
             return
@@ -171,3 +153,10 @@ class InputLines:
             dtype="f4",
         )
         self._publisher.send("sync", header, block.volts.tobytes())
+
+
+def _period_ns(device: AnyInput) -> int:
+    """How often a device is asked: a virtual line in every turn, for nothing waits on it."""
+    if isinstance(device, SampleInput):
+        return _BLOCK_PERIOD_NS
+    return 0 if isinstance(device, VirtualLine) else _EDGES_PERIOD_NS

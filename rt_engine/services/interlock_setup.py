@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from drivers.outputs.ni_daq import NiDaqOutput
+from drivers.outputs.pattern_ttl.output import PatternTtlOutput
 from drivers.outputs.pulse_box.output import PulseBoxOutput
 from drivers.outputs.virtual import LightFields, VirtualOutput
 from rt_engine.interfaces.clock import Clock
@@ -16,10 +17,10 @@ from rt_engine.interfaces.devices import Output
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.output_config import Limits, OutputConfig
 from rt_engine.interfaces.output_config import NiDaqOutput as NiDaqConfig
+from rt_engine.interfaces.output_config import PatternTtlOutput as PatternTtlConfig
 from rt_engine.interfaces.output_config import PulseBoxOutput as PulseBoxConfig
 from rt_engine.interfaces.plugin_config import PluginOutputSettings
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, StopLine
-from rt_engine.interfaces.stimulation import Decision, PulseRequest
 from rt_engine.safety.interlock import Interlock
 from rt_engine.safety.ledger import DoseLedger
 from rt_engine.safety.limits import untied
@@ -52,7 +53,6 @@ def open_safety(
     setup: Setup,
     machine_clock: Clock,
     emit: Callable[[LightFields], None],
-    on_intent: Callable[[PulseRequest, Decision], None],
     say: Say,
 ) -> SafetyParts:
     """The interlock of a session; tripped where the session has a log already, for then its service was restarted.
@@ -64,8 +64,6 @@ def open_safety(
         Of the service; a replay judges by the clock of its recording.
     emit : callable
         Publishes a pulse of virtual light.
-    on_intent : callable
-        Called before light, see `Interlock`.
     say : callable
         Told a level and a sentence.
 
@@ -80,7 +78,7 @@ def open_safety(
     """
     rig, clock = setup.rig_config(), interlock_clock(setup.rig_config(), machine_clock)
     replays = isinstance(rig.microscope, ReplayMicroscope)
-    limits = {name: _limits(output.limits, tied=replays or not setup.lossless) for name, output in rig.outputs.items()}
+    limits = {name: _limits(output, tied=replays or not setup.lossless) for name, output in rig.outputs.items()}
     outputs = {name: make_output(name, one, clock, emit, stepped=replays) for name, one in rig.outputs.items()}
     um_per_px = getattr(rig.microscope, "um_per_px", None)
     forgets = setup.dry_run or replays
@@ -108,13 +106,19 @@ def open_safety(
         restarted=path.name != "stim_000.wal",
         has_stop_line=stop_line is not None,
         id_prefix=f"{setup.session}-{path.stem[-3:]}",
-        on_intent=on_intent,
     )
     return SafetyParts(interlock, outputs, ledger, wal, heartbeat, stop_line)
 
 
-def _limits(limits: Limits, *, tied: bool) -> Limits:
-    """The rig's limits, or what they are where the source is not `tied` to a clock."""
+def _limits(output: OutputConfig, *, tied: bool) -> Limits:
+    """The rig's limits, or what they are where the source is not `tied` to a clock.
+
+    Light that waits for a pattern comes later than its command: its decision has to be younger by so much.
+    """
+    limits = output.limits
+    if isinstance(output, PatternTtlConfig):
+        left_ms = limits.max_decision_age_ms - output.settle_ms
+        limits = limits.model_copy(update={"max_decision_age_ms": left_ms})
     return limits if tied else untied(limits)
 
 
@@ -140,6 +144,8 @@ def make_output(
     """
     if isinstance(config, NiDaqConfig):
         return NiDaqOutput(name, config, clock, emit)
+    if isinstance(config, PatternTtlConfig):
+        return PatternTtlOutput(name, config, clock, emit)
     if isinstance(config, PulseBoxConfig):
         return PulseBoxOutput(name, config, clock, emit)
     if isinstance(config, PluginOutputSettings):

@@ -151,10 +151,16 @@ class LiveCells:
         self._told = None
         return edit
 
-    def describe(self) -> list[RoiDescription]:
-        """All rows as topic `rois` tells them; `snr` is A/sigma."""
+    def describe(self, engine: Engine | None = None) -> list[RoiDescription]:
+        """All rows as topic `rois` tells them; `snr` is A/sigma. Of the engine, what has changed since it was told."""
         if self._told is None:
             self._told = [self._described(row) for row in range(len(self.roi_id))]
+        if engine is not None:
+            coefficient, hits = engine.cell_figures()
+            before = [(row.neuropil_coefficient, row.floor_hits) for row in self._told]
+            for row, now in enumerate(zip(coefficient.tolist(), hits.tolist(), strict=True)):
+                if now != before[row]:
+                    self._told[row].neuropil_coefficient, self._told[row].floor_hits = now
         return self._told
 
     def footprints(self) -> tuple[list[int], bytes]:
@@ -202,6 +208,7 @@ class LiveCells:
             amplitude=float(calibration.amplitude_dff[at]),
             expected_detection=float(self.detection[row]),
             threshold=float(self.threshold[row]),
+            neuropil_coefficient=float(calibration.neuropil_coefficient[at]),
         )
 
 

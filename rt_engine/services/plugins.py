@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, cast
 
 from drivers.outputs.virtual import LightFields
 from rt_engine.interfaces.clock import Clock
 from rt_engine.interfaces.devices import Microscope, Output
 from rt_engine.interfaces.errors import ConfigError
-from rt_engine.interfaces.plugin_config import PluginMicroscope, PluginOutputSettings, PluginSettings
+from rt_engine.interfaces.inputs import AnyInput, EdgeInput, LevelInput, SampleInput
+from rt_engine.interfaces.plugin_config import PluginInput, PluginMicroscope, PluginOutputSettings, PluginSettings
 
-MICROSCOPES, OUTPUTS = "spikeloop.microscopes", "spikeloop.outputs"
+MICROSCOPES, OUTPUTS, INPUTS = "spikeloop.microscopes", "spikeloop.outputs", "spikeloop.inputs"
 
 
 def plugin_microscope(config: PluginMicroscope, clock: Clock) -> Microscope:
@@ -49,6 +50,25 @@ def plugin_output(name: str, config: PluginOutputSettings, clock: Clock, emit: C
     return made
 
 
+def plugin_input(name: str, config: PluginInput, clock: Clock) -> AnyInput:
+    """``factory(name, settings, clock)`` of the package.
+
+    Raises
+    ------
+    ConfigError
+        No package offers it, it refuses the settings, or what it makes has another name or is not of that kind.
+    """
+    key = f"inputs.{name}"
+    made = _made(INPUTS, config, key, lambda make: make(name, dict(config.settings), clock))
+    is_kind: type[Any] = {"edges": EdgeInput, "level": LevelInput, "samples": SampleInput}[config.kind]
+    if not isinstance(made, is_kind):
+        raise ConfigError(f"what {config.name!r} makes is no {is_kind.__name__}", _INPUTS, key=f"{key}.name")
+    if made.name != name:
+        raise ConfigError(f"{config.name!r} says its name is {made.name!r}, not {name!r}", key=f"{key}.name")
+    return cast(AnyInput, made)
+
+
+_INPUTS = "see rt_engine/interfaces/inputs.py: every method and attribute named there"
 _PROTOCOLS = "see rt_engine/interfaces/devices.py: every method and attribute named there"
 
 

@@ -1,15 +1,16 @@
-"""Power at the sample, measured: pulses of a known share of time, and what a power meter reads of them."""
+"""Power at the sample, measured: pulses of a known share of time, and what a meter or a photodiode tells of them."""
 
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from rt_engine.interfaces.clock import NS_PER_MS, Clock
+from rt_engine.interfaces.clock import Clock
 from rt_engine.interfaces.errors import ConfigError, SafetyError
 from rt_engine.interfaces.messages import Outcome
 from rt_engine.interfaces.ni_config import NiAnalog
@@ -18,22 +19,20 @@ from rt_engine.interfaces.power_table import MeasuredPower, PowerTable
 from rt_engine.interfaces.rig_config import config_error
 from rt_engine.services.bench_light import BenchLight
 from rt_engine.services.interlock_setup import make_output
+from rt_engine.services.power_meters import AnchorMeter, DiodeMeter, Flicker, Lit, Meter, TypedMeter
 
 ON_S = 8.0
 """How long one step is lit: a thermal meter needs seconds to settle."""
+_TRIES = 3
 _NOT_MEASURED = "not measured: volts stand for milliwatts"
 
 
-class Flicker(NamedTuple):
-    """The strongest train that the limits of an output allow for as long as one likes."""
+class Bench(NamedTuple):
+    """Where the log of every pulse goes, and the time it is measured in."""
 
-    width_ms: float
-    period_ms: float
-
-    @property
-    def duty(self) -> float:
-        """Share of time with light."""
-        return self.width_ms / self.period_ms
+    folder: Path
+    clock: Clock
+    sleep: Callable[[float], None]
 
 
 def flicker(limits: Limits) -> Flicker:
@@ -84,13 +83,11 @@ def measure(
     name: str,
     config: MeasurableOutput,
     steps: Sequence[float],
-    announce: Callable[[float], None],
-    read_mw: Callable[[float], float],
-    folder: Path,
-    clock: Clock,
-    sleep: Callable[[float], None],
-) -> list[float]:
-    """Light each step, ask what the meter read, and compute the power while there is light.
+    meter: Meter,
+    bench: Bench,
+    tell: Callable[[float, float], None] = lambda step, power_mw: None,
+) -> tuple[float, ...]:
+    """Light each step in turn, up to the first that reaches what the beam may carry, and have its power told.
 
     Parameters
     ----------
@@ -98,40 +95,59 @@ def measure(
     config : MeasurableOutput
     steps : sequence of float
         From `steps_of`.
-    announce : callable
-        Told the step that is being lit: the meter is to be looked at.
-    read_mw : callable
-        Told the step; returns the average power that the meter showed meanwhile, mW.
-    folder : Path
-        Where the log of every pulse is written.
-    clock : Clock
-    sleep : callable
+    meter : Meter
+    bench : Bench
+    tell : callable
+        Told each step and its power, mW, when it is known.
 
     Returns
     -------
-    list of float
-        Power in each pulse, mW.
+    tuple of float
+        Power in each pulse, mW; shorter than `steps` where the last ones were not lit.
 
     Raises
     ------
     SafetyError
         The output could not be lit.
+    DeviceError
+        A photodiode cannot tell.
     """
-    bench, train = in_volts(config), flicker(config.limits)
+    train, lit_in = flicker(config.limits), in_volts(config)
     pulses = max(1, int(ON_S * 1000 / train.period_ms))
-    output = make_output(name, bench, clock, lambda light: None)
-    powers = []
-    with BenchLight(name, output, bench.limits, clock, folder, sleep) as light:
+    highest_mw = getattr(config, "max_beam_mw", math.inf)
+    output = make_output(name, lit_in, bench.clock, lambda light: None)
+    powers: list[float] = []
+    with BenchLight(name, output, lit_in.limits, bench.clock, bench.folder, bench.sleep) as light:
         for step in steps:
-            announce(step)
-            duty = _flicker_for(light, name, step, train, pulses) if step > 0 else train.duty
-            powers.append(read_mw(step) / duty)
+            lit = _lit_whole(light, name, step, train, pulses if step > 0 else 0, meter)
+            powers.append(meter.power_mw(lit))
             light.rest()
-    return powers
+            tell(step, powers[-1])
+            if powers[-1] >= highest_mw:
+                break
+    return tuple(powers)
 
 
-def _flicker_for(light: BenchLight, name: str, step: float, train: Flicker, pulses: int) -> float:
-    """Light one step; the share of time with light as it really was, for a busy computer is late."""
+def _lit_whole(light: BenchLight, name: str, step: float, train: Flicker, pulses: int, meter: Meter) -> Lit:
+    """Light one step; anew where a computer that is too busy has tripped in the middle of it.
+
+    Raises
+    ------
+    SafetyError
+        It has tripped every time.
+    """
+    for left in reversed(range(_TRIES)):
+        meter.begin(step)
+        try:
+            return _lit(light, name, step, train, pulses, meter.look)
+        except SafetyError:
+            if left == 0:
+                raise
+    raise SafetyError(f"{name}: step {step:g} was not lit")
+
+
+def _lit(light: BenchLight, name: str, step: float, train: Flicker, pulses: int, look: Callable[[], None]) -> Lit:
+    """Light one step, and say when."""
     commands_ns = []
     for _ in range(pulses):
         decision = light.pulse(step, train.width_ms)
@@ -139,9 +155,67 @@ def _flicker_for(light: BenchLight, name: str, step: float, train: Flicker, puls
             raise SafetyError(f"{name}: a pulse was {decision.outcome}: {decision.reason}")
         commands_ns.append(decision.t_command_ns)
         light.run_for(train.period_ms / 1000)
-    if pulses == 1:
-        return train.duty
-    return train.width_ms * NS_PER_MS * (pulses - 1) / (commands_ns[-1] - commands_ns[0])
+        look()
+    return Lit(step, train, tuple(commands_ns))
+
+
+class ByDiode(NamedTuple):
+    """What a photodiode told: power of each step and its standard error, mW, and what a volt of it is."""
+
+    powers_mw: tuple[float, ...]
+    errors_mw: tuple[float, ...]
+    mw_per_v: float
+
+
+def measure_by_diode(
+    name: str,
+    config: MeasurableOutput,
+    steps: Sequence[float],
+    diode: DiodeMeter,
+    typed: TypedMeter,
+    bench: Bench,
+    tell: Callable[[float, float], None] = lambda step, power_mw: None,
+) -> ByDiode:
+    """As `measure`, by a photodiode.
+
+    Where it is not known what a volt of it is, a person reads the power meter twice: at a low step before, and at the
+    strongest afterwards; both have to agree.
+
+    Parameters
+    ----------
+    name : str
+    config : MeasurableOutput
+    steps : sequence of float
+    diode : DiodeMeter
+    typed : TypedMeter
+    bench : Bench
+    tell : callable
+        As of `measure`.
+
+    Raises
+    ------
+    ConfigError
+        A source with one power, whose single reading would only repeat what was typed.
+    DeviceError
+        The photodiode sees no light, is at the end of its range, or does not follow the power meter.
+    SafetyError
+        The output could not be lit.
+    """
+    anchored = diode.mw_per_v is None
+    if anchored:
+        if len(steps) == 1:
+            remedy = "leave --photodiode out and type the reading, or give the input its `mw_per_v`"
+            raise ConfigError(f"{name} has one power: a photodiode would only repeat what you type", remedy)
+        measure(name, config, [steps[len(steps) // 3]], AnchorMeter(diode, typed), bench)
+    diode.readings.clear()
+    lit = measure(name, config, steps, diode, bench, tell)
+    readings = tuple(diode.readings)
+    diode.require_seen()
+    if anchored:
+        measure(name, config, [steps[len(lit) - 1]], AnchorMeter(diode, typed), bench)
+    mw_per_v = diode.mw_per_v or 0.0
+    powers_mw = tuple(max(0.0, one.volts * mw_per_v) for one in readings)
+    return ByDiode(powers_mw, tuple(one.error_v * mw_per_v for one in readings), mw_per_v)
 
 
 def table_of(
@@ -158,7 +232,7 @@ def table_of(
     rounded = [round(power, 4) for power in powers_mw]
     if len(steps) == 1:
         return {"date": today, "person": person, "power_mw": rounded[0]}
-    table = {"date": today, "person": person, "volts": list(steps), "power_mw": rounded}
+    table = {"date": today, "person": person, "volts": list(steps[: len(rounded)]), "power_mw": rounded}
     try:
         PowerTable.model_validate(table)
     except ValidationError as error:
@@ -166,18 +240,3 @@ def table_of(
         remedy = "measure again below the maximum of the modulator (lower `max_v`), with fewer steps or a better meter"
         raise ConfigError(f"this is no table: {wrong.message}", remedy) from error
     return table
-
-
-def draw(table: dict[str, Any], path: Path, title: str) -> None:
-    """The curve, as a picture."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    axes.plot(table["volts"], table["power_mw"], "o-")
-    axes.set_xlabel("command (V)")
-    axes.set_ylabel("power at the sample (mW)")
-    axes.set_title(f"{title}, {table['date']}, {table['person']}")
-    figure.savefig(path, dpi=120)

@@ -19,6 +19,8 @@ from rt_engine.interfaces.errors import SafetyError
 from rt_engine.interfaces.events import EVENT_DTYPE
 from rt_engine.interfaces.messages import (
     ActivityHeader,
+    InputHeader,
+    InputKind,
     LogHeader,
     Outcome,
     Phase,
@@ -32,7 +34,9 @@ from rt_engine.interfaces.stimulation import Decision, MarkCommand, MessageComma
 from rt_engine.pipeline.histogram import LatencyHistogram
 from rt_engine.safety.interlock import Interlock
 from rt_engine.services.cells_of_planes import CellsOfPlanes
+from rt_engine.services.frame_join import Place, place_of
 from rt_engine.services.output_edges import OutputEdges
+from rt_engine.services.recorded_inputs import TakenInput, recorded_inputs
 from rt_engine.transport.publisher import Publisher
 
 _TRAINS_KEPT = 16
@@ -69,6 +73,8 @@ class ProtocolDriver:
         self._edges = OutputEdges()
         self._measures = {getattr(one, "measured_by", None): name for name, one in rig.outputs.items()}
         self._intervals = {name: LatencyHistogram() for name in ("decision_to_command", "scan_to_command")}
+        self._place: Place = (-1, -1, -1)
+        self._recorded = recorded_inputs(rig)
         self.name: str | None = None
 
     @property
@@ -98,6 +104,8 @@ class ProtocolDriver:
 
     def conclude(self) -> dict[str, Any]:
         """Effects of the session in full; empty without a protocol. May take seconds: for after the last decision."""
+        for taken, after in self._recorded.rest() if self._recorded is not None else ():
+            self._give(taken, after)
         return self._protocol.conclude() if self._protocol is not None else {}
 
     def load(self, path: Path) -> dict[str, Any]:
@@ -121,10 +129,18 @@ class ProtocolDriver:
         self.name, self._path, self._rois_changed = protocol.name, path, False
         for note in self._protocol.notes:
             self._log("warning", f"protocol {protocol.name}: {note}")
+        self._say_unplaced(self._protocol)
         return {
             "protocol": protocol.name,
             "groups": {name: [i for i in group.ids if i >= 0] for name, group in self._protocol.groups.items()},
         }
+
+    def _say_unplaced(self, protocol: ProtocolRun) -> None:
+        unplaced = self._recorded.without_place if self._recorded is not None else frozenset()
+        names = sorted(unplaced.intersection((*protocol.lines, *protocol.keys)))
+        if names:
+            text = "the recorded protocol did not listen to them; they count from the first decision after them"
+            self._log("warning", f"{', '.join(names)}: {text}")
 
     def follow_rois(self) -> None:
         """Before arming: load the protocol anew if the cells have changed since, so that it names those of now.
@@ -162,6 +178,7 @@ class ProtocolDriver:
 
     def take_spikes(self, header: SpikesHeader, payload: bytes) -> bool:
         """Decide on one `spikes` message, unless it is late; False if its payload does not fit its header."""
+        self._reach(header)
         if self._protocol is None or header.late:
             return True
         if len(payload) != header.n_events * EVENT_DTYPE.itemsize:
@@ -180,6 +197,7 @@ class ProtocolDriver:
 
         It comes after the `spikes` of the same frame, and before those of frames scanned later (`frame_join`).
         """
+        self._reach(header)
         if self._protocol is None or not self._protocol.uses_activity:
             return True
         if len(payload) != 4 * header.n_rois * len(header.fields):
@@ -197,8 +215,8 @@ class ProtocolDriver:
             matched = self._edges.match(output, header.t_edge_ns)
             if matched is not None:
                 self.publish(*matched, Phase.MEASURED, t_output_ns=header.t_edge_ns)
-        if self._protocol is not None and header.t_edge_ns is not None:
-            self._protocol.on_sync(header.line, header.edge == "rising", header.t_edge_ns)
+        if self._recorded is None and header.t_edge_ns is not None:
+            self._give(TakenInput(InputKind.EDGE, header.line, header.edge, header.t_edge_ns))
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -206,10 +224,33 @@ class ProtocolDriver:
         return self._protocol.keys if self._protocol is not None else ()
 
     def take_key(self, key: str) -> bool:
-        """A mark that a person gave, or a request of a behaviour task; False if the protocol waits for no such key."""
-        if self._protocol is None or key not in self._protocol.keys:
+        """A mark that a person gave, or a request of a behaviour task; False if the protocol waits for no such key.
+
+        The replay of a session hears nobody: it is given what the recording was given.
+        """
+        return self._recorded is None and self._give(TakenInput(InputKind.KEY, key, None, None))
+
+    def _reach(self, header: SpikesHeader | ActivityHeader) -> None:
+        """Note the place of the message that is next; in a replay, give what the recording was given before it."""
+        if self._recorded is not None:
+            for taken, after in self._recorded.before(header):
+                self._give(taken, after)
+        self._place = place_of(header)
+
+    def _give(self, taken: TakenInput, after: Place | None = None) -> bool:
+        """Give an edge or a key to the protocol and tell its place, here or as it was recorded (`after`).
+
+        False if the protocol listens to no such.
+        """
+        protocol = self._protocol
+        if protocol is None or taken.name not in (protocol.lines if taken.kind is InputKind.EDGE else protocol.keys):
             return False
-        self._protocol.on_key(key)
+        if taken.kind is InputKind.EDGE:
+            protocol.on_sync(taken.name, taken.edge == "rising", taken.t_edge_ns or 0)
+        else:
+            protocol.on_key(taken.name)
+        header = InputHeader(**self._publisher.stamp("input"), **taken._asdict(), after=list(after or self._place))
+        self._publisher.send("input", header)
         return True
 
     def _carry_out(self, commands: Sequence[ProtocolCommand], t_scan_ns: int) -> None:
@@ -234,6 +275,9 @@ class ProtocolDriver:
 
     def _ask(self, request: PulseRequest) -> None:
         decision = self._interlock.request(request)
+        # The write-ahead log had the intent before the light; telling the others of it can wait until after.
+        if decision.is_logged:
+            self.publish(request, decision, Phase.INTENT)
         self.publish(request, decision, Phase.DONE)
         self._remember_train(request, decision)
         self._edges.remember(request, decision)
@@ -268,14 +312,15 @@ class ProtocolDriver:
         self, request: PulseRequest, decision: Decision, phase: Phase, *, t_output_ns: int | None = None
     ) -> None:
         """Send one phase of a decision on topic `stim`; `t_output_ns` is when the light was seen, where it is."""
+        fired = phase is not Phase.INTENT
         header = StimHeader(
             **self._publisher.stamp("stim"),
             decision_id=decision.decision_id,
             phase=phase,
             rule=request.rule,
             arm=request.arm,
-            outcome=None if phase is Phase.INTENT else decision.outcome,
-            reason=decision.reason,
+            outcome=decision.outcome if fired else None,
+            reason=decision.reason if fired else None,
             plane=request.plane,
             frame=request.frame,
             roi_ids=list(request.roi_ids),
@@ -285,7 +330,7 @@ class ProtocolDriver:
             t_scan_ns=request.t_scan_ns,
             t_decided_ns=request.t_decided_ns,
             t_judged_ns=decision.t_judged_ns,
-            t_command_ns=decision.t_command_ns,
+            t_command_ns=decision.t_command_ns if fired else None,
             t_output_ns=t_output_ns,
             output=decision.output,
             pulses=decision.pulses,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Any
 
@@ -10,7 +11,9 @@ import zmq
 from rt_engine.interfaces.errors import MessageError, RecordingError
 from rt_engine.interfaces.messages import HEADERS, AckHeader, FrameHeader, decode_as, topic_name
 from rt_engine.recording.frame_policy import FramePolicy
-from rt_engine.recording.journal import JournalWriter
+from rt_engine.recording.frame_store import FrameStore
+from rt_engine.recording.journal import JournalWriter, create_journal_file
+from rt_engine.recording.recorder_lag import RecorderLag
 from rt_engine.services.base import Service
 from rt_engine.services.disk_watch import DiskWatch
 from rt_engine.transport.sockets import bind, queue_length
@@ -26,6 +29,8 @@ class RecordingService(Service):
 
     source = "recording"
     port = "recording"
+    create_file = staticmethod(create_journal_file)
+    """Makes the files of the journal; another one may be slow, or refuse."""
 
     def open(self) -> None:
         """Begin the journal."""
@@ -37,11 +42,15 @@ class RecordingService(Service):
             setup.t_monotonic_ns,
             flush_s=config.flush_s,
             file_bytes=int(config.file_mb * 1e6),
+            create_file=self.create_file,
         )
         self._policy = FramePolicy(config)
+        self._store = FrameStore(setup.path()) if config.frame_store == "zarr" else None
         self._disk = DiskWatch(setup.path(), config.min_free_mb)
         endpoint = self.rig.ports.endpoint("recorder_inlet")
-        self._inlet = bind(self.context, zmq.PULL, endpoint, queue_length(512 * 1024))
+        queue = queue_length(512 * 1024)
+        self._lag = RecorderLag(queue)
+        self._inlet = bind(self.context, zmq.PULL, endpoint, queue)
         self.poller.register(self._inlet, zmq.POLLIN)
         self.commands |= {"rotate": self._rotate, "no_baseline": self._no_baseline}
         self._failed = self._resumed = False
@@ -72,6 +81,11 @@ class RecordingService(Service):
             self._journal.close()
         except RecordingError as error:
             self._fail(error)
+        if self._store is not None:
+            try:
+                self._store.close()
+            except RecordingError as error:
+                self._end_store(error)
         self._disk.release()
         self._inlet.close()
 
@@ -86,9 +100,12 @@ class RecordingService(Service):
             return
         header = bytes(parts[1])
         if topic.startswith("frame."):
+            if self._gives_way(topic, parts[1]):
+                return
             for kept in self._policy.keep(topic, header, payload):
                 self._journal_one(*kept)
                 self.frames_written += 1
+                self._store_one(*kept)
             self._acknowledge(topic, parts[1])
             return
         if topic == "rois":
@@ -113,6 +130,41 @@ class RecordingService(Service):
         except RecordingError as error:
             self.dropped += 1
             self._fail(error)
+
+    def _gives_way(self, topic: str, header: memoryview) -> bool:
+        """True if a frame is left out because the disk is too slow; where the source waits for us it never is."""
+        if self.setup.lossless or not self._policy.enabled:
+            return False
+        try:
+            frame = decode_as(FrameHeader, topic, header)
+        except MessageError:
+            return False
+        now_ns = self.clock.now_ns()
+        if not self._lag.leaves_out(frame, now_ns):
+            return False
+        self.dropped += 1
+        words = self._lag.words(now_ns)
+        if words is not None:
+            self.log("warning", words)
+        return True
+
+    def _store_one(self, topic: str, header: bytes, payload: bytes | memoryview) -> None:
+        """The copy of a frame that the journal has; whatever becomes of the copy, the journal goes on."""
+        if self._store is None or not topic.startswith("frame."):
+            return
+        try:
+            self._store.add(decode_as(FrameHeader, topic, header), payload)
+        except MessageError:
+            return
+        except RecordingError as error:
+            self._end_store(error)
+
+    def _end_store(self, error: RecordingError) -> None:
+        store, self._store = self._store, None
+        self.log("error", f"{error.message}; the journal goes on, the copy ends here")
+        if store is not None:
+            with contextlib.suppress(RecordingError):  # said already
+                store.close()
 
     def _acknowledge(self, topic: str, header: memoryview) -> None:
         if not self.setup.lossless:

@@ -24,7 +24,6 @@ from rt_engine.safety.limits import untied
 from rt_engine.services.replay_interlock import silence_bounds_ns
 from rt_engine.services.session_folder import git_hash, kept_protocol, versions
 
-_NO_LINES = "edges of input lines are not replayed: a protocol that reacts to them decides otherwise"
 _CELLS = ("roi_id", "roi_start", "roi_pixels", "roi_weight", "neuropil_start", "neuropil_pixels")
 
 
@@ -153,8 +152,6 @@ def replay_of_session(
     if not _same(calibration, own):
         differs = (*differs, f"another calibration: {calibration.name}")
     notes, config = _other_code(header), read_config(open_session(folder))
-    if protocol is not None and (config.get("rig") or {}).get("inputs"):
-        notes.append(_NO_LINES)
     hashed = config.get("calibration_sha256")
     if hashed is not None and own.is_file() and hashed != _digest(own):
         notes.append("calibration.h5 has been changed since the session")

@@ -7,14 +7,12 @@ import hashlib
 import socket
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rt_engine.interfaces.rig_config import VirtualMicroscope
 from rt_engine.services.replay_plan import ReplayOf
+from rt_engine.services.run_plan import RunPlan
 from rt_engine.services.session_folder import git_hash, versions
-
-if TYPE_CHECKING:
-    from rt_engine.services.session_run import RunPlan
 
 
 def resolved_config(plan: RunPlan, session: str) -> dict[str, Any]:

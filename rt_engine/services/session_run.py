@@ -9,23 +9,23 @@ import threading
 import time
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rt_engine.interfaces.clock import NS_PER_S, MonotonicClock
 from rt_engine.interfaces.errors import ServiceError, SpikeloopError
 from rt_engine.interfaces.messages import Header, LogHeader, SessionHeader
-from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, StreamMicroscope, VirtualMicroscope
+from rt_engine.interfaces.rig_config import ReplayMicroscope, StreamMicroscope
 from rt_engine.safety.states import InterlockState, Precondition
 from rt_engine.safety.status import remedies
 from rt_engine.services.calibration_job import CalibrationJob, run_calibration_process
 from rt_engine.services.client_commands import ClientCommands
-from rt_engine.services.replay_plan import ReplayOf
+from rt_engine.services.run_plan import RunPlan
 from rt_engine.services.run_view import RunView
 from rt_engine.services.session_folder import keep_protocol, write_config
 from rt_engine.services.session_record import file_digest, resolved_config, time_base
 from rt_engine.services.setup import Setup, inference_services
+from rt_engine.services.slow_start import SlowStart
 from rt_engine.services.snapshot import SnapshotKeeper
 from rt_engine.services.supervisor import Supervisor
 
@@ -35,31 +35,6 @@ _LATE_END_S = 10.0
 _ARMABLE_S = 20.0
 """Patience until the interlock can be armed; a slow source gets the time of three frames."""
 _CONCLUDE_S = 120.0
-
-
-@dataclass(frozen=True, slots=True)
-class RunPlan:
-    """What one run shall do. The baseline, at most `baseline_frames`, is recorded only where `calibration` is None."""
-
-    rig: RigConfig
-    kind: str
-    folder: Path
-    protocol: Path | None
-    calibration: Path | None
-    baseline_s: float
-    baseline_frames: int | None
-    duration_s: float | None
-    dry_run: bool
-    subject: str | None
-    replay: ReplayOf | None = None
-
-    @property
-    def lossless(self) -> bool:
-        """True if the source waits for inference and recorder."""
-        microscope = self.rig.microscope
-        if isinstance(microscope, VirtualMicroscope):
-            return microscope.pace == "max"
-        return isinstance(microscope, ReplayMicroscope)
 
 
 class _StoppedByUser(Exception):
@@ -139,7 +114,8 @@ class SessionRun:
             self._view.say(
                 f"  waiting for {one.name} on {one.address} (there: spikeloop serve RIG --service {one.name})"
             )
-        self._supervisor.start()
+        self._slow_start = SlowStart(self._clock, self._view.say)
+        self._supervisor.start(on_wait=self._while_starting)
         self._enter("waiting")
         geometry = self._await_geometry()
         calibration = self._plan.folder / "calibration.h5"
@@ -291,6 +267,13 @@ class SessionRun:
         self._say_lost_telemetry()
         for level, text in self._keeper.take_logs():
             self._view.say(f"  {level}: {text}", "yellow" if level == "warning" else "")
+        if self._stop.is_set():
+            raise _StoppedByUser
+
+    def _while_starting(self) -> None:
+        self._slow_start.look(
+            [name for name in self._supervisor.services if self._supervisor.state(name) == "starting"]
+        )
         if self._stop.is_set():
             raise _StoppedByUser
 

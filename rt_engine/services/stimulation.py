@@ -16,7 +16,6 @@ from rt_engine.interfaces.messages import (
     ActivityHeader,
     HealthHeader,
     LightHeader,
-    Phase,
     RoisHeader,
     SpikesHeader,
     StateHeader,
@@ -24,7 +23,6 @@ from rt_engine.interfaces.messages import (
     decode,
 )
 from rt_engine.interfaces.rig_config import ReplayMicroscope, StopLine
-from rt_engine.interfaces.stimulation import Decision, PulseRequest
 from rt_engine.pipeline.histogram import LatencyHistogram
 from rt_engine.safety.interlock import InterlockState, Precondition
 from rt_engine.safety.watchdog import live_silence_ns
@@ -67,7 +65,7 @@ class StimulationService(Service):
         self._n_trips = 0
         self._trip_to_dark = LatencyHistogram()
         self._replays = isinstance(self.rig.microscope, ReplayMicroscope)
-        self._safety = open_safety(self.setup, self.clock, self._emit, self._on_intent, self.log)
+        self._safety = open_safety(self.setup, self.clock, self._emit, self.log)
         self._interlock, self._outputs = self._safety.interlock, self._safety.outputs
         self._disk = DiskSync(self._sync)
         self._driver = ProtocolDriver(self.rig, self._interlock, self.publisher, self.log)
@@ -249,9 +247,6 @@ class StimulationService(Service):
             else:
                 self.dropped += not self._driver.take_activity(header, payload)
         self.late = self._join.overtaken
-
-    def _on_intent(self, request: PulseRequest, decision: Decision) -> None:
-        self._driver.publish(request, decision, Phase.INTENT)
 
     def _emit(self, light: LightFields) -> None:
         self.publisher.send("light", LightHeader(**self.publisher.stamp("light"), **light))

@@ -24,6 +24,7 @@ from rt_engine.services.far import FarService, FarServices
 from rt_engine.services.file_exchange import fetch_logs, send_file
 from rt_engine.services.process import run_service
 from rt_engine.services.setup import Setup, service_names
+from rt_engine.services.slow_start import START_TIMEOUT_S
 from rt_engine.transport.gate import Gate
 from rt_engine.transport.loss import SequenceTracker
 from rt_engine.transport.publisher import Publisher
@@ -35,8 +36,6 @@ _STOP_ORDER = ("acquisition", "inference", "stimulation", "telemetry", "recordin
 _ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 _BATCH = 256
 """Control messages taken in one turn, so that a flood of them keeps nothing else waiting."""
-_JOIN_S = 600.0
-"""Patience until the services on other computers have come; somebody may have to walk there."""
 _TOPICS = ("health", "log", "state", "stim", "spikes.", "rois")
 
 ClientCommand = Callable[[Request], dict[str, Any]]
@@ -113,7 +112,7 @@ class Supervisor:
         self._poller.register(self._router, zmq.POLLIN)
         self._poller.register(self._sub, zmq.POLLIN)
 
-    def start(self, timeout_s: float = 120.0, on_wait: Callable[[], None] = lambda: None) -> None:
+    def start(self, timeout_s: float = START_TIMEOUT_S, on_wait: Callable[[], None] = lambda: None) -> None:
         """Start all services and wait until each is ready; `on_wait` is called again and again meanwhile.
 
         Raises
@@ -131,8 +130,6 @@ class Supervisor:
             process = spawn.Process(target=run_service, args=(setup,), name=f"spikeloop-{name}")
             process.start()
             self._processes[name] = process
-        if self.far.services:
-            self.wait_for(lambda: not self.far.awaited(), _JOIN_S, "other computers (there: spikeloop serve)")
         self.wait_for(lambda: self._all_ready(on_wait), timeout_s, "services to start")
 
     def _all_ready(self, on_wait: Callable[[], None]) -> bool:

@@ -14,6 +14,9 @@ from rt_engine.interfaces.messages import Header, encode
 from rt_engine.transport.sockets import bind, connect
 
 Payload = bytes | memoryview
+Parts = list[bytes | memoryview | zmq.Frame]
+_SHARED_BYTES = 64 * 1024
+"""From here on a payload is copied once for all sockets, and counted by those that still need it."""
 
 
 class Stamp(TypedDict):
@@ -46,9 +49,12 @@ class Publisher:
         queue: int = 1000,
         lossless: bool = False,
         interrupted: Callable[[], bool] = lambda: False,
+        affinity: int = 0,
     ) -> None:
-        self._pub = bind(context, zmq.PUB, endpoint, queue)
-        self._recorder = connect(context, zmq.PUSH, recorder_endpoint, queue) if recorder_endpoint else None
+        self._pub = bind(context, zmq.PUB, endpoint, queue, affinity=affinity)
+        self._recorder = None
+        if recorder_endpoint:
+            self._recorder = connect(context, zmq.PUSH, recorder_endpoint, queue, affinity=affinity)
         self._source = source
         self._session = session
         self._clock = clock
@@ -74,14 +80,21 @@ class Publisher:
 
     def send(self, topic: str, header: Header, payload: Payload | None = None, *, record: bool = True) -> None:
         """Publish one message and hand it to the recorder. `payload` is copied before this returns."""
-        parts: list[Payload] = [topic.encode(), encode(header)]
+        self._pass_on(self._parts(topic, header, payload), record=record)
+
+    @staticmethod
+    def _parts(topic: str, header: Header, payload: Payload | None) -> Parts:
+        parts: Parts = [topic.encode(), encode(header)]
         if payload is not None:
-            parts.append(payload)
+            parts.append(payload if len(payload) < _SHARED_BYTES else zmq.Frame(payload, copy=True))
+        return parts
+
+    def _pass_on(self, parts: Parts, *, record: bool) -> None:
         self._pub.send_multipart(parts)
         if record and self._recorder is not None:
             self._send_to_recorder(parts)
 
-    def _send_to_recorder(self, parts: list[Payload]) -> None:
+    def _send_to_recorder(self, parts: Parts) -> None:
         if self._recorder is None:
             return
         while True:

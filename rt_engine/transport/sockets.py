@@ -26,8 +26,12 @@ def queue_length(message_bytes: int) -> int:
     return max(64, QUEUE_BYTES // max(1, message_bytes))
 
 
-def bind(context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, queue: int = 1000) -> zmq.Socket[bytes]:
+def bind(
+    context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, queue: int = 1000, *, affinity: int = 0
+) -> zmq.Socket[bytes]:
     """Socket bound to `endpoint` with both queues bounded to `queue` messages.
+
+    `affinity` has a bit for each of the context's own threads that may serve it; 0 is any.
 
     Raises
     ------
@@ -37,6 +41,7 @@ def bind(context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, queu
         The port is taken.
     """
     socket = _socket(context, kind, queue, endpoint)
+    socket.setsockopt(zmq.AFFINITY, affinity)
     try:
         prepare_bind(context, socket, endpoint)
         socket.bind(endpoint)
@@ -52,9 +57,12 @@ def bind(context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, queu
     return socket
 
 
-def connect(context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, queue: int = 1000) -> zmq.Socket[bytes]:
-    """Socket connected to `endpoint` with both queues bounded to `queue` messages."""
+def connect(
+    context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, queue: int = 1000, *, affinity: int = 0
+) -> zmq.Socket[bytes]:
+    """Socket connected to `endpoint` with both queues bounded to `queue` messages; `affinity` as for `bind`."""
     socket = _socket(context, kind, queue, endpoint)
+    socket.setsockopt(zmq.AFFINITY, affinity)
     prepare_connect(context, socket)
     socket.connect(endpoint)
     return socket

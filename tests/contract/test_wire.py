@@ -43,6 +43,8 @@ def _example(kind: type[Header]) -> Header:
             values[field.name] = "live"
         elif "EditAction" in text:
             values[field.name] = "add"
+        elif "InputKind" in text:
+            values[field.name] = "key"
         elif "Phase" in text:
             values[field.name] = "done"
         elif "Fate" in text:

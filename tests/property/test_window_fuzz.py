@@ -38,6 +38,12 @@ GOOD = (
     wire.activity(1, np.ones((8, 3))),
     wire.spikes(1, _EVENTS),
     wire.state(),
+    wire.session(config={"rig": {"stop_line": {"line": "button", "closed": "low"}}}),
+    wire.state(
+        interlock="tripped",
+        preconditions={"stop_line_closed": False},
+        trips=[{"t_ns": 1, "signal": "stop_line", "value": "open", "limit": "closed", "dark_after_ns": 10**6}],
+    ),
     wire.health(),
     wire.stim(),
     wire.log(),

@@ -13,16 +13,22 @@ from rt_engine.interfaces.calibration import load_calibration, save_calibration
 from rt_engine.interfaces.events import EVENT_DTYPE
 from rt_engine.interfaces.messages import ActivityHeader, EditHeader, RoisHeader, SpikesHeader, StateHeader
 from rt_engine.pipeline.cell_group import cells_of
+from rt_engine.pipeline.gathering import GATHERED_FROM
 from rt_engine.recording.reader import open_session
+
+
+def _every(step: int, small_calibration: Path, folder: Path) -> Path:
+    """The calibration of the small rig, of whose cells only every `step`-th is known."""
+    whole = load_calibration(small_calibration)
+    path = folder / "calibration.h5"
+    save_calibration(path, cells_of(whole, np.arange(0, whole.n_rois, step), 0, whole.n_lines))
+    return path
 
 
 @pytest.fixture(scope="module")
 def half_known(small_calibration: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The calibration of the small rig without every other cell."""
-    whole = load_calibration(small_calibration)
-    path = tmp_path_factory.mktemp("half") / "calibration.h5"
-    save_calibration(path, cells_of(whole, np.arange(0, whole.n_rois, 2), 0, whole.n_lines))
-    return path
+    return _every(2, small_calibration, tmp_path_factory.mktemp("half"))
 
 
 @pytest.mark.realtime
@@ -65,6 +71,31 @@ def test_new_cells_become_rows_and_replay_gives_the_same_events(start: Start, ha
     done = spikeloop("replay", run.session, "--speed", "max", "--output", tmp_path / "again")
     assert done.returncode == 0, done.stderr
     assert recorded_events(tmp_path / "again") == recorded_events(run.session)
+
+
+@pytest.mark.realtime
+@pytest.mark.timeout(1200)
+def test_cells_that_were_gathered_into_one_group_replay_alike(
+    start: Start, small_calibration: Path, tmp_path: Path
+) -> None:
+    few = _every(5, small_calibration, tmp_path)
+    known = load_calibration(few).n_rois
+    run = start(small_rig(microscope__pace="real_time", inference__new_cells="take"), "--calibration", few)
+    run.live()
+    run.wait_for(
+        "cells enough to be gathered",
+        lambda status: status["n_rois"] >= known + GATHERED_FROM,
+    )
+    before = run.ctl("status")["frames"]
+    # Long enough for the last of them to be settled, and for events after the change.
+    run.wait_for("a minute more", lambda status: status["frames"] >= before + 1800)
+    run.ctl("stop")
+    assert run.wait() == 0, run.output()
+    done = spikeloop("replay", run.session, "--speed", "max", "--output", tmp_path / "again")
+    assert done.returncode == 0, done.stderr
+    events = recorded_events(run.session)
+    assert max(roi for roi in _event_ids(run.session)) > max(int(roi) for roi in load_calibration(few).roi_id)
+    assert recorded_events(tmp_path / "again") == events
 
 
 def _thresholds(path: Path) -> list[float]:

@@ -16,7 +16,7 @@ _ADVICE = {
     "WIDTH": "the box has MAX_WIDTH_US in its sketch; change the protocol, or the sketch",
     "PERIOD": "leave more dark time between the pulses of a train",
     "PULSES": "make the train shorter",
-    "DARK": "the loop was not fast enough to feed it; look at the latencies, then reset and arm again",
+    "DARK": "the loop was too slow to feed it, or the box has started anew; look at both, then reset and arm again",
     "COMMAND": "load pulse_box.ino of this version of spikeloop onto the box",
 }
 
@@ -64,7 +64,9 @@ class BoxConnection:
                 self._name, "the package pyserial is missing", 'pip install "spikeloop[hardware]"'
             ) from error
         try:
-            self._serial = serial.serial_for_url(self._port, baudrate=115200, timeout=0, write_timeout=0.2)
+            self._serial = serial.serial_for_url(
+                self._port, baudrate=115200, timeout=0, write_timeout=0.2, exclusive=True
+            )
         except serial.SerialException as error:
             raise DeviceError(
                 self._name, f"{self._port} cannot be opened: {error}", _port_advice(str(error))
@@ -159,6 +161,6 @@ class BoxConnection:
 
 
 def _port_advice(error: str) -> str:
-    if "ermission" in error or "denied" in error:
+    if any(word in error for word in ("ermission", "denied", "exclusively lock")):
         return "close other programs that use it; on Linux: sudo usermod -aG dialout $USER, then log in again"
     return "look up the port (Windows: Device Manager; Linux: ls /dev/serial/by-id) and write it to `port`"

@@ -77,6 +77,7 @@ class SimulatedCard:
         }
         self.terminals = [f"PFI{i}" for i in range(16)]
         self._signals: dict[str, Signal] = {}
+        self._diodes: dict[str, tuple[str, str, Callable[[float], float]]] = {}
         self.tasks: dict[str, SimulatedTask] = {}
 
     def signal(self, name: str) -> Signal:
@@ -88,6 +89,17 @@ class SimulatedCard:
         """Steps of the light: what `gate` commands while `enable` is high."""
         self.look()
         return both(self.signal(gate), self.signal(enable), since_ns)
+
+    def watch(self, channel: str, gate: str, enable: str, volts_of: Callable[[float], float]) -> None:
+        """Put a photodiode on an analogue input: it shows `volts_of` the level of `gate` behind the enable line."""
+        self._diodes[channel] = gate, enable, volts_of
+
+    def seen(self, channel: str, t_ns: int) -> float:
+        """What an input sees at a time."""
+        if channel not in self._diodes:
+            return self.signal(channel).at(t_ns)
+        gate, enable, volts_of = self._diodes[channel]
+        return volts_of(self.signal(gate).at(t_ns) if self.signal(enable).at(t_ns) > 0 else 0.0)
 
     def drive(self, name: str, steps: Iterable[tuple[int, float]]) -> None:
         """Let something outside the card change a terminal: a frame clock, a button, an analogue voltage."""

@@ -69,4 +69,5 @@ def read_sampled(card: SimulatedCard, task: SimulatedTask, wanted: int) -> list[
     period_ns = NS_PER_S / task.rate_hz / (card.device_ns(task, task.started_ns + NS_PER_S) / NS_PER_S)
     times = [task.started_ns + round(i * period_ns) for i in range(first, first + wanted)]
     names = task.channels if task.kind in (Kind.AI, Kind.DI) else []
-    return [[card.signal(name).at(t_ns) for t_ns in times] for name in names]
+    low_v, high_v = task.range_v
+    return [[min(max(card.seen(name, t_ns), low_v), high_v) for t_ns in times] for name in names]

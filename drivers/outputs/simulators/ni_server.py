@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import threading
 import time
@@ -191,7 +192,8 @@ class NiServicer(Attributes, rpc.NiDAQmxServicer):  # type: ignore[misc]
 
     def CreateAIVoltageChan(self, request: Any, context: Any) -> Any:
         """A voltage that is read."""
-        self._add(request.task, Kind.AI, request.physical_channel)
+        task = self._add(request.task, Kind.AI, request.physical_channel)
+        task.range_v = (request.min_val, request.max_val)
         return pb.CreateAIVoltageChanResponse()
 
     def CreateCOPulseChanTime(self, request: Any, context: Any) -> Any:
@@ -276,6 +278,7 @@ class NiServicer(Attributes, rpc.NiDAQmxServicer):  # type: ignore[misc]
     def ReadDigitalLines(self, request: Any, context: Any) -> Any:
         """Levels of lines, now."""
         task, card = self._of(request.task)
+        card.commit(task)
         levels = bytes(int(card.level(line) > 0) for line in task.channels)
         return pb.ReadDigitalLinesResponse(read_array=levels, samps_per_chan_read=1, num_bytes_per_samp=1)
 
@@ -387,16 +390,26 @@ def serving(cards: list[SimulatedCard], port: int = 0) -> Iterator[tuple[NiServi
         server.stop(0).wait()
 
 
+def _diode_volts(gate_v: float) -> float:
+    """A photodiode of 0.1 V a mW, 12 mV in the dark, behind a Pockels cell: 25 mW at 5 V."""
+    return 0.012 + 0.1 * 25.0 * math.sin(math.pi / 2 * min(gate_v, 5.0) / 5.0) ** 2
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Serve one simulated card until the standard input closes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--device", default="Dev1")
     parser.add_argument("--wire", action="append", default=[], metavar="TERMINAL=SOURCE")
+    parser.add_argument("--photodiode", metavar="INPUT=GATE,ENABLE", help="sees a Pockels cell behind these two")
     parser.add_argument("--drift-ppm", type=float, default=0.0)
     given = parser.parse_args(arguments)
     wires = dict(one.split("=", 1) for one in given.wire)
     card = SimulatedCard(given.device, time.perf_counter_ns, wires, drift_ppm=given.drift_ppm)
+    if given.photodiode:
+        channel, _, behind = given.photodiode.partition("=")
+        gate, _, enable = behind.partition(",")
+        card.watch(channel, gate, enable, _diode_volts)
     with serving([card], given.port) as (_, port):
         sys.stdout.write(json.dumps({"port": port}) + "\n")
         sys.stdout.flush()

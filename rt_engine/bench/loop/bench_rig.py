@@ -7,6 +7,7 @@ import socket
 from typing import Any
 
 from rt_engine.bench.loop.field import INDICATOR, N_TRIGGERING, RATE_HZ
+from rt_engine.interfaces.service_config import SchedulingConfig
 
 
 def free_ports(n: int) -> list[int]:
@@ -18,7 +19,13 @@ def free_ports(n: int) -> list[int]:
         return [int(one.getsockname()[1]) for one in held]
 
 
-def bench_rig(side_px: int, ports: dict[str, int], keeps_frames: bool, searches: bool = False) -> dict[str, Any]:
+def bench_rig(
+    side_px: int,
+    ports: dict[str, int],
+    keeps_frames: bool,
+    searches: bool = False,
+    scheduling: SchedulingConfig | None = None,
+) -> dict[str, Any]:
     """Everything allowed, nothing real: the output is virtual, so its limits protect nobody."""
     limits = {
         "max_power_mw": 1.0,
@@ -50,6 +57,7 @@ def bench_rig(side_px: int, ports: dict[str, int], keeps_frames: bool, searches:
         "session_limits": {"max_energy_mj": 1e9, "max_pulses": 1_000_000_000},
         "recording": {"frames": "all" if keeps_frames else "none", "min_free_mb": 2000.0},
         "ports": ports,
+        "scheduling": (scheduling or SchedulingConfig()).model_dump(mode="json"),
         "max_idle_s": 3600.0,
     }
 

@@ -17,17 +17,18 @@ from rt_engine.bench.loop.bench_rig import PROTOCOL, bench_rig, free_ports
 from rt_engine.bench.loop.field import RATE_HZ, PlantedLoop
 from rt_engine.bench.loop.intervals import COMMANDS, DECISIONS, Intervals, RoundTimes
 from rt_engine.bench.loop.pace import Pacer
-from rt_engine.bench.loop.watcher import watch
+from rt_engine.bench.loop.watcher import watch, window
 from rt_engine.interfaces.calibration import save_calibration
 from rt_engine.interfaces.clock import NS_PER_S, MonotonicClock
 from rt_engine.interfaces.errors import ServiceError
 from rt_engine.interfaces.messages import FrameHeader, HealthHeader, LogHeader, SpikesHeader
 from rt_engine.interfaces.rig_config import RigConfig
-from rt_engine.interfaces.service_config import Ports
+from rt_engine.interfaces.service_config import Ports, SchedulingConfig
 from rt_engine.services.setup import Setup
 from rt_engine.services.supervisor import Supervisor
 from rt_engine.transport.publisher import Publisher
 from rt_engine.transport.sockets import queue_length
+from rt_engine.transport.source_publisher import IO_THREADS, SourcePublisher
 
 _WAIT_MS = 20_000
 _NO_COMMAND_MS = 100
@@ -59,6 +60,8 @@ class ChainPlan(NamedTuple):
         Overlapping cells are taken apart.
     searches : bool
         A finder looks for new cells beside inference.
+    has_window : bool
+        The window is open.
     """
 
     name: str
@@ -70,6 +73,7 @@ class ChainPlan(NamedTuple):
     awaits_decision: bool = False
     demixed: bool = False
     searches: bool = False
+    has_window: bool = False
 
 
 class ProductChain:
@@ -81,9 +85,13 @@ class ProductChain:
     planted : PlantedLoop
     folder : Path
         Empty; becomes a session folder.
+    scheduling : SchedulingConfig, optional
+        Priorities and cores of the services.
     """
 
-    def __init__(self, plan: ChainPlan, planted: PlantedLoop, folder: Path) -> None:
+    def __init__(
+        self, plan: ChainPlan, planted: PlantedLoop, folder: Path, scheduling: SchedulingConfig | None = None
+    ) -> None:
         self.plan, self.planted = plan, planted
         folder.mkdir(parents=True)
         names = list(Ports().all_ports())
@@ -94,6 +102,7 @@ class ProductChain:
                 dict(zip(names, free_ports(len(names)), strict=True)),
                 plan.keeps_frames,
                 plan.searches,
+                scheduling,
             )
         )
         clock = MonotonicClock()
@@ -113,7 +122,7 @@ class ProductChain:
             self._stack = self._stack.pop_all()
 
     def _build(self, rig: RigConfig, setup: Setup, clock: MonotonicClock, folder: Path) -> None:
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(IO_THREADS)
         self._stack.callback(self._context.destroy, linger=0)
         self._open_sockets(rig.ports, setup, clock)
         services = ("recording", "inference", "stimulation") if self.plan.recorded else ("inference", "stimulation")
@@ -124,23 +133,29 @@ class ProductChain:
         self._start(folder)
         # Windows come and go while a rig runs: they subscribe after the services have.
         self._watchers = self._start_watchers(rig.ports)
+        if self.plan.has_window:
+            self._stack.enter_context(window(rig, folder))
 
     def _open_sockets(self, ports: Ports, setup: Setup, clock: MonotonicClock) -> None:
-        inlet = ports.endpoint("recorder_inlet") if self.plan.recorded else None
-
-        def publisher(source: str, port: str, endpoint: str | None) -> Publisher:
-            made = Publisher(
-                self._context, ports.endpoint(port), endpoint, source=source, session=setup.session, clock=clock,
-                queue=queue_length(self.planted.frames[0].nbytes),
-            )  # fmt: skip
-            self._stack.callback(made.close, linger_ms=0)
-            return made
-
-        self._publisher = publisher("acquisition", "acquisition", inlet)
-        self._health = [(self._publisher, "acquisition")]
+        self._publisher = SourcePublisher(
+            self._context,
+            ports.endpoint("acquisition"),
+            ports.endpoint("recorder_inlet") if self.plan.recorded else None,
+            engine_endpoint=ports.endpoint("engine_frames"),
+            source="acquisition",
+            session=setup.session,
+            clock=clock,
+            queue=queue_length(self.planted.frames[0].nbytes),
+        )
+        self._stack.callback(self._publisher.close, linger_ms=0)
+        self._health: list[tuple[Publisher, str]] = [(self._publisher, "acquisition")]
         if not self.plan.recorded:
             # Without a recorder nobody may arm: this one only says that it is alive.
-            self._health.append((publisher("recording", "recording", None), "recording"))
+            recorder = Publisher(
+                self._context, ports.endpoint("recording"), None, source="recording", session=setup.session, clock=clock
+            )
+            self._stack.callback(recorder.close, linger_ms=0)
+            self._health.append((recorder, "recording"))
         self._answers = self._context.socket(zmq.SUB)
         self._stack.callback(self._answers.close)
         self._answers.setsockopt(zmq.RCVHWM, 100_000)
@@ -190,6 +205,9 @@ class ProductChain:
         while not self._arm():
             self._send_frame(time.perf_counter_ns())
             self._fail_after(give_up_s, "the interlock")
+        if self.plan.has_window:
+            # It may have opened since the cells were told.
+            supervisor.request("inference", "describe", {})
         for process in self._watchers[: self.plan.n_hung]:
             psutil.Process(process.pid).suspend()
         while self._answers.poll(200):

@@ -20,7 +20,9 @@ from rt_engine.bench.loop.intervals import Intervals
 from rt_engine.bench.loop.peers import PeerChain
 from rt_engine.bench.loop.reference import ReferenceHop
 from rt_engine.bench.loop.shared_hop import SharedHop
+from rt_engine.bench.loop.watcher import window_can_run
 from rt_engine.bench.rounds import Spread
+from rt_engine.interfaces.errors import ConfigError
 
 REFERENCE = "reference hop"
 N_CELLS, SIDE_PX, N_FRAMES, SEED = 1000, 512, 240, 1
@@ -84,6 +86,13 @@ FAMILIES = (
     ),
     Family(
         (
+            ChainPlan("no window", recorded=True),
+            ChainPlan("window", recorded=True, has_window=True),
+        ),
+        (FAST,),
+    ),
+    Family(
+        (
             ChainPlan("whole frames", awaits_decision=True),
             ChainPlan("strips", strip_lines=STRIP_LINES, awaits_decision=True),
         ),
@@ -102,6 +111,21 @@ LAST_SHARE = 1e-3
 """Of the slowest frames, at which the drawn curves end."""
 QUANTILES = {"p50": 0.5, "p99": 0.99, "p999": 0.999, "max": 1.0}
 Rounds = dict[tuple[str, str], list[Intervals]]
+
+
+def families_with(name: str | None) -> tuple[Family, ...]:
+    """The families that hold a chain of this name; None: all.
+
+    Raises
+    ------
+    ConfigError
+        There is no such chain.
+    """
+    found = tuple(one for one in FAMILIES if name is None or name in (plan.name for plan in one.plans))
+    if not found:
+        known = ", ".join(plan.name for one in FAMILIES for plan in one.plans)
+        raise ConfigError(f"{name!r} is no chain of this benchmark", f"known: {known}", key="--only")
+    return found
 
 
 def run_latency_benchmark(
@@ -131,6 +155,9 @@ def run_latency_benchmark(
     """
     figures: dict[str, Any] = {"machine": machine(), "n_rounds": n_rounds, "us": {}, "ratios": {}, "sorted_us": {}}
     for number, family in enumerate(families):
+        if any(plan.has_window for plan in family.plans) and not window_can_run():
+            figures["left_out"] = "window: the extra `gui` is not installed"
+            continue
         name = " / ".join(plan.name for plan in family.plans)
         rounds = _measure(family, n_rounds, lambda share, name=name: progress(name, share))  # type: ignore[misc]
         _add(figures, rounds, f"with {family.plans[0].name}" if number else "")
@@ -212,6 +239,11 @@ def _add(figures: dict[str, Any], rounds: Rounds, suffix: str) -> None:
     if ("two subscribers", FAST.name) in rounds:
         usual, hung = rounds["two subscribers", FAST.name], rounds["two subscribers, one hangs", FAST.name]
         figures["ratios"]["one of two subscribers hangs over none, 200 Hz, p50"] = _row(_ratio_of(hung, usual, 0.5))
+    if ("window", FAST.name) in rounds:
+        alone, seen = rounds["no window", FAST.name], rounds["window", FAST.name]
+        for name, q in (("p50", 0.5), ("p99", 0.99)):
+            bound = ("<=", 1.1) if q == 0.5 else None
+            figures["ratios"][f"window open over closed, 200 Hz, {name}"] = _row(_ratio_of(seen, alone, q), bound)
     if (PEERS, LOCKSTEP.name) in rounds:
         own = next(
             v for (name, mode), v in rounds.items() if name not in (PEERS, REFERENCE, SHARED) and mode == LOCKSTEP.name

@@ -21,6 +21,8 @@ def print_latency(figures: dict[str, Any], console: Console) -> None:
         met = {True: "yes", False: "no", None: ""}[row.get("met")]
         table.add_row(name, f"{median:.3g}", f"{lowest:.3g} to {highest:.3g}", row.get("bound", ""), met)
     console.print(table)
+    if "left_out" in figures:
+        console.print(f"Not measured: {figures['left_out']}")
     table = Table("µs", "frames come", "interval", "p50", "p99", "p99.9", "max", "n")
     for variant, modes in figures["us"].items():
         for mode, intervals in modes.items():

@@ -38,10 +38,15 @@ class SoakPlan(NamedTuple):
         As fast as they go, a few under way; frames are not recorded, everything else is.
     duration_s : float
         At 30 Hz; used where `n_frames` is None. Frames are not recorded here either.
+    n_cells : int
+    side_px : int
+        Lines of a frame, and pixels of a line.
     """
 
     n_frames: int | None
     duration_s: float
+    n_cells: int = N_CELLS
+    side_px: int = SIDE_PX
 
 
 def run_soak(plan: SoakPlan, progress: Callable[[str, float], None]) -> dict[str, Any]:
@@ -56,7 +61,8 @@ def run_soak(plan: SoakPlan, progress: Callable[[str, float], None]) -> dict[str
     Returns
     -------
     dict
-        ``machine``; ``load``: mean number of running processes of the whole machine, at begin and end; ``frames``,
+        ``n_cells``, ``side_px``, ``machine``;
+        ``load``: mean number of running processes of the whole machine, at begin and end; ``frames``,
         ``seconds``; ``trips``: how often everything stood still for so long that the interlock tripped; ``fates``;
         ``unaccounted``; ``lost``; ``samples``: process to lists ``t_s``, ``rss_bytes``, ``handles``, ``threads``;
         ``growth_bytes``: process to growth after the first minute; ``minutes``: percentiles of scan_to_command, µs;
@@ -66,7 +72,7 @@ def run_soak(plan: SoakPlan, progress: Callable[[str, float], None]) -> dict[str
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spikeloop-soak-")))
         chain = ProductChain(
             ChainPlan("soak", recorded=True, n_watchers=2, keeps_frames=False),
-            plant_loop(N_CELLS, SIDE_PX, N_FRAMES, SEED),
+            plant_loop(plan.n_cells, plan.side_px, N_FRAMES, SEED),
             folder / "session",
         )
         stack.callback(chain.close)
@@ -89,7 +95,8 @@ def run_soak(plan: SoakPlan, progress: Callable[[str, float], None]) -> dict[str
         seconds = time.monotonic() - begin_s
         losses = chain.losses() | {"trips": n_trips}
         chain.pause()
-    return _figures(watch, losses, done, seconds, load)
+    field = {"n_cells": plan.n_cells, "side_px": plan.side_px}
+    return field | _figures(watch, losses, done, seconds, load)
 
 
 def _share(plan: SoakPlan, done: int, passed_s: float) -> float:

@@ -17,6 +17,7 @@ _MIB = 1024 * 1024
 def print_soak(figures: dict[str, Any], console: Console) -> None:
     """Losses, growth of every process, and latency of the first and last minute."""
     console.print(
+        f"{figures['n_cells']} cells, {figures['side_px']} x {figures['side_px']} px: "
         f"{figures['frames']} frames in {figures['seconds']:.0f} s ({figures['frames_per_s']:.0f} a second), "
         f"{figures['lost']} lost, {figures['unaccounted']} without a fate; load {figures['load']}"
     )

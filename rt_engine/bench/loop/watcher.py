@@ -1,8 +1,19 @@
-"""A subscriber of everything: what a window or telemetry costs the others."""
+"""Who only looks: a subscriber of everything, and the window itself. What do they cost the others?"""
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
 import zmq
+
+from rt_engine.interfaces.rig_config import RigConfig
 
 
 def watch(endpoints: list[str]) -> None:
@@ -19,3 +30,30 @@ def watch(endpoints: list[str]) -> None:
     subscriber.subscribe(b"")
     while True:
         subscriber.recv_multipart(copy=False)
+
+
+def window_can_run() -> bool:
+    """True if the extra `gui` is installed; a screen is not needed."""
+    return all(importlib.util.find_spec(name) is not None for name in ("pyqtgraph", "PyQt6"))
+
+
+@contextlib.contextmanager
+def window(rig: RigConfig, folder: Path) -> Iterator[None]:
+    """The window of a rig, as `spikeloop gui` shows it, drawn without a screen.
+
+    Parameters
+    ----------
+    rig : RigConfig
+    folder : Path
+        For its rig file, its settings and what it says.
+    """
+    rig_file = folder / "window-rig.yaml"
+    rig_file.write_text(yaml.safe_dump(rig.model_dump(mode="json")), encoding="utf-8")
+    line = [sys.executable, "-m", "rt_engine", "gui", "--rig", str(rig_file), "--settings", str(folder / "window.json")]
+    with (folder / "window.log").open("wb") as log:
+        process = subprocess.Popen(line, env=os.environ | {"QT_QPA_PLATFORM": "offscreen"}, stdout=log, stderr=log)
+        try:
+            yield
+        finally:
+            process.kill()
+            process.wait()

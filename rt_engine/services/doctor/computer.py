@@ -131,7 +131,7 @@ def ports(rig: RigConfig) -> Finding:
     for far in rig.ports.hosts:  # what lives elsewhere takes no port here
         kind, _, plane = far.partition(".")
         own = {far, kind} if plane in ("", "0") else {f"inference of plane {plane}"}
-        own |= {"stimulation_control"} if kind == "stimulation" else set()
+        own |= {"stimulation": {"stimulation_control"}, "acquisition": {"engine_frames"}}.get(kind, set())
         own |= {name for name in wanted if not plane and name.startswith(f"{kind} of plane")}
         wanted = {name: port for name, port in wanted.items() if name not in own}
     taken = []

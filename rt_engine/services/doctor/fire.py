@@ -6,17 +6,20 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from drivers.inputs.ni_edges import NiEdges
 from rt_engine.interfaces.clock import NS_PER_MS, Clock, MonotonicClock
 from rt_engine.interfaces.errors import SpikeloopError
 from rt_engine.interfaces.findings import Finding, Verdict, failed, passed
+from rt_engine.interfaces.inputs import EdgeInput
 from rt_engine.interfaces.messages import Outcome
-from rt_engine.interfaces.ni_config import NiEdgeInput
-from rt_engine.interfaces.output_config import RealOutput
+from rt_engine.interfaces.output_config import NiDaqOutput, PatternTtlOutput, RealOutput
 from rt_engine.interfaces.power_table import PowerTable
 from rt_engine.interfaces.rig_config import RigConfig
 from rt_engine.services.bench_light import BenchLight
+from rt_engine.services.doctor.wiring import trigger_wire
+from rt_engine.services.input_drivers import make_input
 from rt_engine.services.interlock_setup import make_output
 
 CONSENT = "FIRE"
@@ -51,11 +54,15 @@ def fire_test(
 ) -> list[Finding]:
     """Fire through the interlock and compare with the edges that the loop-back input saw."""
     part, clock = f"output {name}", clock or MonotonicClock()
+    config = config.beam_alone if isinstance(config, PatternTtlOutput) else config
     driver = make_output(name, config, clock, lambda light: None)
     wired = rig.inputs.get(config.measured_by or "")
-    edges = NiEdges(config.measured_by or "", wired, clock) if isinstance(wired, NiEdgeInput) else None
+    edges = None if wired is None else cast(EdgeInput, make_input(config.measured_by or "", wired, clock))
     commands_ns: list[int] = []
     seen_ns: list[int] = []
+    wires = trigger_wire(rig, name, config, clock) if isinstance(config, NiDaqOutput) else []
+    if any(one.verdict is Verdict.FAIL for one in wires):
+        return wires
     try:
         if edges is not None:
             edges.open()
@@ -64,12 +71,12 @@ def fire_test(
                 decision = light.pulse(lowest_power_mw(config), min(WIDTH_MS, config.limits.max_width_ms))
                 if decision.outcome is not Outcome.DELIVERED or decision.t_command_ns is None:
                     text = f"a pulse was {decision.outcome}: {decision.reason}"
-                    return [Finding(Verdict.FAIL, part, text, "this output cannot stimulate", "see the reason")]
+                    return [*wires, Finding(Verdict.FAIL, part, text, "this output cannot stimulate", "see the reason")]
                 commands_ns.append(decision.t_command_ns)
                 light.run_for(light.gap_s)
                 seen_ns += [edge.t_edge_ns for edge in edges.take_edges()] if edges else []
     except SpikeloopError as error:
-        return [failed(part, error, "this output cannot stimulate")]
+        return [*wires, failed(part, error, "this output cannot stimulate")]
     finally:
         if edges is not None:
             edges.close()
@@ -78,11 +85,11 @@ def fire_test(
         remedy = (
             "wire the light from behind the gate (or a photodiode) to a PFI terminal; name that input in `measured_by`"
         )
-        return [Finding(Verdict.WARN, part, text, _NOT_SEEN, remedy)]
-    return [_judged(part, commands_ns, seen_ns, edges)]
+        return [*wires, Finding(Verdict.WARN, part, text, _NOT_SEEN, remedy)]
+    return [*wires, _judged(part, commands_ns, seen_ns, edges)]
 
 
-def _judged(part: str, commands_ns: list[int], seen_ns: list[int], edges: NiEdges) -> Finding:
+def _judged(part: str, commands_ns: list[int], seen_ns: list[int], edges: EdgeInput) -> Finding:
     if len(seen_ns) != len(commands_ns):
         text = f"{len(commands_ns)} pulses were commanded, the loop-back saw {len(seen_ns)}"
         remedy = "follow the wires: pulse channel, enable gate, loop-back terminal"
@@ -90,7 +97,9 @@ def _judged(part: str, commands_ns: list[int], seen_ns: list[int], edges: NiEdge
     delays_ms = [(seen - sent) / NS_PER_MS for sent, seen in zip(commands_ns, seen_ns, strict=True)]
     text = (
         f"{len(seen_ns)} of {len(commands_ns)} pulses seen by the loop-back, {statistics.median(delays_ms):.3f} ms "
-        f"after the command ({min(delays_ms):.3f} to {max(delays_ms):.3f}, "
-        f"known to {edges.relation.uncertainty_ns / NS_PER_MS:.3f}); card clock {edges.relation.drift_ppm:+.1f} ppm"
+        f"after the command ({min(delays_ms):.3f} to {max(delays_ms):.3f})"
     )
+    if isinstance(edges, NiEdges):
+        known_ms = edges.relation.uncertainty_ns / NS_PER_MS
+        text += f", known to {known_ms:.3f} ms; card clock {edges.relation.drift_ppm:+.1f} ppm"
     return passed(part, text)

@@ -13,11 +13,11 @@ import zmq
 
 from rt_engine.interfaces.findings import Finding, Verdict, passed
 from rt_engine.interfaces.rig_config import RigConfig
+from rt_engine.services.doctor import windows
 
 _TURN_S = 0.005
 _ROUND_TRIPS = 300
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-_HIGH_PERFORMANCE = ("8c5e7fda-e8bf-4a96-9a85-a6e23a8c635c", "e9a42b02-d5df-448d-aa00-03f14749eb61")
 
 
 def evenness(
@@ -68,11 +68,27 @@ def hop() -> Finding:
     return passed("latency", text)
 
 
-def settings() -> list[Finding]:
-    """Power, swap and scheduling of the operating system."""
+def settings(rig: RigConfig, folder: Path) -> list[Finding]:
+    """Power, swap and scheduling of the operating system; on Windows also what may stop files and messages.
+
+    Parameters
+    ----------
+    rig : RigConfig
+    folder : Path
+        Where sessions are written.
+    """
     found = [*_battery(), *_swap()]
-    of_system = {"Windows": _windows, "Linux": _linux}.get(platform.system())
-    return found if of_system is None else [*found, *of_system()]
+    if platform.system() == "Linux":
+        found += _linux()
+    if platform.system() == "Windows":
+        found += windows.settings(_said, str(folder.resolve()), listens=_listens(rig))
+    return found
+
+
+def _listens(rig: RigConfig) -> bool:
+    """Whether another computer connects to this one: to its services, or as a microscope that sends."""
+    host = getattr(rig.microscope, "host", "127.0.0.1")
+    return not rig.ports.is_loopback or host not in ("127.0.0.1", "localhost", "::1")
 
 
 def _battery() -> list[Finding]:
@@ -112,27 +128,6 @@ def _linux() -> list[Finding]:
     remedy = "add `@realtime - rtprio 80` to /etc/security/limits.conf, and yourself to that group"
     weak = Finding(Verdict.WARN, "scheduling", text, meaning, remedy)
     return [*found, passed("scheduling", text) if priority else weak]
-
-
-def _windows() -> list[Finding]:
-    """Power plan, and whether the virus scanner reads along."""
-    found = []
-    plan = _said(["powercfg", "/getactivescheme"])
-    if plan and not any(guid in plan.lower() for guid in _HIGH_PERFORMANCE):
-        meaning = "the processor is slow at first after every pause"
-        remedy = "powercfg /setactive SCHEME_MIN  (high performance)"
-        found.append(Finding(Verdict.WARN, "power", plan.split("(")[-1].strip(") \r\n"), meaning, remedy))
-    elif plan:
-        found.append(passed("power", "high performance"))
-    excluded = _said(["powershell", "-NoProfile", "-Command", "(Get-MpPreference).ExclusionPath -join ';'"])
-    if excluded is not None and str(Path.cwd()).lower() not in excluded.lower():
-        meaning = "Defender reads every file of a session while it is written"
-        remedy = f"as administrator: Add-MpPreference -ExclusionPath '{Path.cwd()}'"
-        found.append(Finding(Verdict.WARN, "virus scanner", f"{Path.cwd()} is not excluded", meaning, remedy))
-    profiles = _said(["netsh", "advfirewall", "show", "currentprofile", "state"])
-    if profiles:
-        found.append(passed("firewall", "local ports are not filtered; frames from another computer need a rule"))
-    return found
 
 
 def _said(command: list[str]) -> str | None:

@@ -143,8 +143,3 @@ def protocol(rig: RigConfig) -> list[Finding]:
     except SpikeloopError as error:
         return [failed("protocol", error, _RUN_FAILS)]
     return [passed("protocol", f"{rig.protocol} stays within the limits")]
-
-
-def inputs(rig: RigConfig) -> list[Finding]:
-    """Every digital or analogue input."""
-    return [passed(f"input {name}", "virtual") for name, one in rig.inputs.items() if one.driver == "virtual"]

@@ -112,6 +112,21 @@ def test_footprints_that_lead_nowhere_are_refused(model: LiveModel, changes: dic
     assert model.n_malformed == 1
 
 
+def test_a_cell_that_was_taken_out_keeps_its_row_and_is_nowhere_to_be_found(model: LiveModel) -> None:
+    topic, header, payload = wire.rois(3, footprint_start=[0, 4, 4, 8])
+    header.rois[1].kind = "removed"
+    pixels = np.frombuffer(payload, "<u4")
+    give(model, (topic, header, np.concatenate([pixels[:4], pixels[8:]]).tobytes()))
+    assert model.n_malformed == 0
+    cells = model.cells[0]
+    assert cells.n_rois == 3
+    assert cells.read == [10, 12]
+    assert cells.at(5.5, 6.5) in (10, 12)
+    assert cells.at(9.0, 6.0) == 12
+    np.testing.assert_allclose(cells.centroid_yx_px[[0, 2]], [(1.0, 6.0), (9.0, 6.0)])
+    assert np.isnan(cells.centroid_yx_px[1]).all()
+
+
 def test_traces_keep_every_sample_and_a_hole_where_frames_are_missing(model: LiveModel) -> None:
     give(model, wire.rois(2))
     for number in (0, 1, 2, 5):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from synthetic_session import SessionMaker
 
-from rt_engine.interfaces.messages import Mode, SpikesHeader
+from rt_engine.interfaces.messages import InputHeader, InputKind, LogHeader, Mode, SpikesHeader
 from rt_engine.recording.journal import JournalWriter
 from rt_engine.recording.reader import open_session
 from rt_engine.recording.session_diff import SessionDiff, compare
@@ -36,6 +36,12 @@ def record(folder: Path, **changes) -> Path:
         if frame == 6:
             maker.stim(changes.get("name", "a-1"), 6, changes.get("outcome", "delivered"), command_ms=3.0)
             maker.light(maker.scan_ns(6), [[5.0, changes.get("target_px", 6.0)]])
+            after = changes.get("after", [5, 0, 0])
+            key = {"kind": InputKind.KEY, "name": "now", "edge": None, "t_edge_ns": None, "after": after}
+            maker.send("input", InputHeader, "stimulation", **key)
+            fields = {"mark": "lit", "t_scan_ns": maker.scan_ns(6), "frame": changes.get("marked", 6)}
+            maker.send("log", LogHeader, "stimulation", level="mark", text="lit", fields=fields)
+            maker.send("log", LogHeader, "supervisor", level="mark", text=folder.name, fields={})
     maker.close()
     return folder
 
@@ -49,8 +55,11 @@ def test_sessions_that_only_call_themselves_otherwise_are_the_same(tmp_path: Pat
     found = diff(tmp_path, name="b-1")
     assert found.same
     assert found.first == ()
-    assert found.n_compared == {"events": 10, "decisions": 1, "light": 1}
-    assert found.lines() == ["the same events, decisions and light, bit for bit (10 events, 1 decisions, 1 light)"]
+    assert found.n_compared == {"events": 10, "inputs": 1, "decisions": 1, "light": 1, "marks": 1}
+    assert found.lines() == [
+        "the same events, inputs, decisions, light and marks, bit for bit "
+        "(10 events, 1 inputs, 1 decisions, 1 light, 1 marks)"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -59,6 +68,8 @@ def test_sessions_that_only_call_themselves_otherwise_are_the_same(tmp_path: Pat
         ({"event": 9}, "events", 6, "events of cells [8] in A alone, of [9] in B alone"),
         ({"later_ms": 1}, "events", 6, "t_decided_ns"),
         ({"outcome": "late"}, "decisions", 6, "outcome is <Outcome.DELIVERED: 'delivered'> in A"),
+        ({"after": [4, 0, 0]}, "inputs", 5, "after is [5, 0, 0] in A and [4, 0, 0] in B"),
+        ({"marked": 7}, "marks", None, "frame is 6 in A and 7 in B"),
         ({"target_px": 6.5}, "light", None, "targets_yx_px is [[5.0, 6.0]] in A and [[5.0, 6.5]] in B"),
     ],
 )

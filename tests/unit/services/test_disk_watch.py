@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from rt_engine.services.disk_watch import RESERVE_FILE, DiskWatch
 
 S = 1_000_000_000
@@ -30,7 +32,7 @@ def test_one_warning_comes_at_twice_the_bound_then_the_end(tmp_path: Path) -> No
     disk = Disk(1100.0)
     watch = DiskWatch(tmp_path, 500.0, disk)
     said = []
-    for second in range(70):
+    for second in range(65):
         said.append(watch.look(second * S))
         disk.free_mb -= 10.0
     warnings = [(second, text) for second, text in enumerate(said) if text not in (None, "end")]
@@ -39,6 +41,22 @@ def test_one_warning_comes_at_twice_the_bound_then_the_end(tmp_path: Path) -> No
     assert 1000 - 10 * 2 <= 1100 - 10 * second <= 1100
     assert "frames end at 500 MB, events go on" in text
     assert said.index("end") == 61
+
+
+def test_events_are_warned_of_five_minutes_before_there_is_no_room_for_them_either(tmp_path: Path) -> None:
+    disk = Disk(501.0)
+    watch = DiskWatch(tmp_path, 500.0, disk)
+    watch.look(0)
+    said = []
+    for second in range(1, 500):
+        disk.free_mb -= 1.5 if said else 2.0
+        said.append(watch.look(second * S))
+    told = [(index, text) for index, text in enumerate(said) if text is not None]
+    assert told[0][1] == "end"
+    (index, text) = told[1]
+    assert 499 - 1.5 * index == pytest.approx(1.5 * 300, abs=3)
+    assert "MB are left for events, at this rate for 5 min; then the journal ends, and light trips" in text
+    assert len(told) == 2
 
 
 def test_a_fast_writer_is_warned_by_the_time_left(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ class Rig:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         ports = setup.rig_config().ports
         self.source = Publisher(
-            self.context, ports.endpoint("acquisition"), None, source="acquisition", session="s", clock=self
+            self.context, ports.endpoint("engine_frames"), None, source="acquisition", session="s", clock=self
         )
         self.service = InferenceService(setup, self)
         self.service.open()

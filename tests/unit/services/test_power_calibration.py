@@ -19,6 +19,7 @@ from rt_engine.interfaces.output_config import NiDaqOutput
 from rt_engine.interfaces.power_table import PowerTable
 from rt_engine.interfaces.rig_config import load_rig
 from rt_engine.services import power_calibration
+from rt_engine.services.power_meters import TypedMeter
 
 
 def source_mw(volts):
@@ -46,14 +47,13 @@ def test_the_power_in_a_pulse_is_recovered_from_the_average_on_the_meter(tmp_pat
     clock = FakeClock()
     card = SimulatedCard("Dev1", clock.now_ns, WIRES)
     with serving([card]) as (_, port):
-        ni = settings(port, watchdog_ms=100.0, pulse__power=None).model_dump(mode="json")
+        ni = settings(port, watchdog_ms=100.0, pulse__power=None, max_beam_mw=30.0).model_dump(mode="json")
         config = NiDaqOutput.model_validate(ni | {"limits": limits()})
         steps = power_calibration.steps_of(config, 6)
         assert steps == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
         meter, lit = Meter(card, clock), []
-        powers = power_calibration.measure(
-            "led", config, steps, lit.append, meter.read_mw, tmp_path, clock, lambda s: clock.step(round(s * 1e9))
-        )
+        bench = power_calibration.Bench(tmp_path, clock, lambda s: clock.step(round(s * 1e9)))
+        powers = power_calibration.measure("led", config, steps, TypedMeter(lit.append, meter.read_mw), bench)
         assert lit == steps
         assert powers == pytest.approx([source_mw(v) for v in steps], rel=0.02)
         light = card.light("ao0", ENABLE)

@@ -9,6 +9,7 @@ import pytest
 from free_ports import free_ports
 
 from rt_engine.bench.loop.bench_rig import bench_rig
+from rt_engine.interfaces.errors import RecordingError
 from rt_engine.interfaces.messages import FrameHeader, encode
 from rt_engine.interfaces.rig_config import RigConfig
 from rt_engine.interfaces.service_config import Ports
@@ -52,3 +53,20 @@ def test_no_frames_are_kept_from_the_end_of_the_baseline_on_or_where_there_is_no
     assert take_frame(recorder) == 1
     recorder.commands[ends_with]({})
     assert take_frame(recorder) == 1
+
+
+def test_a_copy_that_cannot_be_written_ends_alone(
+    recorder: RecordingService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refuses:
+        def add(self, header: FrameHeader, payload: object) -> None:
+            raise RecordingError("frames.zarr: frames cannot be written: no")
+
+        def close(self) -> None:
+            raise RecordingError("nor closed")
+
+    said: list[str] = []
+    monkeypatch.setattr(recorder, "log", lambda level, text, **fields: said.append(text))
+    recorder._store = Refuses()  # type: ignore[assignment]
+    assert [take_frame(recorder), take_frame(recorder)] == [1, 2]
+    assert said == ["frames.zarr: frames cannot be written: no; the journal goes on, the copy ends here"]

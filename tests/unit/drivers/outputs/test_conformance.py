@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from typing import get_args
 
 import pytest
 from ni_rig import EDGE, ni_rig
+from pattern_rig import BY_HAND, BY_LINES, pattern_rig
+from plugin_package import installed
 from safety_rig import MS, FakeClock, Rig, limits
 from system_rig import small_rig, write_rig
 
@@ -16,7 +19,7 @@ from rt_engine.cli import main
 from rt_engine.interfaces.devices import Output, PulseToken
 from rt_engine.interfaces.errors import ConfigError, DeviceError
 from rt_engine.interfaces.messages import Outcome
-from rt_engine.interfaces.output_config import PulseBoxOutput
+from rt_engine.interfaces.output_config import OutputConfig, PulseBoxOutput
 from rt_engine.interfaces.rig_config import load_rig
 from rt_engine.services.interlock_setup import make_output
 
@@ -74,11 +77,7 @@ POINTS = "[spikeloop.outputs]\nlamp = acme_lamp:Lamp\nbroken = acme_lamp:broken\
 @pytest.fixture
 def acme(tmp_path, monkeypatch):
     """A package of somebody else, installed as pip would."""
-    site = tmp_path / "site"
-    (site / "acme_lamp-1.0.dist-info").mkdir(parents=True)
-    (site / "acme_lamp.py").write_text(PACKAGE, encoding="utf-8")
-    (site / "acme_lamp-1.0.dist-info" / "METADATA").write_text("Name: acme-lamp\nVersion: 1.0\n", encoding="utf-8")
-    (site / "acme_lamp-1.0.dist-info" / "entry_points.txt").write_text(POINTS, encoding="utf-8")
+    site = installed(tmp_path / "site", "acme_lamp", PACKAGE, POINTS)
     monkeypatch.syspath_prepend(str(site))
     yield site
     sys.modules.pop("acme_lamp", None)
@@ -100,6 +99,10 @@ def made(kind, tmp_path):
         with ni_rig(kind=pulse, trigger=EDGE if trigger == "edge" else None) as rig:
             yield rig
         return
+    if kind.startswith("pattern"):
+        with pattern_rig({"pattern lines": BY_LINES, "pattern hand": BY_HAND}[kind]) as rig:
+            yield rig
+        return
     rig = Rig(FakeClock(), virtual=False)
     if kind == "pulse box":
         with serving(SimulatedBox(rig.clock.now_ns)) as (port, _):
@@ -119,7 +122,17 @@ def made(kind, tmp_path):
     rig.output.close()
 
 
-KINDS = ["virtual", "pulse box", "plugin", "ni-gate-call", "ni-analog-call", "ni-counter-call", "ni-analog-edge"]
+KINDS = {
+    **{"virtual": "virtual", "pulse box": "pulse_box", "plugin": "plugin"},
+    **dict.fromkeys(["pattern lines", "pattern hand"], "pattern_ttl"),
+    **dict.fromkeys(["ni-gate-call", "ni-analog-call", "ni-counter-call", "ni-analog-edge"], "ni_daq"),
+}
+"""Each kind that is tried, and the `driver` of rig files that it is."""
+
+
+def test_every_output_that_a_rig_file_can_name_is_in_this_suite():
+    in_rig_files = {one.model_fields["driver"].annotation for one in get_args(get_args(OutputConfig)[0])}
+    assert {get_args(literal)[0] for literal in in_rig_files} == set(KINDS.values())
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ni_rig import EDGE, ENABLE, ni_rig, settings
+from ni_rig import EDGE, ENABLE, NiRig, ni_rig, settings
 from safety_rig import MS, FakeClock
 
 from drivers.outputs.ni_daq import NiDaqOutput
@@ -189,6 +189,29 @@ def test_a_card_that_fails_trips_and_says_what_to_do(fault):
             rig.interlock.reset("plugged in again")
         rig.armed()
         assert rig.interlock.request(rig.request()).outcome is Outcome.DELIVERED
+
+
+def test_a_server_that_starts_anew_trips_and_is_taken_up_again_after_a_reset():
+    clock = FakeClock()
+    card = SimulatedCard("Dev1", clock.now_ns)
+    with serving([card]) as (servicer, port):
+        rig = NiRig(port, servicer, card, clock)
+        rig.armed()
+        assert rig.interlock.request(rig.request()).outcome is Outcome.DELIVERED
+        rig.turn(200)
+    rig.turn(20)
+    assert rig.interlock.state is InterlockState.TRIPPED
+    assert "start the NI gRPC Device Server" in rig.interlock.trips[-1].text
+    clock.step(500 * MS)
+    assert card.level(ENABLE) == 0.0
+    card.tasks.clear()
+    with serving([card], port):
+        rig.interlock.reset("started it again")
+        rig.armed()
+        assert rig.interlock.request(rig.request()).outcome is Outcome.DELIVERED
+        rig.turn(200)
+        assert len(rig.light()) == 4
+        rig.output.close()
 
 
 BAD = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+import serial
 from safety_rig import MS, FakeClock, Rig
 
 from drivers.outputs.pulse_box.output import PulseBoxOutput
@@ -149,6 +151,33 @@ def test_a_pulled_cable_and_a_silent_box_trip_with_a_remedy():
         rig.turn(200)
         assert rig.interlock.state is InterlockState.TRIPPED
         assert "has not answered" in rig.interlock.trips[-1].text
+
+
+def test_a_box_that_starts_anew_trips_and_is_armed_again_by_a_person_only():
+    with box_rig() as rig:
+        rig.armed()
+        rig.turn(50)
+        rig.box._dark(rig.clock.now_ns())
+        rig.turn(50)
+        rig.settle()
+        assert rig.interlock.state is InterlockState.TRIPPED
+        assert "the box has started anew" in rig.interlock.trips[-1].text
+        assert rig.interlock.request(rig.request()).outcome is Outcome.REFUSED
+        rig.interlock.reset("looked at it")
+        rig.armed()
+        assert rig.interlock.request(rig.request()).outcome is Outcome.DELIVERED
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="no pseudo terminals on this system")
+def test_a_port_that_another_program_holds_is_said():
+    holder, port = os.openpty()
+    try:
+        with serial.serial_for_url(os.ttyname(port), exclusive=True), box_rig(port=os.ttyname(port)) as rig:
+            assert not rig.interlock.self_test()
+            assert "close other programs that use it" in rig.interlock.trips[-1].text
+    finally:
+        os.close(port)
+        os.close(holder)
 
 
 @pytest.mark.parametrize(("fault", "changes", "words"), [

@@ -9,16 +9,18 @@ from itertools import count
 
 import pytest
 import yaml
-from ni_rig import ENABLE, WIRES, settings
+from ni_rig import EDGE, ENABLE, WIRES, settings
 from safety_rig import FakeClock
 from system_rig import small_rig, write_rig
 
 from drivers.outputs.simulators.ni_card import SimulatedCard
 from drivers.outputs.simulators.ni_server import serving
+from rt_engine.bench.loop import self_test
 from rt_engine.cli import main
 from rt_engine.interfaces.findings import Verdict
 from rt_engine.interfaces.rig_config import RigConfig
-from rt_engine.services.doctor import computer, fire, real_time, rig_parts
+from rt_engine.services.doctor import computer, fire, input_parts, real_time, rig_parts
+from rt_engine.services.doctor.wiring import trigger_wire
 
 LOOPBACK = WIRES | {"PFI3": "ao0"}
 
@@ -109,6 +111,8 @@ def test_a_loop_back_that_sees_nothing_fails(tmp_path):
 def test_nothing_is_fired_without_typed_consent(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(computer, "_PROBE_BYTES", 1 << 20)
     monkeypatch.setattr(real_time, "evenness", lambda rig: computer.memory())
+    monkeypatch.setattr(input_parts, "WATCH_S", 0.1)
+    monkeypatch.setattr(self_test, "measure_loop", lambda rig: computer.memory())
     with simulated() as (rig, card, _):
         path = write_rig(tmp_path, yaml.safe_load(rig.model_dump_json()))
         monkeypatch.setattr("sys.stdin", io.StringIO("yes\n"))
@@ -163,6 +167,52 @@ def test_a_clock_that_stands_runs_back_or_is_stepped_is_found(wall_rate, forward
     assert finding.verdict is verdict
 
 
-def test_this_computer_answers_every_question():
-    findings = [*computer.packages(), computer.memory(), real_time.hop(), *real_time.settings()]
+def test_this_computer_answers_every_question(tmp_path):
+    findings = [
+        *computer.packages(),
+        computer.memory(),
+        real_time.hop(),
+        *real_time.settings(RigConfig.model_validate(small_rig()), tmp_path),
+    ]
     assert all(one.verdict is Verdict.PASS or (one.meaning and one.remedy) for one in findings)
+
+
+class Ticking(FakeClock):
+    """A clock that goes on by itself: every look takes 10 us."""
+
+    def now_ns(self):
+        self.step(10_000)
+        return super().now_ns()
+
+
+@pytest.mark.parametrize(
+    ("wires", "verdict", "words"),
+    [
+        (WIRES, Verdict.PASS, "5 edges on port0/line7, 5 seen on PFI0"),
+        ({}, Verdict.FAIL, "0 seen on PFI0"),
+        ({"PFI0": "port0/line6"}, Verdict.FAIL, "0 seen on PFI0"),
+    ],
+)
+def test_the_wire_of_the_trigger_is_tried_in_the_dark(wires, verdict, words, tmp_path):
+    clock = Ticking()
+    card = SimulatedCard("Dev1", clock.now_ns, wires)
+    with serving([card]) as (_, port):
+        rig = RigConfig.model_validate(ni_rig_file(port, trigger=EDGE))
+        (finding,) = trigger_wire(rig, "led", rig.outputs["led"], clock)
+        assert finding.verdict is verdict
+        assert words in finding.text
+        assert card.signal(ENABLE).steps() == card.signal("ao0").steps() == []
+        assert card.tasks == {}
+        if verdict is Verdict.FAIL:
+            assert fired(rig, clock, tmp_path) == [finding]
+            assert card.light("ao0", ENABLE) == []
+
+
+def test_a_gate_that_floats_high_fails_as_the_enable_line_does():
+    card = SimulatedCard("Dev1", FakeClock().now_ns, LOOPBACK)
+    card.faults.add("stuck:port0/line0")
+    with serving([card]) as (_, port):
+        rig = ni_rig_file(port, kind="gate")
+        rig["outputs"]["led"]["limits"]["max_power_mw"] = 8.0
+        bad = [one for one in rig_parts.outputs(RigConfig.model_validate(rig)) if one.verdict is Verdict.FAIL]
+    assert [one.text for one in bad] == ["port0/line0 is high while nobody drives it"]

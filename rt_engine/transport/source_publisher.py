@@ -1,0 +1,136 @@
+"""What the source of the frames publishes: the engine is served first, everybody who only looks a moment later."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+import zmq
+
+from rt_engine.interfaces.clock import NS_PER_S, Clock
+from rt_engine.interfaces.messages import Header
+from rt_engine.transport.publisher import Parts, Payload, Publisher
+from rt_engine.transport.sockets import bind
+
+IO_THREADS = 2
+"""Of the source's context: one for the engine alone."""
+HEAD_START_NS = 300_000
+"""About what the frame takes to the engine; then that computes, and leaves the other cores to who looks."""
+_MOST_WAITING = 256
+_FLUSH_S = 10.0
+_FOR_ENGINE, _FOR_OTHERS = 1, 2
+
+
+class _Message(NamedTuple):
+    """One message for those who look; of no frame if `due_ns` is 0."""
+
+    parts: Parts
+    record: bool
+    due_ns: int
+
+
+class SourcePublisher(Publisher):
+    """Frames go to the engine at once, on a socket of its own, and to all others a moment later.
+
+    The engine's socket carries `frame` and `health`, in order; PUB socket and recorder get everything, by a thread
+    that is named after what it does. Frames keep their order among each other; other messages do not wait for them.
+
+    Parameters
+    ----------
+    context : zmq.Context
+        Made with `IO_THREADS`.
+    endpoint, recorder_endpoint, source, session, clock, queue_length, lossless, interrupted
+        As `Publisher`.
+    engine_endpoint : str
+        Where inference subscribes.
+    head_start_ns : int
+        How much later the others get a frame.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        recorder_endpoint: str | None,
+        *,
+        engine_endpoint: str,
+        source: str,
+        session: str,
+        clock: Clock,
+        queue: int = 1000,
+        lossless: bool = False,
+        interrupted: Callable[[], bool] = lambda: False,
+        head_start_ns: int = HEAD_START_NS,
+    ) -> None:
+        super().__init__(
+            context, endpoint, recorder_endpoint, source=source, session=session, clock=clock, queue=queue,
+            lossless=lossless, interrupted=interrupted, affinity=_FOR_OTHERS,
+        )  # fmt: skip
+        self._engine = bind(context, zmq.PUB, engine_endpoint, queue, affinity=_FOR_ENGINE)
+        self._head_start_ns = head_start_ns
+        self._begin()
+
+    def _begin(self) -> None:
+        self._later: queue.SimpleQueue[_Message | threading.Event | None] = queue.SimpleQueue()
+        self._held: deque[_Message] = deque()
+        self._thread = threading.Thread(target=self._serve_others, daemon=True, name="frames-to-others")
+        self._thread.start()
+
+    def send(self, topic: str, header: Header, payload: Payload | None = None, *, record: bool = True) -> None:
+        """Give the engine what is for it, and leave the rest to the thread. `payload` is copied before this returns."""
+        parts = self._parts(topic, header, payload)
+        is_frame = topic.startswith("frame.")
+        if is_frame or topic == "health":
+            self._engine.send_multipart(parts)
+        while self._later.qsize() >= _MOST_WAITING:  # whoever looks is never lost for want of a moment
+            time.sleep(0.001)
+        self._later.put(_Message(parts, record, time.perf_counter_ns() + self._head_start_ns if is_frame else 0))
+
+    def flush(self) -> None:
+        """Return when all that was sent has been given to everybody."""
+        done = threading.Event()
+        self._later.put(done)
+        done.wait(_FLUSH_S)
+
+    def close(self, linger_ms: int = 1000) -> None:
+        """Give the rest to everybody, then close all sockets."""
+        if self._thread.is_alive():
+            self._later.put(None)
+            self._thread.join(_FLUSH_S)
+        self._engine.close(linger=linger_ms)
+        super().close(linger_ms)
+
+    def _serve_others(self) -> None:
+        """The thread: messages as they come, frames when they are due."""
+        while True:
+            with contextlib.suppress(queue.Empty):
+                message = self._later.get(timeout=self._wait_s())
+                if message is None:
+                    self._pass_on_due(None)
+                    return
+                self._take(message)
+            self._pass_on_due(time.perf_counter_ns())
+
+    def _take(self, message: _Message | threading.Event) -> None:
+        if isinstance(message, threading.Event):
+            self._pass_on_due(None)
+            message.set()
+        elif message.due_ns:
+            self._held.append(message)
+        else:
+            self._pass_on(message.parts, record=message.record)
+
+    def _wait_s(self) -> float | None:
+        """Until the oldest frame is due; None if there is none."""
+        return max(0.0, (self._held[0].due_ns - time.perf_counter_ns()) / NS_PER_S) if self._held else None
+
+    def _pass_on_due(self, now_ns: int | None) -> None:
+        """Frames that are due; all of them with None."""
+        while self._held and (now_ns is None or self._held[0].due_ns <= now_ns):
+            message = self._held.popleft()
+            self._pass_on(message.parts, record=message.record)

@@ -1,0 +1,303 @@
+"""Edges, marks, keys and requests drive the protocol of a replay at the place where they drove the recording's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from protocol_bench import MS, S
+from synthetic_session import FIELDS, SessionMaker
+
+from rt_engine.interfaces.events import EVENT_DTYPE
+from rt_engine.interfaces.messages import (
+    ActivityHeader,
+    Header,
+    InputHeader,
+    InputKind,
+    LogHeader,
+    Mode,
+    Outcome,
+    RoiDescription,
+    RoisHeader,
+    SpikesHeader,
+    SyncHeader,
+    encode,
+)
+from rt_engine.interfaces.rig_config import ReplayMicroscope, load_rig
+from rt_engine.interfaces.shipped import find_rig
+from rt_engine.interfaces.stimulation import Decision, PulseRequest
+from rt_engine.recording.journal import JournalWriter
+from rt_engine.recording.reader import open_session
+from rt_engine.services.protocol_driver import ProtocolDriver
+from rt_engine.services.recorded_inputs import RecordedInputs
+
+PERIOD_NS = S // 30
+STAMP: dict[str, Any] = {"session": "s", "source": "x", "host": "h", "boot_id": "b", "seq": 0, "t_sent_ns": 1}
+PROTOCOL: dict[str, Any] = {
+    "schema_version": 2,
+    "name": "listens",
+    "description": "Light after events while the lever is high, after the bell, after a key and after a trial start.",
+    "cells": {"all": {"select": "all"}},
+    "signals": {"level": {"of": "activity", "cells": "all", "field": "dff", "smooth_ms": 100.0}},
+    "triggers": {
+        "held": {"when": "all", "of": [{"when": "event", "cells": "all"}, "lever"]},
+        "lever": {"when": "line", "line": "lever", "condition": "high"},
+        "bell": {"when": "line", "line": "bell", "condition": "rising"},
+        "bell_ends": {"when": "line", "line": "bell", "condition": "falling"},
+        "now": {"when": "key", "key": "now"},
+        "trial": {"when": "key", "key": "trial_start"},
+        "bright": {"when": "above", "signal": "level", "level": 0.8, "release": 0.7},
+    },
+    "actions": {
+        "light": {"do": "pulse", "output": "led", "targets": "all", "power_mw": 4.0, "width_ms": 2.0},
+        "said": {"do": "mark", "mark": "it rang"},
+    },
+    "phases": {
+        "run": {
+            "reactions": [
+                {"trigger": "held", "do": ["light"], "trial": True},
+                {"trigger": "bell", "do": ["light", "said"]},
+                {"trigger": "bell_ends", "do": ["said"], "go_to": "wait"},
+                {"trigger": "now", "do": ["light"], "trial": True},
+                {"trigger": "trial", "do": ["light"]},
+                {"trigger": "bright", "do": ["light"]},
+            ]
+        },
+        "wait": {"timeout": {"after_ms": 200.0, "go_to": "run"}},
+    },
+    "design": {"seed": 4, "arms": {"stim": {"kind": "stim", "share": 0.7}, "no": {"kind": "withheld", "share": 0.3}}},
+}
+
+
+class Wire:
+    """Stands where the publisher does; keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, Header]] = []
+
+    def stamp(self, topic: str) -> dict[str, Any]:
+        """Common keys."""
+        return {**STAMP, "source": "stimulation"}
+
+    def send(self, topic: str, header: Header) -> None:
+        """Keep it."""
+        self.sent.append((topic, header))
+
+
+class Asked:
+    """Stands where the interlock does; keeps what is asked for."""
+
+    is_armed = False
+
+    def __init__(self) -> None:
+        self.requests: list[PulseRequest] = []
+
+    def set_protocol_limits(self, limits: Any) -> None:
+        """Nothing to tighten."""
+
+    def request(self, request: PulseRequest) -> Decision:
+        """Deliver all."""
+        self.requests.append(request)
+        return Decision(decision_id=str(len(self.requests)), outcome=Outcome.DELIVERED, reason=None, output="led")
+
+
+class Bench:
+    """A protocol driver with its peers."""
+
+    def __init__(self, protocol: Path, replays: Path | None = None) -> None:
+        rig = load_rig(find_rig("virtual_rig"))
+        lines = {name: {"driver": "virtual", "level": "low"} for name in ("lever", "bell")}
+        rig = type(rig).model_validate(rig.model_dump(mode="json") | {"inputs": lines})
+        if replays is not None:
+            rig = rig.model_copy(update={"microscope": ReplayMicroscope(driver="replay", path=str(replays))})
+        self.wire, self.asked = Wire(), Asked()
+        self.driver = ProtocolDriver(rig, self.asked, self.wire, lambda level, text: None)  # type: ignore[arg-type]
+        self.driver.take_rois(*_cells(3))
+        self.driver.load(protocol)
+
+    def take(self, kind: str, header: Any, payload: bytes) -> None:
+        """One message."""
+        if kind == "spikes":
+            assert self.driver.take_spikes(header, payload)
+        elif kind == "activity":
+            assert self.driver.take_activity(header, payload)
+        elif kind == "sync":
+            self.driver.take_sync(header)
+        else:
+            self.driver.take_key(header)
+
+
+def _cells(n: int) -> tuple[RoisHeader, bytes]:
+    rois = [
+        RoiDescription(roi_id=row, roi_index=row, parent_id=None, kind="soma", plane=0, tags=[], quality=1.0, snr=4.0,
+                       tau_s=0.3, amplitude=0.5, expected_detection=0.9, threshold=4.0) for row in range(n)
+    ]  # fmt: skip
+    header = RoisHeader(
+        **STAMP, rev=1, plane=0, lines_per_frame=64, pixels_per_line=64, rois=rois, footprint_start=list(range(n + 1))
+    )
+    return header, np.arange(n, dtype="<u4").tobytes()
+
+
+def _spikes(frame: int, random: Random, mode: Mode = Mode.LIVE) -> tuple[str, Header, bytes]:
+    events = np.zeros(int(random.random() < 0.15), EVENT_DTYPE)
+    scan_ns = 10 * S + frame * PERIOD_NS
+    events["roi_id"], events["t_event_ns"], events["probability"] = random.randrange(3), scan_ns - 40 * MS, 0.9
+    header = SpikesHeader(
+        **STAMP, plane=0, frame=frame, line0=0, n_lines=64, hold_frames=1, mode=mode, t_scan_ns=scan_ns,
+        late=random.random() < 0.05, t_received_ns=scan_ns + MS, t_decided_ns=scan_ns + 2 * MS, n_events=len(events),
+    )  # fmt: skip
+    return "spikes", header, events.tobytes()
+
+
+def _activity(frame: int, random: Random) -> tuple[str, Header, bytes]:
+    values = np.zeros((len(FIELDS), 3), np.float32)
+    values[FIELDS.index("dff")] = 1.5 * random.random()
+    header = ActivityHeader(
+        **STAMP, plane=0, frame=frame, t_scan_ns=10 * S + frame * PERIOD_NS, shift_y_px=0.0, shift_x_px=0.0,
+        quality=1.0, rois_rev=1, n_rois=3, fields=FIELDS, stage_ns={},
+    )  # fmt: skip
+    return "activity", header, values.tobytes()
+
+
+def _edge(line: str, rising: bool, t_ns: int) -> SyncHeader:
+    return SyncHeader(**STAMP, line=line, kind="edge", t_edge_ns=t_ns, edge="rising" if rising else "falling",
+                      t_first_ns=None, sample_rate_hz=None, dtype=None)  # fmt: skip
+
+
+def script(seed: int, n_frames: int = 600) -> list[tuple[str, Any, bytes]]:
+    """A session as the driver sees it: gaps, and edges and keys that come up to three messages late."""
+    random = Random(seed)
+    told: list[tuple[float, str, Any, bytes]] = []
+    high = {"lever": False, "bell": False}
+    for frame in range(-30, n_frames):
+        if random.random() < 0.03:
+            continue
+        kind, header, payload = _spikes(1000 + frame, random, Mode.BASELINE if frame < 0 else Mode.LIVE)
+        told.append((frame, kind, header, payload))
+        told.append((frame + 0.5, *_activity(1000 + frame, random)))
+        for line, chance in (("lever", 0.05), ("bell", 0.04), ("frames", 0.1)):
+            if random.random() < chance:
+                high[line] = not high.get(line, False)
+                t_ns = 10 * S + round((1000 + frame - random.random()) * PERIOD_NS)
+                told.append((frame + 3 * random.random(), "sync", _edge(line, high[line], t_ns), b""))
+        for key, chance in (("now", 0.03), ("trial_start", 0.03), ("nobody waits for this", 0.1)):
+            if random.random() < chance:
+                told.append((frame + random.random(), "key", key, b""))
+    told.sort(key=lambda one: one[0])
+    return [(kind, what, payload) for _, kind, what, payload in told]
+
+
+def journal(folder: Path, told: list[tuple[str, Any, bytes]], bench: Bench) -> Path:
+    """What the recorder has of a session: raw lines in their own order, what the service published, and marks."""
+    folder.mkdir()
+    writer = JournalWriter(folder, 0, 0)
+    for kind, what, payload in told:
+        if kind == "key":
+            fields = {"operator": "", "phase": "live"}
+            mark = LogHeader(**(STAMP | {"source": "supervisor"}), level="mark", text=what, fields=fields)
+            writer.write("log", encode(mark), b"", 1)
+        else:
+            writer.write(f"{kind}.0" if kind != "sync" else kind, encode(what), payload, 1)
+    for topic, header in bench.wire.sent:
+        writer.write(topic, encode(header), b"", 1)
+    writer.close()
+    return folder
+
+
+@pytest.fixture
+def protocol(tmp_path: Path) -> Path:
+    path = tmp_path / "listens.yaml"
+    path.write_text(yaml.safe_dump(PROTOCOL), encoding="utf-8")
+    return path
+
+
+def run(bench: Bench, told: list[tuple[str, Any, bytes]]) -> Bench:
+    for one in told:
+        bench.take(*one)
+    return bench
+
+
+def of_engine(told: list[tuple[str, Any, bytes]]) -> list[tuple[str, Any, bytes]]:
+    """What a replay's engine says: the live messages alone."""
+    live = next(i for i, one in enumerate(told) if one[0] == "spikes" and one[1].mode is Mode.LIVE)
+    return [one for one in told[live:] if one[0] in ("spikes", "activity")]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_replay_asks_for_the_same_light_and_says_the_same(seed: int, protocol: Path, tmp_path: Path) -> None:
+    told = script(seed)
+    recorded = run(Bench(protocol), told)
+    assert len({request.rule for request in recorded.asked.requests}) == 5
+    session = journal(tmp_path / "session", told, recorded)
+    again = run(Bench(protocol, session), of_engine(told))
+    again.driver.conclude()
+    assert again.asked.requests == recorded.asked.requests
+    # What it tells is the same too, inputs and their places among it, so that it can be replayed itself.
+    for is_input in (True, False):
+        sent = [[one for one in b.wire.sent if (one[0] == "input") is is_input] for b in (recorded, again)]
+        assert sent[0] == sent[1]
+    deaf = run(Bench(protocol), of_engine(told))
+    assert deaf.asked.requests != recorded.asked.requests
+
+
+def test_only_what_the_protocol_listens_to_is_told_with_its_place(protocol: Path) -> None:
+    bench = Bench(protocol)
+    random = Random(1)
+    bench.take("key", "now", b"")
+    bench.take(*_spikes(7, random))
+    bench.take("sync", _edge("lever", True, 5), b"")
+    bench.take("sync", _edge("frames", True, 5), b"")
+    bench.take(*_activity(7, random))
+    bench.take("key", "unknown", b"")
+    bench.take("key", "trial_start", b"")
+    found = [(h.kind, h.name, h.edge, h.t_edge_ns, h.after) for t, h in bench.wire.sent if isinstance(h, InputHeader)]
+    assert found == [
+        (InputKind.KEY, "now", None, None, [-1, -1, -1]),
+        (InputKind.EDGE, "lever", "rising", 5, [7, 0, 0]),
+        (InputKind.KEY, "trial_start", None, None, [7, 0, 1 << 31]),
+    ]
+
+
+def test_a_replay_hears_nobody(protocol: Path, tmp_path: Path) -> None:
+    told = script(3, 60)
+    session = journal(tmp_path / "session", told, run(Bench(protocol), told))
+    bench = Bench(protocol, session)
+    assert not bench.driver.take_key("now")
+    bench.take("sync", _edge("lever", True, 5), b"")
+    assert bench.wire.sent == []
+
+
+def test_to_a_movie_people_may_press_keys(protocol: Path, tmp_path: Path) -> None:
+    assert Bench(protocol, tmp_path / "movie.tif").driver.take_key("now")
+
+
+def test_what_only_another_protocol_listens_to_counts_from_the_first_decision_after_it(tmp_path: Path) -> None:
+    """A recording whose protocol listened to nothing: the lines and marks are there, their places are not."""
+    maker = SessionMaker(tmp_path / "session", rate_hz=30.0)
+    maker.spikes(0, mode=Mode.BASELINE)
+    maker.send("sync", SyncHeader, "acquisition", **_line_fields("lever", "rising", maker.scan_ns(0)))
+    for frame in range(1, 6):
+        maker.spikes(frame)
+    maker.send("sync", SyncHeader, "acquisition", **_line_fields("lever", "falling", maker.scan_ns(3) - 1))
+    maker.t_ns = maker.scan_ns(3) + 3 * MS
+    notes = [
+        ("now", {"phase": "live"}), ("now", {"phase": "paused"}), ("", {"phase": "live"}),
+        ("note of the task", {"phase": "live", "kind": "mark"}), ("request more", {"phase": "live", "kind": "request"}),
+        ("trial 3 go", {"phase": "live", "kind": "trial"}),
+    ]  # fmt: skip
+    for text, fields in notes:
+        maker.send("log", LogHeader, "supervisor", level="mark", text=text, fields=fields)
+    maker.send("log", LogHeader, "stimulation", level="mark", text="its own", fields={"mark": "its own"})
+    maker.close()
+    inputs = RecordedInputs(open_session(tmp_path / "session"))
+    live = [m.header for m in open_session(tmp_path / "session").messages("spikes") if m.header.mode is Mode.LIVE]
+    found = {header.frame: [one.name for one, _ in inputs.before(header)] for header in live}
+    assert found == {1: [], 2: [], 3: ["lever"], 4: ["now", "more", "trial_start"], 5: []}
+
+
+def _line_fields(line: str, edge: str, t_ns: int) -> dict[str, Any]:
+    return dict(line=line, kind="edge", t_edge_ns=t_ns, edge=edge, t_first_ns=None, sample_rate_hz=None, dtype=None)

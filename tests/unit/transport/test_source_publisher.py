@@ -1,0 +1,128 @@
+"""The engine has a frame before anybody who looks, who all get it whole and in order, whatever comes meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import zmq
+from free_ports import free_ports
+from wire_samples import frame, health
+
+from rt_engine.interfaces.clock import NS_PER_S, MonotonicClock
+from rt_engine.transport.source_publisher import IO_THREADS, SourcePublisher
+
+DEADLINE_MS = 20_000
+FOREVER_NS = 3600 * NS_PER_S
+
+
+class Ears:
+    """A source with an engine, one who looks, and a recorder at its sockets."""
+
+    def __init__(self, head_start_ns: int, lossless: bool = False) -> None:
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(IO_THREADS)
+        engine, looker, inlet = (f"tcp://127.0.0.1:{port}" for port in free_ports(3))
+        self.recorder = self.context.socket(zmq.PULL)
+        self.recorder.bind(inlet)
+        self.source = SourcePublisher(
+            self.context, looker, inlet, engine_endpoint=engine, source="acquisition", session="s",
+            clock=MonotonicClock(), lossless=lossless, head_start_ns=head_start_ns,
+        )  # fmt: skip
+        self.engine, self.looker = (self._subscribe(endpoint) for endpoint in (engine, looker))
+
+    def _subscribe(self, endpoint: str) -> zmq.Socket[bytes]:
+        socket = self.context.socket(zmq.SUB)
+        socket.connect(endpoint)
+        socket.subscribe(b"")
+        while not socket.poll(10):
+            self.health()
+        return socket
+
+    def health(self) -> None:
+        """Something that is no frame."""
+        topic, header, _ = health()
+        self.source.send(topic, header)
+
+    def frame(self, number: int) -> None:
+        """A frame large enough to be shared by all sockets."""
+        pixels = np.full((300, 400), number, np.uint16)
+        topic, header, _ = frame(number, pixels)
+        self.source.send(topic, header, pixels.data.cast("B"))
+        pixels[:] = 0  # the caller's memory is free again
+
+    @staticmethod
+    def frames(socket: zmq.Socket[bytes], n: int) -> list[int]:
+        """Numbers, as the pixels say, of the next `n` frames; fewer if they do not come."""
+        numbers: list[int] = []
+        while len(numbers) < n and socket.poll(DEADLINE_MS):
+            topic, _, *payload = socket.recv_multipart()
+            if topic == b"frame.0.0":
+                values = np.unique(np.frombuffer(payload[0], np.uint16))
+                assert len(values) == 1
+                numbers.append(int(values[0]))
+        return numbers
+
+    def close(self) -> None:
+        self.source.close(linger_ms=5000)
+        self.context.destroy(linger=0)
+
+
+def _waits_for_a_frame(socket: zmq.Socket[bytes]) -> bool:
+    while socket.poll(0):
+        if socket.recv_multipart()[0] == b"frame.0.0":
+            return True
+    return False
+
+
+@pytest.fixture
+def patient() -> Iterator[Ears]:
+    ears = Ears(FOREVER_NS)
+    yield ears
+    ears.close()
+
+
+def test_the_engine_has_the_frame_while_the_others_wait_for_it(patient: Ears) -> None:
+    patient.frame(1)
+    assert patient.frames(patient.engine, 1) == [1]
+    assert not _waits_for_a_frame(patient.looker)
+    assert not _waits_for_a_frame(patient.recorder)
+    patient.source.flush()
+    assert patient.frames(patient.looker, 1) == patient.frames(patient.recorder, 1) == [1]
+
+
+def test_what_is_no_frame_does_not_wait_for_frames(patient: Ears) -> None:
+    patient.frame(1)
+    while patient.looker.poll(0):
+        patient.looker.recv_multipart()
+    patient.health()
+    assert patient.looker.poll(DEADLINE_MS)
+    assert patient.looker.recv_multipart()[0] == b"health"
+
+
+@pytest.mark.parametrize("head_start_ns", [0, 300_000])
+@pytest.mark.parametrize("lossless", [False, True])
+def test_everybody_gets_all_frames_in_order(head_start_ns: int, lossless: bool) -> None:
+    ears = Ears(head_start_ns, lossless)
+    try:
+        for number in range(1, 61):
+            ears.frame(number)
+            if number % 7 == 0:
+                ears.health()
+        heard: dict[str, Any] = {name: ears.frames(getattr(ears, name), 60) for name in ("engine", "looker")}
+        heard["recorder"] = ears.frames(ears.recorder, 60)
+        assert all(numbers == list(range(1, 61)) for numbers in heard.values()), heard
+        assert ears.source.recorder_dropped == 0
+    finally:
+        ears.close()
+
+
+def test_what_is_held_back_at_the_end_is_given_away_before_the_sockets_close(patient: Ears) -> None:
+    for number in range(1, 6):
+        patient.frame(number)
+    begun_s = time.monotonic()
+    patient.source.close(linger_ms=5000)
+    assert time.monotonic() - begun_s < DEADLINE_MS / 1000
+    assert patient.frames(patient.recorder, 5) == [1, 2, 3, 4, 5]
