@@ -72,7 +72,7 @@ class Stranger:
         for name in ("control", "stimulation_control"):
             self._doors.append(self._control(self._socket(zmq.DEALER, name)))
         self._doors += 2 * [self._wire(self._socket(zmq.PUSH, "recorder_inlet"))]
-        for name in ("acquisition", "inference", "stimulation", "recording", "telemetry", "supervisor"):
+        for name in sorted(set(ports) - {"control", "stimulation_control", "recorder_inlet"}):
             self._doors.append(self._listener(self._socket(zmq.XSUB, name)))
 
     def send(self, n: int) -> None:
