@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from pydantic import ValidationError
 
-from rt_engine.interfaces.messages import ClockHeader, Header, SessionHeader
+from rt_engine.interfaces.messages import ClockHeader, Header, SessionHeader, StateHeader
 from rt_engine.interfaces.service_config import Ports
 
 _OWN_TIME = (ClockHeader, SessionHeader)
@@ -51,6 +51,8 @@ class JournalClocks:
         for field in msgspec.structs.fields(header):
             if field.name.startswith("t_") and field.name.endswith("_ns") and "uncertainty" not in field.name:
                 setattr(header, field.name, _moved(getattr(header, field.name), offset_ns))
+        if isinstance(header, StateHeader):
+            header.trips = [trip | {"t_ns": _moved(trip.get("t_ns"), offset_ns)} for trip in header.trips]
 
 
 def ports_of(config: Mapping[str, Any]) -> Ports | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from far_rig import AHEAD_S, CAN_RUN, FarRun, Network, address, network, true_offset_ns
+from far_rig import CAN_RUN, FarRun, Network, address, network, true_offset_ns
 from system_rig import small_rig, write_rig
 
 from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S
@@ -67,11 +67,10 @@ def test_a_cut_between_engine_and_light_is_dark_and_heals_without_a_restart(run:
     assert run.ctl("stop") is not None
     assert run.wait() == 0, run.said()
 
-    here_ns = AHEAD_S["stimulation"] * NS_PER_S
-    session = open_session(run.session)
+    session = open_session(run.session)  # in the clock of the rig's computer, which is that of this test
     stim = [message.header for message in session.messages("stim")]
     commands = sorted(
-        one.t_command_ns - here_ns
+        one.t_command_ns
         for one in stim
         if isinstance(one, StimHeader) and one.phase is Phase.DONE and one.outcome is Outcome.DELIVERED
     )
@@ -82,7 +81,7 @@ def test_a_cut_between_engine_and_light_is_dark_and_heals_without_a_restart(run:
     trips = [trip for state in states if isinstance(state, StateHeader) for trip in state.trips]
     assert {trip["signal"] for trip in trips} == {"engine_heartbeat"}
     assert trips[0]["limit"] == BOUND_NS / NS_PER_MS
-    assert trips[0]["t_ns"] - here_ns > cut_ns
+    assert cut_ns < trips[0]["t_ns"] < healed_ns
     logs = " ".join(message.header.text for message in session.messages("log"))
     assert "interlock reset: the cable is back" in logs
     assert "stimulation runs on" in logs
