@@ -115,6 +115,7 @@ class Ports(Strict):
     telemetry: int = Field(5563, ge=1024, le=65535)
     supervisor: int = Field(5564, ge=1024, le=65535)
     recorder_inlet: int = Field(5565, ge=1024, le=65535)
+    decisions: int = Field(5567, ge=1024, le=65535, description="spikes for stimulation on the same computer")
     engine_frames: int = Field(5566, ge=1024, le=65535, description="frames for inference, which gets them first")
 
     def endpoint(self, name: str) -> str:

@@ -15,9 +15,11 @@ from rt_engine.interfaces.messages import (
     FrameHeader,
     Mode,
     SpikesHeader,
+    encode,
 )
 from rt_engine.pipeline.engine import ACTIVITY_FIELDS, Engine
-from rt_engine.transport.publisher import Publisher
+from rt_engine.transport.direct import DirectSender
+from rt_engine.transport.publisher import Parts, Publisher
 
 
 class EngineOutput:
@@ -27,6 +29,8 @@ class EngineOutput:
     ----------
     publisher : Publisher
     plane : int
+    direct : DirectSender or None
+        Where stimulation is on this computer: `spikes` go there first.
 
     Attributes
     ----------
@@ -35,8 +39,10 @@ class EngineOutput:
         Both stand in every `spikes` header.
     """
 
-    def __init__(self, publisher: Publisher, plane: int) -> None:
+    def __init__(self, publisher: Publisher, plane: int, direct: DirectSender | None = None) -> None:
         self._publisher = publisher
+        self._direct = direct
+        self._untold: Parts | None = None
         self._plane = plane
         self._spikes, self._activity, self._fate = (f"{name}.{plane}" for name in ("spikes", "activity", "fate"))
         self.mode = Mode.BASELINE
@@ -45,7 +51,7 @@ class EngineOutput:
     def spikes(
         self, header: FrameHeader, t_received_ns: int, t_decided_ns: int, events: NDArray[Any], *, late: bool = False
     ) -> None:
-        """Send the events of one message of lines; also when there are none."""
+        """Send the events of one message of lines; also when there are none. Others than stimulation: see `tell`."""
         spikes = SpikesHeader(
             **self._publisher.stamp(self._spikes),
             plane=self._plane,
@@ -62,11 +68,30 @@ class EngineOutput:
             t_decided_ns=t_decided_ns,
             n_events=len(events),
         )
-        self._publisher.send(self._spikes, spikes, events.tobytes())
+        self.tell()
+        message = self._spikes.encode(), encode(spikes), events.tobytes()
+        self._untold = [*message]
+        if self._direct is None:
+            self.tell()
+        else:
+            self._direct.send(message)
+
+    def tell(self) -> None:
+        """Give the last `spikes` to everybody, if they have not had them; `activity` does it as well."""
+        if self._untold is not None:
+            parts, self._untold = self._untold, None
+            self._publisher.pass_on(parts)
+
+    def close(self) -> None:
+        """Tell the last decision, and hang up."""
+        self.tell()
+        if self._direct is not None:
+            self._direct.close()
 
     def activity(self, header: FrameHeader, engine: Engine, rois_rev: int) -> None:
         """Send all traces of the frame that has been decided."""
         values = engine.fill_activity()
+        self.tell()
         shift_y_px, shift_x_px = engine.shift_yx_px
         activity = ActivityHeader(
             **self._publisher.stamp(self._activity),

@@ -22,9 +22,12 @@ from rt_engine.services.cell_desk import CellDesk
 from rt_engine.services.engine_loading import load_engine, other_rate
 from rt_engine.services.engine_output import EngineOutput
 from rt_engine.services.frame_book import FrameBook
+from rt_engine.services.marks import frame_mark
 from rt_engine.services.replay_pace import replay_pace
 from rt_engine.services.setup import Setup
+from rt_engine.services.spikes_inlet import goes_straight
 from rt_engine.services.structural_lines import StructuralLines
+from rt_engine.transport.direct import DirectSender
 from rt_engine.transport.frame_inbox import Arrival, FrameInbox
 from rt_engine.transport.loss import FrameOrder, SequenceTracker
 from rt_engine.transport.plane_counter import PlaneCounter
@@ -77,7 +80,10 @@ class InferenceService(Service):
         self._desk = CellDesk(self, self.plane)
         self.commands |= {"rois_edit": self._desk.rois_edit, "set_threshold": self._desk.set_threshold}
         self._inbox = FrameInbox(self._frames, self.clock)
-        self._out = EngineOutput(self.publisher, self.plane)
+        self._direct: DirectSender | None = None
+        if goes_straight(self.setup):
+            self._direct = DirectSender(self.rig.ports.endpoint("decisions"), self.setup.session)
+        self._out = EngineOutput(self.publisher, self.plane, self._direct)
         self._book = FrameBook(self._out.fate)
         self._deadline_ns = self.rig.deadline_ns
         self._live_from: int | None = None
@@ -95,6 +101,7 @@ class InferenceService(Service):
         self._bad = 0
         self._newest: FrameHeader | None = None
         self._source_paused = False
+        self._mark = frame_mark(self.setup, self.plane, self.log)
         self._order = PlaneCounter()
         self._sequence = SequenceTracker()
         self._acquisition_heard = False
@@ -126,6 +133,9 @@ class InferenceService(Service):
             if arrival is None:
                 break
             self._receive(arrival)
+        self._out.tell()
+        if self._direct is not None:
+            self._direct.admit()
         self._desk.tick()
         if self._engine is not None:
             self._engine.tidy()
@@ -140,10 +150,14 @@ class InferenceService(Service):
             self._give_up_strips("the run ended")
         if hasattr(self, "_desk"):
             self._desk.close()
+        if hasattr(self, "_out"):
+            self._out.close()
         if hasattr(self, "_frames"):
             self._frames.close()
         if hasattr(self, "_clocks") and self._clocks is not None:
             self._clocks.close()
+        if hasattr(self, "_mark"):
+            self._mark.close()
 
     def _receive(self, arrival: Arrival) -> None:
         header = arrival.header
@@ -367,6 +381,7 @@ class InferenceService(Service):
         if whole:
             self._book.note(Fate.DECIDED, self._order.index or 0)
             self._out.activity(header, engine, self._desk.rev)
+            self._mark.toggle()
         if self._replay is None:
             self._intervals["scan_to_receive"].record(t_received_ns - header.t_scan_ns)
         self._intervals["receive_to_decision"].record(t_decided_ns - t_received_ns)

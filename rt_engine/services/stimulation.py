@@ -32,7 +32,9 @@ from rt_engine.services.disk_sync import DiskSync
 from rt_engine.services.frame_join import MOST_WAIT_NS, FrameJoin
 from rt_engine.services.host_clocks import localize_events
 from rt_engine.services.interlock_setup import open_safety
+from rt_engine.services.marks import decision_mark
 from rt_engine.services.protocol_driver import ProtocolDriver
+from rt_engine.services.spikes_inlet import SpikesInlet
 from rt_engine.transport.control import ControlServer
 from rt_engine.transport.sockets import connect
 
@@ -68,7 +70,8 @@ class StimulationService(Service):
         self._safety = open_safety(self.setup, self.clock, self._emit, self.log)
         self._interlock, self._outputs = self._safety.interlock, self._safety.outputs
         self._disk = DiskSync(self._sync)
-        self._driver = ProtocolDriver(self.rig, self._interlock, self.publisher, self.log)
+        self._mark = decision_mark(self.setup, self.log)
+        self._driver = ProtocolDriver(self.rig, self._interlock, self.publisher, self.log, self._mark.toggle)
         self._join = FrameJoin(self.rig.planes_inferred, None if self.setup.lossless else MOST_WAIT_NS)
         ports = self.rig.ports
         self._sub = connect(self.context, zmq.SUB, ports.endpoint("recording"), 10_000)
@@ -76,8 +79,9 @@ class StimulationService(Service):
             self._sub.connect(ports.inference_endpoint(plane))
         if self.rig.inputs:
             self._sub.connect(ports.endpoint("acquisition"))
-        for topic in ("spikes.", "rois", "health", "sync"):
+        for topic in ("rois", "health", "sync"):
             self._sub.subscribe(topic.encode())
+        self._inlet = SpikesInlet(self.setup, self._sub, self.poller, self.clock)
         self.poller.register(self._sub, zmq.POLLIN)
         self._server = ControlServer(self.context, ports.endpoint("stimulation_control"), self.handle, self.guard)
         self.poller.register(self._server.socket, zmq.POLLIN)
@@ -121,11 +125,13 @@ class StimulationService(Service):
         if self._clocks is not None:
             self._clocks.serve()
         for _ in range(_BATCH):
-            if not self._sub.poll(0):
+            message = self._inlet.take()
+            if message is None:
                 break
-            topic, *parts = self._sub.recv_multipart()
+            topic, *parts = message
             self._take(topic.decode(errors="replace"), parts)
         self._decide_joined()
+        self._inlet.attend()
         now_ns = self.clock.now_ns()
         before = self._published
         self._watch_recorder(now_ns)
@@ -186,12 +192,14 @@ class StimulationService(Service):
         self._after_tending()
         for output in self._outputs.values():
             output.close()
+        if hasattr(self, "_mark"):
+            self._mark.close()
         self._disk.close()
         self._safety.wal.close()
         if hasattr(self, "_server"):
             self._publish_state(self.clock.now_ns())
             self._server.close()
-            self._sub.close()
+            self._inlet.close()
         if hasattr(self, "_clocks") and self._clocks is not None:
             self._clocks.close()
 
@@ -220,7 +228,7 @@ class StimulationService(Service):
                 self._recorder_ns = self.clock.now_ns() if header.state != "failed" else 0
             case RoisHeader() if payload:
                 self._take_rois(header, payload[0])
-            case SpikesHeader():
+            case SpikesHeader() if self._inlet.is_new(header):
                 if header.boot_id != self._rois_from.get(header.plane):
                     self._interlock.set_precondition(Precondition.CALIBRATION_MATCHES, False)
                 if not self._replays:
@@ -321,6 +329,7 @@ class StimulationService(Service):
         """Load a protocol for the cells of the present calibration; disarms."""
         loaded = self._driver.load(Path(str(args["path"])))
         if self._driver.uses_activity:
+            self._inlet.go_round()
             self._sub.subscribe(b"activity.")
             self._join.awaits_activity = True
         if self._driver.lines and not self.rig.inputs:

@@ -80,16 +80,18 @@ class Publisher:
 
     def send(self, topic: str, header: Header, payload: Payload | None = None, *, record: bool = True) -> None:
         """Publish one message and hand it to the recorder. `payload` is copied before this returns."""
-        self._pass_on(self._parts(topic, header, payload), record=record)
+        self.pass_on(self.parts(topic, header, payload), record=record)
 
     @staticmethod
-    def _parts(topic: str, header: Header, payload: Payload | None) -> Parts:
+    def parts(topic: str, header: Header, payload: Payload | None) -> Parts:
+        """A message that no longer needs the caller's memory; a long payload is copied once for all sockets."""
         parts: Parts = [topic.encode(), encode(header)]
         if payload is not None:
-            parts.append(payload if len(payload) < _SHARED_BYTES else zmq.Frame(payload, copy=True))
+            parts.append(bytes(payload) if len(payload) < _SHARED_BYTES else zmq.Frame(payload, copy=True))
         return parts
 
-    def _pass_on(self, parts: Parts, *, record: bool) -> None:
+    def pass_on(self, parts: Parts, *, record: bool = True) -> None:
+        """Publish a message that `parts` has made, and hand it to the recorder."""
         self._pub.send_multipart(parts)
         if record and self._recorder is not None:
             self._send_to_recorder(parts)

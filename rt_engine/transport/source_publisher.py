@@ -19,8 +19,8 @@ from rt_engine.transport.sockets import bind
 
 IO_THREADS = 2
 """Of the source's context: one for the engine alone."""
-HEAD_START_NS = 300_000
-"""About what the frame takes to the engine; then that computes, and leaves the other cores to who looks."""
+HEAD_START_NS = 5_000_000
+"""Longer than the way to the command: copying for those who look does not compete with it at usual rates."""
 _MOST_WAITING = 256
 _FLUSH_S = 10.0
 _FOR_ENGINE, _FOR_OTHERS = 1, 2
@@ -83,7 +83,7 @@ class SourcePublisher(Publisher):
 
     def send(self, topic: str, header: Header, payload: Payload | None = None, *, record: bool = True) -> None:
         """Give the engine what is for it, and leave the rest to the thread. `payload` is copied before this returns."""
-        parts = self._parts(topic, header, payload)
+        parts = self.parts(topic, header, payload)
         is_frame = topic.startswith("frame.")
         if is_frame or topic == "health":
             self._engine.send_multipart(parts)
@@ -123,7 +123,7 @@ class SourcePublisher(Publisher):
         elif message.due_ns:
             self._held.append(message)
         else:
-            self._pass_on(message.parts, record=message.record)
+            self.pass_on(message.parts, record=message.record)
 
     def _wait_s(self) -> float | None:
         """Until the oldest frame is due; None if there is none."""
@@ -133,4 +133,4 @@ class SourcePublisher(Publisher):
         """Frames that are due; all of them with None."""
         while self._held and (now_ns is None or self._held[0].due_ns <= now_ns):
             message = self._held.popleft()
-            self._pass_on(message.parts, record=message.record)
+            self.pass_on(message.parts, record=message.record)

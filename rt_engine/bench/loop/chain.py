@@ -188,6 +188,9 @@ class ProductChain:
         for _ in range(_SETTLE_FRAMES):
             self._send_frame(time.perf_counter_ns())
             supervisor.pump(0.01)
+        if self.plan.recorded:
+            # Frames of a baseline are kept whatever the rig file says; there is none here.
+            supervisor.request("recording", "no_baseline")
         supervisor.request("inference", "calibrate", {"path": str(path)}, timeout_s=180)
         give_up_s = time.monotonic() + _LIVE_S
         while not supervisor.request("stimulation", "status")["has_rois"]:
