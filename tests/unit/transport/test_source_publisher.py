@@ -46,9 +46,9 @@ class Ears:
         topic, header, _ = health()
         self.source.send(topic, header)
 
-    def frame(self, number: int) -> None:
-        """A frame large enough to be shared by all sockets."""
-        pixels = np.full((300, 400), number, np.uint16)
+    def frame(self, number: int, side_px: int = 300) -> None:
+        """A frame whose memory is written again at once, as a driver's is."""
+        pixels = np.full((side_px, side_px), number, np.uint16)
         topic, header, _ = frame(number, pixels)
         self.source.send(topic, header, pixels.data.cast("B"))
         pixels[:] = 0  # the caller's memory is free again
@@ -104,11 +104,12 @@ def test_what_is_no_frame_does_not_wait_for_frames(patient: Ears) -> None:
 
 @pytest.mark.parametrize("head_start_ns", [0, 300_000])
 @pytest.mark.parametrize("lossless", [False, True])
-def test_everybody_gets_all_frames_in_order(head_start_ns: int, lossless: bool) -> None:
+@pytest.mark.parametrize("side_px", [8, 300])
+def test_everybody_gets_all_frames_whole_and_in_order(head_start_ns: int, lossless: bool, side_px: int) -> None:
     ears = Ears(head_start_ns, lossless)
     try:
         for number in range(1, 61):
-            ears.frame(number)
+            ears.frame(number, side_px)
             if number % 7 == 0:
                 ears.health()
         heard: dict[str, Any] = {name: ears.frames(getattr(ears, name), 60) for name in ("engine", "looker")}
