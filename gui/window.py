@@ -293,6 +293,7 @@ class MainWindow(QtWidgets.QWidget):
         now_ns = desk.now_ns()
         if now_ns >= getattr(self, "_bar_due_ns", 0):
             self._bar_due_ns = now_ns + 100 * NS_PER_MS
+            desk.select_by_default()
             self.bar.refresh()
             self.services.refresh()
             self._show_pace()

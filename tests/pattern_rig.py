@@ -28,9 +28,9 @@ REGISTRATION = {
     "matrix": [[0.0, 2.0, 10.0], [-3.0, 0.0, 700.0]],
     "spots": [
         [10.0, 700.0, 0.0, 0.0],
-        [410.0, 700.0, 0.0, 200.0],
-        [10.0, 100.0, 200.0, 0.0],
-        [410.0, 100.0, 200.0, 200.0],
+        [450.0, 700.0, 0.0, 220.0],
+        [10.0, 40.0, 220.0, 0.0],
+        [450.0, 40.0, 220.0, 220.0],
     ],
     "residuals_px": [0.1, 0.2, 0.3, 0.1],
 }
@@ -39,7 +39,7 @@ REGISTRATION = {
 
 def by_holoblink(port: int) -> dict[str, Any]:
     """Coordinates over TCP."""
-    return {"by": "holoblink", "server": f"127.0.0.1:{port}", "registration": REGISTRATION}
+    return {"by": "holoblink", "server": f"127.0.0.1:{port}"}
 
 
 def pattern_settings(ni: dict[str, Any], select: dict[str, Any], **changes: Any) -> PatternTtlSettings:
@@ -47,6 +47,7 @@ def pattern_settings(ni: dict[str, Any], select: dict[str, Any], **changes: Any)
     numbers = [1] if select["by"] == "hand" else list(PATTERNS)
     patterns = [{"number": one, "targets_yx_px": PATTERNS[one]} for one in numbers]
     values = ni | {"driver": "pattern_ttl", "splits_beam": True, "select": select, "patterns": patterns, "primed": 1}
+    values["registration"] = REGISTRATION if select["by"] == "holoblink" else None
     return PatternTtlSettings.model_validate(values | changes)
 
 

@@ -86,6 +86,8 @@ class CellsView(View):
         desk, cells = self.desk, self.desk.model.cells.get(self.desk.plane)
         live = desk.review is None
         n = len(desk.selection)
+        traces = desk.model.traces.get(desk.plane)
+        self.table_card.set_stale(desk.age_s(traces.t_heard_ns if traces else 0))
         self.remove.setEnabled(live and n > 0)
         self.merge.setEnabled(live and n > 1)
         self.tag_button.setEnabled(live and n > 0)

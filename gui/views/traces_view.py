@@ -92,9 +92,10 @@ class TracesView(View):
     def refresh(self) -> None:
         """Scroll to the newest sample."""
         model, desk = self.desk.model, self.desk
-        desk.select_by_default()
         traces = model.traces.get(desk.plane)
-        self.card.set_stale(desk.age_s(traces.t_heard_ns if traces else 0))
+        stale = desk.age_s(traces.t_heard_ns if traces else 0)
+        self.card.set_stale(stale)
+        self.inspector.set_stale(stale)
         if abs(desk.now_ns() - self._inspected_ns) > _INSPECT_EVERY_NS or desk.review is not None:
             self._inspected_ns = desk.now_ns()
             self.inspector.refresh()

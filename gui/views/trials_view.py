@@ -64,7 +64,7 @@ class TrialsView(View):
         """Show state and counts."""
         model = self.desk.model
         stale = self.desk.age_s(model.state.t_heard_ns, 2.5)
-        for card in (self.protocol_card, self.outcome_card, self.dose_card):
+        for card in (self.protocol_card, self.outcome_card, self.dose_card, self.decision_card):
             card.set_stale(stale)
         header = model.state.header
         if header is not None:

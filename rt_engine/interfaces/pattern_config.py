@@ -53,7 +53,6 @@ class ByHoloBlink(Strict):
 
     by: Literal["holoblink"]
     server: str = Field(pattern=r"^[^\s:]+:\d+$", description="host:port")
-    registration: SlmRegistration = Field(description="or the file that `register-slm` has written")
 
 
 Selection = Annotated[OnePattern | ByLines | ByCount | ByHoloBlink, Field(discriminator="by")]
@@ -64,7 +63,8 @@ class PatternTtlSettings(NiDaqSettings):
 
     The pulse, the enable line and the watchdog are the card's, in series with the light. `patterns` are those that the
     other program holds: only their targets can be commanded, to `tolerance_px`. `primed` is shown when the output is
-    armed. With `ready_line` nothing is fired while the other program says that it is still loading.
+    armed. With `ready_line` nothing is fired while the other program says that it is still loading. With `registration`
+    the map is judged at every start, and the targets have to lie among its spots.
     """
 
     driver: Literal["pattern_ttl"]  # type: ignore[assignment]
@@ -73,6 +73,7 @@ class PatternTtlSettings(NiDaqSettings):
     patterns: tuple[Pattern, ...] = Field(min_length=1, max_length=256)
     primed: int = Field(ge=0, le=255, description="number of the pattern that is shown first")
     tolerance_px: float = Field(2.0, gt=0, le=20)
+    registration: SlmRegistration | None = Field(None, description="or the file that `register-slm` has written")
     ready_line: Line | None = Field(None, description="high while a pattern stands and may be fired")
 
     @property
@@ -103,6 +104,19 @@ class PatternTtlSettings(NiDaqSettings):
             if _same(one.targets_yx_px, other.targets_yx_px, 2 * self.tolerance_px):
                 text = f"patterns {one.number} and {other.number} have the same targets to {self.tolerance_px:g} px"
                 raise ValueError(text)
+        return self
+
+    @model_validator(mode="after")
+    def _targets_are_registered(self) -> PatternTtlSettings:
+        if self.registration is None:
+            if isinstance(self.select, ByHoloBlink):
+                raise ValueError("select.by holoblink needs `registration`: what is sent are places on the SLM")
+            return self
+        for pattern in self.patterns:
+            for y_px, x_px in pattern.targets_yx_px:
+                if not self.registration.covers(y_px, x_px):
+                    place = f"({y_px:g}, {x_px:g}) of pattern {pattern.number}"
+                    raise ValueError(f"target {place} lies outside the spots of `registration`: register again, wider")
         return self
 
     @model_validator(mode="after")

@@ -95,7 +95,7 @@ def read_measured_files(rig: dict[str, Any], folder: Path, read: Callable[[Path]
         if not isinstance(output, dict):
             continue
         filled[name] = dict(output)
-        for section, key in (("", "power"), ("pulse", "power"), ("select", "registration")):
+        for section, key in (("", "power"), ("pulse", "power"), ("", "registration")):
             part = output.get(section) if section else output
             if isinstance(part, dict) and isinstance(part.get(key), str):
                 whole = {key: read(folder / part[key])}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
-from math import hypot
+from itertools import pairwise
+from math import atan2, hypot, isfinite, pi
 from typing import NamedTuple
 
 from pydantic import Field, model_validator
@@ -12,6 +14,9 @@ from rt_engine.interfaces.strict import Strict
 
 MIN_SPOTS = 4
 """Three give a map of any three spots whatever: nothing would be left to judge it by."""
+
+
+MARGIN = 0.05
 
 
 class Spot(NamedTuple):
@@ -62,6 +67,22 @@ class SlmRegistration(Strict):
         determinant = self._determinant()
         return (e * (slm_x - c) - b * (slm_y - f)) / determinant, (a * (slm_y - f) - d * (slm_x - c)) / determinant
 
+    def covers(self, y_px: float, x_px: float) -> bool:
+        """True if a place of the image lies among the spots, or beside them by `MARGIN` of their reach at most."""
+        if not (isfinite(y_px) and isfinite(x_px)):
+            return False
+        places = [(spot.y_px, spot.x_px) for spot in self.spots]
+        y0, x0 = (sum(axis) / len(places) for axis in zip(*places, strict=True))
+        wider = [(y0 + (1 + MARGIN) * (y - y0), x0 + (1 + MARGIN) * (x - x0)) for y, x in places]
+        return _in_hull(y_px, x_px, wider)
+
     def _determinant(self) -> float:
         (a, b, _), (d, e, _) = self.matrix
         return a * e - b * d
+
+
+def _in_hull(y: float, x: float, places: Sequence[tuple[float, float]]) -> bool:
+    """True if a place lies in the convex hull: seen from it, no half of the horizon is free of `places`."""
+    directions = sorted(atan2(py - y, px - x) for py, px in places)
+    gaps = [later - earlier for earlier, later in pairwise((*directions, directions[0] + 2 * pi))]
+    return max(gaps) <= pi

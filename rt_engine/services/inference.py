@@ -22,6 +22,7 @@ from rt_engine.services.cell_desk import CellDesk
 from rt_engine.services.engine_loading import load_engine, other_rate
 from rt_engine.services.engine_output import EngineOutput
 from rt_engine.services.frame_book import FrameBook
+from rt_engine.services.marks import frame_mark
 from rt_engine.services.replay_pace import replay_pace
 from rt_engine.services.setup import Setup
 from rt_engine.services.spikes_inlet import goes_straight
@@ -99,6 +100,7 @@ class InferenceService(Service):
         self._bad = 0
         self._newest: FrameHeader | None = None
         self._source_paused = False
+        self._mark = frame_mark(self.setup, self.plane, self.log)
         self._order = PlaneCounter()
         self._sequence = SequenceTracker()
         self._acquisition_heard = False
@@ -149,6 +151,8 @@ class InferenceService(Service):
             self._out.close()
         if hasattr(self, "_frames"):
             self._frames.close()
+        if hasattr(self, "_mark"):
+            self._mark.close()
 
     def _receive(self, arrival: Arrival) -> None:
         header = arrival.header
@@ -369,6 +373,7 @@ class InferenceService(Service):
         if whole:
             self._book.note(Fate.DECIDED, self._order.index or 0)
             self._out.activity(header, engine, self._desk.rev)
+            self._mark.toggle()
         if self._replay is None:
             self._intervals["scan_to_receive"].record(t_received_ns - header.t_scan_ns)
         self._intervals["receive_to_decision"].record(t_decided_ns - t_received_ns)

@@ -46,5 +46,5 @@ def draw(
     axes.set_xlabel("command (V)")
     axes.set_ylabel("power at the sample (mW)")
     axes.set_title(f"{title}, {table['date']}, {table['person']}")
-    axes.legend(loc="upper left")
+    axes.legend(loc="lower right")
     figure.savefig(path, dpi=120)

@@ -222,7 +222,7 @@ class RecordingService(Service):
             self._fail(error)
             raise
         self._policy.baseline = bool(args.get("baseline", False))
-        return {"closed": str(closed)}
+        return {"closed": str(closed), "frames_left_out": self._policy.n_left_out + self._lag.n_left_out}
 
     def _no_baseline(self, args: dict[str, Any]) -> dict[str, Any]:
         """The calibration is there already: from the first frame on, what the rig asks to be kept is kept."""

@@ -159,7 +159,12 @@ class SessionRun:
         last_frames = self._supervisor.facts["acquisition"]["last_frames"]
         while not self._keeper.has_seen(last_frames):
             self._turn()
-        self._supervisor.request("recording", "rotate")
+        left_out = self._supervisor.request("recording", "rotate").get("frames_left_out", 0)
+        if left_out:
+            raise ServiceError(
+                f"{left_out} frame messages of the baseline are not on the disk, which is full or too slow",
+                "a calibration from the rest would find fewer cells: make room, or give --output on another disk",
+            )
         inference = self._plan.rig.inference
         job = CalibrationJob(
             source=self._plan.folder,

@@ -6,16 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 from pydantic import ValidationError
 
 from rt_engine.interfaces.calibration import Calibration
 from rt_engine.interfaces.errors import CalibrationError
 from rt_engine.interfaces.rig_config import config_error, read_yaml
 from rt_engine.interfaces.slm_registration import SlmRegistration
-
-_MARGIN = 0.05
-"""Share of the span of the spots by which a target may lie outside of them."""
 
 
 class TargetCell(NamedTuple):
@@ -57,21 +53,16 @@ def targets_of(cells: Sequence[int], calibration: Calibration, registration: Slm
     CalibrationError
         There is no such cell, or it lies where no spot has shown what the map is.
     """
-    from scipy.spatial import Delaunay
-
     index = {int(roi_id): i for i, roi_id in enumerate(calibration.roi_id)}
     missing = [cell for cell in cells if cell not in index]
     if missing:
         known = f"{min(index)} to {max(index)}" if index else "none"
         raise CalibrationError(f"there is no cell {', '.join(map(str, missing))}", f"cells of this plane: {known}")
     places = calibration.centroids_yx_px()[[index[cell] for cell in cells]]
-    spots = np.array([(spot.y_px, spot.x_px) for spot in registration.spots])
-    wider = spots.mean(axis=0) + (1 + _MARGIN) * (spots - spots.mean(axis=0))
-    outside = Delaunay(wider).find_simplex(places) < 0
-    if outside.any():
-        cell, (y_px, x_px) = cells[int(np.argmax(outside))], places[int(np.argmax(outside))]
-        text = f"cell {cell} at ({y_px:.1f}, {x_px:.1f}) lies outside the spots of the registration"
-        raise CalibrationError(text, "register again with spots around the whole image")
+    for cell, (y_px, x_px) in zip(cells, places, strict=True):
+        if not registration.covers(y_px, x_px):
+            text = f"cell {cell} at ({y_px:.1f}, {x_px:.1f}) lies outside the spots of the registration"
+            raise CalibrationError(text, "register again with spots around the whole image")
     found = []
     for cell, (y_px, x_px) in zip(cells, places, strict=True):
         slm_x, slm_y = registration.slm_xy(y_px, x_px)

@@ -31,6 +31,7 @@ from rt_engine.services.client_commands import named_protocol
 from rt_engine.services.disk_sync import DiskSync
 from rt_engine.services.frame_join import MOST_WAIT_NS, FrameJoin
 from rt_engine.services.interlock_setup import open_safety
+from rt_engine.services.marks import decision_mark
 from rt_engine.services.protocol_driver import ProtocolDriver
 from rt_engine.services.spikes_inlet import SpikesInlet
 from rt_engine.transport.control import ControlServer
@@ -68,7 +69,8 @@ class StimulationService(Service):
         self._safety = open_safety(self.setup, self.clock, self._emit, self.log)
         self._interlock, self._outputs = self._safety.interlock, self._safety.outputs
         self._disk = DiskSync(self._sync)
-        self._driver = ProtocolDriver(self.rig, self._interlock, self.publisher, self.log)
+        self._mark = decision_mark(self.setup, self.log)
+        self._driver = ProtocolDriver(self.rig, self._interlock, self.publisher, self.log, self._mark.toggle)
         self._join = FrameJoin(self.rig.planes_inferred, None if self.setup.lossless else MOST_WAIT_NS)
         ports = self.rig.ports
         self._sub = connect(self.context, zmq.SUB, ports.endpoint("recording"), 10_000)
@@ -183,6 +185,8 @@ class StimulationService(Service):
         self._after_tending()
         for output in self._outputs.values():
             output.close()
+        if hasattr(self, "_mark"):
+            self._mark.close()
         self._disk.close()
         self._safety.wal.close()
         if hasattr(self, "_server"):

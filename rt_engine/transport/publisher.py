@@ -15,6 +15,8 @@ from rt_engine.transport.sockets import bind, connect
 
 Payload = bytes | memoryview
 Parts = list[bytes | memoryview | zmq.Frame]
+_SHARED_BYTES = 64 * 1024
+"""From here on a payload is copied once for all sockets, and counted by those that still need it."""
 
 
 class Stamp(TypedDict):
@@ -82,11 +84,10 @@ class Publisher:
 
     @staticmethod
     def parts(topic: str, header: Header, payload: Payload | None) -> Parts:
-        """A message as it is sent, with a payload that is nobody else's."""
+        """A message that no longer needs the caller's memory; a long payload is copied once for all sockets."""
         parts: Parts = [topic.encode(), encode(header)]
         if payload is not None:
-            # Memory that its owner will write again: copied now, once for all sockets and for whoever gets it later.
-            parts.append(payload if isinstance(payload, bytes) else zmq.Frame(payload, copy=True))
+            parts.append(bytes(payload) if len(payload) < _SHARED_BYTES else zmq.Frame(payload, copy=True))
         return parts
 
     def pass_on(self, parts: Parts, *, record: bool = True) -> None:

@@ -193,6 +193,8 @@ def test_a_run_fires_through_the_card(start: Start, small_calibration: Path, tmp
         edges = {"driver": "ni_edges", "device": "Dev1", "server": f"127.0.0.1:{port}"}
         rig["inputs"] = {"light": edges | {"counter": "ctr1", "terminal": "PFI3"}}
         rig["outputs"]["led"]["measured_by"] = "light"
+        lines = {"frame_line": "port0/line20", "decision_line": "port0/line21"}
+        rig["marks"] = {"device": "Dev1", "server": f"127.0.0.1:{port}"} | lines
         arguments = ("--calibration", small_calibration, "--protocol", tmp_path / "often.yaml")
         run = start(rig, *arguments)
         run.live()
@@ -215,3 +217,7 @@ def test_a_run_fires_through_the_card(start: Start, small_calibration: Path, tmp
     assert [level for _, level in rises] == pytest.approx([1.5] * len(rises))
     assert summary["latency_ms"]["scan_to_output"]["p50"] >= summary["latency_ms"]["scan_to_command"]["p50"]
     assert card.level(ENABLE) == 0.0
+    judged = {one.decision_id for one in stims if one.phase == "done"}
+    assert len(card.signal("port0/line21").steps()) == len(judged)
+    decided = sum(1 for _ in open_session(run.session).messages("activity.0"))
+    assert len(card.signal("port0/line20").steps()) == decided > 0

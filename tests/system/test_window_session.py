@@ -29,7 +29,7 @@ pytestmark = pytest.mark.realtime
 RIG = small_rig(
     microscope__pace="real_time",
     inputs={"red button": {"driver": "virtual"}},
-    stop_line={"line": "red button", "closed": "low"},
+    stop_line={"line": "red button", "closed": "high"},
 )
 
 
@@ -119,6 +119,7 @@ def test_a_drawn_cell_is_watched_and_taken_back(bench: Bench) -> None:
         bench.qtbot.wait(500)
     assert len(bench.window.field.draft) == 4
     bench.click(view.draw)
+    bench.until(lambda: "watched" in view.said.text())
 
     def asked() -> list[int]:
         offered = bench.live.candidates.get(0)
@@ -221,6 +222,7 @@ def test_the_free_disk_and_every_heartbeat_are_shown(bench: Bench) -> None:
 
 
 def test_the_journal_of_a_run_that_was_killed_is_opened_and_scrubbed(bench: Bench, run: RunningRig) -> None:
+    bench.until(lambda: bench.live.session is not None and "telemetry" in bench.live.health.heartbeats)
     children = run.children()
     run.process.kill()
     for child in children:

@@ -65,18 +65,12 @@ class PatternTtlOutput(NiDaqOutput):
 
     def examine(self) -> list[Finding]:
         """As of `NiDaqOutput`; and whether the program answers, and how well the SLM is registered."""
-        found, select = super().examine(), self._patterns.select
-        if not isinstance(select, ByHoloBlink):
-            return found
-        part, link = f"output {self.name}", HoloBlink(self.name, select.server)
-        try:
-            link.open()
-            found.append(passed(part, f"a hologram program answers at {select.server}"))
-        except DeviceError as error:
-            found.append(failed(part, error, "no pattern can be shown"))
-        finally:
-            link.close()
-        return [*found, _registered(part, select.registration)]
+        found, config, part = super().examine(), self._patterns, f"output {self.name}"
+        if config.registration is not None:
+            found.append(_registered(part, config.registration))
+        if isinstance(config.select, ByHoloBlink):
+            found.append(_answers(self.name, part, config.select.server))
+        return found
 
     def _aim(self, command: PulseCommand) -> int:
         """Have the pattern of the command's targets shown; by how much its light has to wait, microseconds."""
@@ -131,6 +125,18 @@ class PatternTtlOutput(NiDaqOutput):
         self._selector.close()
         self._shown = None
         super()._release()
+
+
+def _answers(name: str, part: str, server: str) -> Finding:
+    """Whether a hologram program greets; it is asked for nothing else."""
+    link = HoloBlink(name, server)
+    try:
+        link.open()
+        return passed(part, f"a hologram program answers at {server}")
+    except DeviceError as error:
+        return failed(part, error, "no pattern can be shown")
+    finally:
+        link.close()
 
 
 def _registered(part: str, registration: SlmRegistration) -> Finding:

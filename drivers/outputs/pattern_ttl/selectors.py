@@ -12,6 +12,7 @@ from drivers.ni.connection import NiConnection
 from drivers.outputs.ni_pulses import line_writer
 from drivers.outputs.pattern_ttl.holoblink import HoloBlink
 from rt_engine.interfaces.pattern_config import ByCount, ByHoloBlink, ByLines, Pattern, PatternTtlSettings
+from rt_engine.interfaces.slm_registration import SlmRegistration
 
 
 class Selector(Protocol):
@@ -141,10 +142,11 @@ class HoloBlinkSelector:
     name : str
         Of the output, for messages.
     config : ByHoloBlink
+    registration : SlmRegistration
     """
 
-    def __init__(self, name: str, config: ByHoloBlink) -> None:
-        self._registration = config.registration
+    def __init__(self, name: str, config: ByHoloBlink, registration: SlmRegistration) -> None:
+        self._registration = registration
         self._link = HoloBlink(name, config.server)
 
     def open(self) -> None:
@@ -168,4 +170,6 @@ def make_selector(card: NiConnection, config: PatternTtlSettings) -> Selector:
         return LineSelector(card, select)
     if isinstance(select, ByCount):
         return CountSelector(card, select)
-    return HoloBlinkSelector(card.name, select) if isinstance(select, ByHoloBlink) else HandSelector()
+    if isinstance(select, ByHoloBlink) and config.registration is not None:
+        return HoloBlinkSelector(card.name, select, config.registration)
+    return HandSelector()

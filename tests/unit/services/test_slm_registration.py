@@ -9,6 +9,7 @@ import yaml
 from ni_rig import settings
 from pattern_rig import by_holoblink, pattern_settings
 from pydantic import ValidationError
+from scipy.spatial import Delaunay
 from sklearn.linear_model import LinearRegression
 from system_rig import small_rig, write_rig
 
@@ -133,19 +134,38 @@ def test_a_list_that_cannot_be_read_names_line_and_column(text, words, tmp_path)
         slm.read_spots(tmp_path / "spots.csv")
 
 
+def test_the_places_that_spots_cover_are_those_of_their_hull():
+    """Against scipy's triangulation of the spots, moved out from their middle by a twentieth."""
+    random = np.random.default_rng(5)
+    table, _ = slm.register(spots(), "me", 5.0)
+    for n in (4, 6, 12):
+        some = [Spot(*(MATRIX @ (y, x, 1.0)), y, x) for y, x in random.uniform(0, 400, (n, 2))]
+        made = SlmRegistration.model_validate(table | {"spots": some, "residuals_px": [0.0] * n})
+        places = np.array([one[2:] for one in some])
+        hull = Delaunay(places.mean(axis=0) + 1.05 * (places - places.mean(axis=0)))
+        asked = random.uniform(-50, 450, (300, 2))
+        inside = hull.find_simplex(asked) >= 0
+        assert [made.covers(*one) for one in asked] == inside.tolist()
+        assert 0 < inside.sum() < 300
+    assert not made.covers(float("nan"), 1.0)
+
+
 def rig_with(tmp_path, table):
     (tmp_path / "slm.registration.yaml").write_text(yaml.safe_dump(table), encoding="utf-8")
-    config = pattern_settings(settings(1).model_dump(mode="json"), by_holoblink(1)).model_dump(mode="json")
+    lit = [{"number": 1, "targets_yx_px": [[100.0, 100.0]]}]
+    config = pattern_settings(settings(1).model_dump(mode="json"), by_holoblink(1), patterns=lit).model_dump(
+        mode="json"
+    )
     rig = small_rig(microscope__pace="real_time")
     rig["outputs"]["led"] = config | {"limits": rig["outputs"]["led"]["limits"]}
-    rig["outputs"]["led"]["select"]["registration"] = "slm.registration.yaml"
+    rig["outputs"]["led"]["registration"] = "slm.registration.yaml"
     return load_rig(write_rig(tmp_path, rig))
 
 
 def test_a_rig_takes_the_file_and_refuses_at_the_start_one_that_misses(tmp_path):
     table, _ = slm.register(spots(noise_px=0.3), "me", 2.0)
     config = rig_with(tmp_path, table).outputs["led"]
-    assert config.select.registration.spots == tuple(spots(noise_px=0.3))
+    assert config.registration.spots == tuple(spots(noise_px=0.3))
     with pytest.raises(ConfigError, match=r"spot \d is missed by .* max_residual_px is 0.1"):
         rig_with(tmp_path, table | {"max_residual_px": 0.1})
     shifted = [[a, b, c + 40.0] for a, b, c in table["matrix"]]

@@ -7,7 +7,18 @@ from random import Random
 
 import pytest
 from ni_rig import EDGE, ENABLE, settings
-from pattern_rig import BY_COUNT, BY_HAND, BY_LINES, LINES, PATTERNS, READY, by_holoblink, pattern_rig, pattern_settings
+from pattern_rig import (
+    BY_COUNT,
+    BY_HAND,
+    BY_LINES,
+    LINES,
+    PATTERNS,
+    READY,
+    REGISTRATION,
+    by_holoblink,
+    pattern_rig,
+    pattern_settings,
+)
 from pydantic import ValidationError
 from safety_rig import MS, FakeClock, limits
 from system_rig import small_rig
@@ -232,6 +243,8 @@ BAD = {
     "a number twice": (BY_LINES, held((1, 1, 20), (1, 2, 40)), "not all different"),
     "a line with two roles": (BY_LINES, {"ready_line": LINES[0]}, "two roles"),
     "the enable line": (BY_LINES | {"lines": (ENABLE, *LINES[1:])}, {}, "two roles"),
+    "coordinates without a map": (by_holoblink(1), {"registration": None}, "needs `registration`"),
+    "a target where no spot was": (BY_LINES, held((1, 300, 20)) | {"registration": REGISTRATION}, "outside the spots"),
     "a counter that cannot wait": (BY_LINES, {"pulse": ON_OFF, "trigger": EDGE}, "does not wait"),
 }
 
@@ -241,6 +254,14 @@ def test_a_rig_file_that_cannot_work_is_refused(case):
     select, changes, words = BAD[case]
     with pytest.raises(ValidationError, match=words):
         pattern_settings(settings(1).model_dump(mode="json"), select, **changes)
+
+
+def test_two_places_of_a_pattern_need_two_targets():
+    close = [{"number": 1, "targets_yx_px": [[50.0, 50.0], [51.0, 50.0]]}]
+    config = pattern_settings(settings(1).model_dump(mode="json"), BY_LINES, patterns=close)
+    assert config.pattern_of(((50.0, 50.0), (51.0, 50.0))).number == 1
+    assert config.pattern_of(((50.0, 50.0), (90.0, 90.0))) is None
+    assert config.pattern_of(((50.0, 50.0),)) is None
 
 
 def rig_of(port=1, **bounds):
