@@ -198,6 +198,8 @@ class Experiment:
         """Effects and maps in full."""
         found = final_effects(self.table, self.assignment, self._design)
         found["stopped"] = self._stopped
+        response = self._design.response
+        found["response"] = None if response is None else response.model_dump(mode="json")
         found["pulse_times"] = self._pulses.as_dict()
         found["trials"] = self.table.as_columns()
         if self._map is not None:

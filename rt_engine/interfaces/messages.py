@@ -170,14 +170,16 @@ class InputKind(StrEnum):
 
     EDGE = "edge"
     KEY = "key"
+    LOAD = "load"
 
 
 class InputHeader(Header, kw_only=True):
     """Topic ``input``: an edge of a line, or a key, that the protocol has taken in, and its place in what it was told.
 
-    A key is a mark that a person gave, a start of a trial, or a request from outside. `after` names the last message
-    that the protocol had been given: volume (else frame), plane, first line (2^31: its `activity`);
-    ``[-1, -1, -1]`` before the first. `edge`: ``rising`` or ``falling``; `edge` and `t_edge_ns` of a key are nil.
+    A key is a mark that a person gave, a start of a trial, or a request from outside. ``load``: the protocol `name`
+    began anew here, with the cells of then. `after` names the last message that the protocol had been given: volume
+    (else frame), plane, first line (2^31: its `activity`); ``[-1, -1, -1]`` before the first. `edge`: ``rising`` or
+    ``falling``; `edge` and `t_edge_ns` are nil but of edges.
     """
 
     kind: InputKind
@@ -370,11 +372,16 @@ class TruthHeader(Header, kw_only=True):
 
 
 class ClockHeader(Header, kw_only=True):
-    """Topic ``clock``: how another host's clock relates to this one."""
+    """Topic ``clock``: how another host's clock relates to the supervisor's: ``supervisor = peer + offset_ns``.
+
+    `peer` is the address in `ports.hosts`. The error was at most `uncertainty_ns` at `t_measured_ns` (of the
+    supervisor's clock) and may grow by 500 ppm of the time since.
+    """
 
     peer: str
     offset_ns: int
     uncertainty_ns: int
+    t_measured_ns: int | None = None
 
 
 class FateHeader(Header, kw_only=True):

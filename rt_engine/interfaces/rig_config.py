@@ -175,7 +175,8 @@ class RigConfig(Strict):
         if self.ports.host in ("0.0.0.0", "*", "::"):
             raise ValueError(f"ports.host {self.ports.host} names no computer; give this one's address in its network")
         if self.keys is None and not self.ports.is_loopback:
-            raise ValueError(f"ports.host {self.ports.host} is beyond loopback, which needs keys (key `keys`)")
+            beyond = ", ".join(sorted({self.ports.host, *self.ports.hosts.values()}))
+            raise ValueError(f"ports: {beyond} is beyond loopback, which needs keys (key `keys`)")
         return self
 
     @model_validator(mode="after")
@@ -240,6 +241,10 @@ class RigConfig(Strict):
             raise ValueError(f"planes {list(planes)} must be different and ascending")
         if isinstance(self.microscope, VirtualMicroscope) and planes[-1] >= self.microscope.n_planes:
             raise ValueError(f"there is no plane {planes[-1]}: microscope.n_planes is {self.microscope.n_planes}")
+        for name in self.ports.hosts:
+            number = name.partition(".")[2]
+            if number and int(number) not in planes:
+                raise ValueError(f"ports.hosts.{name}: plane {number} is not inferred, planes {list(planes)} are")
         others = {port: name for name, port in self.ports.all_ports().items() if name != "inference"}
         for plane in planes:
             port = self.ports.inference + plane

@@ -7,6 +7,10 @@ from typing import Any
 from rt_engine.recording import report_template as html
 
 _STATUS = ("complete", "void", "lost", "open")
+_CONTRASTS = (
+    "Difference of the means; IPW: the same, every trial weighted by one over the probability of its arm. The interval "
+    "and the e-value hold however often somebody looked; p: re-randomisation of the trials as they were drawn."
+)
 
 
 def effect_section(effects: dict[str, Any] | None) -> str:
@@ -25,6 +29,7 @@ def effect_section(effects: dict[str, Any] | None) -> str:
             "failed. A loss that differs between arms would bias the comparison.",
             "note",
         ),
+        html.paragraph(_measured(effects["response"]), "note") if "response" in effects else "",
         html.table(["arm", *_STATUS, "mean response", "SD"], [_arm_row(name, effects) for name in effects["arms"]]),
     ]
     rows = [_contrast_row(name, one) for name, one in effects["contrasts"].items()]
@@ -32,8 +37,19 @@ def effect_section(effects: dict[str, Any] | None) -> str:
         level = f"{100 * (1 - effects['alpha']):g} %"
         head = ["comparison", "difference", "IPW", f"anytime-valid {level}", "e-value", "randomisation p"]
         parts.append(html.table(head, rows))
+        parts.append(html.paragraph(_CONTRASTS, "note"))
     parts.append(_map_paragraph(effects.get("map")))
     return html.section("Effect of the light", *parts)
+
+
+def _measured(response: dict[str, Any] | None) -> str:
+    """What the response of a trial is, as the protocol defines it."""
+    if response is None:
+        return "The protocol names no response: trials are counted, none is measured."
+    minus = response["minus_before_ms"]
+    before = f", minus its mean over the {minus:g} ms before" if minus else ""
+    window = f"{response['from_ms']:g} to {response['to_ms']:g} ms after the trigger"
+    return f"Response of a trial: mean of the protocol's signal “{response['signal']}”, {window}{before}."
 
 
 def _number(value: Any) -> str:

@@ -35,8 +35,8 @@ class FrameStore:
 
     Notes
     -----
-    The journal stays the source of truth: a chunk is whole only when its frames have come, and the length of an array
-    is written at the end, so that a killed recorder may leave a store whose last frames cannot be read.
+    The journal stays the source of truth: a chunk is written when all its frames have come, so that a killed recorder
+    leaves a store without its last frames, whose numbers may stand in the list all the same.
     """
 
     def __init__(self, folder: Path) -> None:

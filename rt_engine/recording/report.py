@@ -29,6 +29,8 @@ from rt_engine.recording.report_view import ReportView
 from rt_engine.recording.summary import analyse, summary_of
 
 REPORT_FILE = "report.html"
+_FEWER = 0.98
+"""A smaller share of the frames than this is told: the last ones may still be under way at the end."""
 _RUN_FACTS = ("ended", "failure", "kind", "dry_run", "effects")
 
 
@@ -53,10 +55,11 @@ def write_report(session_folder: Path) -> Path:
     activity, quality = ActivityTables(), QualityTables()
     analysis = analyse(session, (activity, quality))
     summary = _run_facts(session.folder) | summary_of(analysis)
+    config = read_config(session)
     views = [ReportView(analysis, activity.of(plane), plane) for plane in sorted(analysis.tables.planes) or (0,)]
     with styled():
         parts = [
-            *_head(summary),
+            *_head(summary, config),
             *map(field_section, views),
             *map(traces_section, views),
             *map(raster_section, views),
@@ -68,7 +71,7 @@ def write_report(session_folder: Path) -> Path:
             accuracy_section(views, summary),
             *(quality_section(view, quality) for view in views),
             _losses(summary),
-            _provenance(summary, read_config(session), [log.text for log in analysis.tables.logs]),
+            _provenance(summary, config, [log.text for log in analysis.tables.logs]),
         ]
     path = session.folder / REPORT_FILE
     try:
@@ -87,7 +90,7 @@ def _run_facts(folder: Path) -> dict[str, Any]:
     return {name: found[name] for name in _RUN_FACTS if name in found} if isinstance(found, dict) else {}
 
 
-def _head(summary: dict[str, Any]) -> list[str]:
+def _head(summary: dict[str, Any], config: dict[str, Any]) -> list[str]:
     told = [f"rig {summary['rig'] or 'unknown'}", f"protocol {summary['protocol'] or 'none'}"]
     if summary["replay"]:
         of = summary["replay"].get("of") or summary["replay"].get("source")
@@ -100,7 +103,9 @@ def _head(summary: dict[str, Any]) -> list[str]:
     if summary.get("ended"):
         told.append(f"ended: {summary['ended']}")
     title = f"Session {summary['session']}" if summary["session"] else "Session"
-    warnings = [html.paragraph(sentence, "warning") for sentence in _warnings(summary)]
+    warnings = [
+        html.paragraph(sentence, "warning") for sentence in (*_warnings(summary), *_frames_left_out(summary, config))
+    ]
     return [f"<h1>{escape(title)}</h1>", html.paragraph(" · ".join(told), "lead"), *warnings, _numbers(summary)]
 
 
@@ -136,6 +141,25 @@ def _warnings(summary: dict[str, Any]) -> list[str]:
         sentences.append(f"The interlock tripped ({len(summary['trips'])}): see Losses and trips.")
     if summary["frames"] == 0:
         sentences.append("The session never went live.")
+    return sentences
+
+
+def _frames_left_out(summary: dict[str, Any], config: dict[str, Any]) -> list[str]:
+    """Frames that were to be kept and were not: the disk was full, or too slow."""
+    wanted = (config.get("rig") or config).get("recording") or {}
+    if wanted.get("frames") != "all" or wanted.get("every_nth_frame", 1) != 1 or _from_traces(summary):
+        return []
+    counts: dict[str, int] = summary["journal"]["messages"]
+    sentences = []
+    for topic in sorted(one for one in counts if one.startswith("spikes.")):
+        plane, came = topic.partition(".")[2], counts[topic]
+        kept = max((n for one, n in counts.items() if one.startswith(f"frame.{plane}.")), default=0)
+        if kept < _FEWER * came:
+            of_plane = f" of plane {plane}" if plane != "0" else ""
+            sentences.append(
+                f"Only {kept:,} of {came:,} frame messages{of_plane} are in the journal: the disk was full or too slow "
+                "(see the warnings logged). Events and traces go on; replay it with --from traces."
+            )
     return sentences
 
 

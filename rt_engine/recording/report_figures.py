@@ -178,12 +178,15 @@ def triggered_figure(averages: dict[str, TriggeredAverage]) -> Figure:
 
 
 def _response_limits(averages: dict[str, TriggeredAverage]) -> tuple[float, float]:
-    """All means and nearly all of the bands: where two trials are left, a band can dwarf everything."""
+    """All means, and the bands but where a few trials are left: there a band can dwarf everything."""
     means = np.concatenate([average.mean for average in averages.values()])
-    bands = np.concatenate([edge for average in averages.values() for edge in (average.low, average.high)])
+    low, high = (np.concatenate([getattr(one, edge) for one in averages.values()]) for edge in ("low", "high"))
+    width = high - low
+    usual = width <= 4.0 * np.nanmedian(width) if np.isfinite(width).any() else np.zeros(len(width), bool)
+    bands = np.concatenate([low[usual], high[usual]])
     means, bands = means[np.isfinite(means)], bands[np.isfinite(bands)]
     if not len(means):
         return -1.0, 1.0
-    ends = np.concatenate([means, np.quantile(bands, (0.02, 0.98)) if len(bands) else means])
+    ends = np.concatenate([means, bands])
     margin = max(0.08 * float(np.ptp(ends)), 1e-3)
     return float(ends.min()) - margin, float(ends.max()) + margin

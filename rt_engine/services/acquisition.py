@@ -173,16 +173,21 @@ class AcquisitionService(Service):
         for topic in topics:
             self._feedback.subscribe(topic.encode())
         self.poller.register(self._feedback, zmq.POLLIN)
+        self._clocks = self.listen_to_clocks("stimulation")
         self._heard: set[str] = set()
         self._find_geometry()
 
     def is_ready(self) -> bool:
-        """True once light and acknowledgements can be heard."""
+        """True once light and acknowledgements can be heard, and light can be timed."""
+        if self._clocks is not None and not self._clocks.knows_all:
+            return False
         engines = {f"inference.{plane}" for plane in self.rig.planes_inferred}
         return self._heard >= {"stimulation", "recording"} | engines
 
     def step(self, ready: dict[Any, int]) -> None:
         """Take in light and acknowledgements, then deliver at most one message of lines."""
+        if self._clocks is not None:
+            self._clocks.serve()
         self._take_feedback()
         self._lines.step()
         if self._geometry is None:
@@ -214,6 +219,8 @@ class AcquisitionService(Service):
             self._lines.close()
         if hasattr(self, "_feedback"):
             self._feedback.close()
+        if hasattr(self, "_clocks") and self._clocks is not None:
+            self._clocks.close()
 
     def _find_geometry(self) -> None:
         geometry = self._microscope.open()
@@ -385,7 +392,9 @@ class AcquisitionService(Service):
                 self.dropped += 1
                 continue
             self._heard.add(header.source)
-            if isinstance(header, LightHeader) and isinstance(self._microscope, AnswersLight):
+            if isinstance(header, LightHeader) and self._clocks is not None and self._clocks.localize(header) is None:
+                self.dropped += 1
+            elif isinstance(header, LightHeader) and isinstance(self._microscope, AnswersLight):
                 self._microscope.receive_light(
                     header.t_on_ns, header.width_us, header.power_uw, header.targets_yx_px, header.target_planes
                 )

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from protocols.checking.check import check_against_rig
 from protocols.load import load_protocol, partner_of
+from protocols.rois import RoiTable
 from protocols.running.evaluator import ProtocolRun
+from protocols.schema.protocol import ProtocolConfig
 from rt_engine.interfaces.devices import CutTrain
 from rt_engine.interfaces.errors import SafetyError
 from rt_engine.interfaces.events import EVENT_DTYPE
@@ -113,7 +115,7 @@ class ProtocolDriver:
     def conclude(self) -> dict[str, Any]:
         """Effects of the session in full; empty without a protocol. May take seconds: for after the last decision."""
         for taken, after in self._recorded.rest() if self._recorded is not None else ():
-            self._give(taken, after)
+            self._tell(taken, after)
         return self._protocol.conclude() if self._protocol is not None else {}
 
     def load(self, path: Path) -> dict[str, Any]:
@@ -132,16 +134,23 @@ class ProtocolDriver:
         if rois is None:
             raise SafetyError("no cells are known yet", "load a calibration first")
         self._interlock.set_protocol_limits(protocol.limits)
-        um_per_px = getattr(self._rig.microscope, "um_per_px", None)
-        self._protocol = ProtocolRun(protocol, replace(rois, um_per_px=um_per_px), partner_of(protocol))
+        begun = self._begin(protocol, rois)
         self.name, self._path, self._rois_changed = protocol.name, path, False
-        for note in self._protocol.notes:
-            self._log("warning", f"protocol {protocol.name}: {note}")
-        self._say_unplaced(self._protocol)
+        self._say_unplaced(begun)
+        if self._recorded is None:
+            self._tell(TakenInput(InputKind.LOAD, protocol.name, None, None))
         return {
             "protocol": protocol.name,
-            "groups": {name: [i for i in group.ids if i >= 0] for name, group in self._protocol.groups.items()},
+            "groups": {name: [i for i in group.ids if i >= 0] for name, group in begun.groups.items()},
         }
+
+    def _begin(self, protocol: ProtocolConfig, rois: RoiTable) -> ProtocolRun:
+        """The protocol from its start, with these cells."""
+        um_per_px = getattr(self._rig.microscope, "um_per_px", None)
+        self._protocol = begun = ProtocolRun(protocol, replace(rois, um_per_px=um_per_px), partner_of(protocol))
+        for note in begun.notes:
+            self._log("warning", f"protocol {protocol.name}: {note}")
+        return begun
 
     def _say_unplaced(self, protocol: ProtocolRun) -> None:
         unplaced = self._recorded.without_place if self._recorded is not None else frozenset()
@@ -248,18 +257,29 @@ class ProtocolDriver:
     def _give(self, taken: TakenInput, after: Place | None = None) -> bool:
         """Give an edge or a key to the protocol and tell its place, here or as it was recorded (`after`).
 
-        False if the protocol listens to no such.
+        False if the protocol listens to no such. Where the recording loaded its protocol anew, that of the replay
+        begins anew; arming and limits are repeated by the interlock itself.
         """
         protocol = self._protocol
-        if protocol is None or taken.name not in (protocol.lines if taken.kind is InputKind.EDGE else protocol.keys):
+        if protocol is None:
             return False
-        if taken.kind is InputKind.EDGE:
-            protocol.on_sync(taken.name, taken.edge == "rising", taken.t_edge_ns or 0)
-        else:
-            protocol.on_key(taken.name)
+        match taken.kind:
+            case InputKind.LOAD:
+                rois = self._cells.table()
+                if rois is not None:
+                    self._begin(protocol.config, rois)
+            case InputKind.EDGE if taken.name in protocol.lines:
+                protocol.on_sync(taken.name, taken.edge == "rising", taken.t_edge_ns or 0)
+            case InputKind.KEY if taken.name in protocol.keys:
+                protocol.on_key(taken.name)
+            case _:
+                return False
+        self._tell(taken, after)
+        return True
+
+    def _tell(self, taken: TakenInput, after: Place | None = None) -> None:
         header = InputHeader(**self._publisher.stamp("input"), **taken._asdict(), after=list(after or self._place))
         self._publisher.send("input", header)
-        return True
 
     def _carry_out(self, commands: Sequence[ProtocolCommand], t_scan_ns: int) -> None:
         """Requests go to the interlock, the rest to the wire; `t_scan_ns`: of the lines decided on."""

@@ -25,7 +25,7 @@ from rt_engine.services.frame_join import Place, place_of
 
 
 class TakenInput(NamedTuple):
-    """One edge of a line (`edge` ``rising`` or ``falling``), or one key; the fields of `messages.InputHeader`."""
+    """An edge (``rising`` or ``falling``), a key, or a load of the protocol; fields of `messages.InputHeader`."""
 
     kind: InputKind
     name: str

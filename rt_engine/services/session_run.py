@@ -110,6 +110,10 @@ class SessionRun:
         self._view.say(
             "starting the five services …" if n_planes == 1 else f"starting the services, {n_planes} planes …"
         )
+        for one in self._supervisor.far.awaited():
+            self._view.say(
+                f"  waiting for {one.name} on {one.address} (there: spikeloop serve RIG --service {one.name})"
+            )
         self._slow_start = SlowStart(self._clock, self._view.say)
         self._supervisor.start(on_wait=self._while_starting)
         self._enter("waiting")
@@ -159,7 +163,12 @@ class SessionRun:
         last_frames = self._supervisor.facts["acquisition"]["last_frames"]
         while not self._keeper.has_seen(last_frames):
             self._turn()
-        self._supervisor.request("recording", "rotate")
+        left_out = self._supervisor.request("recording", "rotate").get("frames_left_out", 0)
+        if left_out:
+            raise ServiceError(
+                f"{left_out} frame messages of the baseline are not on the disk, which is full or too slow",
+                "a calibration from the rest would find fewer cells: make room, or give --output on another disk",
+            )
         inference = self._plan.rig.inference
         job = CalibrationJob(
             source=self._plan.folder,
@@ -299,6 +308,7 @@ class SessionRun:
                     supervisor.request("stimulation", "trip", {"text": str(self._failure)}, timeout_s=5)
                 supervisor.request("stimulation", "disarm", {"reason": "end of run"}, timeout_s=5)
                 self._concluded = supervisor.request("stimulation", "conclude", timeout_s=_CONCLUDE_S)
+                supervisor.fetch_light_log(self._plan.folder)
             except SpikeloopError as error:
                 self._view.say(f"  warning: stimulation did not answer: {error}", "yellow")
         forced = supervisor.stop()

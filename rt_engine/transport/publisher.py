@@ -84,10 +84,10 @@ class Publisher:
 
     @staticmethod
     def parts(topic: str, header: Header, payload: Payload | None) -> Parts:
-        """A message as it is sent; from some length on the payload is copied."""
+        """A message that no longer needs the caller's memory; a long payload is copied once for all sockets."""
         parts: Parts = [topic.encode(), encode(header)]
         if payload is not None:
-            parts.append(payload if len(payload) < _SHARED_BYTES else zmq.Frame(payload, copy=True))
+            parts.append(bytes(payload) if len(payload) < _SHARED_BYTES else zmq.Frame(payload, copy=True))
         return parts
 
     def pass_on(self, parts: Parts, *, record: bool = True) -> None:

@@ -1,30 +1,42 @@
 """kill -9 of any process at any instant costs next to nothing, and no pulse is forgotten.
 
-Opt-in: ``pytest -m realtime tests/system/test_kill.py``; ``SPIKELOOP_KILLS`` is how often each process is killed (3).
+Opt-in: ``pytest -s -m realtime tests/system/test_kill.py``; ``SPIKELOOP_KILLS`` is how often each process is killed
+(3). Every kill says in one line of JSON what it cost. The instant is exponentially distributed after going live: any
+moment is as likely as any other, however the session is timed.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 import zmq
-from system_rig import RunningRig, Start, small_rig, spikeloop
+from system_rig import DEADLINE_S, RunningRig, Start, small_rig
 
+from rt_engine.interfaces.control import Role
+from rt_engine.interfaces.errors import ServiceError
 from rt_engine.interfaces.messages import LightHeader, SpikesHeader, decode
-from rt_engine.recording.reader import open_session
+from rt_engine.recording.nwb_export import Frames, NwbPlan, export_nwb
+from rt_engine.recording.reader import Session, open_session
+from rt_engine.recording.recover import recover
+from rt_engine.safety.wal import read_wal
+from rt_engine.transport.control import ControlClient
 
 pytestmark = pytest.mark.realtime
 N_KILLS = int(os.environ.get("SPIKELOOP_KILLS", "3"))
-SERVICES = ("acquisition", "inference.0", "stimulation", "recording", "supervisor", "viewer")
+SERVICES = ("acquisition", "inference", "stimulation", "recording", "supervisor")
 MOST_LOST_S = 0.25
 RATE_HZ = 30.0
+MEAN_S = 2.0
+VIEWER = Path(__file__).parents[1] / "viewer_child.py"
 
 PROTOCOL = """
 schema_version: 2
@@ -50,7 +62,7 @@ limits: {}
 
 
 class Witness:
-    """Hears the light and the frames of a run from outside; a viewer that may die as well."""
+    """Hears the light and the frames of a run from outside."""
 
     def __init__(self, ports: dict[str, int]) -> None:
         self.t_light_ns: list[int] = []
@@ -83,15 +95,52 @@ class Witness:
         self._thread.join(10)
 
 
-def kill(run: RunningRig, status: dict[str, Any], name: str) -> psutil.Process | None:
-    """End one process of a run at once; the viewer is a subscriber of ours and no process of the run."""
-    if name == "viewer":
-        return None
-    stem = name.partition(".")[0]
-    services = {service: pid for service, pid in status["pids"].items() if service.startswith(stem)}
-    victim = psutil.Process(run.process.pid if name == "supervisor" else next(iter(services.values())))
-    victim.kill()
-    return victim
+def live_pids(run: RunningRig, ports: dict[str, int]) -> dict[str, int]:
+    """Processes of a run once it is live, asked for without a process of our own for every question."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    client = ControlClient(context, f"tcp://127.0.0.1:{ports['control']}", Role.OPERATOR)
+    deadline_s = time.monotonic() + DEADLINE_S
+    try:
+        while time.monotonic() < deadline_s:
+            assert run.process.poll() is None, run.output()
+            try:
+                status = client.request("status", timeout_s=2.0)
+            except ServiceError:
+                continue
+            if status["phase"] == "live" and status["frames"] > 5:
+                pids: dict[str, int] = status["pids"]
+                return pids
+            time.sleep(0.1)
+    finally:
+        client.close()
+        context.destroy(linger=0)
+    raise TimeoutError(run.output())
+
+
+def recovered(run: RunningRig) -> Session:
+    """The session as `recover` leaves it."""
+    records = [record for path in sorted(run.session.glob("stim_*.wal")) for record in read_wal(path).records]
+    clean = open_session(recover(run.session, wal_records=records).folder)
+    assert clean.is_complete
+    return clean
+
+
+def forgotten_light(clean: Session, witness: Witness) -> tuple[list[int], int]:
+    """Pulses seen outside that the session knows nothing of, and decisions of which it has only the intent."""
+    known = {m.header.t_command_ns for m in clean.messages("stim")}
+    known |= {m.header.t_on_ns for m in clean.messages("light")}
+    begun = {m.header.decision_id for m in clean.messages("stim") if m.header.phase == "intent"}
+    finished = {m.header.decision_id for m in clean.messages("stim") if m.header.phase == "done"}
+    return [t_ns for t_ns in witness.t_light_ns if t_ns not in known], len(begun - finished)
+
+
+def start_busy(start: Start, calibration: Path, tmp_path: Path) -> tuple[RunningRig, dict[str, int]]:
+    """A run whose cells fire often and are lit for it; and its ports."""
+    protocol = tmp_path / "busy.yaml"
+    protocol.write_text(PROTOCOL, encoding="utf-8")
+    rig = small_rig(microscope__pace="real_time")
+    rig["microscope"]["sample"] |= {"spiking": {"min_rate_hz": 1.0, "max_rate_hz": 4.0}}
+    return start(rig, "--calibration", calibration, "--protocol", protocol, "--no-gui"), rig["ports"]
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -99,41 +148,57 @@ def kill(run: RunningRig, status: dict[str, Any], name: str) -> psutil.Process |
 def test_a_killed_process_costs_a_quarter_of_a_second_and_no_pulse(
     start: Start, small_calibration: Path, tmp_path: Path, name: str, trial: int
 ) -> None:
-    protocol = tmp_path / "busy.yaml"
-    protocol.write_text(PROTOCOL, encoding="utf-8")
-    rig = small_rig(microscope__pace="real_time")
-    rig["microscope"]["sample"] |= {"spiking": {"min_rate_hz": 1.0, "max_rate_hz": 4.0}}
-    run = start(rig, "--calibration", small_calibration, "--protocol", protocol, "--no-gui")
-    witness = Witness(rig["ports"])
+    t_start_s = time.monotonic()
+    run, ports = start_busy(start, small_calibration, tmp_path)
+    witness = Witness(ports)
     try:
-        status = run.live()
-        pids = [*status["pids"].values(), run.process.pid]
-        time.sleep(random.Random(1000 * trial + SERVICES.index(name)).uniform(0.5, 4.0))
+        pids = live_pids(run, ports) | {"supervisor": run.process.pid}
+        live_s = time.monotonic() - t_start_s
+        time.sleep(random.Random(1000 * trial + SERVICES.index(name)).expovariate(1 / MEAN_S))
         t_kill_ns = time.perf_counter_ns()
-        kill(run, status, name)
-        if name == "viewer":
-            witness.close()
-            time.sleep(0.5)
-            run.ctl("stop")
+        psutil.Process(pids[name]).kill()
         run.process.wait(120)
-        _, alive = psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], 60)
+        _, alive = psutil.wait_procs([psutil.Process(pid) for pid in pids.values() if psutil.pid_exists(pid)], 60)
         assert not alive, f"still alive after {name} was killed: {alive}"
     finally:
         witness.close()
-    done = spikeloop("recover", run.session)
-    assert done.returncode == 0, done.stderr
-    clean = open_session(run.session / "recovered")
-    assert clean.is_complete
+    clean = recovered(run)
     last_heard = max(frame for frame, t_ns in witness.decided if t_ns <= t_kill_ns)
     last_kept = max(header.frame for header, _ in clean.frames())
-    assert last_heard - last_kept <= MOST_LOST_S * RATE_HZ, f"{last_heard - last_kept} frames lost"
-    known = {m.header.t_command_ns for m in clean.messages("stim")}
-    known |= {m.header.t_on_ns for m in clean.messages("light")}
-    begun = [m.header for m in clean.messages("stim") if m.header.phase == "intent"]
-    finished = {m.header.decision_id for m in clean.messages("stim") if m.header.phase == "done"}
-    open_ends = [h for h in begun if h.decision_id not in finished]
-    unknown = [t_ns for t_ns in witness.t_light_ns if t_ns not in known]
+    unknown, n_open = forgotten_light(clean, witness)
+    export_nwb(clean, NwbPlan(tmp_path / "x.nwb", Frames.NONE, compress=False), lambda stage, done: None)
+    cost = {"killed": name, "trial": trial, "frames_lost": last_heard - last_kept, "light": len(witness.t_light_ns)}
+    cost |= {"known_by_intent": len(unknown), "live_after_s": round(live_s, 1)}
+    print(json.dumps(cost | {"took_s": round(time.monotonic() - t_start_s, 1)}))
+    assert last_heard - last_kept <= MOST_LOST_S * RATE_HZ, cost
     # A stimulator killed between light and its second record leaves the intent, which tells of that pulse.
-    assert len(unknown) <= len(open_ends) <= 1, (unknown, open_ends)
-    exported = spikeloop("export", run.session / "recovered", "-o", tmp_path / "x.nwb", "--frames", "none")
-    assert exported.returncode == 0, exported.stderr
+    assert len(unknown) <= n_open <= 1, (unknown, n_open)
+
+
+def test_viewers_may_die_at_any_instant_and_cost_nothing(start: Start, small_calibration: Path, tmp_path: Path) -> None:
+    """Viewers may be killed while the run goes on, so all are killed in one run."""
+    run, ports = start_busy(start, small_calibration, tmp_path)
+    witness = Witness(ports)
+    instants = random.Random(7)
+    try:
+        live_pids(run, ports)
+        for trial in range(N_KILLS):
+            line = [sys.executable, str(VIEWER), *(str(ports[name]) for name in ("acquisition", "inference"))]
+            with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as viewer:
+                assert viewer.stdout is not None
+                assert viewer.stdout.readline() == "sees\n"
+                time.sleep(instants.expovariate(2.0))
+                viewer.kill()
+            assert run.process.poll() is None, run.output()
+            print(json.dumps({"killed": "viewer", "trial": trial}))
+        run.ctl("stop")
+        assert run.wait() == 0, run.output()
+    finally:
+        witness.close()
+    session = open_session(run.session)
+    assert session.is_complete
+    kept = [header.frame for header, _ in session.frames()]
+    assert kept == list(range(kept[0], kept[-1] + 1))
+    unknown, n_open = forgotten_light(session, witness)
+    assert (unknown, n_open) == ([], 0)
+    assert witness.t_light_ns

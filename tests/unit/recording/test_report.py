@@ -164,3 +164,25 @@ def test_pooled_fractions_carry_the_wilson_interval():
     # Wilson score interval of 8 of 10: 0.4902 to 0.9433 (Brown, Cai & DasGupta 2001)
     np.testing.assert_allclose(fraction - error[0], [0.4902], atol=1e-4)
     np.testing.assert_allclose(fraction + error[1], [0.9433], atol=1e-4)
+
+
+def test_frames_that_were_to_be_kept_and_were_not_are_told_at_the_top(tmp_path):
+    def text_of(name, n_kept, recording):
+        maker = SessionMaker(tmp_path / name)
+        maker.session()
+        for frame in range(50):
+            maker.spikes(frame)
+            if frame < n_kept:
+                maker.frame(frame, np.zeros((4, 4), "<u2"))
+        maker.close()
+        (tmp_path / name / "config.yaml").write_text(f"rig: {{recording: {recording}}}\n", encoding="utf-8")
+        return write_report(tmp_path / name).read_text(encoding="utf-8")
+
+    told = "Only 20 of 50 frame messages are in the journal"
+    assert told in text_of("fewer", 20, "{frames: all, every_nth_frame: 1}")
+    for name, n_kept, recording in (
+        ("all", 50, "{frames: all, every_nth_frame: 1}"),
+        ("none", 0, "{frames: none}"),
+        ("some", 5, "{frames: all, every_nth_frame: 10}"),
+    ):
+        assert "frame messages are in the journal" not in text_of(name, n_kept, recording)

@@ -127,17 +127,27 @@ class Bench:
             assert self.driver.take_activity(header, payload)
         elif kind == "sync":
             self.driver.take_sync(header)
+        elif kind == "rois":
+            self.driver.take_rois(header, payload)
+            if header.source == "armed":
+                self.driver.follow_rois()
         else:
             self.driver.take_key(header)
 
 
-def _cells(n: int) -> tuple[RoisHeader, bytes]:
+def _cells(n: int, source: str = "x") -> tuple[RoisHeader, bytes]:
     rois = [
         RoiDescription(roi_id=row, roi_index=row, parent_id=None, kind="soma", plane=0, tags=[], quality=1.0, snr=4.0,
                        tau_s=0.3, amplitude=0.5, expected_detection=0.9, threshold=4.0) for row in range(n)
     ]  # fmt: skip
     header = RoisHeader(
-        **STAMP, rev=1, plane=0, lines_per_frame=64, pixels_per_line=64, rois=rois, footprint_start=list(range(n + 1))
+        **(STAMP | {"source": source}),
+        rev=n,
+        plane=0,
+        lines_per_frame=64,
+        pixels_per_line=64,
+        rois=rois,
+        footprint_start=list(range(n + 1)),
     )
     return header, np.arange(n, dtype="<u4").tobytes()
 
@@ -145,7 +155,7 @@ def _cells(n: int) -> tuple[RoisHeader, bytes]:
 def _spikes(frame: int, random: Random, mode: Mode = Mode.LIVE) -> tuple[str, Header, bytes]:
     events = np.zeros(int(random.random() < 0.15), EVENT_DTYPE)
     scan_ns = 10 * S + frame * PERIOD_NS
-    events["roi_id"], events["t_event_ns"], events["probability"] = random.randrange(3), scan_ns - 40 * MS, 0.9
+    events["roi_id"], events["t_event_ns"], events["probability"] = random.randrange(4), scan_ns - 40 * MS, 0.9
     header = SpikesHeader(
         **STAMP, plane=0, frame=frame, line0=0, n_lines=64, hold_frames=1, mode=mode, t_scan_ns=scan_ns,
         late=random.random() < 0.05, t_received_ns=scan_ns + MS, t_decided_ns=scan_ns + 2 * MS, n_events=len(events),
@@ -187,6 +197,8 @@ def script(seed: int, n_frames: int = 600) -> list[tuple[str, Any, bytes]]:
         for key, chance in (("now", 0.03), ("trial_start", 0.03), ("nobody waits for this", 0.1)):
             if random.random() < chance:
                 told.append((frame + random.random(), "key", key, b""))
+    # A cell is added, which the protocol learns of when somebody arms, a second later.
+    told += [(200.2, "rois", *_cells(4)), (230.7, "rois", *_cells(4, "armed"))]
     told.sort(key=lambda one: one[0])
     return [(kind, what, payload) for _, kind, what, payload in told]
 
@@ -201,7 +213,7 @@ def journal(folder: Path, told: list[tuple[str, Any, bytes]], bench: Bench) -> P
             mark = LogHeader(**(STAMP | {"source": "supervisor"}), level="mark", text=what, fields=fields)
             writer.write("log", encode(mark), b"", 1)
         else:
-            writer.write(f"{kind}.0" if kind != "sync" else kind, encode(what), payload, 1)
+            writer.write(kind if kind in ("sync", "rois") else f"{kind}.0", encode(what), payload, 1)
     for topic, header in bench.wire.sent:
         writer.write(topic, encode(header), b"", 1)
     writer.close()
@@ -222,9 +234,13 @@ def run(bench: Bench, told: list[tuple[str, Any, bytes]]) -> Bench:
 
 
 def of_engine(told: list[tuple[str, Any, bytes]]) -> list[tuple[str, Any, bytes]]:
-    """What a replay's engine says: the live messages alone."""
+    """What a replay's engine says: the live messages alone; nobody arms there."""
     live = next(i for i, one in enumerate(told) if one[0] == "spikes" and one[1].mode is Mode.LIVE)
-    return [one for one in told[live:] if one[0] in ("spikes", "activity")]
+    return [
+        one
+        for one in told[live:]
+        if one[0] in ("spikes", "activity") or (one[0] == "rois" and one[1].source != "armed")
+    ]
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -232,6 +248,9 @@ def test_a_replay_asks_for_the_same_light_and_says_the_same(seed: int, protocol:
     told = script(seed)
     recorded = run(Bench(protocol), told)
     assert len({request.rule for request in recorded.asked.requests}) == 5
+    loads = [h for _, h in recorded.wire.sent if isinstance(h, InputHeader) and h.kind is InputKind.LOAD]
+    assert len(loads) == 2
+    assert any(3 in request.target_ids for request in recorded.asked.requests)
     session = journal(tmp_path / "session", told, recorded)
     again = run(Bench(protocol, session), of_engine(told))
     again.driver.conclude()
@@ -256,6 +275,7 @@ def test_only_what_the_protocol_listens_to_is_told_with_its_place(protocol: Path
     bench.take("key", "trial_start", b"")
     found = [(h.kind, h.name, h.edge, h.t_edge_ns, h.after) for t, h in bench.wire.sent if isinstance(h, InputHeader)]
     assert found == [
+        (InputKind.LOAD, "listens", None, None, [-1, -1, -1]),
         (InputKind.KEY, "now", None, None, [-1, -1, -1]),
         (InputKind.EDGE, "lever", "rising", 5, [7, 0, 0]),
         (InputKind.KEY, "trial_start", None, None, [7, 0, 1 << 31]),

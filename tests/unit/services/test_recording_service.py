@@ -70,3 +70,12 @@ def test_a_copy_that_cannot_be_written_ends_alone(
     recorder._store = Refuses()  # type: ignore[assignment]
     assert [take_frame(recorder), take_frame(recorder)] == [1, 2]
     assert said == ["frames.zarr: frames cannot be written: no; the journal goes on, the copy ends here"]
+
+
+def test_frames_of_the_baseline_that_are_not_on_the_disk_are_told_at_its_end(recorder: RecordingService) -> None:
+    take_frame(recorder)
+    assert recorder.commands["rotate"]({"baseline": True})["frames_left_out"] == 0
+    recorder._end_frames("only 3 MB are left on the disk")
+    take_frame(recorder)
+    take_frame(recorder)
+    assert recorder.commands["rotate"]({})["frames_left_out"] == 2

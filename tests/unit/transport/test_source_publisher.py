@@ -46,9 +46,9 @@ class Ears:
         topic, header, _ = health()
         self.source.send(topic, header)
 
-    def frame(self, number: int) -> None:
-        """A frame large enough to be shared by all sockets."""
-        pixels = np.full((300, 400), number, np.uint16)
+    def frame(self, number: int, shape: tuple[int, int] = (300, 400)) -> None:
+        """A frame, by default large enough to be shared by all sockets."""
+        pixels = np.full(shape, number, np.uint16)
         topic, header, _ = frame(number, pixels)
         self.source.send(topic, header, pixels.data.cast("B"))
         pixels[:] = 0  # the caller's memory is free again
@@ -91,6 +91,13 @@ def test_the_engine_has_the_frame_while_the_others_wait_for_it(patient: Ears) ->
     assert not _waits_for_a_frame(patient.recorder)
     patient.source.flush()
     assert patient.frames(patient.looker, 1) == patient.frames(patient.recorder, 1) == [1]
+
+
+def test_a_small_frame_is_not_overwritten_while_the_others_wait_for_it(patient: Ears) -> None:
+    for number in (1, 2):
+        patient.frame(number, (8, 16))
+    patient.source.flush()
+    assert patient.frames(patient.looker, 2) == patient.frames(patient.recorder, 2) == [1, 2]
 
 
 def test_what_is_no_frame_does_not_wait_for_frames(patient: Ears) -> None:

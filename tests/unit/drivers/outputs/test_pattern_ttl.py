@@ -256,6 +256,14 @@ def test_a_rig_file_that_cannot_work_is_refused(case):
         pattern_settings(settings(1).model_dump(mode="json"), select, **changes)
 
 
+def test_two_places_of_a_pattern_need_two_targets():
+    close = [{"number": 1, "targets_yx_px": [[50.0, 50.0], [51.0, 50.0]]}]
+    config = pattern_settings(settings(1).model_dump(mode="json"), BY_LINES, patterns=close)
+    assert config.pattern_of(((50.0, 50.0), (51.0, 50.0))).number == 1
+    assert config.pattern_of(((50.0, 50.0), (90.0, 90.0))) is None
+    assert config.pattern_of(((50.0, 50.0),)) is None
+
+
 def rig_of(port=1, **bounds):
     config = pattern_settings(settings(port).model_dump(mode="json"), BY_LINES).model_dump(mode="json")
     rig = small_rig(microscope__pace="real_time")
