@@ -6,30 +6,48 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.stimulation import PulseRequest
 
 FILE_NAME = "pulse_times.json"
+CAPACITY = 100_000
 _FORMAT = "spikeloop pulse times/1"
 
 
 class PulseTimes:
-    """Times of delivered requests by block; a train counts once."""
+    """Times of delivered requests by block, in memory that is there from the start; a train counts once.
 
-    def __init__(self) -> None:
-        self._blocks: dict[int, list[float]] = {}
+    Parameters
+    ----------
+    capacity : int
+        Requests that are kept; those beyond are counted.
+    """
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self._block = np.full(capacity, -1, np.int32)
+        self._t_s = np.full(capacity, np.nan)
+        self._n = self._n_beyond = 0
         self._is_own: dict[int, bool] = {}
 
     def note(self, place: tuple[int, float], request: PulseRequest) -> None:
         """A request has been delivered at a block and the seconds since its beginning."""
-        if not request.sham:
-            self._blocks.setdefault(place[0], []).append(place[1])
-            self._is_own[place[0]] = bool(request.roi_ids)
+        if request.sham:
+            return
+        if self._n == len(self._t_s):
+            self._n_beyond += 1
+            return
+        self._block[self._n], self._t_s[self._n] = place
+        self._is_own[place[0]] = bool(request.roi_ids)
+        self._n += 1
 
     def as_dict(self) -> dict[str, Any]:
-        """What the file holds: blocks in which triggers commanded the light."""
-        blocks = [times for index, times in sorted(self._blocks.items()) if self._is_own[index]]
-        return {"format": _FORMAT, "blocks_s": blocks}
+        """What the file holds: blocks in which triggers commanded the light; it lacks `n_beyond` pulses, if any."""
+        block, t_s = self._block[: self._n], self._t_s[: self._n]
+        blocks = [t_s[block == index].tolist() for index in sorted(self._is_own) if self._is_own[index]]
+        beyond = {"n_beyond": self._n_beyond} if self._n_beyond else {}
+        return {"format": _FORMAT, "blocks_s": blocks} | beyond
 
 
 def read_partner(where: str, key: str) -> tuple[tuple[float, ...], ...]:

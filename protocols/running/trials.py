@@ -61,14 +61,15 @@ class TrialTable:
         self.arm_names = tuple(arm_names)
         self.n_drawn = n_drawn
         self.n = self.n_beyond = 0
-        self.t_ns = np.zeros(capacity, np.int64)
-        self.arm = np.zeros(capacity, np.int64)
-        self.status = np.zeros(capacity, np.int64)
+        # `full` writes; `zeros` would leave it to the first use of each page to make memory of it, while it runs.
+        self.t_ns = np.full(capacity, 0, np.int64)
+        self.arm = np.full(capacity, 0, np.int64)
+        self.status = np.full(capacity, int(TrialStatus.OPEN), np.int64)
         self.site = np.full(capacity, -1, np.int64)
-        self.power_mw = np.zeros(capacity)
+        self.power_mw = np.full(capacity, 0.0)
         self.response = np.full(capacity, np.nan)
         self.probability = np.full((capacity, n_drawn), np.nan)
-        self.is_drawn = np.zeros(capacity, bool)
+        self.is_drawn = np.full(capacity, False)
         self.first_target = np.full(capacity, -1, np.int64)
 
     def add(self, t_ns: int, arm: int, stimulus: Stimulus, probability: NDArray[np.float64] | None) -> int:
