@@ -29,7 +29,7 @@ class Endpoints:
 
     def of(self, name: str) -> str:
         """``tcp://host:port`` of a field of `Ports`."""
-        return f"tcp://{self.host}:{getattr(self.ports, name)}"
+        return self._here.endpoint(name)
 
     def publishers(self) -> list[str]:
         """Every service that publishes, inference left out: there is one for each plane."""
@@ -37,7 +37,12 @@ class Endpoints:
 
     def inference_of(self, plane: int) -> str:
         """Inference has one port for each plane, from `inference` upwards."""
-        return f"tcp://{self.host}:{self.ports.inference + plane}"
+        return self._here.inference_endpoint(plane)
+
+    @property
+    def _here(self) -> Ports:
+        """The ports where the rig runs; services on other computers keep their addresses."""
+        return self.ports.model_copy(update={"host": self.host})
 
     @property
     def is_local(self) -> bool:

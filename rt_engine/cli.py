@@ -29,6 +29,7 @@ from rt_engine.commands import (
     report,
     run,
     score,
+    serve,
     simulate,
     slm_targets,
     status,
@@ -39,6 +40,7 @@ from rt_engine.interfaces.errors import ConfigError, SpikeloopError
 _COMMANDS = (
     demo,
     run,
+    serve,
     gui,
     status,
     ctl,

@@ -52,6 +52,8 @@ def run_rig(
     from rt_engine.services.session_folder import make_session_folder
     from rt_engine.services.session_run import SessionRun
 
+    if replay is not None:  # all of it lives here
+        rig = rig.model_copy(update={"ports": rig.ports.model_copy(update={"hosts": {}})})
     indicator(rig.inference.indicator)
     if rig.mqtt is not None and replay is None:
         rig.mqtt.require_usable()

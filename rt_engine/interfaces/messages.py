@@ -372,11 +372,16 @@ class TruthHeader(Header, kw_only=True):
 
 
 class ClockHeader(Header, kw_only=True):
-    """Topic ``clock``: how another host's clock relates to this one."""
+    """Topic ``clock``: how another host's clock relates to the supervisor's: ``supervisor = peer + offset_ns``.
+
+    `peer` is the address in `ports.hosts`. The error was at most `uncertainty_ns` at `t_measured_ns` (of the
+    supervisor's clock) and may grow by 500 ppm of the time since.
+    """
 
     peer: str
     offset_ns: int
     uncertainty_ns: int
+    t_measured_ns: int | None = None
 
 
 class FateHeader(Header, kw_only=True):

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.marks_config import MarksConfig, require_no_light
 from rt_engine.interfaces.metrics_config import MetricsConfig
-from rt_engine.interfaces.microscope_config import MicroManagerMicroscope, ScanImageFile, ScanImageMicroscope
+from rt_engine.interfaces.microscope_config import VendorMicroscope
 from rt_engine.interfaces.mqtt_config import MqttConfig
 from rt_engine.interfaces.ni_config import NiAnalogInput, NiEdgeInput, NiLineInput
 from rt_engine.interfaces.output_config import LONGEST_WATCHDOG_MS, OutputConfig, RealOutput, SessionLimits
@@ -98,13 +98,7 @@ class StreamMicroscope(Strict):
 
 
 MicroscopeConfig = Annotated[
-    VirtualMicroscope
-    | ReplayMicroscope
-    | StreamMicroscope
-    | MicroManagerMicroscope
-    | ScanImageMicroscope
-    | ScanImageFile
-    | PluginMicroscope,
+    VirtualMicroscope | ReplayMicroscope | StreamMicroscope | VendorMicroscope | PluginMicroscope,
     Field(discriminator="driver"),
 ]
 
@@ -169,13 +163,19 @@ class RigConfig(Strict):
     animal: AnimalConfig = AnimalConfig()
     optics: OpticsConfig = OpticsConfig()
     max_idle_s: float = Field(10.0, gt=0)
+    trial_gated: bool = Field(
+        False,
+        description="true: frames come in trials (loops, external triggers), and silence between them, up to "
+        "`max_idle_s`, is a pause without light; false: it is a fault",
+    )
 
     @model_validator(mode="after")
     def _beyond_loopback_with_keys(self) -> RigConfig:
         if self.ports.host in ("0.0.0.0", "*", "::"):
             raise ValueError(f"ports.host {self.ports.host} names no computer; give this one's address in its network")
         if self.keys is None and not self.ports.is_loopback:
-            raise ValueError(f"ports.host {self.ports.host} is beyond loopback, which needs keys (key `keys`)")
+            beyond = ", ".join(sorted({self.ports.host, *self.ports.hosts.values()}))
+            raise ValueError(f"ports: {beyond} is beyond loopback, which needs keys (key `keys`)")
         return self
 
     @model_validator(mode="after")
@@ -240,6 +240,10 @@ class RigConfig(Strict):
             raise ValueError(f"planes {list(planes)} must be different and ascending")
         if isinstance(self.microscope, VirtualMicroscope) and planes[-1] >= self.microscope.n_planes:
             raise ValueError(f"there is no plane {planes[-1]}: microscope.n_planes is {self.microscope.n_planes}")
+        for name in self.ports.hosts:
+            number = name.partition(".")[2]
+            if number and int(number) not in planes:
+                raise ValueError(f"ports.hosts.{name}: plane {number} is not inferred, planes {list(planes)} are")
         others = {port: name for name, port in self.ports.all_ports().items() if name != "inference"}
         for plane in planes:
             port = self.ports.inference + plane

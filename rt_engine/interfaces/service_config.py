@@ -86,10 +86,26 @@ class SchedulingConfig(Strict):
     )
 
 
+LOOPBACK = ("localhost", "::1")
+MAY_BE_ELSEWHERE = ("acquisition", "inference", "stimulation")
+"""Services that another computer may carry. Journal and telemetry stay with the supervisor, which reads the journal."""
+
+
+_CARRIED_BY = {"engine_frames": "acquisition", "stimulation_control": "stimulation"}
+"""Ports that a service has beside that of its name."""
+
+
 class Ports(Strict):
-    """TCP ports on `host`; inference of plane p uses `inference` + p."""
+    """TCP ports on `host`; inference of plane p uses `inference` + p.
+
+    `hosts` tells the address of each service that lives on another computer: ``acquisition``, ``stimulation``,
+    ``inference`` (of all planes) or ``inference.<plane>``. `spikeloop serve` carries it there.
+    """
 
     host: str = "127.0.0.1"
+    hosts: dict[str, Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{0,252}$")]] = Field(
+        {}, description="address of each service on another computer: acquisition, stimulation, inference[.plane]"
+    )
     control: int = Field(5570, ge=1024, le=65535)
     acquisition: int = Field(5571, ge=1024, le=65535)
     inference: int = Field(5572, ge=1024, le=65535)
@@ -104,15 +120,31 @@ class Ports(Strict):
 
     def endpoint(self, name: str) -> str:
         """``tcp://host:port`` of one of the fields."""
-        return f"tcp://{self.host}:{getattr(self, name)}"
+        return f"tcp://{self.host_of(_CARRIED_BY.get(name, name))}:{getattr(self, name)}"
 
     def inference_endpoint(self, plane: int) -> str:
         """``tcp://host:port`` of the inference of one plane."""
-        return f"tcp://{self.host}:{self.inference + plane}"
+        return f"tcp://{self.host_of(f'inference.{plane}')}:{self.inference + plane}"
+
+    def host_of(self, service: str) -> str:
+        """Address of the computer that carries a service, by its name on the wire (`inference.<plane>`)."""
+        return self.hosts.get(service) or self.hosts.get(service.partition(".")[0]) or self.host
 
     def all_ports(self) -> dict[str, int]:
         """Every port by name."""
-        return {name: value for name, value in self.model_dump().items() if name != "host"}
+        return {name: value for name, value in self.model_dump().items() if name not in ("host", "hosts")}
+
+    @model_validator(mode="after")
+    def _known_hosts(self) -> Ports:
+        for name in self.hosts:
+            kind, _, plane = name.partition(".")
+            if kind not in MAY_BE_ELSEWHERE or (plane and not (kind == "inference" and plane.isdecimal())):
+                known = ", ".join(MAY_BE_ELSEWHERE)
+                raise ValueError(
+                    f"hosts.{name}: only {known} and inference.<plane> can live elsewhere; "
+                    "journal and telemetry live where `run` is started"
+                )
+        return self
 
     @model_validator(mode="after")
     def _distinct(self) -> Ports:
@@ -126,4 +158,4 @@ class Ports(Strict):
     @property
     def is_loopback(self) -> bool:
         """True if only this computer can reach them."""
-        return self.host in ("127.0.0.1", "localhost", "::1")
+        return all(one in LOOPBACK or one.startswith("127.") for one in (self.host, *self.hosts.values()))

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rt_engine.interfaces.errors import ConfigError, MessageError, RecordingError
-from rt_engine.interfaces.messages import WIRE_VERSION, FrameHeader, Header, decode, decode_as
+from rt_engine.interfaces.messages import WIRE_VERSION, ClockHeader, FrameHeader, Header, decode, decode_as
 from rt_engine.interfaces.rig_config import read_yaml
 from rt_engine.recording.journal import HEADER_LENGTH
+from rt_engine.recording.journal_clocks import JournalClocks, ports_of
 from rt_engine.recording.mcap_walk import Damage, McapWalk, RawMessage
 
 if TYPE_CHECKING:
@@ -38,9 +39,17 @@ class JournalMessage:
         Unix time of writing, nanoseconds.
     """
 
-    __slots__ = ("_header", "header_bytes", "payload", "t_log_ns", "topic")
+    __slots__ = ("_clocks", "_header", "header_bytes", "payload", "t_log_ns", "topic")
 
-    def __init__(self, topic: str, header_bytes: memoryview, payload: memoryview, t_log_ns: int) -> None:
+    def __init__(
+        self,
+        topic: str,
+        header_bytes: memoryview,
+        payload: memoryview,
+        t_log_ns: int,
+        clocks: JournalClocks | None = None,
+    ) -> None:
+        self._clocks = clocks
         self.topic = topic
         self.header_bytes = header_bytes
         self.payload = payload
@@ -49,7 +58,7 @@ class JournalMessage:
 
     @property
     def header(self) -> Header:
-        """Decoded header; decoded when first asked for.
+        """Decoded header; decoded when first asked for. Its times are in the clock of the supervisor's computer.
 
         Raises
         ------
@@ -58,6 +67,8 @@ class JournalMessage:
         """
         if self._header is None:
             self._header = decode(self.topic, self.header_bytes)
+            if self._clocks is not None:
+                self._clocks.apply(self._header, self.t_log_ns)
         return self._header
 
 
@@ -147,13 +158,14 @@ class Session:
         lost: dict[str, int] = {}
         damage: list[Damage] = []
         from_start = self.files[0].name == FIRST_FILE
+        clocks = self._clocks()
         for path in self.files:
             walk = McapWalk(path, wanted if chosen else None)
             for raw in walk.messages():
                 _count_missing(raw, expected, lost, from_start)
                 if chosen and not wanted(raw.topic):
                     continue
-                message = _split(raw)
+                message = _split(raw, clocks)
                 if message is None:
                     damage.append(Damage(path.name, 0, 0, f"a message of {raw.topic} is shorter than its header"))
                 else:
@@ -161,6 +173,22 @@ class Session:
             damage += walk.damage
         if not chosen:
             self._damage, self._lost = damage, lost
+
+    def _clocks(self) -> JournalClocks | None:
+        """How the clocks stood to each other, where services lived on several computers."""
+        try:
+            ports = ports_of(self.config())
+        except ConfigError:  # said by whoever asks for the config; the messages are readable without
+            return None
+        if ports is None:
+            return None
+        told = []
+        for path in self.files:
+            for raw in McapWalk(path, lambda topic: topic == "clock").messages():
+                message = _split(raw) if raw.topic == "clock" else None
+                if message is not None and isinstance(message.header, ClockHeader):
+                    told.append((message.t_log_ns, message.header))
+        return JournalClocks(ports, told)
 
     def events(self, plane: int = 0) -> NDArray[np.void]:
         """Events decided live; see `session_arrays.events`."""
@@ -263,7 +291,7 @@ def _count_missing(raw: RawMessage, expected: dict[str, int], lost: dict[str, in
     expected[raw.topic] = raw.sequence + 1
 
 
-def _split(raw: RawMessage) -> JournalMessage | None:
+def _split(raw: RawMessage, clocks: JournalClocks | None = None) -> JournalMessage | None:
     data = raw.data
     if len(data) < HEADER_LENGTH.size:
         return None
@@ -271,4 +299,4 @@ def _split(raw: RawMessage) -> JournalMessage | None:
     end = HEADER_LENGTH.size + length
     if end > len(data):
         return None
-    return JournalMessage(raw.topic, data[HEADER_LENGTH.size : end], data[end:], raw.t_log_ns)
+    return JournalMessage(raw.topic, data[HEADER_LENGTH.size : end], data[end:], raw.t_log_ns, clocks)

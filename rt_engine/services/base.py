@@ -13,6 +13,8 @@ from rt_engine.interfaces.clock import NS_PER_S, Clock, MonotonicClock
 from rt_engine.interfaces.control import Request, Role, encode_control
 from rt_engine.interfaces.errors import MessageError, SpikeloopError
 from rt_engine.interfaces.messages import HealthHeader, LogHeader
+from rt_engine.services.file_exchange import FileDesk
+from rt_engine.services.host_clocks import ClockListener
 from rt_engine.services.setup import Setup
 from rt_engine.transport.control import answer
 from rt_engine.transport.publisher import Publisher
@@ -43,6 +45,9 @@ class Service:
         self.guard = secure_rig(self.context, self.rig.keys)
         self.poller = zmq.Poller()
         self.commands: dict[str, Command] = {"shutdown": self._shutdown, "describe": self._describe}
+        if setup.far:
+            files = FileDesk(setup.path())
+            self.commands |= {"take_file": files.take, "give_file": files.give}
         self.state = "starting"
         self.dropped = self.gaps = self.late = self.queue = 0
         self.stopping = threading.Event()
@@ -68,6 +73,15 @@ class Service:
     def publishes_at(self) -> str:
         """Endpoint of the PUB socket."""
         return self.rig.ports.endpoint(self.port)
+
+    def listen_to_clocks(self, *upstream: str) -> ClockListener | None:
+        """Who puts times of those services (names on the wire) into ours; None where all live on this computer."""
+        ports = self.rig.ports
+        if all(ports.host_of(one) == ports.host_of(self.source) for one in upstream):
+            return None
+        listener = ClockListener(self.context, ports, self.source, self.clock, upstream)
+        self.poller.register(listener.socket, zmq.POLLIN)
+        return listener
 
     def open(self) -> None:
         """Make sockets and devices ready; raises errors of our tree."""

@@ -76,6 +76,7 @@ class InferenceService(Service):
             "status": self._status,
             "describe": self._describe_rois,
         }
+        self._clocks = self.listen_to_clocks("acquisition")
         self._desk = CellDesk(self, self.plane)
         self.commands |= {"rois_edit": self._desk.rois_edit, "set_threshold": self._desk.set_threshold}
         self._inbox = FrameInbox(self._frames, self.clock)
@@ -108,8 +109,8 @@ class InferenceService(Service):
         self._intervals = {"scan_to_receive": LatencyHistogram(), "receive_to_decision": LatencyHistogram()}
 
     def is_ready(self) -> bool:
-        """True once the source has been heard."""
-        return self._acquisition_heard
+        """True once the source has been heard, and its clock is known."""
+        return self._acquisition_heard and (self._clocks is None or self._clocks.knows_all)
 
     def latency_ms(self) -> dict[str, dict[str, float]]:
         """Intervals of the live frames so far."""
@@ -121,6 +122,8 @@ class InferenceService(Service):
 
     def step(self, ready: dict[Any, int]) -> None:
         """Work off the frames that wait."""
+        if self._clocks is not None:
+            self._clocks.serve()
         for _ in range(_BATCH):
             try:
                 arrival = self._inbox.take()
@@ -151,6 +154,8 @@ class InferenceService(Service):
             self._out.close()
         if hasattr(self, "_frames"):
             self._frames.close()
+        if hasattr(self, "_clocks") and self._clocks is not None:
+            self._clocks.close()
         if hasattr(self, "_mark"):
             self._mark.close()
 
@@ -163,6 +168,9 @@ class InferenceService(Service):
         if not isinstance(header, FrameHeader) or header.channel not in (self._channel, self._structural_channel):
             return
         self._sequence.see(header.source, header.boot_id, arrival.topic, header.seq)
+        if self._clocks is not None and self._clocks.localize(header) is None:
+            self._refuse(f"frame {header.frame}: the clock of the source's computer is not known yet")
+            return
         if arrival.payload is None or header.dtype not in _DTYPES:
             self._refuse(f"frame {header.frame}: payload does not fit its header")
             return

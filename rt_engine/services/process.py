@@ -25,10 +25,16 @@ _CLASSES = {
 _GRACE_S = 5.0
 
 
-def run_service(setup: Setup) -> None:
-    """Run one service until it is told to stop or its supervisor is gone; ends the process.
+def run_service(setup: Setup, stop: multiprocessing.connection.Connection | None = None) -> None:
+    """Run one service until it is told to stop or its parent is gone; ends the process.
 
-    Ctrl-C is left to the supervisor, which stops the services in order.
+    Ctrl-C is left to the parent, which stops the services in order.
+
+    Parameters
+    ----------
+    setup : Setup
+    stop : Connection, optional
+        End of a pipe whose closing also means: stop.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     module = importlib.import_module(f"rt_engine.services.{setup.kind}")
@@ -39,16 +45,16 @@ def run_service(setup: Setup) -> None:
         sys.exit(error.exit_code)
     for refused in apply_scheduling(service.rig.scheduling, setup.kind):
         service.log("warning", refused)
-    threading.Thread(target=_follow_parent, args=(service,), daemon=True, name="follow-parent").start()
+    threading.Thread(target=_follow_parent, args=(service, stop), daemon=True, name="follow-parent").start()
     sys.exit(service.run())
 
 
-def _follow_parent(service: Service) -> None:
-    """Stop the service when the supervisor dies, in order first, by force after a grace."""
+def _follow_parent(service: Service, stop: multiprocessing.connection.Connection | None) -> None:
+    """Stop the service when its parent dies or says so, in order first, by force after a grace."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return
-    multiprocessing.connection.wait([parent.sentinel])
+    multiprocessing.connection.wait([parent.sentinel, *([] if stop is None else [stop])])
     service.stopping.set()
     threading.Event().wait(_GRACE_S)
     os._exit(3)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from typing import Any
 
 import zmq
 
 from rt_engine.interfaces.errors import MessageError, RecordingError
-from rt_engine.interfaces.messages import AckHeader, FrameHeader, decode_as
+from rt_engine.interfaces.messages import HEADERS, AckHeader, FrameHeader, decode_as, topic_name
 from rt_engine.recording.frame_policy import FramePolicy
 from rt_engine.recording.frame_store import FrameStore
 from rt_engine.recording.journal import JournalWriter, create_journal_file
@@ -19,6 +20,8 @@ from rt_engine.transport.sockets import bind, queue_length
 
 _BATCH = 64
 _MOST_WAITING = 2000
+_TOPIC = re.compile(r"[a-z]+(\.\d{1,3}){0,2}")
+_MOST_TOPICS = 4096
 
 
 class RecordingService(Service):
@@ -51,6 +54,7 @@ class RecordingService(Service):
         self.poller.register(self._inlet, zmq.POLLIN)
         self.commands |= {"rotate": self._rotate, "no_baseline": self._no_baseline}
         self._failed = self._resumed = False
+        self._topics: set[str] = set()
         self.frames_written = 0
 
     def step(self, ready: dict[Any, int]) -> None:
@@ -91,6 +95,9 @@ class RecordingService(Service):
             return
         topic = bytes(parts[0]).decode(errors="replace")
         payload = parts[2] if len(parts) > 2 else b""
+        if not self._is_topic(topic):
+            self.dropped += 1
+            return
         header = bytes(parts[1])
         if topic.startswith("frame."):
             if self._gives_way(topic, parts[1]):
@@ -104,6 +111,15 @@ class RecordingService(Service):
         if topic == "rois":
             self._policy.learn_cells(topic, header, payload)
         self._journal_one(topic, header, payload)
+
+    def _is_topic(self, topic: str) -> bool:
+        """True for topics of the wire; each takes a channel of the journal, of which there is no end of names."""
+        if topic in self._topics:
+            return True
+        known = topic_name(topic) in HEADERS and _TOPIC.fullmatch(topic) and len(self._topics) < _MOST_TOPICS
+        if known:
+            self._topics.add(topic)
+        return bool(known)
 
     def _journal_one(self, topic: str, header: bytes, payload: bytes | memoryview) -> None:
         if self._failed:

@@ -110,6 +110,10 @@ class SessionRun:
         self._view.say(
             "starting the five services …" if n_planes == 1 else f"starting the services, {n_planes} planes …"
         )
+        for one in self._supervisor.far.awaited():
+            self._view.say(
+                f"  waiting for {one.name} on {one.address} (there: spikeloop serve RIG --service {one.name})"
+            )
         self._slow_start = SlowStart(self._clock, self._view.say)
         self._supervisor.start(on_wait=self._while_starting)
         self._enter("waiting")
@@ -251,7 +255,7 @@ class SessionRun:
             last_frames = supervisor.facts["acquisition"].get("last_frames", [])
             if state in ("segment_done", "ended") and self._keeper.has_seen(last_frames):
                 return "duration" if state == "segment_done" else "source"
-            if duration_s is not None and not self._plan.lossless:
+            if duration_s is not None and not self._plan.lossless and not self._plan.rig.trial_gated:
                 late_s = (self._clock.now_ns() - self._keeper.live_since_ns) / NS_PER_S - duration_s
                 if late_s > _LATE_END_S + 0.1 * duration_s + (_NOTICE_FRAMES + 1) / rate_hz:
                     self._view.say("the source has not delivered all frames in time; ending", "yellow")
@@ -304,6 +308,7 @@ class SessionRun:
                     supervisor.request("stimulation", "trip", {"text": str(self._failure)}, timeout_s=5)
                 supervisor.request("stimulation", "disarm", {"reason": "end of run"}, timeout_s=5)
                 self._concluded = supervisor.request("stimulation", "conclude", timeout_s=_CONCLUDE_S)
+                supervisor.fetch_light_log(self._plan.folder)
             except SpikeloopError as error:
                 self._view.say(f"  warning: stimulation did not answer: {error}", "yellow")
         forced = supervisor.stop()

@@ -15,6 +15,13 @@ def inference_services(rig: RigConfig) -> dict[int, str]:
     return {plane: "inference" if len(planes) == 1 else f"inference.{plane}" for plane in planes}
 
 
+def far_services(rig: RigConfig) -> dict[str, str]:
+    """Service to the address of the computer that carries it, for those that do not live with the supervisor."""
+    wire_names = {name: f"inference.{plane}" for plane, name in inference_services(rig).items()}
+    hosts = {name: rig.ports.host_of(wire_names.get(name, name)) for name in service_names(rig)}
+    return {name: host for name, host in hosts.items() if host != rig.ports.host}
+
+
 def service_names(rig: RigConfig) -> tuple[str, ...]:
     """All services in the order they are started; they are stopped in the order light needs (see `supervisor`)."""
     return ("recording", *inference_services(rig).values(), "stimulation", "acquisition", "telemetry")
@@ -42,6 +49,8 @@ class Setup:
         True if the source waits for inference and recorder (`pace: max`), so nothing is ever skipped.
     recorded : bool
         False if there is no recorder (benchmarks).
+    far : bool
+        True if the supervisor is on another computer, so that files have to be handed over.
     """
 
     service: str
@@ -53,6 +62,7 @@ class Setup:
     dry_run: bool
     lossless: bool
     recorded: bool = True
+    far: bool = False
 
     def rig_config(self) -> RigConfig:
         """The rig, validated again on this side."""

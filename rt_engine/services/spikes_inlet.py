@@ -23,7 +23,8 @@ def goes_straight(setup: Setup) -> bool:
     """
     rig = setup.rig_config()
     lives = not setup.lossless and not isinstance(rig.microscope, ReplayMicroscope)
-    return lives and len(rig.planes_inferred) == 1 and rig.keys is None and rig.ports.is_loopback
+    is_here = rig.ports.is_loopback and not rig.ports.hosts
+    return lives and len(rig.planes_inferred) == 1 and rig.keys is None and is_here
 
 
 class SpikesInlet:

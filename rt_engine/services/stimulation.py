@@ -30,6 +30,7 @@ from rt_engine.services.base import Service
 from rt_engine.services.client_commands import named_protocol
 from rt_engine.services.disk_sync import DiskSync
 from rt_engine.services.frame_join import MOST_WAIT_NS, FrameJoin
+from rt_engine.services.host_clocks import localize_events
 from rt_engine.services.interlock_setup import open_safety
 from rt_engine.services.marks import decision_mark
 from rt_engine.services.protocol_driver import ProtocolDriver
@@ -95,10 +96,14 @@ class StimulationService(Service):
             "key": self._key,
             "conclude": lambda args: self._driver.conclude(),
         }
+        engines = [f"inference.{plane}" for plane in self.rig.planes_inferred]
+        self._clocks = self.listen_to_clocks(*engines, "acquisition", "telemetry")
         self._interlock.self_test()
 
     def is_ready(self) -> bool:
-        """True once engine and recorder have been heard."""
+        """True once engine and recorder have been heard, and the clocks of other computers are known."""
+        if self._clocks is not None and not self._clocks.knows_all:
+            return False
         return self._heard >= {"recording", *(f"inference.{plane}" for plane in self.rig.planes_inferred)}
 
     def latency_ms(self) -> dict[str, dict[str, float]]:
@@ -117,6 +122,8 @@ class StimulationService(Service):
     def step(self, ready: dict[Any, int]) -> None:
         """Commands first, for a stop waits for nobody; then the engine; then look after the interlock."""
         self._server.serve()
+        if self._clocks is not None:
+            self._clocks.serve()
         for _ in range(_BATCH):
             message = self._inlet.take()
             if message is None:
@@ -193,6 +200,8 @@ class StimulationService(Service):
             self._publish_state(self.clock.now_ns())
             self._server.close()
             self._inlet.close()
+        if hasattr(self, "_clocks") and self._clocks is not None:
+            self._clocks.close()
 
     def _sync(self) -> None:
         """Force log and ledger to the disk; on the thread of `DiskSync`."""
@@ -207,6 +216,13 @@ class StimulationService(Service):
             return
         payload = parts[1:]
         self._heard.add(header.source)
+        if self._clocks is not None and isinstance(header, SpikesHeader | ActivityHeader | SyncHeader):
+            shift = self._clocks.localize(header)
+            if shift is None:  # an age that nobody can tell is no age: neither a heartbeat nor a decision
+                self.dropped += 1
+                return
+            if payload and isinstance(header, SpikesHeader):
+                payload[0] = localize_events(payload[0], shift)
         match header:
             case HealthHeader(source="recording"):
                 self._recorder_ns = self.clock.now_ns() if header.state != "failed" else 0
@@ -325,6 +341,9 @@ class StimulationService(Service):
     def _key(self, args: dict[str, Any]) -> dict[str, Any]:
         """A mark that a person gave, or a request; protocols may react to it, until its deadline if it has one."""
         deadline_ns = int(args.get("deadline_ns") or 0)
+        if deadline_ns and self._clocks is not None:
+            shift = self._clocks.shift_of("telemetry")
+            deadline_ns = 1 if shift is None else deadline_ns + shift.earliest_ns
         if deadline_ns and self.clock.now_ns() > deadline_ns:
             return {"awaited": False, "late": True}
         awaited = self._driver.take_key(str(args.get("key") or ""))

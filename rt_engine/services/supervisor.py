@@ -8,7 +8,9 @@ import os
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 import zmq
@@ -17,6 +19,9 @@ from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S, Clock, MonotonicCloc
 from rt_engine.interfaces.control import Reply, Request, Role, decode_reply, decode_request, encode_control, failure
 from rt_engine.interfaces.errors import ConfigError, MessageError, ServiceError, SpikeloopError
 from rt_engine.interfaces.messages import Header, LogHeader, decode, topic_name
+from rt_engine.services import far
+from rt_engine.services.far import FarService, FarServices
+from rt_engine.services.file_exchange import fetch_logs, send_file
 from rt_engine.services.process import run_service
 from rt_engine.services.setup import Setup, service_names
 from rt_engine.services.slow_start import START_TIMEOUT_S
@@ -29,6 +34,8 @@ from rt_engine.transport.sockets import bind, connect
 _STOP_ORDER = ("acquisition", "inference", "stimulation", "telemetry", "recording")
 """The source first, so that what is under way comes to its end; the recorder last, so that it sees all of it."""
 _ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+_BATCH = 256
+"""Control messages taken in one turn, so that a flood of them keeps nothing else waiting."""
 _TOPICS = ("health", "log", "state", "stim", "spikes.", "rois")
 
 ClientCommand = Callable[[Request], dict[str, Any]]
@@ -69,8 +76,9 @@ class Supervisor:
         self._setup = setup
         self._on_client = on_client
         self._on_message = on_message
-        self._processes: dict[str, BaseProcess] = {}
+        self._processes: dict[str, BaseProcess | FarService] = {}
         self._identity: dict[str, bytes] = {}
+        self._asked: set[str] = set()
         self._replies: dict[str, Reply] = {}
         self._clients: deque[tuple[bytes, Request]] = deque()
         self._expected_exit: set[str] = set()
@@ -99,6 +107,7 @@ class Supervisor:
             session=setup.session,
             clock=self.clock,
         )
+        self.far = FarServices(setup, self.clock, self.publisher, self._say)
         self._poller = zmq.Poller()
         self._poller.register(self._router, zmq.POLLIN)
         self._poller.register(self._sub, zmq.POLLIN)
@@ -114,6 +123,9 @@ class Supervisor:
         os.environ.update(_ONE_THREAD)
         spawn = multiprocessing.get_context("spawn")
         for name in self.services:
+            if name in self.far.services:
+                self._processes[name] = self.far.services[name]
+                continue
             setup = dataclasses.replace(self._setup, service=name)
             process = spawn.Process(target=run_service, args=(setup,), name=f"spikeloop-{name}")
             process.start()
@@ -156,14 +168,15 @@ class Supervisor:
         if self._sub in ready:
             self._take_messages()
         self._answer_clients()
-        self._tell_refused()
-
-    def _tell_refused(self) -> None:
-        """Who was turned away at our sockets: to the record, and to whoever watches."""
+        self.far.tend()
         for text in self._guard.take() if self._guard is not None else ():
-            header = LogHeader(**self.publisher.stamp("log"), level="warning", text=text, fields={})
-            self.publisher.send("log", header)
-            self._on_message("log", header, [])
+            self._say("warning", text)
+
+    def _say(self, level: str, text: str) -> None:
+        """To the record, and to whoever watches."""
+        header = LogHeader(**self.publisher.stamp("log"), level=level, text=text, fields={})
+        self.publisher.send("log", header)
+        self._on_message("log", header, [])
 
     def raise_if_failed(self, optional: tuple[str, ...] = ("telemetry",)) -> None:
         """Raise what a service has failed of.
@@ -207,24 +220,44 @@ class Supervisor:
         identity = self._identity.get(service)
         if identity is None:
             raise ServiceError(f"the {service} service is not connected")
+        if service in self.far.services and args and "path" in args:
+            args = args | {"path": send_file(partial(self.request, service), Path(str(args["path"])))}
         request = Request(id=uuid.uuid4().hex, role=Role.SERVICE, cmd=cmd, args=args or {})
+        self._asked.add(request.id)
         self._router.send_multipart([identity, encode_control(request)])
-        deadline_ns = self.clock.now_ns() + int(timeout_s * NS_PER_S)
-        while request.id not in self._replies:
-            left_ms = (deadline_ns - self.clock.now_ns()) // NS_PER_MS
-            if left_ms <= 0 or self._processes[service].exitcode is not None:
-                raise ServiceError(f"the {service} service did not answer {cmd!r} within {timeout_s:g} s")
-            if self._router.poll(min(int(left_ms), 50)):
-                self._take_control()
-            self._take_messages()
-            self._answer_clients()
-        reply = self._replies.pop(request.id)
+        try:
+            self._wait_for_reply(service, request, timeout_s)
+            reply = self._replies.pop(request.id)
+        finally:
+            self._asked.discard(request.id)
         if reply.error is not None:
             kind = (
                 ConfigError if reply.error.type in ("ConfigError", "CalibrationError", "MovieError") else ServiceError
             )
             raise kind(reply.error.message, reply.error.remedy)
         return reply.result or {}
+
+    def _wait_for_reply(self, service: str, request: Request, timeout_s: float) -> None:
+        deadline_ns = self.clock.now_ns() + int(timeout_s * NS_PER_S)
+        while request.id not in self._replies:
+            left_ms = (deadline_ns - self.clock.now_ns()) // NS_PER_MS
+            if left_ms <= 0 or self._processes[service].exitcode is not None:
+                raise ServiceError(f"the {service} service did not answer {request.cmd!r} within {timeout_s:g} s")
+            if self._router.poll(min(int(left_ms), 50)):
+                self._take_control()
+            self._take_messages()
+            self._answer_clients()
+
+    def fetch_light_log(self, folder: Path) -> None:
+        """Bring the write-ahead log of a stimulation service on another computer home.
+
+        Raises
+        ------
+        ServiceError
+            It does not answer.
+        """
+        if "stimulation" in self.far.services:
+            fetch_logs(partial(self.request, "stimulation"), folder)
 
     def stop(self, timeout_s: float = 20.0) -> list[str]:
         """Stop all services in order; returns those that had to be ended by force."""
@@ -259,7 +292,7 @@ class Supervisor:
             self._guard.close()
         self._context.destroy(linger=0)
 
-    def _wait_for_exit(self, process: BaseProcess, timeout_s: float) -> None:
+    def _wait_for_exit(self, process: BaseProcess | FarService, timeout_s: float) -> None:
         deadline_ns = self.clock.now_ns() + int(timeout_s * NS_PER_S)
         while process.exitcode is None and self.clock.now_ns() < deadline_ns:
             if self._router.poll(20):
@@ -267,7 +300,9 @@ class Supervisor:
             self._take_messages()
 
     def _take_control(self) -> None:
-        while self._router.poll(0):
+        for _ in range(_BATCH):
+            if not self._router.poll(0):
+                break
             sender, *body = self._router.recv_multipart(copy=False)
             if len(body) != 1:
                 continue
@@ -276,7 +311,7 @@ class Supervisor:
             except MessageError:
                 self._take_request(sender.bytes, body[0])
             else:
-                if self._gate.is_service(body[0]):
+                if reply.id in self._asked and self._gate.is_service(body[0]):
                     self._replies[reply.id] = reply
 
     def _take_request(self, identity: bytes, part: zmq.Frame) -> None:
@@ -288,12 +323,23 @@ class Supervisor:
         except SpikeloopError as error:
             self._router.send_multipart([identity, encode_control(failure(request_id, error))])
             return
+        if request.cmd in far.COMMANDS:
+            self._router.send_multipart([identity, encode_control(self._answer_keeper(request))])
+            return
         if request.cmd != "announce":
             self._clients.append((identity, request))
             return
         service = str(request.args.get("service"))
+        if request.role is not Role.SERVICE or service not in self.services:
+            return
         self._identity[service] = identity
         self.facts.setdefault(service, {}).update(request.args)
+
+    def _answer_keeper(self, request: Request) -> Reply:
+        try:
+            return Reply(id=request.id, ok=True, result=self.far.handle(request))
+        except SpikeloopError as error:
+            return failure(request.id, error)
 
     def _answer_clients(self) -> None:
         """Answer what clients have asked, one after the other: a command that waits for a service lets none pass it."""

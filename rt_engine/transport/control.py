@@ -23,6 +23,8 @@ from rt_engine.transport.gate import Gate
 from rt_engine.transport.security import Guard
 from rt_engine.transport.sockets import bind, connect
 
+_BATCH = 64
+"""Requests answered in one turn, so that a flood of them keeps nothing else waiting."""
 Handler = Callable[[Request], dict[str, Any]]
 
 
@@ -40,9 +42,9 @@ class ControlServer:
         self._gate = Gate(guard)
 
     def serve(self) -> int:
-        """Answer all waiting requests; returns their number."""
+        """Answer waiting requests, at most a batch of them; returns their number."""
         served = 0
-        while self.socket.poll(0):
+        while served < _BATCH and self.socket.poll(0):
             sender, *body = self.socket.recv_multipart(copy=False)
             self.socket.send_multipart([sender.bytes, encode_control(self._answer(body))])
             served += 1

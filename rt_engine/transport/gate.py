@@ -12,8 +12,10 @@ from rt_engine.interfaces.errors import ConfigError, MessageError, SpikeloopErro
 from rt_engine.transport.security import Guard, peer_name
 
 _REMEMBERED = 20_000
-_MAY_COME_AGAIN = ("trip", "announce", "status", "describe")
-"""A stop that comes again stops again, a look changes nothing, and services announce without an id."""
+_LONGEST_ID = 128
+_MAY_COME_AGAIN = ("trip", "announce", "keep", "status", "describe")
+"""A stop that comes again stops again, a look changes nothing, services announce without an id, and other computers
+say several times a second that they are there."""
 
 
 class Gate:
@@ -68,6 +70,8 @@ class Gate:
         return msgspec.structs.replace(request, role=role)
 
     def _require_new(self, request: Request) -> None:
+        if len(request.id) > _LONGEST_ID:
+            raise MessageError(f"an id of {len(request.id)} characters", f"{_LONGEST_ID} at most; a UUID will do")
         if request.cmd in _MAY_COME_AGAIN:
             return
         if request.id in self._seen:

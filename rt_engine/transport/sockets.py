@@ -5,7 +5,7 @@ from __future__ import annotations
 import zmq
 
 from rt_engine.interfaces.errors import ConfigError, ServiceError
-from rt_engine.transport.security import prepare_bind, prepare_connect
+from rt_engine.transport.security import is_loopback, prepare_bind, prepare_connect
 
 QUEUE_BYTES = 128 * 1024 * 1024
 """Bytes that one send or receive queue of frames may hold."""
@@ -14,6 +14,10 @@ MAX_CONTROL_BYTES = 16 * 1024 * 1024
 """Longest request or reply; whoever sends more is disconnected."""
 MAX_MESSAGE_BYTES = 256 * 1024 * 1024
 """Longest part of any other message."""
+_ABSENT_MS = 2000
+"""Silence of another computer after which a connection is given up and made anew, so that a cable that is back is used
+at once and not when TCP next tries."""
+_HANDSHAKE_MS = 5000
 _CONTROL = (zmq.ROUTER, zmq.DEALER)
 
 
@@ -36,7 +40,7 @@ def bind(
     ServiceError
         The port is taken.
     """
-    socket = _socket(context, kind, queue)
+    socket = _socket(context, kind, queue, endpoint)
     socket.setsockopt(zmq.AFFINITY, affinity)
     try:
         prepare_bind(context, socket, endpoint)
@@ -57,7 +61,7 @@ def connect(
     context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, queue: int = 1000, *, affinity: int = 0
 ) -> zmq.Socket[bytes]:
     """Socket connected to `endpoint` with both queues bounded to `queue` messages; `affinity` as for `bind`."""
-    socket = _socket(context, kind, queue)
+    socket = _socket(context, kind, queue, endpoint)
     socket.setsockopt(zmq.AFFINITY, affinity)
     prepare_connect(context, socket)
     socket.connect(endpoint)
@@ -66,17 +70,22 @@ def connect(
 
 def connect_impatient(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, queue: int = 100) -> zmq.Socket[bytes]:
     """DEALER that sends only to a peer that is there: no command waits for a rig that starts an hour later."""
-    socket = _socket(context, zmq.DEALER, queue)
+    socket = _socket(context, zmq.DEALER, queue, endpoint)
     socket.setsockopt(zmq.IMMEDIATE, 1)
     prepare_connect(context, socket)
     socket.connect(endpoint)
     return socket
 
 
-def _socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, queue: int) -> zmq.Socket[bytes]:
+def _socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, queue: int, endpoint: str) -> zmq.Socket[bytes]:
     socket: zmq.Socket[bytes] = context.socket(kind)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.SNDHWM, queue)
     socket.setsockopt(zmq.RCVHWM, queue)
     socket.setsockopt(zmq.MAXMSGSIZE, MAX_CONTROL_BYTES if kind in _CONTROL else MAX_MESSAGE_BYTES)
+    if not is_loopback(endpoint):
+        socket.setsockopt(zmq.HEARTBEAT_IVL, _ABSENT_MS // 4)
+        socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, _ABSENT_MS)
+        socket.setsockopt(zmq.CONNECT_TIMEOUT, _ABSENT_MS)
+        socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
     return socket

@@ -128,6 +128,12 @@ def ports(rig: RigConfig) -> Finding:
     """Whether somebody else listens where the services want to."""
     wanted = dict(rig.ports.all_ports())
     wanted |= {f"inference of plane {p}": rig.ports.inference + p for p in rig.planes_inferred if p > 0}
+    for far in rig.ports.hosts:  # what lives elsewhere takes no port here
+        kind, _, plane = far.partition(".")
+        own = {far, kind} if plane in ("", "0") else {f"inference of plane {plane}"}
+        own |= {"stimulation": {"stimulation_control"}, "acquisition": {"engine_frames"}}.get(kind, set())
+        own |= {name for name in wanted if not plane and name.startswith(f"{kind} of plane")}
+        wanted = {name: port for name, port in wanted.items() if name not in own}
     taken = []
     for name, port in wanted.items():
         with socket.socket() as probe:

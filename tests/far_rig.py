@@ -1,0 +1,163 @@
+"""One rig over several computers: network namespaces of this one, each with a clock of its own, and a router between.
+
+The delay of the network is that of the kernel (`tc netem` is not in every kernel); links are cut at the router. Clocks
+differ truly: each is a time namespace, whose CLOCK_MONOTONIC is set off by whole seconds. Linux and root alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from system_rig import command
+
+from rt_engine.interfaces.clock import NS_PER_S
+
+HOSTS = {"rig": 1, "acquisition": 2, "inference": 3, "stimulation": 4}
+"""Computer -> the third number of its address."""
+AHEAD_S = {"rig": 0, "acquisition": 5000, "inference": 90_000, "stimulation": 300}
+"""How far the clock of each is ahead of that of this computer."""
+CAN_RUN = all(shutil.which(tool) for tool in ("ip", "unshare", "nsenter")) and getattr(os, "geteuid", lambda: 1)() == 0
+DEADLINE_S = 600.0
+
+
+def address(host: str) -> str:
+    """Address of a computer."""
+    return f"10.78.{HOSTS[host]}.2"
+
+
+class Network:
+    """Computers on a router."""
+
+    def __init__(self) -> None:
+        self._prefix = f"far{os.getpid()}"
+
+    def name(self, host: str) -> str:
+        """Network namespace of a computer, or of the ``router``."""
+        return f"{self._prefix}-{host}"
+
+    def open(self) -> None:
+        """Make the computers, the router, and a cable to each."""
+        for host in ("router", *HOSTS):
+            self.ip("netns", "add", self.name(host))
+            self.ip("-n", self.name(host), "link", "set", "lo", "up")
+        self.at("router", "sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
+        for host, number in HOSTS.items():
+            far, near = self.name(host), self.name("router")
+            self.ip("link", "add", "eth", "netns", far, "type", "veth", "peer", "name", f"to-{number}", "netns", near)
+            for where, link, last in ((far, "eth", 2), (near, f"to-{number}", 1)):
+                self.ip("-n", where, "address", "add", f"10.78.{number}.{last}/24", "dev", link)
+                self.ip("-n", where, "link", "set", link, "up")
+            self.ip("-n", far, "route", "add", "default", "via", f"10.78.{number}.1")
+
+    def close(self) -> None:
+        """Take all of it away."""
+        for host in ("router", *HOSTS):
+            with contextlib.suppress(subprocess.CalledProcessError):
+                self.ip("netns", "del", self.name(host))
+
+    def cut(self, one: str, other: str) -> None:
+        """No packet passes between two computers any more; nobody is told."""
+        self._rules("add", one, other)
+
+    def heal(self, one: str, other: str) -> None:
+        """As before `cut`."""
+        self._rules("del", one, other)
+
+    def _rules(self, action: str, one: str, other: str) -> None:
+        for a, b in ((one, other), (other, one)):
+            words = ("rule", action, "from", address(a), "to", address(b), "blackhole")
+            self.ip("-n", self.name("router"), *words)
+
+    def ip(self, *words: str) -> None:
+        """One command of iproute2."""
+        subprocess.run(["ip", *words], check=True, capture_output=True)
+
+    def at(self, host: str, *words: str) -> None:
+        """A command on one of them, to its end."""
+        subprocess.run(["ip", "netns", "exec", self.name(host), *words], check=True, capture_output=True)
+
+    def line(self, host: str, *words: str | Path) -> list[str]:
+        """Command line of `spikeloop` on one of them, in its own time."""
+        ahead = ("unshare", "--time", "--monotonic", str(AHEAD_S[host]), "--fork", "--kill-child=INT")
+        return ["ip", "netns", "exec", self.name(host), *ahead, *command(*words)]
+
+
+class FarRun:
+    """A run over the network, with everything that it consists of."""
+
+    def __init__(self, network: Network, folder: Path, rig: Path, far: tuple[str, ...]) -> None:
+        self.network, self.folder, self.rig = network, folder, rig
+        self.session = folder / "session"
+        self._programs: dict[str, subprocess.Popen[bytes]] = {}
+        self._far = far
+
+    def start(self, *arguments: str | Path) -> None:
+        """Start the keepers, then the run."""
+        for service in self._far:
+            output = self.folder / f"at-{service}"
+            self._start(service, service, "serve", self.rig, "--service", service, "--output", output)
+        self._start("run", "rig", "run", self.rig, "--output", self.session, "--no-gui", *arguments)
+
+    def _start(self, name: str, host: str, *words: str | Path) -> None:
+        with (self.folder / f"{name}.log").open("wb") as log:
+            self._programs[name] = subprocess.Popen(self.network.line(host, *words), stdout=log, stderr=log)
+
+    def ctl(self, *words: str) -> dict[str, Any] | None:
+        """Result of `spikeloop ctl` where the run was started; None if it failed."""
+        line = self.network.line("rig", "ctl", *words, "--rig", self.rig)
+        done = subprocess.run(line, capture_output=True, text=True, check=False)
+        return json.loads(done.stdout) if done.returncode == 0 else None
+
+    def until(self, what: str, done: Any) -> dict[str, Any]:
+        """Ask for the status until `done` says yes."""
+        deadline_s = time.monotonic() + DEADLINE_S
+        while time.monotonic() < deadline_s:
+            if self._programs["run"].poll() is not None:
+                raise RuntimeError(f"the run ended while waiting for {what}:\n{self.said()}")
+            status = self.ctl("status")
+            if status is not None and done(status):
+                return status
+        raise TimeoutError(f"{what} did not come:\n{self.said()}")
+
+    def wait(self) -> int:
+        """Exit code of the run."""
+        return self._programs["run"].wait(DEADLINE_S)
+
+    def said(self, name: str = "") -> str:
+        """What one of the programs printed, or all of them."""
+        names = [name] if name else list(self._programs)
+        return "\n".join(f"== {one}\n" + (self.folder / f"{one}.log").read_text(errors="replace") for one in names)
+
+    def close(self) -> None:
+        """End what still runs, the run last."""
+        for program in reversed(self._programs.values()):
+            if program.poll() is None:
+                program.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    program.wait(40)
+            program.kill()
+            program.wait()
+
+
+@contextlib.contextmanager
+def network() -> Iterator[Network]:
+    """Computers for as long as the `with` block."""
+    made = Network()
+    try:
+        made.open()
+        yield made
+    finally:
+        made.close()
+
+
+def true_offset_ns(host: str) -> int:
+    """What topic `clock` should tell of a computer: ``rig = host + offset``."""
+    return (AHEAD_S["rig"] - AHEAD_S[host]) * NS_PER_S

@@ -1,0 +1,110 @@
+"""One run whose services live on four computers with four clocks, and what happens when a link between two is cut.
+
+Linux and root alone: ``pytest -m realtime tests/system/test_far_services.py``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from far_rig import CAN_RUN, FarRun, Network, address, network, true_offset_ns
+from system_rig import small_rig, write_rig
+
+from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S
+from rt_engine.interfaces.control import Role
+from rt_engine.interfaces.messages import ClockHeader, Outcome, Phase, StateHeader, StimHeader
+from rt_engine.recording import open_session
+from rt_engine.recording.recover import recover
+from rt_engine.safety.watchdog import live_silence_ns
+from rt_engine.transport.key_store import KeyStore
+
+pytestmark = [
+    pytest.mark.realtime,
+    pytest.mark.skipif(not CAN_RUN, reason="needs ip (iproute2), unshare and root"),
+]
+FAR = ("acquisition", "inference", "stimulation")
+BOUND_NS = live_silence_ns(NS_PER_S // 30)
+
+
+@pytest.fixture
+def cables() -> Iterator[Network]:
+    with network() as made:
+        yield made
+
+
+@pytest.fixture
+def run(cables: Network, small_calibration: Path, tmp_path: Path) -> Iterator[FarRun]:
+    KeyStore(tmp_path / "keys").new_client("desk", Role.OPERATOR)
+    rig = small_rig(keys="keys", microscope__pace="real_time")
+    rig["ports"] |= {"host": address("rig"), "hosts": {name: address(name) for name in FAR}}
+    made = FarRun(cables, tmp_path, write_rig(tmp_path, rig), FAR)
+    try:
+        made.start("--calibration", small_calibration, "--protocol", "spike_triggered")
+        yield made
+    finally:
+        made.close()
+
+
+def delivered(status: dict[str, dict[str, int]]) -> int:
+    return status["stim"].get("delivered", 0)
+
+
+@pytest.mark.timeout(1800)
+def test_a_cut_between_engine_and_light_is_dark_and_heals_without_a_restart(run: FarRun) -> None:
+    lit = delivered(run.until("light", lambda status: status["interlock"] == "armed" and delivered(status) > 2))
+    cut_ns = time.perf_counter_ns()
+    run.network.cut("inference", "stimulation")
+    run.until("the trip", lambda status: status["interlock"] == "tripped")
+    run.network.heal("inference", "stimulation")
+    healed_ns = time.perf_counter_ns()
+    run.until("the reset", lambda status: run.ctl("reset", "the cable is back") is not None)
+    run.until("arming", lambda status: run.ctl("arm", "test") is not None)
+    armed_ns = time.perf_counter_ns()
+    run.until("light again", lambda status: delivered(status) > lit + 2)
+    assert run.ctl("stop") is not None
+    assert run.wait() == 0, run.said()
+
+    session = open_session(run.session)  # in the clock of the rig's computer, which is that of this test
+    stim = [message.header for message in session.messages("stim")]
+    commands = sorted(
+        one.t_command_ns
+        for one in stim
+        if isinstance(one, StimHeader) and one.phase is Phase.DONE and one.outcome is Outcome.DELIVERED
+    )
+    assert any(t_ns < cut_ns for t_ns in commands)
+    assert [t_ns for t_ns in commands if cut_ns + BOUND_NS < t_ns < healed_ns] == []
+    assert [t_ns for t_ns in commands if t_ns > armed_ns]
+    states = [message.header for message in session.messages("state")]
+    trips = [trip for state in states if isinstance(state, StateHeader) for trip in state.trips]
+    assert {trip["signal"] for trip in trips} == {"engine_heartbeat"}
+    assert trips[0]["limit"] == BOUND_NS / NS_PER_MS
+    assert cut_ns < trips[0]["t_ns"] < healed_ns
+    logs = " ".join(message.header.text for message in session.messages("log"))
+    assert "interlock reset: the cable is back" in logs
+    assert "stimulation runs on" in logs
+    seen = dict.fromkeys(map(address, FAR), 0)
+    for message in session.messages("clock"):
+        header = message.header
+        assert isinstance(header, ClockHeader)
+        host = next(name for name in FAR if address(name) == header.peer)
+        assert abs(header.offset_ns - true_offset_ns(host)) <= header.uncertainty_ns
+        seen[header.peer] += 1
+    assert min(seen.values()) > 10
+    assert (run.session / "stim_000.wal").is_file()
+    assert recover(run.session) is not None
+
+
+@pytest.mark.timeout(1800)
+def test_a_computer_that_is_cut_off_for_a_while_is_said_and_comes_back(run: FarRun) -> None:
+    run.until("light", lambda status: status["interlock"] == "armed" and delivered(status) > 0)
+    run.network.cut("rig", "acquisition")
+    run.until("the word", lambda status: f"no word from {address('acquisition')}" in run.said("run"))
+    run.network.heal("rig", "acquisition")
+    run.until("its return", lambda status: f"{address('acquisition')} (acquisition) is back" in run.said("run"))
+    frames = run.until("status", lambda status: True)["frames"]
+    run.until("frames", lambda status: status["frames"] > frames + 30)
+    assert run.ctl("stop") is not None
+    assert run.wait() == 0, run.said()
