@@ -13,6 +13,7 @@ from pathlib import Path
 import yaml
 import zmq
 
+from rt_engine.interfaces.errors import ServiceError
 from rt_engine.interfaces.rig_config import RigConfig
 
 
@@ -46,6 +47,11 @@ def window(rig: RigConfig, folder: Path) -> Iterator[None]:
     rig : RigConfig
     folder : Path
         For its rig file, its settings and what it says.
+
+    Raises
+    ------
+    ServiceError
+        It has ended by itself.
     """
     rig_file = folder / "window-rig.yaml"
     rig_file.write_text(yaml.safe_dump(rig.model_dump(mode="json")), encoding="utf-8")
@@ -54,6 +60,9 @@ def window(rig: RigConfig, folder: Path) -> Iterator[None]:
         process = subprocess.Popen(line, env=os.environ | {"QT_QPA_PLATFORM": "offscreen"}, stdout=log, stderr=log)
         try:
             yield
+            if process.poll() is not None:
+                said = (folder / "window.log").read_text(encoding="utf-8", errors="replace")[-500:]
+                raise ServiceError(f"the window has ended with {process.returncode}: {said}", "nothing was compared")
         finally:
             process.kill()
             process.wait()
