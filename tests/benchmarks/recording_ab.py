@@ -84,16 +84,16 @@ def stream(folder: Path, endpoint: str, load_hz: Any) -> None:
     n = n_load = 0
     due_s = load_due_s = time.perf_counter()
     while True:
-        now_s = time.perf_counter()
+        now_s, rate_hz = time.perf_counter(), load_hz.value
         if now_s >= due_s:
             socket.send_multipart([b"frame.0.0", header("outside", 0, 0, n, RATE_HZ), movie[order[n % len(order)]]])
             n, due_s = n + 1, due_s + 1 / RATE_HZ
-        elif load_hz.value and now_s >= load_due_s:
-            parts = [b"frame.0.1", header("outside", 1, 0, n_load, load_hz.value), movie[n_load % len(movie)]]
+        elif rate_hz and now_s >= load_due_s:
+            parts = [b"frame.0.1", header("outside", 1, 0, n_load, rate_hz), movie[n_load % len(movie)]]
             socket.send_multipart(parts)
-            n_load, load_due_s = n_load + 1, max(load_due_s + 1 / load_hz.value, now_s - 0.05)
+            n_load, load_due_s = n_load + 1, max(load_due_s + 1 / rate_hz, now_s - 0.05)
         else:
-            soonest_s = min(due_s, load_due_s) if load_hz.value else due_s
+            soonest_s = min(due_s, load_due_s) if rate_hz else due_s
             time.sleep(max(0.0, min(soonest_s - now_s, 0.02)))
 
 
@@ -105,16 +105,16 @@ def push(folder: Path, endpoint: str, load_hz: Any, n_refused: Any) -> None:
     socket.connect(endpoint)
     n, due_s = 0, time.perf_counter()
     while True:
-        now_s = time.perf_counter()
-        if not load_hz.value or now_s < due_s:
-            time.sleep(0.02 if not load_hz.value else max(0.0, due_s - now_s))
+        now_s, rate_hz = time.perf_counter(), load_hz.value
+        if not rate_hz or now_s < due_s:
+            time.sleep(0.02 if not rate_hz else max(0.0, due_s - now_s))
             due_s = max(due_s, now_s - 0.05)
             continue
         try:
-            socket.send_multipart([b"frame.1.0", header("second", 0, 1, n, load_hz.value), frame], zmq.NOBLOCK)
+            socket.send_multipart([b"frame.1.0", header("second", 0, 1, n, rate_hz), frame], zmq.NOBLOCK)
         except zmq.Again:
             n_refused.value += 1
-        n, due_s = n + 1, due_s + 1 / load_hz.value
+        n, due_s = n + 1, due_s + 1 / rate_hz
 
 
 def size_mb(session: Path) -> float:
