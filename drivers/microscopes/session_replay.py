@@ -19,6 +19,7 @@ from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.messages import FrameHeader, Mode, SpikesHeader
 from rt_engine.interfaces.rig_config import ReplayMicroscope as ReplayConfig
 from rt_engine.recording.reader import open_session
+from rt_engine.recording.recorded_times import first_skipped
 
 Lines = tuple[FrameHeader, NDArray[Any]]
 
@@ -142,10 +143,11 @@ class SessionReplay:
         self._lines, self._next = iter(()), None
 
     def _live(self) -> tuple[int, int]:
-        """The first and the last live frame, or volumes where the source gave them."""
+        """The first live frame, decided or skipped, and the last; volumes where the source gave them."""
         first: int | None = None
         topics = [f"spikes.{plane}" for plane in self._planes]
-        for message in open_session(Path(self._config.path)).messages(*topics):
+        session = open_session(Path(self._config.path))
+        for message in session.messages(*topics):
             header = message.header
             if isinstance(header, SpikesHeader) and header.mode is Mode.LIVE:
                 last = header.frame if header.volume is None else header.volume
@@ -154,7 +156,8 @@ class SessionReplay:
             raise MovieError(
                 "never went live", "calibrate from it, or replay a session that did", file=self._config.path
             )
-        return first, last
+        skipped = first_skipped(session, self._planes)
+        return first if skipped is None else min(first, skipped), last
 
     def _within(self, first: int, last: int) -> Iterator[Lines]:
         if self._config.from_traces:

@@ -34,7 +34,8 @@ class StreamMicroscope:
 
     Size, type and rate come from the first good message of the first plane and its channel, and where it tells a
     volume also from that plane's next; what does not fit them later is dropped and counted in `rejected`, with the last
-    reason in `why`. Messages missing by `seq` are counted in `sequence`.
+    reason in `why`. Messages missing by `seq` are counted in `sequence`. Where the program is started anew (another
+    `boot_id`) and counts from its beginning, frames and volumes go on after the last, and one number is left out.
 
     Parameters
     ----------
@@ -56,6 +57,9 @@ class StreamMicroscope:
         self._has_volumes = True
         self._kept_of_plane = 0
         self._kept: deque[tuple[FrameHeader, memoryview]] = deque()
+        self._boot = ""
+        self._base = self._volume_base = 0
+        self._last_frame = self._last_volume = -1
         self.geometry: FrameGeometry | None = None
         self.sequence = SequenceTracker()
         self.rejected = 0
@@ -118,10 +122,24 @@ class StreamMicroscope:
 
     def _volume_of(self, header: FrameHeader) -> int | None:
         if self._has_volumes and header.volume is not None:
-            return header.volume
+            return self._volume_base + header.volume
         if self._counts == 1 or self._first is None:
             return None
-        return max(0, (header.frame - self._first.frame) // self._counts)
+        return max(0, (self._base + header.frame - self._first.frame) // self._counts)
+
+    def _carry_on(self, header: FrameHeader) -> tuple[int, int | None]:
+        """Number and volume of a frame, of which none comes twice."""
+        if header.boot_id != self._boot:
+            per_volume = 1 if self.geometry is None else self.geometry.frames_per_volume
+            if self._boot and self._base + header.frame <= self._last_frame:
+                self._base = -(-(self._last_frame + 2 - header.frame) // per_volume) * per_volume
+            if self._boot and header.volume is not None and self._volume_base + header.volume <= self._last_volume:
+                self._volume_base = self._last_volume + 2 - header.volume
+            self._boot = header.boot_id
+        frame, volume = self._base + header.frame, self._volume_of(header)
+        self._last_frame = max(self._last_frame, frame)
+        self._last_volume = max(self._last_volume, -1 if volume is None else volume)
+        return frame, volume
 
     def start(self) -> None:
         """Nothing to do: the program outside decides when it sends."""
@@ -134,12 +152,13 @@ class StreamMicroscope:
         header, payload = message
         rows = buffer[header.line0 : header.line0 + header.n_lines]
         rows[:] = np.frombuffer(payload, _DTYPES[header.dtype]).reshape(rows.shape)
+        frame, volume = self._carry_on(header)
         return FrameInfo(
-            frame=header.frame,
+            frame=frame,
             t_scan_ns=header.t_scan_ns,
             plane=header.plane,
             channel=header.channel,
-            volume=self._volume_of(header),
+            volume=volume,
             line0=header.line0,
             n_lines=header.n_lines,
             t_scan_uncertainty_ns=header.t_scan_uncertainty_ns,

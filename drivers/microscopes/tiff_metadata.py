@@ -103,7 +103,7 @@ def _scanimage(tiff: tifffile.TiffFile, header: str) -> MovieMetadata:
     fov = re.findall(r"-?[\d.]+", value("hRoiManager.imagingFovUm"))
     xs = [float(number) for number in fov[0::2]]
     bits = re.search(r"\d+", value("hChannels.channelAdcResolution"))
-    frames_per_volume, n_planes = _volume(value)
+    frames_per_volume, n_planes = scanimage_volume(value)
     rate_hz = positive(value(r"(?:hRoiManager\.)?scanFrameRate"))
     return MovieMetadata(
         frame_rate_hz=rate_hz / frames_per_volume if rate_hz else None,
@@ -115,8 +115,14 @@ def _scanimage(tiff: tifffile.TiffFile, header: str) -> MovieMetadata:
     )
 
 
-def _volume(value: Callable[[str], str]) -> tuple[int, int]:
-    """Images of one volume, flyback included, and planes in it; (1, 1) where the focus stands still."""
+def scanimage_volume(value: Callable[[str], str]) -> tuple[int, int]:
+    """Images of one volume of ScanImage, flyback included, and planes in it; (1, 1) where the focus stands still.
+
+    Parameters
+    ----------
+    value : callable
+        What the header says of a key like ``hFastZ.enable``; empty where nothing.
+    """
     if value("hFastZ.enable").lower() not in ("true", "1"):
         return 1, 1
     planes = positive(value("hStackManager.numSlices")) or positive(value("hStackManager.numFramesPerVolume"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +15,7 @@ from rt_engine.interfaces.errors import MessageError, MovieError
 from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.messages import FrameHeader, Mode, SpikesHeader
 from rt_engine.recording.reader import Session
+from rt_engine.recording.recorded_times import first_skipped
 from rt_engine.recording.recorded_traces import KnownFrames
 
 _DTYPE = "u2"
@@ -54,7 +56,7 @@ def dark_lines(
         raise MovieError("holds neither frames nor traces of live frames", "", file=str(session.folder))
     per_volume = _frames_per_volume(session, planes)
     volume: int | None = None
-    for spikes in _live(session, planes):
+    for spikes in _with_first_skipped(session, planes):
         is_flyback = spikes.volume is None and per_volume is not None
         if is_flyback and volume is None:
             continue
@@ -74,6 +76,16 @@ def dark_lines(
                 flags=_flags(has, blanked), blanked=blanked,
             )  # fmt: skip
             yield header, np.zeros((spikes.n_lines, shape.pixels_per_line), "<" + _DTYPE)
+
+
+def _with_first_skipped(session: Session, planes: Sequence[int]) -> Iterator[SpikesHeader]:
+    """What was decided live; before it one frame that was skipped, if going live began with such (of one plane)."""
+    skipped = first_skipped(session, planes) if len(planes) == 1 else None
+    for spikes in _live(session, planes):
+        if skipped is not None and spikes.volume is None and skipped < spikes.frame:
+            yield msgspec.structs.replace(spikes, frame=skipped, line0=0, n_events=0)
+        skipped = None
+        yield spikes
 
 
 def _flags(has_traces: bool, blanked: list[list[int]]) -> int:

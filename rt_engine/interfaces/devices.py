@@ -82,6 +82,21 @@ class Microscope(Protocol):
 
 
 @runtime_checkable
+class CountsRejected(Protocol):
+    """A microscope that knows of frames that came and could not be delivered; the acquisition says so."""
+
+    @property
+    def rejected(self) -> int:
+        """How many so far."""
+        ...
+
+    @property
+    def why(self) -> str:
+        """The last reason, or why the vendor is not reached; empty while there is none."""
+        ...
+
+
+@runtime_checkable
 class AnswersLight(Protocol):
     """A sample that reacts to stimulation light and knows its own truth: the virtual rig."""
 

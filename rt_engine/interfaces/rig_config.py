@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.marks_config import MarksConfig, require_no_light
 from rt_engine.interfaces.metrics_config import MetricsConfig
-from rt_engine.interfaces.microscope_config import MicroManagerMicroscope, ScanImageFile, ScanImageMicroscope
+from rt_engine.interfaces.microscope_config import VendorMicroscope
 from rt_engine.interfaces.mqtt_config import MqttConfig
 from rt_engine.interfaces.ni_config import NiAnalogInput, NiEdgeInput, NiLineInput
 from rt_engine.interfaces.output_config import LONGEST_WATCHDOG_MS, OutputConfig, RealOutput, SessionLimits
@@ -98,13 +98,7 @@ class StreamMicroscope(Strict):
 
 
 MicroscopeConfig = Annotated[
-    VirtualMicroscope
-    | ReplayMicroscope
-    | StreamMicroscope
-    | MicroManagerMicroscope
-    | ScanImageMicroscope
-    | ScanImageFile
-    | PluginMicroscope,
+    VirtualMicroscope | ReplayMicroscope | StreamMicroscope | VendorMicroscope | PluginMicroscope,
     Field(discriminator="driver"),
 ]
 
@@ -169,6 +163,11 @@ class RigConfig(Strict):
     animal: AnimalConfig = AnimalConfig()
     optics: OpticsConfig = OpticsConfig()
     max_idle_s: float = Field(10.0, gt=0)
+    trial_gated: bool = Field(
+        False,
+        description="true: frames come in trials (loops, external triggers), and silence between them, up to "
+        "`max_idle_s`, is a pause without light; false: it is a fault",
+    )
 
     @model_validator(mode="after")
     def _beyond_loopback_with_keys(self) -> RigConfig:

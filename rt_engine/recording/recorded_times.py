@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from rt_engine.interfaces.errors import MessageError
-from rt_engine.interfaces.messages import Mode, Phase, SpikesHeader, StimHeader
+from rt_engine.interfaces.fates import Fate
+from rt_engine.interfaces.messages import FateHeader, Mode, Phase, SpikesHeader, StimHeader
 from rt_engine.recording.reader import JournalMessage, Session, open_session
 
 _MOST_LINES = 1 << 16
@@ -115,6 +116,20 @@ def recorded_times(path: str | Path, planes: Sequence[int]) -> RecordedTimes | N
     if not any(Path(path).glob("session_*.mcap")):
         return None
     return RecordedTimes(open_session(path), planes)
+
+
+def first_skipped(session: Session, planes: Sequence[int]) -> int | None:
+    """Number of the first frame (or volume) that was left out, under overload or for lines missing; None if none was.
+
+    Frames are left out only while live. So where this one came before the first that was decided, going live began
+    with it, and the time until the first decision has passed for the cells without a sample.
+    """
+    first: int | None = None
+    for message in session.messages(*(f"fate.{plane}" for plane in planes)):
+        header = _header(message)
+        if isinstance(header, FateHeader) and header.fate in (Fate.SKIPPED, Fate.REFUSED):
+            first = header.first if first is None else min(first, header.first)
+    return first
 
 
 def _key(plane: int, frame: int, line0: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,9 @@ import zmq
 from numpy.typing import NDArray
 
 from drivers.microscopes.stream import StreamMicroscope
-from rt_engine.interfaces.clock import NS_PER_S, Clock
-from rt_engine.interfaces.devices import AnswersLight, FrameGeometry, FrameInfo, Microscope
-from rt_engine.interfaces.errors import ConfigError, DeviceError, MessageError, SourceEnded, SpikeloopError
+from rt_engine.interfaces.clock import NS_PER_S
+from rt_engine.interfaces.devices import AnswersLight, CountsRejected, FrameGeometry, FrameInfo
+from rt_engine.interfaces.errors import DeviceError, MessageError, SourceEnded, SpikeloopError
 from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.inputs import LineEdge
 from rt_engine.interfaces.messages import (
@@ -24,18 +23,13 @@ from rt_engine.interfaces.messages import (
     TruthHeader,
     decode,
 )
-from rt_engine.interfaces.microscope_config import MicroManagerMicroscope as MicroManagerConfig
-from rt_engine.interfaces.microscope_config import ScanImageFile
-from rt_engine.interfaces.microscope_config import ScanImageMicroscope as ScanImageConfig
-from rt_engine.interfaces.plugin_config import PluginMicroscope
-from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig
-from rt_engine.interfaces.rig_config import StreamMicroscope as StreamConfig
 from rt_engine.services.base import Service
 from rt_engine.services.frame_clock import FrameClockMatch
 from rt_engine.services.input_lines import InputLines
+from rt_engine.services.microscopes import make_microscope
 from rt_engine.services.plane_watch import PlaneWatch
-from rt_engine.services.plugins import plugin_microscope
 from rt_engine.services.source_lead import SourceLead
+from rt_engine.services.trial_pause import TrialPause
 from rt_engine.transport.loss import FrameOrder
 from rt_engine.transport.plane_counter import PlaneCounter
 from rt_engine.transport.sockets import connect
@@ -45,45 +39,6 @@ AHEAD_FRAMES = 32
 """Frames that a lossless source may be ahead of inference and recorder."""
 _READ_S = 0.005
 _SAMPLE_PERIOD_NS = 5 * NS_PER_S
-
-
-def make_microscope(rig: RigConfig, clock: Clock) -> Microscope:
-    """Driver of the rig's microscope; imports only the one that is asked for."""
-    config, planes = rig.microscope, rig.planes_inferred
-    if isinstance(config, StreamConfig):
-        return StreamMicroscope(config, planes, rig.functional_channel)
-    if isinstance(config, ReplayMicroscope):
-        from drivers.microscopes.movie_file import is_movie_folder
-        from drivers.microscopes.movie_volume import open_volume
-        from drivers.microscopes.replay import ReplayMicroscope as MovieReplay
-
-        if Path(config.path).is_dir() and not is_movie_folder(config.path):
-            from drivers.microscopes.session_replay import SessionReplay
-
-            return SessionReplay(config, clock, planes=planes, structural_channel=rig.registration_channel)
-        if rig.registration_channel is not None:
-            raise ConfigError(
-                "a movie is replayed with one channel", "leave out registration_channel", file=config.path
-            )
-        asked = config.model_dump(include={"frame_rate_hz", "channel", "axes", "frame_shape"})
-        return MovieReplay(config, clock, lambda path: open_volume(path, planes, **asked), planes=planes)
-    if isinstance(config, MicroManagerConfig):
-        from drivers.microscopes.micromanager.microscope import MicroManagerMicroscope
-
-        return MicroManagerMicroscope(config, clock)
-    if isinstance(config, ScanImageConfig):
-        from drivers.microscopes.scanimage.microscope import ScanImageMicroscope
-
-        return ScanImageMicroscope(config, clock)
-    if isinstance(config, ScanImageFile):
-        from drivers.microscopes.scanimage.file_microscope import ScanImageFileMicroscope
-
-        return ScanImageFileMicroscope(config, clock)
-    if isinstance(config, PluginMicroscope):
-        return plugin_microscope(config, clock)
-    from drivers.microscopes.virtual import VirtualMicroscope
-
-    return VirtualMicroscope(config, clock)
 
 
 class _Stream:
@@ -139,6 +94,7 @@ class AcquisitionService(Service):
         """Connect the microscope, and whatever answers it."""
         self._microscope = make_microscope(self.rig, self.clock)
         self._geometry: FrameGeometry | None = None
+        self._trials: TrialPause | None = None
         self._buffer: NDArray[Any] = np.zeros((0, 0), np.uint16)
         self._running = False
         self._started = False
@@ -154,7 +110,9 @@ class AcquisitionService(Service):
         self._watch = PlaneWatch(planes, self.rig.functional_channel, patience_ns, structural)
         self._last_frames: dict[int, int] = {}
         self._sample_due_ns: dict[int, int] = {}
-        self._rejected_said = 0
+        self._rejects = self._microscope if isinstance(self._microscope, CountsRejected) else None
+        self._rejected = self._rejected_said = self._say_due_ns = 0
+        self._why_said = ""
         self._frame_clock = FrameClockMatch()
         self._lines = InputLines(self.rig, self.clock, self.publisher, self.log, self._see_edge)
         self.commands |= {
@@ -192,6 +150,7 @@ class AcquisitionService(Service):
         self._lines.step()
         if self._geometry is None:
             self._find_geometry()
+            self._say_rejected()
         if not self._running or self._geometry is None:
             self.poll_ms = 20
             return
@@ -205,10 +164,22 @@ class AcquisitionService(Service):
             self._running = False
             self.announce("ended", **self._last())
             return
+        self._note_trials(info is not None)
         if info is not None:
             self._publish(info, self._geometry)
         self._require_all_planes()
         self._say_rejected()
+
+    def _note_trials(self, has_frame: bool) -> None:
+        """Say that a source that works in trials has paused, or goes on: the engine inhibits light meanwhile."""
+        if self._trials is None or self.state not in ("running", "paused"):
+            return
+        if self._trials.see(has_frame, self.clock.now_ns()):
+            self.announce("paused" if self._trials.is_paused else "running", **self._last())
+
+    def _wait_anew(self) -> None:
+        if self._trials is not None:
+            self._trials.forget()
 
     def finish(self) -> None:
         """Stop and release the microscope."""
@@ -227,6 +198,8 @@ class AcquisitionService(Service):
         if geometry is None:
             return
         self._geometry = geometry
+        if self.rig.trial_gated:
+            self._trials = TrialPause(round(NS_PER_S / geometry.frame_rate_hz))
         self._watch.bear(round(2 * geometry.frames_per_volume / geometry.frame_rate_hz * NS_PER_S))
         self._buffer = np.zeros((geometry.n_lines, geometry.pixels_per_line), np.dtype("<" + geometry.dtype))
         self.announce(self.state, geometry=dataclasses.asdict(geometry))
@@ -244,6 +217,7 @@ class AcquisitionService(Service):
         next_index = 0 if index is None else index + 1
         self._segment_index = next_index + (int(args.get("notice_frames", 0)) if self._running else 0)
         self._running = True
+        self._wait_anew()
         self.announce("running")
         return {"first_frame": self._segment_index}
 
@@ -256,8 +230,9 @@ class AcquisitionService(Service):
 
     def _resume(self, args: dict[str, Any]) -> dict[str, Any]:
         """Go on after `pause`."""
-        if self.state == "paused":
+        if self.state == "paused" and not self._running:
             self._running = True
+            self._wait_anew()
             self.announce("running")
         return self._last()
 
@@ -407,10 +382,14 @@ class AcquisitionService(Service):
                     self._lead.written(header.plane, header.frame)
 
     def _say_rejected(self) -> None:
-        if not isinstance(self._microscope, StreamMicroscope):
+        """Count what the driver could not deliver, and say why: each new reason at once, the same once a second."""
+        if isinstance(self._microscope, StreamMicroscope):
+            self.gaps = self._microscope.sequence.missing
+        if self._rejects is None:
             return
-        self.gaps = self._microscope.sequence.missing
-        if self._microscope.rejected > self._rejected_said:
-            self.dropped += self._microscope.rejected - self._rejected_said
-            self._rejected_said = self._microscope.rejected
-            self.log("warning", f"lines refused: {self._microscope.why}", rejected=self._rejected_said)
+        rejected, why, now_ns = self._rejects.rejected, self._rejects.why, self.clock.now_ns()
+        self.dropped += rejected - self._rejected
+        self._rejected = rejected
+        if why and (why != self._why_said or (rejected > self._rejected_said and now_ns >= self._say_due_ns)):
+            self._rejected_said, self._why_said, self._say_due_ns = rejected, why, now_ns + NS_PER_S
+            self.log("warning", f"microscope: {why}", rejected=rejected)

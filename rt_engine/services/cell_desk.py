@@ -112,11 +112,16 @@ class CellDesk:
         while cells.due(frame):
             self.rev += 1
             self._outbox.append((self.rev, cells.apply(frame, engine)))
+        if self._replays:  # whoever decides must know of it before this frame, however fast the frames come
+            self._tell_done()
+
+    def _tell_done(self) -> None:
+        while self._outbox:
+            self._publish_edit(*self._outbox.pop(0))
 
     def tick(self) -> None:
         """Tell what was done, hear the finder. Called between frames; never waits."""
-        while self._outbox:
-            self._publish_edit(*self._outbox.pop(0))
+        self._tell_done()
         if self._finder is not None:
             for message in self._finder.take():
                 self._take_message(message)

@@ -302,6 +302,9 @@ class InferenceService(Service):
             if header.line0 > self._next_line:
                 self._give_up_strips(f"lines {self._next_line} to {header.line0 - 1} are missing")
             return
+        if self._replay is not None and self._replay.skips(header):
+            self._give_up_strips("the recording decided no more of it")  # as when it was paused in the middle
+            return
         self._next_line = end_line = header.line0 + header.n_lines
         self._assembly[header.line0 : end_line] = lines
         own = [[header.line0, header.n_lines]] if header.flags & FrameFlag.ARTEFACT else []

@@ -28,16 +28,8 @@ from rt_engine.transport.clock_offset import OffsetEstimator
 from rt_engine.transport.sockets import connect_impatient
 
 _OWN = (
-    "name",
-    "microscope",
-    "inputs",
-    "frame_clock",
-    "outputs",
-    "session_limits",
-    "stop_line",
-    "marks",
-    "ports",
-    "max_idle_s",
+    *("name", "microscope", "inputs", "frame_clock", "outputs", "session_limits", "stop_line", "marks", "ports"),
+    *("max_idle_s", "trial_gated"),
 )
 """Keys of the rig file that must be the same here: what touches devices and light is never taken from the network."""
 _SESSION = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,200}")

@@ -189,7 +189,8 @@ class ProtocolDriver:
         }
         known, self._seen[header.plane] = self._seen.get(header.plane, {}), cells
         self._rois_changed |= bool(known) and known != cells
-        if not known.items() <= cells.items() and self._interlock.is_armed:
+        # The replay of a session is disarmed when the session was.
+        if not known.items() <= cells.items() and self._interlock.is_armed and self._recorded is None:
             self._interlock.disarm(f"the cells of plane {header.plane} have changed (revision {header.rev})")
             self._log("warning", "disarmed: the cells have changed")
 

@@ -255,7 +255,7 @@ class SessionRun:
             last_frames = supervisor.facts["acquisition"].get("last_frames", [])
             if state in ("segment_done", "ended") and self._keeper.has_seen(last_frames):
                 return "duration" if state == "segment_done" else "source"
-            if duration_s is not None and not self._plan.lossless:
+            if duration_s is not None and not self._plan.lossless and not self._plan.rig.trial_gated:
                 late_s = (self._clock.now_ns() - self._keeper.live_since_ns) / NS_PER_S - duration_s
                 if late_s > _LATE_END_S + 0.1 * duration_s + (_NOTICE_FRAMES + 1) / rate_hz:
                     self._view.say("the source has not delivered all frames in time; ending", "yellow")

@@ -11,7 +11,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from drivers.microscopes.arrival_times import ArrivalTimes
+from drivers.microscopes.continued_numbers import ContinuedNumbers
 from drivers.microscopes.scanimage.growing_tiff import GrowingTiff, Page, value_of
+from drivers.microscopes.tiff_metadata import scanimage_volume
 from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S, Clock
 from rt_engine.interfaces.devices import FrameGeometry, FrameInfo
 from rt_engine.interfaces.errors import DeviceError, MovieError
@@ -29,7 +31,7 @@ class ScanImageFileMicroscope:
     """Fulfils `interfaces.devices.Microscope`. ScanImage may be started before or after.
 
     The newest file that the pattern names is followed, then every later one, in the order of their names. Frames are
-    numbered as ScanImage does; where it begins again, the numbers go on.
+    numbered as ScanImage does; where it begins again, the numbers go on, and one is left out.
 
     Parameters
     ----------
@@ -44,8 +46,9 @@ class ScanImageFileMicroscope:
         self._geometry: FrameGeometry | None = None
         self._channels: tuple[int, ...] = (0,)
         self._held: Page | None = None
-        self._place = self._base = self._last = 0
-        self._acquisition: int | None = None
+        self._place = self._last = 0
+        self._numbers = ContinuedNumbers()
+        self._per_volume = self._n_planes = 1
         self._times = ArrivalTimes()
         self._look_due_ns = 0
         self._later_since_ns: int | None = None
@@ -56,7 +59,7 @@ class ScanImageFileMicroscope:
         Raises
         ------
         DeviceError
-            The file is not one of ScanImage, or a volume.
+            The file is not one of ScanImage.
         """
         if self._geometry is None:
             page = self._next(newest=True)
@@ -85,13 +88,18 @@ class ScanImageFileMicroscope:
             raise DeviceError(_DEVICE, text, "do not change the ROI during a run")
         self._tiff.read(page, buffer)
         channel, flags = self._note(page)
+        volume, place = divmod(self._last - 1, self._per_volume)
+        if place >= self._n_planes:
+            flags |= FrameFlag.DISCARD
         return FrameInfo(
             frame=self._last,
+            plane=min(place, self._n_planes - 1),
+            volume=volume if self._per_volume > 1 else None,
             t_scan_ns=self._times.happened_ns(round(page.t_s * NS_PER_S), arrived_ns),
             channel=channel,
             t_scan_uncertainty_ns=self._times.uncertainty_ns + NS_PER_MS,
             t_device_s=page.t_s,
-            flags=flags,
+            flags=int(flags),
         )
 
     def stop(self) -> None:
@@ -149,21 +157,17 @@ class ScanImageFileMicroscope:
         channel, self._place = self._channels[self._place], (self._place + 1) % len(self._channels)
         if channel != self._channels[0]:
             return channel, 0
-        flags = 0
-        if self._base + page.number <= self._last:
-            self._base = self._last - page.number + 1
-            if page.acquisition != self._acquisition:
-                flags = int(FrameFlag.LOST_BEFORE)
-                self._times.forget()
-        self._acquisition, self._last = page.acquisition, self._base + page.number
-        return channel, flags
+        self._last, is_anew = self._numbers.see(page.number)
+        if is_anew:
+            self._times.forget()
+        return channel, int(FrameFlag.LOST_BEFORE) if is_anew else 0
 
     def _geometry_of(self, page: Page, metadata: str) -> FrameGeometry:
         rate = value_of(metadata, "hRoiManager.scanFrameRate")
         if not re.fullmatch(r"[\d.]+", rate):
             raise DeviceError(_DEVICE, "the file does not tell its frame rate", "is it one of ScanImage 2016 or later?")
-        if value_of(metadata, "hFastZ.enable").lower() in ("true", "1"):
-            raise DeviceError(_DEVICE, "this is a volume", "use `driver: scanimage`, whose user function tells planes")
+        self._per_volume, self._n_planes = scanimage_volume(lambda key: value_of(metadata, key))
+        self._numbers = ContinuedNumbers(self._per_volume)
         saved = [int(one) - 1 for one in re.findall(r"\d+", value_of(metadata, "hChannels.channelSave"))]
         self._channels = tuple(saved) or (0,)
         bits = re.search(r"\d+", value_of(metadata, "hChannels.channelAdcResolution"))
@@ -174,6 +178,7 @@ class ScanImageFileMicroscope:
             frame_rate_hz=float(rate),
             adc_max=2 ** (int(bits[0]) - 1) - 1 if bits else None,
             um_per_px=self._config.um_per_px or _um_per_px(metadata, page.n_pixels),
+            frames_per_volume=self._per_volume,
             channels=self._channels,
         )
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.microscopes.arrival_times import ArrivalTimes
+from drivers.microscopes.continued_numbers import ContinuedNumbers
 from drivers.microscopes.scanimage.wire import FrameNote, Unpacker
 from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S, Clock
 from rt_engine.interfaces.devices import FrameGeometry, FrameInfo
@@ -34,7 +35,7 @@ class ScanImageMicroscope:
     """Fulfils `interfaces.devices.Microscope`. Either side may be started first, and either may be restarted.
 
     Frames are numbered as ScanImage does; where it begins again at 1, after a restart or a new acquisition, the numbers
-    go on from the last, and the first frame is flagged as after a gap. The user function never waits for this side:
+    go on, one is left out, and the first frame is flagged as after a gap. The user function never waits for this side:
     what it leaves out is a gap in its frame numbers.
 
     Parameters
@@ -50,8 +51,10 @@ class ScanImageMicroscope:
         Frames that came and were pushed out by later ones before they were read.
     skipped : int
         Frames that the user function says it has left out.
-    refused : str
-        Why the last bad message was refused.
+    rejected : int
+        What came and could not be delivered: `overrun` and bad messages.
+    why : str
+        The last reason.
     """
 
     def __init__(self, config: Config, clock: Clock) -> None:
@@ -65,9 +68,15 @@ class ScanImageMicroscope:
         self._times = ArrivalTimes()
         self._geometry: FrameGeometry | None = None
         self._delivers = False
-        self._boot, self._base, self._last, self._last_t_s = "", 0, 0, 0.0
+        self._numbers: ContinuedNumbers | None = None
+        self._boot, self._frame, self._last_t_s = "", 0, 0.0
         self.connections = self.overrun = self.skipped = 0
-        self.refused = ""
+        self._bad, self.why = 0, ""
+
+    @property
+    def rejected(self) -> int:
+        """What came and could not be delivered, so far."""
+        return self.overrun + self._bad
 
     def open(self) -> FrameGeometry | None:
         """Listen; the geometry once the first frame has come.
@@ -108,7 +117,7 @@ class ScanImageMicroscope:
                     return None
                 arrived = self._queue.popleft()
             if arrived.pixels.shape[1:][:: 1 if self._config.transposed else -1] != buffer.shape:
-                self.refused = f"frame {arrived.note.frame} has another size than this run began with"
+                self._refuse(f"frame {arrived.note.frame} has another size than this run began with")
                 return None
             self._parts.extend((i, arrived) for i in range(len(arrived.note.channels)))
         index, arrived = self._parts.popleft()
@@ -152,7 +161,7 @@ class ScanImageMicroscope:
                 for note, pixels in unpacker.take(data):
                     self._put(_Arrived(note, pixels, arrived_ns))
             except MessageError as error:
-                self.refused = str(error)
+                self._refuse(str(error))
                 return
 
     def _put(self, arrived: _Arrived) -> None:
@@ -160,39 +169,43 @@ class ScanImageMicroscope:
             if len(self._queue) >= _KEPT_FRAMES or (self._queue and not self._delivers):
                 self._queue.popleft()
                 self.overrun += self._delivers
+                self.why = "this side is too slow: the oldest frames were pushed out"
             self._queue.append(arrived)
             self.skipped = arrived.note.skipped
             self._news.notify()
 
+    def _refuse(self, why: str) -> None:
+        self._bad += 1
+        self.why = why
+
     def _described(self, index: int, arrived: _Arrived) -> FrameInfo:
-        note, flags = arrived.note, 0
+        note, flags = arrived.note, FrameFlag(0)
+        per_volume = note.n_planes + note.n_flyback
         if index == 0:
-            flags = self._number(note)
+            flags = self._number(note, per_volume)
         t_scan_ns = self._times.happened_ns(round(note.t_s * NS_PER_S), arrived.arrived_ns)
         if note.flyback:
             flags |= FrameFlag.DISCARD
         return FrameInfo(
-            frame=self._base + note.frame,
+            frame=self._frame,
             t_scan_ns=t_scan_ns,
             plane=note.plane,
             channel=note.channels[index] - 1,
-            volume=note.volume,
+            volume=None if note.volume is None else (self._frame - 1) // per_volume,
             t_scan_uncertainty_ns=self._times.uncertainty_ns + NS_PER_MS,
             t_device_s=note.t_s,
             flags=int(flags),
         )
 
-    def _number(self, note: FrameNote) -> int:
+    def _number(self, note: FrameNote, per_volume: int) -> FrameFlag:
         """Let the numbers go on where ScanImage begins anew."""
-        flags = 0
-        if note.boot != self._boot or self._base + note.frame <= self._last:
-            if self._boot:
-                self._base, flags = self._last - note.frame + 1, FrameFlag.LOST_BEFORE
-            self._boot = note.boot
-        if note.t_s < self._last_t_s or flags:
+        if self._numbers is None:
+            self._numbers = ContinuedNumbers(per_volume)
+        self._frame, is_anew = self._numbers.see(note.frame, is_anew=note.boot != self._boot)
+        if is_anew or note.t_s < self._last_t_s:
             self._times.forget()
-        self._last, self._last_t_s = self._base + note.frame, note.t_s
-        return flags
+        self._boot, self._last_t_s = note.boot, note.t_s
+        return FrameFlag.LOST_BEFORE if is_anew else FrameFlag(0)
 
     def _geometry_of(self, arrived: _Arrived) -> FrameGeometry:
         note, turned = arrived.note, self._config.transposed

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.microscopes.scanimage.wire import FrameNote, pack
+from drivers.microscopes.simulators.pictures import stamped
 
 _MOST_UNSENT_BYTES = 16 << 20
 
@@ -86,13 +87,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--rate-hz", type=float, default=30.0)
     parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--stamped", action="store_true", help="pictures that tell their number, instead of cells")
     given = parser.parse_args(arguments)
     random, source = np.random.default_rng(1), SimulatedScanImage(given.port, given.rate_hz)
     cells = np.kron(random.random((given.size // 16,) * 2) > 0.8, np.ones((16, 16))) * 60 + 15
     begun_s = time.perf_counter()
     for frame in range(1, round(given.seconds * given.rate_hz) + 1):
-        bright = np.kron(1 + 3 * (random.random((given.size // 16,) * 2) > 0.99), np.ones((16, 16)))
-        pixels = random.poisson(cells * bright).astype(np.int16)
+        if given.stamped:
+            pixels = stamped((given.size, given.size), frame).astype(np.int16)
+        else:
+            bright = np.kron(1 + 3 * (random.random((given.size // 16,) * 2) > 0.99), np.ones((16, 16)))
+            pixels = random.poisson(cells * bright).astype(np.int16)
         while time.perf_counter() - begun_s < frame / given.rate_hz:
             source.flush()
             time.sleep(0.001)

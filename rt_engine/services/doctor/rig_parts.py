@@ -7,20 +7,24 @@ import importlib.util
 import time
 from pathlib import Path
 
+import numpy as np
+
 from drivers.microscopes.stream import StreamMicroscope as Stream
 from rt_engine.interfaces.clock import MonotonicClock
-from rt_engine.interfaces.devices import Microscope
+from rt_engine.interfaces.devices import CountsRejected, Microscope
 from rt_engine.interfaces.errors import SpikeloopError
 from rt_engine.interfaces.findings import Examinable, Finding, Verdict, failed, passed
-from rt_engine.interfaces.microscope_config import MicroManagerMicroscope, ScanImageFile, ScanImageMicroscope
+from rt_engine.interfaces.microscope_config import MicroManagerMicroscope, VendorMicroscope
 from rt_engine.interfaces.output_config import RealOutput
 from rt_engine.interfaces.plugin_config import PluginMicroscope
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, StreamMicroscope, VirtualMicroscope
 from rt_engine.services.interlock_setup import make_output
+from rt_engine.services.microscopes import VENDORS, vendor_microscope
 from rt_engine.services.plugins import plugin_microscope
 
 _OLD_DAYS = 90
-_LOOK_S = 0.02
+_LOOK_S = 2.0
+_PAUSE_S = 0.02
 _RUN_FAILS = "a run of this rig would fail"
 
 
@@ -37,35 +41,37 @@ def microscope(rig: RigConfig) -> list[Finding]:
         return [Finding(Verdict.FAIL, "microscope", f"there is no {config.path}", _RUN_FAILS, remedy)]
     if isinstance(config, StreamMicroscope):
         return [_silent_or_not(Stream(config, (0,), 0), config.endpoint, "start the program that sends")]
-    if isinstance(config, ScanImageMicroscope):
-        from drivers.microscopes.scanimage.microscope import ScanImageMicroscope as Driver
-
-        where = f"{config.host}:{config.port}"
-        remedy = "add spikeloop_frames to ScanImage's user functions, and start to focus or grab"
-        return [_silent_or_not(Driver(config, MonotonicClock()), where, remedy)]
-    if isinstance(config, ScanImageFile):
-        from drivers.microscopes.scanimage.file_microscope import ScanImageFileMicroscope
-
-        driver = ScanImageFileMicroscope(config, MonotonicClock())
-        return [_silent_or_not(driver, config.pattern, "let ScanImage grab with logging on, into that folder")]
     if isinstance(config, MicroManagerMicroscope):
         return [_micromanager(config)]
+    if isinstance(config, VendorMicroscope):
+        vendor = VENDORS[type(config)]
+        return [_silent_or_not(vendor_microscope(config, MonotonicClock()), vendor.where(config), vendor.remedy)]
     return [_plugin(config)]
 
 
 def _silent_or_not(driver: Microscope, where: str, remedy: str) -> Finding:
-    """Whether frames come at all, within two seconds."""
+    """Whether a frame comes, within two seconds: one of now, not one that an old file still holds."""
+    give_up_s = time.monotonic() + _LOOK_S
     try:
-        for _ in range(20):
-            if driver.open() is not None:
-                return passed("microscope", f"frames come from {where}")
-            time.sleep(_LOOK_S)
+        geometry = driver.open()
+        while geometry is None and time.monotonic() < give_up_s:
+            time.sleep(_PAUSE_S)
+            geometry = driver.open()
+        if geometry is not None:
+            buffer = np.zeros((geometry.n_lines, geometry.pixels_per_line), np.dtype("<" + geometry.dtype))
+            driver.start()
+            while time.monotonic() < give_up_s:
+                if driver.read(buffer, _PAUSE_S) is not None:
+                    size = f"{geometry.n_lines} x {geometry.pixels_per_line} at {geometry.frame_rate_hz:g} Hz"
+                    return passed("microscope", f"frames come from {where}, {size}")
     except SpikeloopError as error:
         return failed("microscope", error, _RUN_FAILS)
     finally:
         driver.stop()
         driver.close()
-    return Finding(Verdict.WARN, "microscope", f"{where} is silent", "no frame came within two seconds", remedy)
+    why = driver.why if isinstance(driver, CountsRejected) else ""
+    meaning = f"no frame came within two seconds: {why}" if why else "no frame came within two seconds"
+    return Finding(Verdict.WARN, "microscope", f"{where} is silent", meaning, remedy)
 
 
 def _micromanager(config: MicroManagerMicroscope) -> Finding:

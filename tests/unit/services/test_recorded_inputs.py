@@ -95,6 +95,11 @@ class Asked:
 
     def __init__(self) -> None:
         self.requests: list[PulseRequest] = []
+        self.reasons: list[str] = []
+
+    def disarm(self, reason: str) -> None:
+        """Keep why."""
+        self.reasons.append(reason)
 
     def set_protocol_limits(self, limits: Any) -> None:
         """Nothing to tighten."""
@@ -289,6 +294,19 @@ def test_a_replay_hears_nobody(protocol: Path, tmp_path: Path) -> None:
     assert not bench.driver.take_key("now")
     bench.take("sync", _edge("lever", True, 5), b"")
     assert bench.wire.sent == []
+
+
+def test_cells_that_change_disarm_a_run_and_no_replay_of_a_session(protocol: Path, tmp_path: Path) -> None:
+    """A replay is disarmed when the recording was, by its log: its engine may be far ahead of that moment."""
+    told = script(3, 60)
+    session = journal(tmp_path / "session", told, run(Bench(protocol), told))
+    for replays, reasons in ((None, 1), (session, 0)):
+        bench = Bench(protocol, replays)
+        bench.asked.is_armed = True
+        header, payload = _cells(3)
+        header.rev, header.rois[1].threshold = 2, 9.0
+        bench.driver.take_rois(header, payload)
+        assert len(bench.asked.reasons) == reasons
 
 
 def test_to_a_movie_people_may_press_keys(protocol: Path, tmp_path: Path) -> None:

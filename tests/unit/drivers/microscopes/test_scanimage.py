@@ -124,9 +124,24 @@ def test_scanimage_may_start_first_be_restarted_or_begin_again_and_numbers_go_on
     again.send(1, 0.0, picture(1))
     numbers += [info for info, _ in bench.take(2)][::2]
     again.close()
-    assert [info.frame for info in numbers] == [6, 7, 8, 9]
+    assert [info.frame for info in numbers] == [6, 8, 9, 11]
     assert [bool(info.flags & FrameFlag.LOST_BEFORE) for info in numbers] == [False, True, False, True]
     assert bench.microscope.connections == 2
+
+
+def test_volumes_go_on_as_well_and_a_plane_stays_at_its_place(bench):
+    source, found = bench.source(), []
+    more = {"n_planes": 3, "n_flyback": 1}
+    bench.begin(source)
+    for frame in (6, 7, 8, 9, 1, 2, 4, 5):
+        place = (frame - 1) % 4
+        volume = {"plane": min(place, 2), "volume": (frame - 1) // 4, "flyback": place == 3}
+        source.send(frame, frame / RATE_HZ, picture(frame), **(more | volume))
+        found += [info for info, _ in bench.take(2)][::2]
+    source.close()
+    assert [info.frame for info in found] == [6, 7, 8, 9, 13, 14, 16, 17]
+    assert [info.volume for info in found] == [1, 1, 1, 2, 3, 3, 3, 4]
+    assert [bool(info.flags & FrameFlag.DISCARD) for info in found] == [False, False, True, False] * 2
 
 
 def test_what_the_sender_left_out_is_a_gap_and_is_told(bench):
@@ -171,7 +186,7 @@ def test_strangers_on_the_port_are_refused_and_the_next_is_heard(bench, nonsense
     bench.microscope.open()
     with socket.create_connection(("127.0.0.1", bench.port)) as stranger:
         stranger.sendall(nonsense)
-        bench.until(lambda: bench.microscope.refused)
+        bench.until(lambda: bench.microscope.why)
     source = bench.source()
     bench.begin(source)
     source.close()

@@ -15,6 +15,7 @@ from drivers.microscopes.scanimage.file_microscope import ScanImageFileMicroscop
 from drivers.microscopes.scanimage.growing_tiff import GrowingTiff
 from rt_engine.interfaces.devices import Microscope
 from rt_engine.interfaces.errors import DeviceError
+from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.microscope_config import ScanImageFile as Config
 
 DATA = Path(os.environ.get("SPIKELOOP_DATA", Path(__file__).parents[5] / "shared" / "data"))
@@ -143,7 +144,7 @@ def test_a_frame_that_is_not_in_the_file_is_a_gap_and_numbers_that_begin_again_g
     Writer(folder / "run_2.tif", [2, 3, 6]).grow(10**9)
     Writer(folder / "run_3.tif", [1, 2]).grow(10**9)
     found = [info.frame for _ in range(20) for info, _ in read_all(microscope, clock, geometry)]
-    assert found == [2, 3, 6, 7, 8]
+    assert found == [2, 3, 6, 8, 9]
 
 
 def test_the_end_of_a_file_that_is_written_after_the_next_has_begun_is_not_lost(rig):
@@ -160,8 +161,29 @@ def test_the_end_of_a_file_that_is_written_after_the_next_has_begun_is_not_lost(
     assert found == [3, 4]
 
 
+@pytest.mark.parametrize("keys", [
+    "SI.hFastZ.numFramesPerVolume = 4\nSI.hStackManager.numSlices = 3\n",
+    "SI.hStackManager.numFramesPerVolume = 3\nSI.hStackManager.numFramesPerVolumeWithFlyback = 4\n",
+])  # fmt: skip
+def test_planes_of_a_volume_follow_the_frame_number_also_in_the_next_acquisition(rig, keys):
+    microscope, clock, folder = rig
+    metadata = METADATA.format(channels=[1, 2], volume="true") + keys
+    more = {"channels": (1, 2), "metadata": metadata}
+    Writer(folder / "run_1.tif", [1], **more).grow(10**9)
+    geometry = microscope.open()
+    assert (geometry.frames_per_volume, geometry.frame_rate_hz) == (4, 30.5)
+    microscope.start()
+    Writer(folder / "run_2.tif", [2, 3, 4, 5, 6], **more).grow(10**9)
+    Writer(folder / "run_3.tif", [1, 2, 3, 4], **more).grow(10**9)
+    found = [info for _ in range(20) for info, _ in read_all(microscope, clock, geometry)][::2]
+    assert [(info.frame, info.plane, info.volume) for info in found] == [
+        (2, 1, 0), (3, 2, 0), (4, 2, 0), (5, 0, 1), (6, 1, 1),
+        (9, 0, 2), (10, 1, 2), (11, 2, 2), (12, 2, 2),
+    ]  # fmt: skip
+    assert [bool(info.flags & FrameFlag.DISCARD) for info in found] == [info.frame % 4 == 0 for info in found]
+
+
 @pytest.mark.parametrize(("metadata", "data", "words"), [
-    (METADATA.format(channels=[1], volume="true"), None, "driver: scanimage"),
     ("SI.nothing = 1\n", None, "frame rate"),
     (None, b"II*\0" + bytes(40), "BigTIFF"),
 ])  # fmt: skip

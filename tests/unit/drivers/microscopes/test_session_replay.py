@@ -12,7 +12,8 @@ from synthetic_session import T_MONO_NS, SessionMaker
 from drivers.microscopes.session_replay import SessionReplay
 from rt_engine.interfaces.devices import FrameInfo, Microscope
 from rt_engine.interfaces.errors import DeviceError, MovieError, RecordingError, SourceEnded
-from rt_engine.interfaces.messages import FrameHeader, Mode
+from rt_engine.interfaces.fates import Fate
+from rt_engine.interfaces.messages import FateHeader, FrameHeader, Mode
 from rt_engine.interfaces.rig_config import ReplayMicroscope as Config
 
 MS = 1_000_000
@@ -53,6 +54,20 @@ def record(folder: Path, *, live: tuple[int, ...] = LIVE, **changes: Any) -> Non
         lines(maker, frame, **changes)
         maker.spikes(frame, mode=Mode.LIVE if frame in live else Mode.BASELINE)
     maker.close()
+
+
+def test_frames_that_were_skipped_before_the_first_decision_come_again(tmp_path: Path) -> None:
+    """Going live began with them: their time passed for the cells without a sample, and must do so again."""
+    maker = SessionMaker(tmp_path)
+    for frame in range(8):
+        lines(maker, frame)
+        if frame not in (3, 4, 6):
+            maker.spikes(frame, mode=Mode.LIVE if frame > 4 else Mode.BASELINE)
+    for first in (3, 4, 6):
+        maker.send("fate.0", FateHeader, "inference", plane=0, fate=Fate.SKIPPED, first=first, n=1, reason="behind")
+    maker.close()
+    found = read_all(opened(tmp_path), np.zeros(SHAPE, np.uint16))
+    assert [info.frame for info, _ in found] == [3, 4, 5, 6, 7]
 
 
 def replay(folder: Path, clock: FakeClock | None = None, **config: Any) -> SessionReplay:

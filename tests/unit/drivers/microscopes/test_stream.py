@@ -198,3 +198,28 @@ def test_reading_before_opening_is_an_error_and_closing_twice_is_none() -> None:
     microscope.stop()
     microscope.close()
     microscope.close()
+
+
+@pytest.mark.parametrize("first", [0, 3])
+def test_a_program_that_is_started_anew_goes_on_with_numbers_and_volumes_at_their_place(
+    program: Program, first: int
+) -> None:
+    microscope = StreamMicroscope(Config(driver="stream", endpoint=program.endpoint), (0, 1))
+    try:
+        assert microscope.open() is None
+        program.wait_for_subscriber()
+        for boot, frames in (("b", range(7)), ("c", range(first, first + 4))):
+            for frame in frames:
+                program.send(frame, boot_id=boot, plane=frame % 2, volume=frame // 2)
+        geometry_of(microscope)
+        buffer = np.zeros((2, 3), "<u2")
+        found = [next_frame(microscope, buffer) for _ in range(11)]
+    finally:
+        microscope.close()
+    assert [(info.frame, info.volume) for info in found[:7]] == [(n, n // 2) for n in range(7)]
+    again, volumes = found[7:], [info.volume or 0 for info in found[7:]]
+    assert [info.frame - again[0].frame for info in again] == [0, 1, 2, 3]
+    assert again[0].frame > 7
+    assert all(info.frame % 2 == info.plane for info in again)
+    assert volumes[0] > 3
+    assert volumes == sorted(volumes)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import socket
+import threading
 from contextlib import contextmanager
 from itertools import count
+from pathlib import Path
 
 import pytest
 import yaml
@@ -13,15 +15,17 @@ from ni_rig import EDGE, ENABLE, WIRES, settings
 from safety_rig import FakeClock
 from system_rig import small_rig, write_rig
 
+from drivers.microscopes.simulators.thorimage import SimulatedThorImage
 from drivers.outputs.simulators.ni_card import SimulatedCard
 from drivers.outputs.simulators.ni_server import serving
 from rt_engine.bench.loop import self_test
 from rt_engine.cli import main
 from rt_engine.interfaces.findings import Verdict
-from rt_engine.interfaces.rig_config import RigConfig
+from rt_engine.interfaces.rig_config import RigConfig, load_rig
 from rt_engine.services.doctor import computer, fire, input_parts, real_time, rig_parts
 from rt_engine.services.doctor.wiring import trigger_wire
 
+CONFIGS = Path(__file__).parents[4] / "hardware_configs"
 LOOPBACK = WIRES | {"PFI3": "ao0"}
 
 
@@ -216,3 +220,44 @@ def test_a_gate_that_floats_high_fails_as_the_enable_line_does():
         rig["outputs"]["led"]["limits"]["max_power_mw"] = 8.0
         bad = [one for one in rig_parts.outputs(RigConfig.model_validate(rig)) if one.verdict is Verdict.FAIL]
     assert [one.text for one in bad] == ["port0/line0 is high while nobody drives it"]
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_part_of_a_shipped_rig_is_looked_at_and_what_is_not_there_has_a_remedy(path, monkeypatch):
+    monkeypatch.setattr(rig_parts, "_LOOK_S", 0.05)
+    rig = load_rig(path)
+    found = [*rig_parts.microscope(rig), *rig_parts.outputs(rig), *input_parts.inputs(rig), *rig_parts.protocol(rig)]
+    assert {one.part for one in found} >= {"microscope", "protocol"} | {f"output {name}" for name in rig.outputs}
+    for one in found:
+        assert one.verdict is Verdict.PASS or (one.meaning and one.remedy), one
+
+
+def test_an_old_file_is_no_sign_of_a_microscope_and_a_frame_of_now_is(tmp_path, monkeypatch):
+    side = SimulatedThorImage(tmp_path, (12, 20))
+    side.begin("old")
+    side.scan()
+    side.save()
+    rig = small_rig(microscope={"driver": "thorimage", "folder": str(tmp_path)})
+    rig = RigConfig.model_validate(rig)
+    monkeypatch.setattr(rig_parts, "_LOOK_S", 0.1)
+    (found,) = rig_parts.microscope(rig)
+    assert found.verdict is Verdict.WARN
+    assert "silent" in found.text
+    assert "streaming acquisition" in found.remedy
+    monkeypatch.setattr(rig_parts, "_LOOK_S", 60.0)
+    ended = threading.Event()
+
+    def write():
+        while not ended.wait(0.02):
+            side.scan()
+            side.save()
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        (found,) = rig_parts.microscope(rig)
+    finally:
+        ended.set()
+        thread.join()
+    assert found.verdict is Verdict.PASS
+    assert "12 x 20 at 30 Hz" in found.text

@@ -1,0 +1,101 @@
+"""ScanImage's logging, as `scanimage/growing_tiff.py` reads it: pages are appended, the link of the page before mended.
+
+``python -m drivers.microscopes.simulators.scanimage_file --folder D:/data --seconds 60`` grabs in real time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import struct
+import time
+from pathlib import Path
+
+from drivers.microscopes.simulators.pictures import stamped
+
+_MAGIC = 117_637_889
+_METADATA = (
+    "SI.hRoiManager.scanFrameRate = {rate:g}\nSI.hChannels.channelSave = {channels}\nSI.hFastZ.enable = false\n"
+    "SI.hChannels.channelAdcResolution = {{14 14}}\nSI.hRoiManager.imagingFovUm = [-48 -48;48 -48;48 48;-48 48]\n"
+)
+_ENTRIES = 7
+
+
+class SimulatedScanImageFile:
+    """Grabs into one file after another.
+
+    Parameters
+    ----------
+    folder : Path
+    shape : tuple of int
+        Lines and pixels.
+    channels : tuple of int
+        Saved, from 1.
+    rate_hz : float
+    """
+
+    def __init__(
+        self, folder: Path, shape: tuple[int, int] = (512, 512), channels: tuple[int, ...] = (1,), rate_hz: float = 30.0
+    ) -> None:
+        self._folder, self.shape, self._channels, self._rate_hz = folder, shape, channels, rate_hz
+        self.path: Path | None = None
+        self._link = 8
+        self._acquisition = 0
+
+    def begin(self, name: str, *, is_anew: bool = True) -> None:
+        """A new file, of a new acquisition or (roll-over) of the same."""
+        self._acquisition += is_anew
+        text = _METADATA.format(rate=self._rate_hz, channels=list(self._channels)).encode() + b"\0"
+        head = struct.pack("<2sHHHQ", b"II", 43, 8, 0, 0) + struct.pack("<IIII", _MAGIC, 3, len(text), 0)
+        self.path, self._link = self._folder / name, 8
+        self.path.write_bytes(head + text)
+
+    def grab(self, number: int, stamp: int | None = None, part: float = 1.0) -> None:
+        """Pages of all channels of a frame; of the last one the first part only. `stamp` is the number in it."""
+        for channel in self._channels:
+            is_last = channel == self._channels[-1]
+            self._append(number, channel, number if stamp is None else stamp, part if is_last else 1.0)
+
+    def _append(self, number: int, channel: int, stamp: int, part: float) -> None:
+        if self.path is None:
+            return
+        said = (
+            f"frameNumbers = {number}\nacquisitionNumbers = {self._acquisition}\n"
+            f"frameTimestamps_sec = {number / self._rate_hz:.9f}\n"
+        ).encode() + b"\0"
+        start = self.path.stat().st_size
+        at_text = start + 8 + 20 * _ENTRIES + 8
+        at_data, n_bytes = at_text + len(said), 2 * self.shape[0] * self.shape[1]
+        entries = [
+            (256, 3, 1, self.shape[1]), (257, 3, 1, self.shape[0]), (258, 3, 1, 16), (270, 2, len(said), at_text),
+            (273, 16, 1, at_data), (279, 16, 1, n_bytes), (339, 3, 1, 2),
+        ]  # fmt: skip
+        page = struct.pack("<Q", _ENTRIES) + b"".join(struct.pack("<HHQQ", *one) for one in entries)
+        page += struct.pack("<Q", 0) + said + stamped(self.shape, stamp, channel - 1).astype("<i2").tobytes()
+        with self.path.open("r+b") as file:
+            file.seek(start)
+            file.write(page[: round(part * len(page))])
+            file.seek(self._link)
+            file.write(struct.pack("<Q", start))
+        self._link = start + 8 + 20 * _ENTRIES
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Grab in real time, into files of so many frames."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--rate-hz", type=float, default=30.0)
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--frames-per-file", type=int, default=1000)
+    given = parser.parse_args(arguments)
+    side = SimulatedScanImageFile(given.folder, (given.size, given.size), rate_hz=given.rate_hz)
+    begun_s = time.perf_counter()
+    for frame in range(round(given.seconds * given.rate_hz)):
+        if frame % given.frames_per_file == 0:
+            side.begin(f"run_{frame // given.frames_per_file:05}.tif", is_anew=frame == 0)
+        time.sleep(max(0.0, begun_s + (frame + 1) / given.rate_hz - time.perf_counter()))
+        side.grab(frame + 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""ThorImage: the raw file that it is writing is followed."""

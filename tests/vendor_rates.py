@@ -1,0 +1,130 @@
+"""Each vendor's simulator, in a process of its own, at twice its real rate: what came, what did not, and what was told.
+
+``python tests/vendor_rates.py --seconds 600 scanimage scanbox --json rates.json``
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from free_ports import free_ports
+from pydantic import TypeAdapter
+
+from drivers.microscopes.simulators.pictures import stamp_of
+from rt_engine.interfaces.clock import MonotonicClock
+from rt_engine.interfaces.events import FrameFlag
+from rt_engine.interfaces.rig_config import MicroscopeConfig
+from rt_engine.services.microscopes import vendor_microscope
+
+_LAST_S = 10.0
+"""Silence after which nothing more is waited for."""
+
+
+class Vendor(NamedTuple):
+    """Twice the real rate, arguments of the simulator, and the driver's settings; `{}` stand for port and folder."""
+
+    rate_hz: float
+    module: str
+    arguments: list[str]
+    config: dict[str, Any]
+
+
+VENDORS = {
+    "scanimage": Vendor(
+        60.0, "scanimage", ["--port", "{port}", "--size", "512", "--stamped"], {"port": "{port}"}
+    ),
+    "scanimage_file": Vendor(
+        60.0, "scanimage_file", ["--folder", "{folder}", "--size", "256"], {"pattern": "{folder}/run_*.tif"}
+    ),
+    "thorimage": Vendor(60.0, "thorimage", ["--folder", "{folder}", "--size", "256"], {"folder": "{folder}"}),
+    "scanbox": Vendor(
+        62.0, "scanbox", ["--file", "{folder}/scanbox.mmap"],
+        {"mmap_file": "{folder}/scanbox.mmap", "frame_rate_hz": 62.0},
+    ),
+    "prairieview": Vendor(60.0, "prairie_view", ["--port", "{port}"], {"port": "{port}"}),
+}  # fmt: skip
+
+
+class Loss:
+    """Compares what the pictures say with what the driver says."""
+
+    def __init__(self) -> None:
+        self.came = self.missing = self.told = self.unreported = self.broken = 0
+        self._last: tuple[int, int, int] | None = None
+
+    def see(self, stamp: tuple[int, int] | None, frame: int, flags: int, rejected: int) -> None:
+        """One frame."""
+        self.came += 1
+        if stamp is None:
+            self.broken += 1
+            return
+        if self._last is not None:
+            skipped = stamp[0] - self._last[0] - 1
+            is_told = frame - self._last[1] > 1 or flags & FrameFlag.LOST_BEFORE or rejected > self._last[2]
+            self.missing += skipped
+            self.told += skipped if is_told else 0
+            self.unreported += 0 if is_told else abs(skipped)
+        self._last = (stamp[0], frame, rejected)
+
+
+def drive(kind: str, seconds: float, folder: Path) -> dict[str, Any]:
+    """Read until the simulator has ended; the figures."""
+    vendor, names = VENDORS[kind], {"port": str(free_ports(1)[0]), "folder": str(folder)}
+    filled = [argument.format(**names) for argument in vendor.arguments]
+    values = {key: one.format(**names) if isinstance(one, str) else one for key, one in vendor.config.items()}
+    config = TypeAdapter(MicroscopeConfig).validate_python({"driver": kind, **values})
+    words = [sys.executable, "-m", f"drivers.microscopes.simulators.{vendor.module}", *filled]
+    words += ["--seconds", str(seconds), "--rate-hz", str(vendor.rate_hz)]
+    microscope, loss = vendor_microscope(config, MonotonicClock()), Loss()
+    geometry = microscope.open()
+    process = subprocess.Popen(words)
+    try:
+        while geometry is None:
+            geometry = microscope.open()
+        buffer = np.zeros((geometry.n_lines, geometry.pixels_per_line), "<" + geometry.dtype)
+        microscope.start()
+        last_s = begun_s = time.monotonic()
+        while time.monotonic() - last_s < _LAST_S:
+            info = microscope.read(buffer, 0.005)
+            if info is not None:
+                last_s = time.monotonic()
+                loss.see(stamp_of(buffer), info.frame, info.flags, getattr(microscope, "rejected", 0))
+    finally:
+        microscope.stop()
+        microscope.close()
+        process.kill()
+        process.wait()
+    return {
+        **{"kind": kind, "rate_hz": vendor.rate_hz, "seconds": round(last_s - begun_s, 1)},
+        **{"lines": geometry.n_lines, "pixels": geometry.pixels_per_line, "came": loss.came},
+        **{"missing": loss.missing, "told": loss.told, "unreported": loss.unreported, "broken": loss.broken},
+    }
+
+
+def main() -> None:
+    """Drive those that are named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("kinds", nargs="*", default=sorted(VENDORS))
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    found = []
+    for kind in given.kinds:
+        with tempfile.TemporaryDirectory() as folder:
+            found.append(drive(kind, given.seconds, Path(folder)))
+        sys.stdout.write(json.dumps(found[-1]) + "\n")
+        sys.stdout.flush()
+        if given.json:
+            given.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
