@@ -189,4 +189,6 @@ def _connected(server: str) -> Any:
         def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
             return continuation(details._replace(timeout=DEADLINE_S), request)
 
-    return grpc.intercept_channel(grpc.insecure_channel(server), Deadline())
+    # A connection of its own: one that is shared would go on waiting after the failures of the one before.
+    channel = grpc.insecure_channel(server, options=[("grpc.use_local_subchannel_pool", 1)])
+    return grpc.intercept_channel(channel, Deadline())

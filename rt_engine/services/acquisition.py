@@ -392,4 +392,4 @@ class AcquisitionService(Service):
         self._rejected = rejected
         if why and (why != self._why_said or (rejected > self._rejected_said and now_ns >= self._say_due_ns)):
             self._rejected_said, self._why_said, self._say_due_ns = rejected, why, now_ns + NS_PER_S
-            self.log("warning", f"microscope: {why}", rejected=rejected)
+            self.log("warning", f"not taken from the microscope: {why}", rejected=rejected)

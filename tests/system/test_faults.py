@@ -27,7 +27,9 @@ def _readable_live_frames(session: Path) -> int:
     )
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize(
+    "service", [one if one == "inference" else pytest.param(one, marks=pytest.mark.realtime) for one in SERVICES]
+)
 def test_a_killed_service_ends_the_run_in_order_and_the_session_can_be_read(
     service: str, start: Start, small_calibration: Path
 ) -> None:
@@ -140,6 +142,7 @@ def test_a_disk_that_fills_up_ends_the_frames_and_nothing_else(
 
 
 @pytest.mark.skipif(shutil.which("prlimit") is None, reason="missing the command prlimit (util-linux)")
+@pytest.mark.realtime
 def test_a_disk_too_full_for_events_ends_the_run_and_keeps_what_was_written(
     tmp_path: Path, small_calibration: Path, start: Start
 ) -> None:
@@ -149,6 +152,7 @@ def test_a_disk_too_full_for_events_ends_the_run_and_keeps_what_was_written(
     assert "Traceback" not in run.output()
 
 
+@pytest.mark.realtime
 def test_a_journal_removed_underneath_is_said(small_calibration: Path, start: Start) -> None:
     rig = small_rig(microscope__pace="real_time")
     run = start(rig, "--calibration", small_calibration, "--duration", "20")

@@ -147,6 +147,7 @@ def test_a_calibration_that_lacks_a_plane_is_refused_before_anything_starts(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="kills and freezes processes by POSIX signals")
+@pytest.mark.realtime
 def test_the_death_of_one_planes_engine_trips_ends_the_run_in_order_and_is_told(
     start: Start, volume_calibration: Path
 ) -> None:

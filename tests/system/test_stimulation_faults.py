@@ -80,16 +80,16 @@ def tripped(bench: StimulationBench) -> dict[str, Any]:
 
 def require_honest(bench: StimulationBench) -> None:
     """Every pulse has an intent in the log, none was refused, none came twice, and none breaks a limit."""
-    intents = {record.fields["decision_id"] for record in bench.wal() if record.kind is RecordKind.INTENT}
+    intents = {record.fields["decision_id"]: record for record in bench.wal() if record.kind is RecordKind.INTENT}
     last: dict[str, Outcome | None] = {}
     for _, stim in bench.stims:
         if stim.phase is Phase.DONE:
             last[stim.decision_id] = stim.outcome
     delivered = [name for name, outcome in last.items() if outcome is Outcome.DELIVERED]
-    assert set(delivered) <= intents
+    assert set(delivered) <= set(intents)
     onsets = Counter(light.t_on_ns for _, light in bench.lights)
     assert max(onsets.values(), default=1) == 1, "a pulse was delivered twice"
-    assert len(bench.lights) <= sum(stim.pulses or 1 for _, stim in bench.stims if stim.phase is Phase.INTENT)
+    assert len(bench.lights) <= sum(record.fields["pulses"] for record in intents.values())
     pulses = [
         Pulse(
             (light.t_on_ns - bench.lights[0][1].t_on_ns) / NS_PER_S,

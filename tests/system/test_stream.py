@@ -137,7 +137,7 @@ def test_bad_frames_on_the_wire_are_counted_and_the_run_goes_on(start: Start) ->
     assert summary["frames_lost"] == 7
     assert summary["services"]["inference.0"]["late"] == 2
     assert summary["services"]["acquisition"]["dropped"] == 5
-    assert "refused" in run.output()
+    assert "not taken from the microscope: frame" in run.output()
     flagged = [header.frame for header, _ in open_session(run.session).frames() if header.flags & 1]
     assert flagged == [first + 8]
     headers = (message.header for message in open_session(run.session).messages("spikes"))
