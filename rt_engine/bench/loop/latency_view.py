@@ -51,4 +51,5 @@ def _draw_mode(panel: Any, mode: str, quantiles: dict[str, dict[str, list[float]
             share = np.geomspace(1.0, LAST_SHARE, len(values))
             panel.plot(values, share, "--" if variant.startswith("reference") else "-", label=variant)
     panel.set(xscale="log", yscale="log", title=mode, xlabel="µs from the scan")
+    panel.tick_params(axis="x", which="minor", labelbottom=False)  # those of less than a decade stand on each other
     panel.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False)
