@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from typing import Any
 
@@ -12,7 +13,7 @@ from rt_engine.interfaces.findings import Finding
 from rt_engine.interfaces.ni_config import NiAnalogInput, NiEdgeInput, NiLineInput
 
 
-class NiInput:
+class NiInput(ABC):
     """One task on one card. Belongs to one thread; the constructor touches no hardware.
 
     Parameters
@@ -57,6 +58,6 @@ class NiInput:
             self._card.end(task)
         self._card.close()
 
+    @abstractmethod
     def _begin(self) -> None:
         """Make `_task` and start it; inside `NiConnection.errors`."""
-        raise NotImplementedError
