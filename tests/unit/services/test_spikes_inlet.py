@@ -159,9 +159,15 @@ def test_the_engine_started_again_is_new_though_it_counts_from_the_beginning(eng
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
-    [({}, True), ({"lossless": True}, False), ({"keys": "folder"}, False), ({"ports__host": "192.168.1.20"}, False)],
+    [
+        ({}, True),
+        ({"lossless": True}, False),
+        ({"keys": "folder"}, False),
+        ({"ports__host": "192.168.1.20"}, False),
+        ({"microscope__n_planes": 2}, False),
+    ],
 )
-def test_the_straight_way_is_for_live_runs_on_one_computer_without_keys(
+def test_the_straight_way_is_for_live_runs_of_one_plane_on_one_computer_without_keys(
     changes: dict[str, Any], expected: bool
 ) -> None:
     if "ports__host" in changes:

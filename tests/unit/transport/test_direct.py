@@ -12,7 +12,7 @@ from free_ports import free_ports
 
 from rt_engine.interfaces.clock import NS_PER_S, MonotonicClock
 from rt_engine.interfaces.errors import ServiceError
-from rt_engine.transport.direct import DirectReceiver, DirectSender
+from rt_engine.transport.direct import DirectReceiver, DirectSender, _Peer
 
 DEADLINE_S = 30.0
 
@@ -152,3 +152,25 @@ def test_a_port_that_is_taken_is_said(endpoint: str) -> None:
     with pytest.raises(ServiceError, match="cannot be used"):
         DirectSender(endpoint, "s")
     sender.close()
+
+
+class _Narrow:
+    """A socket that takes a few bytes at a time, as one does whose reader is slow."""
+
+    def __init__(self, *room: int) -> None:
+        self._room = list(room)
+        self.taken = b""
+
+    def send(self, data: bytes) -> int:
+        n = self._room.pop(0)
+        self.taken += data[:n]
+        return n
+
+
+def test_no_message_begins_inside_another() -> None:
+    narrow = _Narrow(3, 1, 2, 4)
+    peer = _Peer(narrow)  # type: ignore[arg-type]
+    assert peer.send(b"first!")  # three bytes of it are left over
+    assert not peer.send(b"lost")  # one of them goes out, so this one is dropped whole
+    assert peer.send(b"last")
+    assert narrow.taken == b"first!last"
