@@ -212,7 +212,12 @@ class SessionRun:
         duration_s, rate_hz = self._plan.duration_s, plane_rate_hz(geometry)
         n_frames = None if duration_s is None else max(1, round(duration_s * rate_hz))
         self._keeper.begin_live(self._clock.now_ns(), duration_s)
-        source = {"n_frames": n_frames, "pause_after": True, "notice_frames": _NOTICE_FRAMES}
+        source = {
+            "n_frames": n_frames,
+            "pause_after": True,
+            "notice_frames": _NOTICE_FRAMES,
+            "records_pixels": self._plan.rig.recording.frames != "none",
+        }
         if self._plan.lossless:
             # The source stands still: inference must know where live begins before the first frame leaves it.
             for engine in engines:
