@@ -294,7 +294,8 @@ class AcquisitionService(Service):
         """A frame that the microscope's clock knows and software does not is said, and counted as lost."""
         if self.rig.frame_clock is None:
             return
-        more = self._frame_clock.see_frame(info.frame, info.t_scan_ns)
+        per_edge = self._geometry.frames_per_edge if self._geometry else 1
+        more = self._frame_clock.see_frame((info.frame - 1) // per_edge, info.t_scan_ns)
         if more:
             self.dropped += more
             text = f"the frame clock has seen {more} more frames than software"
