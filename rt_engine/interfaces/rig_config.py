@@ -73,12 +73,14 @@ class ReplayMicroscope(Strict):
     """Frames of a movie file or of a recorded session. `speed` 1 is real time; `max` as fast as it is consumed.
 
     `axes` is the order of a movie's axes where it does not say, slowest first (``TZCYX``); `frame_shape` the lines and
-    pixels of a file of bare numbers. `from_traces` starts from the recorded traces of a session, not from its frames.
+    pixels of a file of bare numbers. `from_traces` starts from the recorded traces of a session, not from its frames;
+    `traces_from_frame` goes on from them at that frame (volume, where the source gave volumes).
     """
 
     driver: Literal["replay"]
     path: str
     from_traces: bool = False
+    traces_from_frame: int | None = Field(None, ge=0, description="null: never, as long as there are frames")
     frame_rate_hz: float | None = Field(None, gt=0)
     channel: int = Field(0, ge=0)
     plane: int = Field(0, ge=0)
@@ -88,6 +90,11 @@ class ReplayMicroscope(Strict):
     speed: float | Literal["max"] = 1.0
     strip_lines: int | None = Field(None, ge=4, description="lines of a message, of a movie; null: whole frames")
     live_silence_s: float | None = Field(None, gt=0, description="null: max_idle_s; longest silence that did not trip")
+
+    @property
+    def first_frame_of_traces(self) -> int | None:
+        """From where on the recorded traces stand in for pixels; None: nowhere."""
+        return 0 if self.from_traces else self.traces_from_frame
 
 
 MicroscopeConfig = Annotated[

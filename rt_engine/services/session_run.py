@@ -23,8 +23,8 @@ from rt_engine.services.calibration_job import CalibrationJob, run_calibration_p
 from rt_engine.services.client_commands import ClientCommands
 from rt_engine.services.run_plan import RunPlan
 from rt_engine.services.run_view import RunView
-from rt_engine.services.session_folder import keep_protocol, write_config
-from rt_engine.services.session_record import file_digest, resolved_config, time_base
+from rt_engine.services.session_folder import file_digest, keep_protocol, write_config
+from rt_engine.services.session_record import resolved_config, time_base
 from rt_engine.services.setup import Setup, inference_services
 from rt_engine.services.slow_start import SlowStart
 from rt_engine.services.snapshot import SnapshotKeeper
