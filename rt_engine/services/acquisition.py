@@ -386,6 +386,8 @@ class AcquisitionService(Service):
         """Count what the driver could not deliver, and say why: each new reason at once, the same once a second."""
         if isinstance(self._microscope, StreamMicroscope):
             self.gaps = self._microscope.sequence.missing
+            for text in self._microscope.refused():
+                self.log("warning", text)
         if self._rejects is None:
             return
         rejected, why, now_ns = self._rejects.rejected, self._rejects.why, self.clock.now_ns()

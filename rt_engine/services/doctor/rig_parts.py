@@ -17,7 +17,8 @@ from rt_engine.interfaces.findings import Examinable, Finding, Verdict, failed, 
 from rt_engine.interfaces.microscope_config import MicroManagerMicroscope, VendorMicroscope
 from rt_engine.interfaces.output_config import RealOutput
 from rt_engine.interfaces.plugin_config import PluginMicroscope
-from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, StreamMicroscope, VirtualMicroscope
+from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, VirtualMicroscope
+from rt_engine.interfaces.stream_config import StreamMicroscope
 from rt_engine.services.interlock_setup import make_output
 from rt_engine.services.microscopes import VENDORS, vendor_microscope
 from rt_engine.services.plugins import plugin_microscope
@@ -40,7 +41,7 @@ def microscope(rig: RigConfig) -> list[Finding]:
         remedy = "correct microscope.path; it is relative to the folder you start from"
         return [Finding(Verdict.FAIL, "microscope", f"there is no {config.path}", _RUN_FAILS, remedy)]
     if isinstance(config, StreamMicroscope):
-        return [_silent_or_not(Stream(config, (0,), 0), config.endpoint, "start the program that sends")]
+        return [_silent_or_not(Stream(config, (0,), 0, keys=rig.keys), config.where, "start the program that sends")]
     if isinstance(config, MicroManagerMicroscope):
         return [_micromanager(config)]
     if isinstance(config, VendorMicroscope):
