@@ -21,6 +21,7 @@ from rt_engine.interfaces.power_table import read_measured_files
 from rt_engine.interfaces.sample_config import SampleConfig
 from rt_engine.interfaces.service_config import InferenceConfig, Ports, RecordingConfig, SchedulingConfig
 from rt_engine.interfaces.specimen_config import AnimalConfig, ExperimentConfig, OpticsConfig
+from rt_engine.interfaces.stream_config import StreamMicroscope
 from rt_engine.interfaces.strict import Strict
 
 MAX_PLANES = 16
@@ -94,14 +95,6 @@ class ReplayMicroscope(Strict):
     def first_frame_of_traces(self) -> int | None:
         """From where on the recorded traces stand in for pixels; None: nowhere."""
         return 0 if self.from_traces else self.traces_from_frame
-
-
-class StreamMicroscope(Strict):
-    """A program outside spikeloop that publishes `frame` messages; size and rate come from the messages."""
-
-    driver: Literal["stream"]
-    endpoint: str = "tcp://127.0.0.1:5999"
-    um_per_px: float | None = Field(None, gt=0)
 
 
 MicroscopeConfig = Annotated[
@@ -184,6 +177,8 @@ class RigConfig(Strict):
         if self.keys is None and not self.ports.is_loopback:
             beyond = ", ".join(sorted({self.ports.host, *self.ports.hosts.values()}))
             raise ValueError(f"ports: {beyond} is beyond loopback, which needs keys (key `keys`)")
+        if self.keys is None and isinstance(self.microscope, StreamMicroscope) and self.microscope.needs_keys():
+            raise ValueError(f"microscope.listen {self.microscope.listen} is beyond loopback, which needs `keys`")
         return self
 
     @model_validator(mode="after")

@@ -15,7 +15,8 @@ from typing import Any
 from rt_engine.interfaces.clock import NS_PER_S, MonotonicClock
 from rt_engine.interfaces.errors import ServiceError, SpikeloopError
 from rt_engine.interfaces.messages import Header, LogHeader, SessionHeader
-from rt_engine.interfaces.rig_config import ReplayMicroscope, StreamMicroscope
+from rt_engine.interfaces.rig_config import ReplayMicroscope
+from rt_engine.interfaces.stream_config import StreamMicroscope
 from rt_engine.safety.states import InterlockState, Precondition
 from rt_engine.safety.status import remedies
 from rt_engine.services.calibration_job import CalibrationJob, run_calibration_process
@@ -133,7 +134,7 @@ class SessionRun:
         facts = self._supervisor.facts["acquisition"]
         microscope = self._plan.rig.microscope
         if "geometry" not in facts and isinstance(microscope, StreamMicroscope):
-            self._view.say(f"waiting for the first frame at {microscope.endpoint} …")
+            self._view.say(f"waiting for the first frame at {microscope.where} …")
         while "geometry" not in facts:
             self._turn()
         geometry: dict[str, Any] = facts["geometry"]
@@ -398,6 +399,7 @@ class SessionRun:
         snapshot = self._keeper.refresh(self._clock.now_ns())
         return {
             "session": self._session,
+            "t_ns": self._clock.now_ns(),
             "folder": str(self._plan.folder.resolve()),
             "phase": self._phase,
             "services": {name: self._supervisor.state(name) for name in self._supervisor.facts},
