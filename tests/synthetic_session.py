@@ -55,12 +55,12 @@ class SessionMaker:
     def scan_ns(self, frame):
         return T_MONO_NS + (frame + 1) * self.period_ns
 
-    def session(self):
+    def session(self, config=None):
         self.send(
             "session", SessionHeader, "supervisor", wall_time_utc="2026-01-01T00:00:00Z", t_wall_ns=T_WALL_NS,
             t_monotonic_ns=T_MONO_NS, state="live", rig="synthetic", protocol="spike_triggered",
             versions={"spikeloop": "0.1.0", "numpy": "2.4"}, git_hash="abc123", seeds={"protocol": 1},
-            subject=None, config={"name": "synthetic"},
+            subject=None, config={"name": "synthetic"} if config is None else config,
         )  # fmt: skip
 
     def frame(self, frame, lines, channel=0):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,7 +43,8 @@ class SessionReplay:
     Notes
     -----
     At real time a frame is there as long after the first as it was scanned after it, so gaps keep their length. Frames
-    keep the times that they were recorded with. With ``from_traces`` their pixels are 0: see `trace_replay.dark_lines`.
+    keep the times that they were recorded with. With ``from_traces``, or from `traces_from_frame` on, their pixels
+    are 0: see `trace_replay.dark_lines`.
     """
 
     def __init__(
@@ -160,12 +162,21 @@ class SessionReplay:
         return first if skipped is None else min(first, skipped), last
 
     def _within(self, first: int, last: int) -> Iterator[Lines]:
+        session, switch = open_session(Path(self._config.path)), self._config.traces_from_frame
         if self._config.from_traces:
-            yield from dark_lines(open_session(Path(self._config.path)), self._planes, self._channels)
+            yield from dark_lines(session, self._planes, self._channels)
             return
-        for header, lines in open_session(Path(self._config.path)).frames(self._planes, self._channels):
-            if first <= (header.frame if header.volume is None else header.volume) <= last:
+        newest: FrameHeader | None = None
+        for header, lines in session.frames(self._planes, self._channels):
+            index = header.frame if header.volume is None else header.volume
+            if first <= index <= last and (switch is None or index < switch):
+                newest = header
                 yield header, lines
+        if switch is None or newest is None:
+            return
+        for dark, zeros in dark_lines(session, self._planes, self._channels, from_index=switch):
+            same = {"frame_period_ns": newest.frame_period_ns, "dtype": newest.dtype}
+            yield msgspec.structs.replace(dark, **same), zeros.view(f"<{newest.dtype}")
 
 
 def frames_per_volume(headers: Iterable[FrameHeader]) -> int:

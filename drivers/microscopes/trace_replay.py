@@ -22,7 +22,7 @@ _DTYPE = "u2"
 
 
 def dark_lines(
-    session: Session, planes: Sequence[int], channels: Sequence[int]
+    session: Session, planes: Sequence[int], channels: Sequence[int], *, from_index: int = 0
 ) -> Iterator[tuple[FrameHeader, NDArray[Any]]]:
     """All lines that were decided live, with their own numbers, times and blanked lines, and pixels that are all 0.
 
@@ -32,6 +32,8 @@ def dark_lines(
         With its calibration beside the journal.
     planes, channels : sequence of int
         Of the recording; of every plane all channels are given, the last of `channels` first.
+    from_index : int
+        First frame, or volume where the source gave them.
 
     Yields
     ------
@@ -63,6 +65,8 @@ def dark_lines(
         volume = volume if is_flyback else spikes.volume
         shape, frames = shapes[spikes.plane], known[spikes.plane]
         index = spikes.frame if volume is None else volume
+        if index < from_index:
+            continue
         has = not is_flyback and frames.has(index)
         blanked = frames.blanked(index, spikes.line0, spikes.n_lines) if has else []
         for channel in reversed(channels):

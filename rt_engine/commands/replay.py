@@ -35,7 +35,8 @@ def add_parser(commands: Commands) -> None:
         "--from",
         dest="starts_from",
         choices=("frames", "traces"),
-        help="of a session: its frames, or the traces in its journal (default: frames where all were kept)",
+        help="of a session: its frames, or the traces in its journal (default: frames where all were to be kept, and "
+        "traces from where they end)",
     )
     parser.add_argument("--rig", metavar="RIG", default="virtual_rig", help="for a movie: whose limits and ports count")
     parser.add_argument("--speed", type=speed, default=1.0, metavar="N", help="1 real time (default), or max")
@@ -56,13 +57,7 @@ def execute(arguments: argparse.Namespace) -> int:
 def _replay_session(folder: Path, arguments: argparse.Namespace) -> int:
     from protocols.load import find_protocol
     from rt_engine.commands.start_run import rig_of_session, run_rig
-    from rt_engine.services.replay_plan import (
-        StartsFrom,
-        replay_of_session,
-        require_same_cells,
-        session_rig,
-        start_of_session,
-    )
+    from rt_engine.services.replay_plan import StartsFrom, pixel_plan, replay_of_session, session_rig
     from rt_engine.services.session_folder import kept_protocol
 
     rig, recorded_protocol = rig_of_session(folder)
@@ -72,13 +67,13 @@ def _replay_session(folder: Path, arguments: argparse.Namespace) -> int:
     wanted = arguments.protocol or kept_protocol(folder) or recorded_protocol
     protocol = None if wanted in (None, "none") else find_protocol(str(wanted))
     differs = _differences(arguments, rig, planes, channel)
-    starts_from = start_of_session(rig, arguments.starts_from)
-    if from_traces := starts_from is StartsFrom.TRACES:
-        require_same_cells(folder, calibration, planes)
-    microscope = _microscope(arguments, planes, channel).model_copy(update={"from_traces": from_traces})
+    channels = (channel,) if rig.registration_channel is None else (channel, rig.registration_channel)
+    pixels = pixel_plan(folder, rig, arguments.starts_from, calibration, planes, channels)
+    shown = {"from_traces": pixels.starts_from is StartsFrom.TRACES, "traces_from_frame": pixels.traces_from_frame}
+    microscope = _microscope(arguments, planes, channel).model_copy(update=shown)
     with tempfile.TemporaryDirectory() as scratch:
         used = _with_thresholds(calibration, arguments.false_alarms_per_min, planes, Path(scratch))
-        replay = replay_of_session(folder, calibration, protocol, differs, starts_from)
+        replay = replay_of_session(folder, calibration, protocol, differs, pixels)
         summary = run_rig(
             session_rig(_with_indicator(rig, arguments.indicator), microscope, planes),
             kind="replay",

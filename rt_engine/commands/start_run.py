@@ -70,8 +70,8 @@ def run_rig(
     view = RunView()
     if calibration_path is not None and (said := _other_rule(rig, calibration_path)):
         view.say(said)
-    if replay is not None and replay.said is not None:
-        view.say(replay.said)
+    for said in () if replay is None else replay.sayings:
+        view.say(said)
     plan = RunPlan(
         rig=rig,
         kind=kind,

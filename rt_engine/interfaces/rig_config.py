@@ -20,7 +20,8 @@ from rt_engine.interfaces.plugin_config import PluginInput, PluginMicroscope
 from rt_engine.interfaces.power_table import read_measured_files
 from rt_engine.interfaces.sample_config import SampleConfig
 from rt_engine.interfaces.service_config import InferenceConfig, Ports, RecordingConfig, SchedulingConfig
-from rt_engine.interfaces.specimen_config import AnimalConfig, OpticsConfig
+from rt_engine.interfaces.specimen_config import AnimalConfig, ExperimentConfig, OpticsConfig
+from rt_engine.interfaces.stream_config import StreamMicroscope
 from rt_engine.interfaces.strict import Strict
 
 MAX_PLANES = 16
@@ -72,12 +73,14 @@ class ReplayMicroscope(Strict):
     """Frames of a movie file or of a recorded session. `speed` 1 is real time; `max` as fast as it is consumed.
 
     `axes` is the order of a movie's axes where it does not say, slowest first (``TZCYX``); `frame_shape` the lines and
-    pixels of a file of bare numbers. `from_traces` starts from the recorded traces of a session, not from its frames.
+    pixels of a file of bare numbers. `from_traces` starts from the recorded traces of a session, not from its frames;
+    `traces_from_frame` goes on from them at that frame (volume, where the source gave volumes).
     """
 
     driver: Literal["replay"]
     path: str
     from_traces: bool = False
+    traces_from_frame: int | None = Field(None, ge=0, description="null: never, as long as there are frames")
     frame_rate_hz: float | None = Field(None, gt=0)
     channel: int = Field(0, ge=0)
     plane: int = Field(0, ge=0)
@@ -88,13 +91,10 @@ class ReplayMicroscope(Strict):
     strip_lines: int | None = Field(None, ge=4, description="lines of a message, of a movie; null: whole frames")
     live_silence_s: float | None = Field(None, gt=0, description="null: max_idle_s; longest silence that did not trip")
 
-
-class StreamMicroscope(Strict):
-    """A program outside spikeloop that publishes `frame` messages; size and rate come from the messages."""
-
-    driver: Literal["stream"]
-    endpoint: str = "tcp://127.0.0.1:5999"
-    um_per_px: float | None = Field(None, gt=0)
+    @property
+    def first_frame_of_traces(self) -> int | None:
+        """From where on the recorded traces stand in for pixels; None: nowhere."""
+        return 0 if self.from_traces else self.traces_from_frame
 
 
 MicroscopeConfig = Annotated[
@@ -160,6 +160,7 @@ class RigConfig(Strict):
     mqtt: MqttConfig | None = None
     metrics: MetricsConfig | None = None
     subject: str | None = None
+    experiment: ExperimentConfig = ExperimentConfig()
     animal: AnimalConfig = AnimalConfig()
     optics: OpticsConfig = OpticsConfig()
     max_idle_s: float = Field(10.0, gt=0)
@@ -176,6 +177,8 @@ class RigConfig(Strict):
         if self.keys is None and not self.ports.is_loopback:
             beyond = ", ".join(sorted({self.ports.host, *self.ports.hosts.values()}))
             raise ValueError(f"ports: {beyond} is beyond loopback, which needs keys (key `keys`)")
+        if self.keys is None and isinstance(self.microscope, StreamMicroscope) and self.microscope.needs_keys():
+            raise ValueError(f"microscope.listen {self.microscope.listen} is beyond loopback, which needs `keys`")
         return self
 
     @model_validator(mode="after")

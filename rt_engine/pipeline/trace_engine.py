@@ -60,11 +60,15 @@ class Samples(Protocol):
 class TraceEngine(Engine):
     """An `Engine` that looks at no pixel: fluorescence, neuropil and shift of every frame are those of `samples`.
 
+    With `from_frame` it is an `Engine` like any other before that frame.
+
     Parameters
     ----------
     samples : Samples
-    calibration, max_shift_px, clock, strip_lines, frames_per_volume, spare_rois
+    calibration, max_shift_px, clock, strip_lines, frames_per_volume, spare_rois, adapts_template
         As for `Engine`; the cells, row by row, must be those whose traces were recorded.
+    from_frame : int
+        First frame (as given to `begin`) whose pixels are not there.
 
     Notes
     -----
@@ -84,14 +88,21 @@ class TraceEngine(Engine):
         strip_lines: int | None = None,
         frames_per_volume: int = 1,
         spare_rois: int = 0,
+        adapts_template: bool = False,
+        from_frame: int = 0,
     ) -> None:
-        super().__init__(calibration, max_shift_px, clock, strip_lines, frames_per_volume, spare_rois)
+        super().__init__(calibration, max_shift_px, clock, strip_lines, frames_per_volume, spare_rois, adapts_template)
         self._samples = samples
+        self._from_frame = from_frame
+        self._reads_traces = from_frame <= 0
         self._sample: Sample | None = None
 
     def begin(self, frame_number: int, n_gap: int) -> None:
         """As `Engine.begin`; takes the recorded sample of the frame."""
         super().begin(frame_number, n_gap)
+        self._reads_traces = frame_number >= self._from_frame
+        if not self._reads_traces:
+            return
         self._sample = sample = self._samples.take(frame_number)
         if sample is not None:
             registration = self._registration
@@ -99,13 +110,19 @@ class TraceEngine(Engine):
             registration.quality = sample.quality
 
     def maintain(self, frame: NDArray[Any], frame_number: int) -> None:
-        """Nothing: there is no look of the field to follow."""
+        """As `Engine.maintain` while there are pixels; without, there is no look of the field to follow."""
+        if not self._reads_traces:
+            super().maintain(frame, frame_number)
 
     def _register(self, frame: NDArray[Any], strip: int) -> None:
-        """Nothing: the shift is the recorded one."""
+        """Nothing without pixels: the shift is the recorded one."""
+        if not self._reads_traces:
+            super()._register(frame, strip)
 
     def _read(self, group: CellGroup, frame: NDArray[Any], blanked: Sequence[Sequence[int]]) -> bool:
-        super()._read(group, frame, blanked)
+        jumped = super()._read(group, frame, blanked)
+        if not self._reads_traces:
+            return jumped
         sample, extraction = self._sample, group.extraction
         if sample is None:
             extraction.valid[:] = MISSING
@@ -115,9 +132,9 @@ class TraceEngine(Engine):
         has[:n_known] = sample.valid[known]
         np.copyto(extraction.f_roi[:n_known], sample.fluorescence[known], where=has[:n_known])
         np.copyto(extraction.f_np[:n_known], sample.neuropil[known], where=has[:n_known])
-        jumped = not has.any() and bool((extraction.valid == GOOD).any())
+        has_jumped = not has.any() and bool((extraction.valid == GOOD).any())
         lost = ~has & (extraction.valid == GOOD)
         extraction.valid[lost] = MISSING
         extraction.valid[has] = GOOD
         extraction.censored[:] = 0
-        return jumped
+        return has_jumped

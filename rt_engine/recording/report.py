@@ -121,6 +121,12 @@ def _warnings(summary: dict[str, Any]) -> list[str]:
             f"What would have happened: a replay of {replay['of']} with {'; '.join(replay['differs'])}. The recorded "
             "cells answered the light of the experiment that was done, not the light shown here."
         )
+    if (first := replay.get("traces_from_frame")) is not None:
+        sentences.append(
+            f"From frame {first} on this replay goes on from the recorded traces, since not all frames after it were "
+            "kept: motion, extraction and demixing are those of the recording there, and a sample that was a lower "
+            "bound (saturated detector) counts as whole."
+        )
     if _from_traces(summary):
         sentences.append(
             "A replay of recorded traces, not of frames: motion, extraction and demixing are those of the recording, "
@@ -147,7 +153,7 @@ def _warnings(summary: dict[str, Any]) -> list[str]:
 def _frames_left_out(summary: dict[str, Any], config: dict[str, Any]) -> list[str]:
     """Frames that were to be kept and were not: the disk was full, or too slow."""
     wanted = (config.get("rig") or config).get("recording") or {}
-    if wanted.get("frames") != "all" or wanted.get("every_nth_frame", 1) != 1 or _from_traces(summary):
+    if wanted.get("frames") != "all" or wanted.get("every_nth_frame", 1) != 1 or summary["replay"]:
         return []
     counts: dict[str, int] = summary["journal"]["messages"]
     sentences = []
@@ -158,7 +164,7 @@ def _frames_left_out(summary: dict[str, Any], config: dict[str, Any]) -> list[st
             of_plane = f" of plane {plane}" if plane != "0" else ""
             sentences.append(
                 f"Only {kept:,} of {came:,} frame messages{of_plane} are in the journal: the disk was full or too slow "
-                "(see the warnings logged). Events and traces go on; replay it with --from traces."
+                "(see the warnings logged). Events and traces go on, and a replay goes on from the traces there."
             )
     return sentences
 

@@ -264,12 +264,16 @@ def _setup(a: Session, b: Session) -> Iterator[str]:
     for session, name in ((a, "A"), (b, "B")):
         replay = read_config(session).get("replay") or {}
         yield from (f"{name} is a replay with {text}" for text in replay.get("differs", ()))
-        if _from_traces(session):
+        if replay.get("starts_from") == "traces":
             yield f"{name} is a replay that began at the recorded traces, and compares from there on"
+        if (first := replay.get("traces_from_frame")) is not None:
+            yield f"{name} is a replay that went on from the recorded traces at frame {first}"
 
 
 def _from_traces(session: Session) -> bool:
-    return (read_config(session).get("replay") or {}).get("starts_from") == "traces"
+    """True of a replay that shows no pixels of its own."""
+    replay = read_config(session).get("replay") or {}
+    return replay.get("starts_from") == "traces" or replay.get("traces_from_frame") is not None
 
 
 def _config_differences(key: str, a: Any, b: Any) -> Iterator[str]:

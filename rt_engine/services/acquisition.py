@@ -294,7 +294,8 @@ class AcquisitionService(Service):
         """A frame that the microscope's clock knows and software does not is said, and counted as lost."""
         if self.rig.frame_clock is None:
             return
-        more = self._frame_clock.see_frame(info.frame, info.t_scan_ns)
+        per_edge = self._geometry.frames_per_edge if self._geometry else 1
+        more = self._frame_clock.see_frame((info.frame - 1) // per_edge, info.t_scan_ns)
         if more:
             self.dropped += more
             text = f"the frame clock has seen {more} more frames than software"
@@ -385,6 +386,8 @@ class AcquisitionService(Service):
         """Count what the driver could not deliver, and say why: each new reason at once, the same once a second."""
         if isinstance(self._microscope, StreamMicroscope):
             self.gaps = self._microscope.sequence.missing
+            for text in self._microscope.refused():
+                self.log("warning", text)
         if self._rejects is None:
             return
         rejected, why, now_ns = self._rejects.rejected, self._rejects.why, self.clock.now_ns()

@@ -65,8 +65,10 @@ def _make_engine(
 ) -> Engine:
     config, microscope = rig.inference, rig.microscope
     common = calibration, config.max_shift_px, clock, strip_lines, n_planes, config.spare_rois
-    if isinstance(microscope, ReplayMicroscope) and microscope.from_traces:
-        return TraceEngine(RecordedTraces(open_session(microscope.path), plane), *common)
+    first = microscope.first_frame_of_traces if isinstance(microscope, ReplayMicroscope) else None
+    if isinstance(microscope, ReplayMicroscope) and first is not None:
+        traces = RecordedTraces(open_session(microscope.path), plane)
+        return TraceEngine(traces, *common, adapts_template=config.template_adaptation and first > 0, from_frame=first)
     return Engine(*common, adapts_template=config.template_adaptation)
 
 

@@ -56,18 +56,35 @@ class FinderLink:
             target=begin_finder, args=(replace(setup, endpoint=text),), name="spikeloop-finder"
         )
         self._process.start()
+        self._held: list[bytes] = []
+        self._is_ready = False
 
     def take(self) -> list[dict[str, Any]]:
         """Messages that wait; returns at once."""
-        messages = []
+        messages: list[dict[str, Any]] = []
         while self.socket.poll(0):
             messages.append(msgspec.msgpack.decode(self.socket.recv()))
+        if not self._is_ready and any(message["kind"] == "ready" for message in messages):
+            self._is_ready = True
+            for command in self._held:
+                self._send(command)
+            self._held.clear()
         return messages
 
     def send(self, kind: str, **facts: Any) -> None:
-        """One command; lost if the finder is gone or a thousand behind, which costs a candidate and no frame."""
+        """One command, held back until the process is there (a socket without a peer takes none).
+
+        Lost if the finder is gone or a thousand behind, which costs a candidate and no frame.
+        """
+        command = msgspec.msgpack.encode({"kind": kind, **facts})
+        if self._is_ready:
+            self._send(command)
+        else:
+            self._held.append(command)
+
+    def _send(self, command: bytes) -> None:
         with contextlib.suppress(zmq.Again):
-            self.socket.send(msgspec.msgpack.encode({"kind": kind, **facts}), zmq.NOBLOCK)
+            self.socket.send(command, zmq.NOBLOCK)
 
     @property
     def alive(self) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
+import socket
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,11 @@ from rt_engine.interfaces.messages import SessionHeader
 from rt_engine.interfaces.output_config import VirtualOutput
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, VirtualLine
 from rt_engine.models.detection import event_threshold
+from rt_engine.recording.kept_frames import kept_frames
 from rt_engine.recording.reader import open_session, read_config
 from rt_engine.safety.limits import untied
 from rt_engine.services.replay_interlock import silence_bounds_ns
-from rt_engine.services.session_folder import git_hash, kept_protocol, versions
+from rt_engine.services.session_folder import file_digest, git_hash, kept_protocol, processor, versions
 
 _CELLS = ("roi_id", "roi_start", "roi_pixels", "roi_weight", "neuropil_start", "neuropil_pixels")
 
@@ -51,6 +52,10 @@ class ReplayOf:
     notes : tuple of str
         What else may make a difference: other versions of the code.
     starts_from : StartsFrom
+    traces_from_frame : int or None
+        Frame (or volume) from which on the recorded traces stand in for pixels that were not kept.
+    first_missing_frame : int or None
+        First frame (or volume) whose pixels were not kept, where the replay goes without such frames.
     """
 
     source: str
@@ -60,6 +65,8 @@ class ReplayOf:
     differs: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     starts_from: StartsFrom = StartsFrom.FRAMES
+    traces_from_frame: int | None = None
+    first_missing_frame: int | None = None
 
     @property
     def light(self) -> str:
@@ -69,9 +76,21 @@ class ReplayOf:
     @property
     def said(self) -> str | None:
         """Words to the person who starts it; None where there is nothing to say."""
+        if self.first_missing_frame is not None:
+            return f"frame {self.first_missing_frame} and those after it were not all kept: the replay lacks them"
+        if self.traces_from_frame is not None:
+            where = f"frame {self.traces_from_frame} and those after it were not all kept"
+            return f"{where}: from there on the replay goes on from the recorded traces"
         if self.starts_from is StartsFrom.FRAMES:
             return None
         return "starts from the recorded traces, not from frames: no pixel is looked at"
+
+    @property
+    def sayings(self) -> tuple[str, ...]:
+        """All that is said when it begins: in what it is not the experiment, and what else may make a difference."""
+        first = () if self.said is None else (self.said,)
+        told = (f"what would have happened: {'; '.join(self.differs)}",) if self.differs else ()
+        return first + told + tuple(f"  note: {note}" for note in self.notes)
 
     def described(self) -> dict[str, Any]:
         """As ``config.yaml`` tells it."""
@@ -82,6 +101,8 @@ class ReplayOf:
             "differs": list(self.differs),
             "notes": list(self.notes),
             "starts_from": self.starts_from.value,
+            "traces_from_frame": self.traces_from_frame,
+            "first_missing_frame": self.first_missing_frame,
         }
 
 
@@ -98,6 +119,59 @@ def start_of_session(rig: RigConfig, asked: str | None) -> StartsFrom:
     return StartsFrom.FRAMES if kept.frames == "all" and kept.every_nth_frame == 1 else StartsFrom.TRACES
 
 
+@dataclass(frozen=True, slots=True)
+class PixelPlan:
+    """What of a session goes through the engine; see `ReplayOf`."""
+
+    starts_from: StartsFrom
+    traces_from_frame: int | None = None
+    first_missing_frame: int | None = None
+
+
+def pixel_plan(
+    folder: Path,
+    rig: RigConfig,
+    asked: str | None,
+    calibration: Path,
+    planes: tuple[int, ...],
+    channels: tuple[int, ...],
+) -> PixelPlan:
+    """Frames as far as they go, then the traces that were read from those that were not kept.
+
+    Where frames were asked for, or the calibration has other cells than the traces are of, the replay goes without
+    what was not kept.
+
+    Raises
+    ------
+    RecordingError
+        There is no journal.
+    ConfigError
+        It is to start from traces, and the calibration has other cells.
+    """
+    starts_from = start_of_session(rig, asked)
+    if starts_from is StartsFrom.TRACES:
+        require_same_cells(folder, calibration, planes)
+    if starts_from is StartsFrom.TRACES or start_of_session(rig, None) is StartsFrom.TRACES:
+        return PixelPlan(starts_from)
+    kept = kept_frames(open_session(folder), planes, channels)
+    if kept.first_without is None or kept.first_live is None:
+        return PixelPlan(starts_from)
+    if asked == StartsFrom.FRAMES or not has_same_cells(folder, calibration, planes):
+        return PixelPlan(starts_from, first_missing_frame=kept.first_without)
+    if kept.first_without <= kept.first_live:
+        return PixelPlan(StartsFrom.TRACES)
+    return PixelPlan(starts_from, traces_from_frame=kept.first_without)
+
+
+def has_same_cells(folder: Path, calibration: Path, planes: tuple[int, ...]) -> bool:
+    """True if a calibration has the very cells whose traces a session recorded."""
+    own = folder / "calibration.h5"
+    if not own.is_file():
+        return False
+    pairs = ((load_plane(own, plane), load_plane(calibration, plane)) for plane in planes)
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for one, other in pairs for name in _CELLS)
+
+
 def require_same_cells(folder: Path, calibration: Path, planes: tuple[int, ...]) -> None:
     """Traces are of the cells of the session and of no others.
 
@@ -109,14 +183,12 @@ def require_same_cells(folder: Path, calibration: Path, planes: tuple[int, ...])
     own = folder / "calibration.h5"
     if not own.is_file():
         raise ConfigError("holds no calibration.h5", "traces mean nothing without their cells", file=str(folder))
-    for plane in planes:
-        one, other = load_plane(own, plane), load_plane(calibration, plane)
-        if not all(np.array_equal(getattr(one, name), getattr(other, name)) for name in _CELLS):
-            raise ConfigError(
-                "has other cells than those whose traces were recorded",
-                "replay with the session's own calibration, or one that differs in constants and thresholds alone",
-                file=str(calibration),
-            )
+    if not has_same_cells(folder, calibration, planes):
+        raise ConfigError(
+            "has other cells than those whose traces were recorded",
+            "replay with the session's own calibration, or one that differs in constants and thresholds alone",
+            file=str(calibration),
+        )
 
 
 def replay_of_session(
@@ -124,7 +196,7 @@ def replay_of_session(
     calibration: Path,
     protocol: Path | None,
     differs: tuple[str, ...],
-    starts_from: StartsFrom = StartsFrom.FRAMES,
+    pixels: PixelPlan | None = None,
 ) -> ReplayOf:
     """A session, and what is not as it was.
 
@@ -138,7 +210,8 @@ def replay_of_session(
         That the replay uses.
     differs : tuple of str
         What differs besides.
-    starts_from : StartsFrom
+    pixels : PixelPlan, optional
+        Default: all frames.
 
     Raises
     ------
@@ -151,12 +224,18 @@ def replay_of_session(
     own = folder / "calibration.h5"
     if not _same(calibration, own):
         differs = (*differs, f"another calibration: {calibration.name}")
-    notes, config = _other_code(header), read_config(open_session(folder))
-    hashed = config.get("calibration_sha256")
-    if hashed is not None and own.is_file() and hashed != _digest(own):
-        notes.append("calibration.h5 has been changed since the session")
-        differs = (*differs, "a calibration.h5 that is not the one recorded with")
-    kept = kept_protocol(folder)
+    if pixels is not None and pixels.first_missing_frame is not None:
+        differs = (*differs, f"frame {pixels.first_missing_frame} and others after it missing")
+    kept, notes, config = kept_protocol(folder), _other_code(header), read_config(open_session(folder))
+    notes += _other_machine(config)
+    for key, file in (("calibration_sha256", own), ("protocol_sha256", kept)):
+        hashed = config.get(key)
+        if hashed is not None and file is not None and file.is_file() and hashed != file_digest(file):
+            notes.append(f"{file.name} has been changed since the session")
+            differs = (*differs, f"a {file.name} that is not the one recorded with")
+    if _rig_of(header.config) not in (None, _rig_of(config)):
+        notes.append("the rig in config.yaml has been changed since the session")
+        differs = (*differs, "a rig that is not the one recorded with")
     if kept is not None and not (protocol is not None and _same(protocol, kept)):
         differs = (*differs, f"another protocol: {protocol.stem if protocol else 'none'} instead of {kept.stem}")
     elif kept is None and protocol is not None and header.protocol != protocol.stem:
@@ -168,7 +247,7 @@ def replay_of_session(
         t_monotonic_ns=header.t_monotonic_ns,
         differs=differs,
         notes=tuple(notes),
-        starts_from=starts_from,
+        **{} if pixels is None else asdict(pixels),
     )
 
 
@@ -179,7 +258,7 @@ def session_rig(rig: RigConfig, microscope: ReplayMicroscope, planes: tuple[int,
     if not was_tied:
         outputs = {name: one.model_copy(update={"limits": untied(one.limits)}) for name, one in rig.outputs.items()}
         rig = rig.model_copy(update={"outputs": outputs})
-    if microscope.from_traces:
+    if microscope.first_frame_of_traces is not None:
         nothing = rig.recording.model_copy(update={"frames": "none"})
         rig = rig.model_copy(update={"recording": nothing})
     live_ns, _ = silence_bounds_ns(rig, lossless=not was_tied)
@@ -260,11 +339,19 @@ def _first_session_header(folder: Path) -> SessionHeader:
 
 
 def _same(a: Path, b: Path) -> bool:
-    return b.is_file() and a.is_file() and _digest(a) == _digest(b)
+    return b.is_file() and a.is_file() and file_digest(a) == file_digest(b)
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _rig_of(config: dict[str, Any]) -> Any:
+    return config.get("rig")
+
+
+def _other_machine(config: dict[str, Any]) -> list[str]:
+    """A sentence about a processor that is not that of the recording."""
+    then, now = (config.get("machine") or {}).get("processor"), processor()
+    if then in (None, now):
+        return []
+    return [f"recorded on {config.get('host', 'another host')} ({then}), replayed on {socket.gethostname()} ({now})"]
 
 
 def _other_code(header: SessionHeader) -> list[str]:

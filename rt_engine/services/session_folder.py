@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import hashlib
 import os
 import platform
 import shutil
@@ -11,12 +13,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from rt_engine.interfaces.errors import ConfigError
 
 PROTOCOL_FOLDER = "protocol"
 _PACKAGES = ("spikeloop", "numpy", "scipy", "numba", "pyzmq", "msgspec", "mcap", "h5py")
+_DRIVER_PACKAGES = ("nidaqmx", "pyserial", "pymmcore")
 
 
 def make_session_folder(output: str | None, rig_name: str, min_free_mb: float) -> Path:
@@ -89,6 +93,39 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[package] = "unknown"
     return found
+
+
+def driver_packages() -> dict[str, str]:
+    """Versions of those packages that talk to devices, as far as they are installed."""
+    found = {}
+    for package in _DRIVER_PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """What the run runs on; last bits of a result may depend on the processor."""
+    return {
+        "processor": processor(),
+        "cores": psutil.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+    }
+
+
+def processor() -> str:
+    """Name of the processor, as the system tells it."""
+    told = Path("/proc/cpuinfo")
+    if told.is_file():  # `platform` knows no more than the architecture there
+        for line in told.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def git_hash() -> str | None:

@@ -15,15 +15,16 @@ from typing import Any
 from rt_engine.interfaces.clock import NS_PER_S, MonotonicClock
 from rt_engine.interfaces.errors import ServiceError, SpikeloopError
 from rt_engine.interfaces.messages import Header, LogHeader, SessionHeader
-from rt_engine.interfaces.rig_config import ReplayMicroscope, StreamMicroscope
+from rt_engine.interfaces.rig_config import ReplayMicroscope
+from rt_engine.interfaces.stream_config import StreamMicroscope
 from rt_engine.safety.states import InterlockState, Precondition
 from rt_engine.safety.status import remedies
 from rt_engine.services.calibration_job import CalibrationJob, run_calibration_process
 from rt_engine.services.client_commands import ClientCommands
 from rt_engine.services.run_plan import RunPlan
 from rt_engine.services.run_view import RunView
-from rt_engine.services.session_folder import keep_protocol, write_config
-from rt_engine.services.session_record import file_digest, resolved_config, time_base
+from rt_engine.services.session_folder import file_digest, keep_protocol, write_config
+from rt_engine.services.session_record import resolved_config, time_base
 from rt_engine.services.setup import Setup, inference_services
 from rt_engine.services.slow_start import SlowStart
 from rt_engine.services.snapshot import SnapshotKeeper
@@ -133,7 +134,7 @@ class SessionRun:
         facts = self._supervisor.facts["acquisition"]
         microscope = self._plan.rig.microscope
         if "geometry" not in facts and isinstance(microscope, StreamMicroscope):
-            self._view.say(f"waiting for the first frame at {microscope.endpoint} …")
+            self._view.say(f"waiting for the first frame at {microscope.where} …")
         while "geometry" not in facts:
             self._turn()
         geometry: dict[str, Any] = facts["geometry"]
@@ -398,6 +399,7 @@ class SessionRun:
         snapshot = self._keeper.refresh(self._clock.now_ns())
         return {
             "session": self._session,
+            "t_ns": self._clock.now_ns(),
             "folder": str(self._plan.folder.resolve()),
             "phase": self._phase,
             "services": {name: self._supervisor.state(name) for name in self._supervisor.facts},

@@ -56,7 +56,7 @@ def live_frames(session: Session) -> list[int]:
 
 
 def test_below_the_bound_frames_end_and_the_session_is_complete(
-    small_disk: Path, start: Start, small_calibration: Path
+    small_disk: Path, start: Start, small_calibration: Path, tmp_path: Path
 ) -> None:
     rig = small_rig(microscope__pace="real_time", recording={"frames": "all", "min_free_mb": 30.0})
     run = start(rig, "--calibration", small_calibration, "--duration", "20")
@@ -70,6 +70,18 @@ def test_below_the_bound_frames_end_and_the_session_is_complete(
     assert kept == list(range(kept[0], kept[-1] + 1))
     assert 60 < kept[-1] - decided[0] < 550
     assert summary_of(small_disk)["frames"] == 600
+
+    again, lacking = tmp_path / "again", tmp_path / "lacking"
+    done = spikeloop("replay", small_disk, "--speed", "max", "--output", again)
+    assert done.returncode == 0, done.stderr
+    assert f"frame {kept[-1] + 1} and those after it were not all kept: from there on" in done.stdout
+    assert summary_of(again)["replay"]["traces_from_frame"] == kept[-1] + 1
+    found = spikeloop("diff", small_disk, again)
+    assert found.returncode == 0, found.stdout
+    done = spikeloop("replay", small_disk, "--from", "frames", "--speed", "max", "--output", lacking)
+    assert done.returncode == 0, done.stderr
+    assert "the replay lacks them" in done.stdout
+    assert summary_of(lacking)["frames"] == kept[-1] - decided[0] + 1
 
 
 def test_a_disk_that_somebody_else_fills_costs_frames_and_one_block(

@@ -112,6 +112,25 @@ def test_traces_give_the_same_bytes_as_frames(
     assert lost > 0, "nothing was ever missing: the script tests nothing"
 
 
+def test_where_frames_end_traces_go_on_to_the_same_bytes(
+    calibration: Calibration, frames: NDArray[np.uint16], tmp_path: Path
+) -> None:
+    steps, known = script(frames, 3), rows(calibration, 0, calibration.n_rois - 1)
+    live = Told(known, 8.0, MonotonicClock(), spare_rois=1, adapts_template=True)
+    recorded = run(live, calibration, steps, dark=False)
+    journal(tmp_path, steps, recorded, live.told)
+    at = len(steps) // 2
+    ended = steps[at][0]
+    kept = [(n, gap, blanked, frame if n < ended else np.zeros_like(frame)) for n, gap, blanked, frame in steps]
+    replayed = TraceEngine(
+        RecordedTraces(open_session(tmp_path), 0), known, 8.0, MonotonicClock(), spare_rois=1,
+        adapts_template=True, from_frame=ended,
+    )  # fmt: skip
+    replayed.warm_up()
+    assert run(replayed, calibration, kept, dark=False) == recorded
+    assert any(events for events, _ in recorded[at:])
+
+
 def test_a_frame_without_traces_is_a_frame_without_samples(calibration: Calibration, tmp_path: Path) -> None:
     SessionMaker(tmp_path).close()
     engine = TraceEngine(RecordedTraces(open_session(tmp_path), 0), calibration, 8.0, MonotonicClock())

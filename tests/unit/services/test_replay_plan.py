@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,20 @@ from synthetic_session import T_MONO_NS, T_WALL_NS, SessionMaker, make_calibrati
 
 from rt_engine.interfaces.calibration import load_calibration, save_calibration
 from rt_engine.interfaces.errors import ConfigError
+from rt_engine.interfaces.messages import Mode
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, VirtualLine, load_rig
 from rt_engine.interfaces.shipped import find_rig
 from rt_engine.services.replay_plan import (
+    PixelPlan,
     StartsFrom,
+    pixel_plan,
     replay_of_session,
     require_same_cells,
     session_rig,
     start_of_session,
     with_false_alarms,
 )
-from rt_engine.services.session_folder import keep_protocol, kept_protocol
+from rt_engine.services.session_folder import file_digest, keep_protocol, kept_protocol, machine, write_config
 
 
 @pytest.fixture
@@ -63,6 +67,38 @@ def test_a_calibration_changed_since_the_session_is_said(recorded: Path) -> None
     (recorded / "config.yaml").write_text("calibration_sha256: abc\n")
     replay = replay_of_session(recorded, recorded / "calibration.h5", kept_protocol(recorded), ())
     assert replay.differs == ("a calibration.h5 that is not the one recorded with",)
+
+
+def test_a_protocol_or_rig_changed_since_the_session_is_said(recorded: Path) -> None:
+    kept = kept_protocol(recorded)
+    assert kept is not None
+    config = {"protocol_sha256": file_digest(kept), "rig": {"name": "mine"}}
+    maker = SessionMaker(recorded / "again")
+    maker.session(config)
+    maker.close()
+    make_calibration(recorded / "again" / "calibration.h5", [(20, 20)])
+    keep_protocol(recorded / "again", kept)
+    own = kept_protocol(recorded / "again")
+    assert own is not None
+    write_config(recorded / "again", config)
+    replay = replay_of_session(recorded / "again", recorded / "again" / "calibration.h5", own, ())
+    assert replay.differs == ()
+    own.write_text("a: 2\n")
+    write_config(recorded / "again", config | {"rig": {"name": "yours"}})
+    replay = replay_of_session(recorded / "again", recorded / "again" / "calibration.h5", own, ())
+    assert replay.differs == tuple(f"a {what} that is not the one recorded with" for what in ("mine.yaml", "rig"))
+    assert replay.sayings[0].startswith("what would have happened: a mine.yaml that is not")
+
+
+def test_another_processor_is_told_and_makes_no_other_experiment(recorded: Path) -> None:
+    config = {"host": "rig-pc", "machine": {"processor": "Abacus 3000"}}
+    write_config(recorded, config)
+    replay = replay_of_session(recorded, recorded / "calibration.h5", kept_protocol(recorded), ())
+    assert replay.differs == ()
+    assert "recorded on rig-pc (Abacus 3000), replayed on" in " ".join(replay.sayings)
+    write_config(recorded, config | {"machine": machine()})
+    replay = replay_of_session(recorded, recorded / "calibration.h5", kept_protocol(recorded), ())
+    assert "replayed on" not in " ".join(replay.notes)
 
 
 def test_a_journal_that_tells_no_times_is_refused(tmp_path: Path) -> None:
@@ -139,15 +175,54 @@ def test_traces_stand_in_where_not_all_frames_were_kept(
     rig = load_rig(find_rig("virtual_rig"))
     rig = rig.model_copy(update={"recording": rig.recording.model_copy(update=kept)})
     assert start_of_session(rig, asked) is starts_from
-    replay = replay_of_session(recorded, recorded / "calibration.h5", None, (), starts_from)
+    replay = replay_of_session(recorded, recorded / "calibration.h5", None, (), PixelPlan(starts_from))
     assert replay.described()["starts_from"] == starts_from.value
     assert (replay.said is not None) is (starts_from is StartsFrom.TRACES)
+
+
+@pytest.mark.parametrize(
+    ("frames_kept", "asked", "plan"),
+    [
+        (range(10), None, PixelPlan(StartsFrom.FRAMES)),
+        (range(6), None, PixelPlan(StartsFrom.FRAMES, traces_from_frame=6)),
+        ((0, 1, 2, 3, 5, 6, 7, 8, 9), None, PixelPlan(StartsFrom.FRAMES, traces_from_frame=4)),
+        (range(6), "frames", PixelPlan(StartsFrom.FRAMES, first_missing_frame=6)),
+        (range(6), "traces", PixelPlan(StartsFrom.TRACES)),
+        (range(2), None, PixelPlan(StartsFrom.TRACES)),
+    ],
+)
+def test_frames_are_replayed_as_far_as_they_go(
+    tmp_path: Path, frames_kept: Iterable[int], asked: str | None, plan: PixelPlan
+) -> None:
+    folder = tmp_path / "session"
+    maker = SessionMaker(folder)
+    maker.session()
+    for frame in range(10):
+        if frame in frames_kept:
+            maker.frame(frame, np.zeros((16, 16), np.uint16))
+        maker.spikes(frame, mode=Mode.LIVE if frame > 1 else Mode.BASELINE)
+    maker.close()
+    own = folder / "calibration.h5"
+    make_calibration(own, [(20, 20)])
+    rig = load_rig(find_rig("virtual_rig"))
+    assert pixel_plan(folder, rig, asked, own, (0,), (0,)) == plan
+    replay = replay_of_session(folder, own, None, (), plan)
+    assert (replay.said is None) is (plan == PixelPlan(StartsFrom.FRAMES))
+    assert replay.described()["traces_from_frame"] == plan.traces_from_frame
+    make_calibration(tmp_path / "other.h5", [(30, 30)])
+    if plan.traces_from_frame is not None:  # traces of other cells cannot stand in
+        other = pixel_plan(folder, rig, asked, tmp_path / "other.h5", (0,), (0,))
+        assert other == PixelPlan(StartsFrom.FRAMES, first_missing_frame=plan.traces_from_frame)
+        replay = replay_of_session(folder, tmp_path / "other.h5", None, (), other)
+        assert f"frame {plan.traces_from_frame} and others after it missing" in replay.differs
 
 
 def test_a_replay_from_traces_journals_no_dark_frames() -> None:
     rig = load_rig(find_rig("virtual_rig"))
     microscope = ReplayMicroscope(driver="replay", path="session", from_traces=True)
     assert session_rig(rig, microscope, (0,)).recording.frames == "none"
+    later = ReplayMicroscope(driver="replay", path="session", traces_from_frame=7)
+    assert session_rig(rig, later, (0,)).recording.frames == "none"
     assert session_rig(rig, microscope.model_copy(update={"from_traces": False}), (0,)).recording.frames == "all"
 
 

@@ -11,11 +11,12 @@ from synthetic_session import SessionMaker, make_calibration
 
 from drivers.microscopes.session_replay import SessionReplay
 from drivers.microscopes.trace_replay import dark_lines
-from rt_engine.interfaces.errors import MovieError
+from rt_engine.interfaces.errors import MovieError, SourceEnded
 from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.fates import Fate
 from rt_engine.interfaces.messages import FateHeader, Mode, SpikesHeader
 from rt_engine.interfaces.rig_config import ReplayMicroscope
+from rt_engine.recording.kept_frames import kept_frames
 from rt_engine.recording.reader import open_session
 
 SIZE = 64
@@ -62,6 +63,31 @@ def test_the_microscope_of_a_replay_delivers_them(tmp_path: Path) -> None:
     assert info is not None
     assert info.frame == LIVE[0]
     assert not buffer.any()
+
+
+def test_where_the_frames_end_dark_ones_follow(tmp_path: Path) -> None:
+    maker = SessionMaker(tmp_path)
+    for frame in range(8):
+        if frame < 4:
+            maker.frame(frame, np.full((SIZE, SIZE), 100 + frame, np.uint16))
+        maker.spikes(frame, mode=Mode.LIVE if frame > 1 else Mode.BASELINE)
+        maker.activity(frame, np.ones((8, 1), np.float32))
+    maker.close()
+    make_calibration(tmp_path / "calibration.h5", [(20, 20)], size=SIZE)
+    kept = kept_frames(open_session(tmp_path), (0,), (0,))
+    assert (kept.first_live, kept.first_without, kept.last_live) == (2, 4, 7)
+    config = ReplayMicroscope(driver="replay", path=str(tmp_path), speed="max", traces_from_frame=4)
+    microscope = SessionReplay(config, _Clock())
+    microscope.open()
+    microscope.start()
+    buffer, found = np.zeros((SIZE, SIZE), np.uint16), []
+    for _ in range(6):
+        info = microscope.read(buffer, 0.0)
+        assert info is not None
+        found.append((info.frame, int(buffer[5, 5]), info.t_scan_ns == maker.scan_ns(info.frame)))
+    assert found == [(2, 102, True), (3, 103, True), (4, 0, True), (5, 0, True), (6, 0, True), (7, 0, True)]
+    with pytest.raises(SourceEnded):
+        microscope.read(buffer, 0.0)
 
 
 def test_of_two_channels_the_structural_one_comes_first(tmp_path: Path) -> None:
