@@ -73,6 +73,7 @@ class VirtualOutput(Strict):
     driver: Literal["virtual"]
     watchdog_ms: float = Field(gt=0, le=60_000)
     shutter: VirtualShutter | None = None
+    measured_by: str | None = Field(None, description="the input (virtual_edges, follows: light) that sees each pulse")
     limits: Limits
 
     @property

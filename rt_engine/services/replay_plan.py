@@ -17,7 +17,8 @@ from rt_engine.interfaces.calibration_planes import load_plane
 from rt_engine.interfaces.errors import ConfigError, MessageError
 from rt_engine.interfaces.messages import SessionHeader
 from rt_engine.interfaces.output_config import VirtualOutput, virtual_shutter
-from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, VirtualLine
+from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig
+from rt_engine.interfaces.virtual_inputs import VirtualLine
 from rt_engine.models.detection import event_threshold
 from rt_engine.recording.kept_frames import kept_frames
 from rt_engine.recording.reader import open_session, read_config
