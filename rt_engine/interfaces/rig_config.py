@@ -20,7 +20,7 @@ from rt_engine.interfaces.plugin_config import PluginInput, PluginMicroscope
 from rt_engine.interfaces.power_table import read_measured_files
 from rt_engine.interfaces.sample_config import SampleConfig
 from rt_engine.interfaces.service_config import InferenceConfig, Ports, RecordingConfig, SchedulingConfig
-from rt_engine.interfaces.specimen_config import AnimalConfig, OpticsConfig
+from rt_engine.interfaces.specimen_config import AnimalConfig, ExperimentConfig, OpticsConfig
 from rt_engine.interfaces.stream_config import StreamMicroscope
 from rt_engine.interfaces.strict import Strict
 from rt_engine.interfaces.virtual_inputs import VirtualEdgesInput, VirtualLine, VirtualVoltageInput
@@ -158,6 +158,7 @@ class RigConfig(Strict):
     mqtt: MqttConfig | None = None
     metrics: MetricsConfig | None = None
     subject: str | None = None
+    experiment: ExperimentConfig = ExperimentConfig()
     animal: AnimalConfig = AnimalConfig()
     optics: OpticsConfig = OpticsConfig()
     max_idle_s: float = Field(10.0, gt=0)
