@@ -284,6 +284,7 @@ class Output(Protocol):
 
     `watchdog_ms`: the device goes dark by itself when `feed` has not been called for so long. `next_due_ns`: when the
     driver has to emit the next pulse of a train in `feed`; None where the device times the train, or none is running.
+    One whose light may begin later than the command (a shutter, a pattern, the scanner) has `longest_wait_ns` too.
     """
 
     name: str

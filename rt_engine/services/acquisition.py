@@ -292,6 +292,8 @@ class AcquisitionService(Service):
 
     def _match_frame_clock(self, info: FrameInfo) -> None:
         """A frame that the microscope's clock knows and software does not is said, and counted as lost."""
+        if self._geometry is not None:
+            self._lines.follow("frames", info.t_scan_ns - round(NS_PER_S / self._geometry.frame_rate_hz))
         if self.rig.frame_clock is None:
             return
         per_edge = self._geometry.frames_per_edge if self._geometry else 1
@@ -370,10 +372,12 @@ class AcquisitionService(Service):
             self._heard.add(header.source)
             if isinstance(header, LightHeader) and self._clocks is not None and self._clocks.localize(header) is None:
                 self.dropped += 1
-            elif isinstance(header, LightHeader) and isinstance(self._microscope, AnswersLight):
-                self._microscope.receive_light(
-                    header.t_on_ns, header.width_us, header.power_uw, header.targets_yx_px, header.target_planes
-                )
+            elif isinstance(header, LightHeader):
+                self._lines.follow("light", header.t_on_ns)
+                if isinstance(self._microscope, AnswersLight):
+                    self._microscope.receive_light(
+                        header.t_on_ns, header.width_us, header.power_uw, header.targets_yx_px, header.target_planes
+                    )
             elif isinstance(header, SpikesHeader):
                 self._lead.decided(header.plane, header.frame)
             elif isinstance(header, AckHeader):

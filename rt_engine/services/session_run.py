@@ -9,6 +9,7 @@ import threading
 import time
 import types
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,7 @@ from rt_engine.interfaces.errors import ServiceError, SpikeloopError
 from rt_engine.interfaces.messages import Header, LogHeader, SessionHeader
 from rt_engine.interfaces.rig_config import ReplayMicroscope
 from rt_engine.interfaces.stream_config import StreamMicroscope
-from rt_engine.safety.states import InterlockState, Precondition
-from rt_engine.safety.status import remedies
+from rt_engine.services.arming import arm_or_say_why
 from rt_engine.services.calibration_job import CalibrationJob, run_calibration_process
 from rt_engine.services.client_commands import ClientCommands
 from rt_engine.services.run_plan import RunPlan
@@ -241,8 +241,9 @@ class SessionRun:
         if not self._plan.rig.all_outputs_virtual:
             return "; disarmed: arm with `spikeloop ctl arm`"
         patience_s = max(_ARMABLE_S, 3 / rate_hz)
-        self._await(lambda: self._supervisor.request("stimulation", "status")["can_arm"], patience_s, "the interlock")
-        self._supervisor.request("stimulation", "arm", {"automatic": True})
+        ask = partial(self._supervisor.request, "stimulation")
+        if (why := arm_or_say_why(ask, self._turn, self._clock, patience_s)) is not None:
+            return f"; disarmed, no light: {why}; then arm with `spikeloop ctl arm`"
         return "; armed (every output is virtual)" + (" — dry run, nothing is fired" if self._plan.dry_run else "")
 
     def _watch(self, duration_s: float | None, rate_hz: float) -> str:
@@ -293,11 +294,7 @@ class SessionRun:
         while not done():
             self._turn()
             if self._clock.now_ns() > deadline_ns:
-                status = self._supervisor.request("stimulation", "status")
-                missing = remedies(status["preconditions"], InterlockState(status["interlock"]))
-                missing.pop(Precondition.OPERATOR, None)
-                names = ", ".join(missing) or "nothing of the interlock"
-                raise ServiceError(f"waited {timeout_s:g} s for {what}; missing: {names}", "; ".join(missing.values()))
+                raise ServiceError(f"waited {timeout_s:g} s for {what}", "look at the messages of the engine")
 
     def _end(self, supervisor: Supervisor) -> None:
         failed_live = self._failure is not None and self._phase == "live"
