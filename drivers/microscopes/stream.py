@@ -11,13 +11,15 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from rt_engine.interfaces.clock import NS_PER_S
+from drivers.microscopes.stream_times import StreamTimes
+from rt_engine.interfaces.clock import NS_PER_S, Clock, MonotonicClock
 from rt_engine.interfaces.devices import FrameGeometry, FrameInfo
 from rt_engine.interfaces.errors import DeviceError, MessageError
 from rt_engine.interfaces.messages import FrameHeader, decode_as
-from rt_engine.interfaces.rig_config import StreamMicroscope as StreamConfig
+from rt_engine.interfaces.stream_config import StreamMicroscope as StreamConfig
 from rt_engine.transport.loss import SequenceTracker
 from rt_engine.transport.sockets import connect
+from rt_engine.transport.source_door import SourceDoor
 
 _DTYPES = {"u2": np.dtype("<u2"), "i2": np.dtype("<i2")}
 _QUEUE = 512
@@ -44,10 +46,24 @@ class StreamMicroscope:
         Planes that are inferred. Others are passed on all the same.
     channel : int
         The one that carries the indicator. Others are passed on all the same.
+    keys : str, optional
+        Folder of the rig's keys, for `config.listen`.
+    clock : Clock, optional
     """
 
-    def __init__(self, config: StreamConfig, planes: tuple[int, ...] = (0,), channel: int = 0) -> None:
+    def __init__(
+        self,
+        config: StreamConfig,
+        planes: tuple[int, ...] = (0,),
+        channel: int = 0,
+        *,
+        keys: str | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self._config = config
+        self._keys, self._clock = keys, clock or MonotonicClock()
+        self._times = StreamTimes(config, self._clock)
+        self._door: SourceDoor | None = None
         self._planes, self._channel = planes, channel
         self._seen: Counter[tuple[int, int]] = Counter()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
@@ -75,7 +91,11 @@ class StreamMicroscope:
         """
         if self._socket is None:
             self._context = zmq.Context()
-            self._socket = connect(self._context, zmq.SUB, self._config.endpoint, _QUEUE)
+            if self._config.listen is None:
+                self._socket = connect(self._context, zmq.SUB, self._config.endpoint, _QUEUE)
+            else:
+                self._door = SourceDoor(self._context, self._config.listen, _QUEUE, self._keys, self._clock)
+                self._socket = self._door.socket
             self._socket.subscribe(b"frame.")
         give_up_s = time.monotonic() + 0.1
         while self.geometry is None and (left_s := give_up_s - time.monotonic()) > 0:
@@ -175,9 +195,16 @@ class StreamMicroscope:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+        if self._door is not None:
+            self._door.close()
+            self._door = None
         if self._context is not None:
             self._context.destroy(linger=0)
             self._context = None
+
+    def refused(self) -> list[str]:
+        """Who was turned away since the last call, as sentences for the log."""
+        return [] if self._door is None else self._door.refused()
 
     def _receive(self, timeout_ms: int) -> tuple[FrameHeader, memoryview] | None:
         if self._socket is None:
@@ -187,17 +214,21 @@ class StreamMicroscope:
             if len(parts) != 3:
                 self._reject("a frame message has three parts: topic, header, payload")
                 continue
+            refusal = "" if self._door is None else self._door.refusal(parts[0])
+            if refusal:
+                self._reject(refusal)
+                continue
             try:
                 header = decode_as(FrameHeader, bytes(parts[0].buffer).decode(errors="replace"), parts[1].buffer)
             except MessageError as error:
                 self._reject(error.message)
                 continue
             self.sequence.see(header.source, header.boot_id, f"{header.plane}.{header.channel}", header.seq)
-            reason = self._misfit(header, parts[2].buffer.nbytes)
+            reason = self._misfit(header, parts[2].buffer.nbytes) or self._times.misfit(header)
             if reason:
                 self._reject(f"frame {header.frame}: {reason}")
                 continue
-            return header, parts[2].buffer
+            return self._times.translated(header), parts[2].buffer
         return None
 
     def _misfit(self, header: FrameHeader, n_bytes: int) -> str:

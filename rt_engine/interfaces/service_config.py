@@ -87,6 +87,13 @@ class SchedulingConfig(Strict):
 
 
 LOOPBACK = ("localhost", "::1")
+
+
+def is_of_this_computer(host: str) -> bool:
+    """True for names that mean the computer itself, which nobody else can reach."""
+    return host in LOOPBACK or host.startswith("127.")
+
+
 MAY_BE_ELSEWHERE = ("acquisition", "inference", "stimulation")
 """Services that another computer may carry. Journal and telemetry stay with the supervisor, which reads the journal."""
 
@@ -158,4 +165,4 @@ class Ports(Strict):
     @property
     def is_loopback(self) -> bool:
         """True if only this computer can reach them."""
-        return all(one in LOOPBACK or one.startswith("127.") for one in (self.host, *self.hosts.values()))
+        return all(map(is_of_this_computer, (self.host, *self.hosts.values())))

@@ -293,9 +293,12 @@ class AcquisitionService(Service):
 
     def _match_frame_clock(self, info: FrameInfo) -> None:
         """A frame that the microscope's clock knows and software does not is said, and counted as lost."""
+        if self._geometry is not None:
+            self._lines.follow("frames", info.t_scan_ns - round(NS_PER_S / self._geometry.frame_rate_hz))
         if self.rig.frame_clock is None:
             return
-        more = self._frame_clock.see_frame(info.frame, info.t_scan_ns)
+        per_edge = self._geometry.frames_per_edge if self._geometry else 1
+        more = self._frame_clock.see_frame((info.frame - 1) // per_edge, info.t_scan_ns)
         if more:
             self.dropped += more
             text = f"the frame clock has seen {more} more frames than software"
@@ -370,10 +373,12 @@ class AcquisitionService(Service):
             self._heard.add(header.source)
             if isinstance(header, LightHeader) and self._clocks is not None and self._clocks.localize(header) is None:
                 self.dropped += 1
-            elif isinstance(header, LightHeader) and isinstance(self._microscope, AnswersLight):
-                self._microscope.receive_light(
-                    header.t_on_ns, header.width_us, header.power_uw, header.targets_yx_px, header.target_planes
-                )
+            elif isinstance(header, LightHeader):
+                self._lines.follow("light", header.t_on_ns)
+                if isinstance(self._microscope, AnswersLight):
+                    self._microscope.receive_light(
+                        header.t_on_ns, header.width_us, header.power_uw, header.targets_yx_px, header.target_planes
+                    )
             elif isinstance(header, SpikesHeader):
                 self._lead.decided(header.plane, header.frame)
             elif isinstance(header, AckHeader):
@@ -386,6 +391,8 @@ class AcquisitionService(Service):
         """Count what the driver could not deliver, and say why: each new reason at once, the same once a second."""
         if isinstance(self._microscope, StreamMicroscope):
             self.gaps = self._microscope.sequence.missing
+            for text in self._microscope.refused():
+                self.log("warning", text)
         if self._rejects is None:
             return
         rejected, why, now_ns = self._rejects.rejected, self._rejects.why, self.clock.now_ns()

@@ -22,7 +22,7 @@ from rt_engine.interfaces.microscope_config import (
 )
 from rt_engine.interfaces.plugin_config import PluginMicroscope
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig
-from rt_engine.interfaces.rig_config import StreamMicroscope as StreamConfig
+from rt_engine.interfaces.stream_config import StreamMicroscope as StreamConfig
 from rt_engine.services.plugins import plugin_microscope
 
 
@@ -86,7 +86,7 @@ def make_microscope(rig: RigConfig, clock: Clock) -> Microscope:
     """Driver of the rig's microscope; imports only the one that is asked for."""
     config, planes = rig.microscope, rig.planes_inferred
     if isinstance(config, StreamConfig):
-        return StreamMicroscope(config, planes, rig.functional_channel)
+        return StreamMicroscope(config, planes, rig.functional_channel, keys=rig.keys, clock=clock)
     if isinstance(config, ReplayMicroscope):
         from drivers.microscopes.movie_file import is_movie_folder
         from drivers.microscopes.movie_volume import open_volume

@@ -16,6 +16,7 @@ from rt_engine.recording.journal import JournalWriter, create_journal_file
 from rt_engine.recording.recorder_lag import RecorderLag
 from rt_engine.services.base import Service
 from rt_engine.services.disk_watch import DiskWatch
+from rt_engine.transport.security import SERVICES
 from rt_engine.transport.sockets import bind, queue_length
 
 _BATCH = 64
@@ -50,7 +51,7 @@ class RecordingService(Service):
         endpoint = self.rig.ports.endpoint("recorder_inlet")
         queue = queue_length(512 * 1024)
         self._lag = RecorderLag(queue)
-        self._inlet = bind(self.context, zmq.PULL, endpoint, queue)
+        self._inlet = bind(self.context, zmq.PULL, endpoint, queue, admits=SERVICES)
         self.poller.register(self._inlet, zmq.POLLIN)
         self.commands |= {"rotate": self._rotate, "no_baseline": self._no_baseline}
         self._failed = self._resumed = False

@@ -16,8 +16,9 @@ from rt_engine.interfaces.calibration import Calibration
 from rt_engine.interfaces.calibration_planes import load_plane
 from rt_engine.interfaces.errors import ConfigError, MessageError
 from rt_engine.interfaces.messages import SessionHeader
-from rt_engine.interfaces.output_config import VirtualOutput
-from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, VirtualLine
+from rt_engine.interfaces.output_config import VirtualOutput, virtual_shutter
+from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig
+from rt_engine.interfaces.virtual_inputs import VirtualLine
 from rt_engine.models.detection import event_threshold
 from rt_engine.recording.kept_frames import kept_frames
 from rt_engine.recording.reader import open_session, read_config
@@ -269,7 +270,9 @@ def session_rig(rig: RigConfig, microscope: ReplayMicroscope, planes: tuple[int,
 def movie_rig(rig: RigConfig, microscope: ReplayMicroscope, planes: tuple[int, ...]) -> RigConfig:
     """A rig with a recording for its microscope, outputs that are virtual, and inputs that touch no card."""
     outputs = {
-        name: VirtualOutput(driver="virtual", watchdog_ms=one.watchdog_ms, limits=one.limits)
+        name: VirtualOutput(
+            driver="virtual", watchdog_ms=one.watchdog_ms, limits=one.limits, shutter=virtual_shutter(one)
+        )
         for name, one in rig.outputs.items()
     }
     inputs = {

@@ -8,15 +8,15 @@ import signal
 import threading
 import time
 import types
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rt_engine.interfaces.clock import NS_PER_S, MonotonicClock
 from rt_engine.interfaces.errors import ServiceError, SpikeloopError
 from rt_engine.interfaces.messages import Header, LogHeader, SessionHeader
-from rt_engine.interfaces.rig_config import StreamMicroscope
-from rt_engine.safety.states import InterlockState, Precondition
-from rt_engine.safety.status import remedies
+from rt_engine.interfaces.stream_config import StreamMicroscope
+from rt_engine.services.arming import arm_or_say_why
 from rt_engine.services.baseline_phase import BaselinePhase, plane_rate_hz
 from rt_engine.services.client_commands import ClientCommands
 from rt_engine.services.run_plan import RunPlan
@@ -135,7 +135,7 @@ class SessionRun:
         facts = self._supervisor.facts["acquisition"]
         microscope = self._plan.rig.microscope
         if "geometry" not in facts and isinstance(microscope, StreamMicroscope):
-            self._view.say(f"waiting for the first frame at {microscope.endpoint} …")
+            self._view.say(f"waiting for the first frame at {microscope.where} …")
         while "geometry" not in facts:
             self._turn()
         geometry: dict[str, Any] = facts["geometry"]
@@ -194,8 +194,9 @@ class SessionRun:
         if not self._plan.rig.all_outputs_virtual:
             return "; disarmed: arm with `spikeloop ctl arm`"
         patience_s = max(_ARMABLE_S, 3 / rate_hz)
-        self._await(lambda: self._supervisor.request("stimulation", "status")["can_arm"], patience_s, "the interlock")
-        self._supervisor.request("stimulation", "arm", {"automatic": True})
+        ask = partial(self._supervisor.request, "stimulation")
+        if (why := arm_or_say_why(ask, self._turn, self._clock, patience_s)) is not None:
+            return f"; disarmed, no light: {why}; then arm with `spikeloop ctl arm`"
         return "; armed (every output is virtual)" + (" — dry run, nothing is fired" if self._plan.dry_run else "")
 
     def _watch(self, duration_s: float | None, rate_hz: float) -> str:
@@ -246,11 +247,7 @@ class SessionRun:
         while not done():
             self._turn()
             if self._clock.now_ns() > deadline_ns:
-                status = self._supervisor.request("stimulation", "status")
-                missing = remedies(status["preconditions"], InterlockState(status["interlock"]))
-                missing.pop(Precondition.OPERATOR, None)
-                names = ", ".join(missing) or "nothing of the interlock"
-                raise ServiceError(f"waited {timeout_s:g} s for {what}; missing: {names}", "; ".join(missing.values()))
+                raise ServiceError(f"waited {timeout_s:g} s for {what}", "look at the messages of the engine")
 
     def _end(self, supervisor: Supervisor) -> None:
         failed_live = self._failure is not None and self._phase == "live"
@@ -352,6 +349,7 @@ class SessionRun:
         snapshot = self._keeper.refresh(self._clock.now_ns())
         return {
             "session": self._session,
+            "t_ns": self._clock.now_ns(),
             "folder": str(self._plan.folder.resolve()),
             "phase": self._phase,
             "services": {name: self._supervisor.state(name) for name in self._supervisor.facts},

@@ -21,6 +21,9 @@ from rt_engine.interfaces.control import Role
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.transport.key_store import ClientKey, KeyStore
 
+ANY_KEY = frozenset(Role)
+SOURCES = frozenset((Role.SOURCE, Role.SERVICE))
+SERVICES = frozenset((Role.SERVICE,))
 _ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 _FAILED = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 _REASONS: dict[int, str] = {
@@ -78,8 +81,15 @@ def prepare_connect(context: zmq.Context[zmq.Socket[bytes]], made: zmq.Socket[by
         made.curve_serverkey = identity.server
 
 
-def prepare_bind(context: zmq.Context[zmq.Socket[bytes]], made: zmq.Socket[bytes], endpoint: str) -> None:
+def prepare_bind(
+    context: zmq.Context[zmq.Socket[bytes]],
+    made: zmq.Socket[bytes],
+    endpoint: str,
+    admits: frozenset[Role] = ANY_KEY,
+) -> None:
     """Keys for a socket that will be bound; without them it may be bound to loopback alone.
+
+    Keys of other roles than `admits` are turned away.
 
     Raises
     ------
@@ -95,7 +105,7 @@ def prepare_bind(context: zmq.Context[zmq.Socket[bytes]], made: zmq.Socket[bytes
         return
     made.curve_publickey, made.curve_secretkey = identity.public, identity.secret
     made.curve_server = True
-    made.setsockopt(zmq.ZAP_DOMAIN, b"spikeloop")
+    made.setsockopt(zmq.ZAP_DOMAIN, ",".join(sorted(admits)).encode())
     identity.guard.watch(made)
 
 
@@ -180,14 +190,14 @@ class Guard:
         self._zap.close(linger=0)
 
     def _answer(self, parts: list[bytes]) -> None:
-        version, number, _, address, _, mechanism, *credentials = parts
-        name, why = self._judge(mechanism, credentials)
+        version, number, domain, address, _, mechanism, *credentials = parts
+        name, why = self._judge(domain.decode().split(","), mechanism, credentials)
         if why:
             self.note(f"refused {address.decode(errors='replace')}: {why}")
         code = b"400" if why else b"200"
         self._zap.send_multipart([version, number, code, why.encode(), name.encode(), b""])
 
-    def _judge(self, mechanism: bytes, credentials: list[bytes]) -> tuple[str, str]:
+    def _judge(self, admits: list[str], mechanism: bytes, credentials: list[bytes]) -> tuple[str, str]:
         """Name of the peer, and why it may not come in (empty if it may)."""
         if mechanism != b"CURVE" or len(credentials) != 1 or len(credentials[0]) != 32:
             return "", "it came without a key"
@@ -200,6 +210,8 @@ class Guard:
             return "", f"its key {public[:8]}… is not known"
         if client.revoked_utc is not None:
             return "", f"the key {client.name!r} was revoked at {client.revoked_utc}"
+        if client.role not in admits:
+            return "", f"the key {client.name!r} is of role {client.role}, which may not send here"
         return client.name, ""
 
     def _take_event(self, monitor: zmq.Socket[bytes]) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import zmq
 
+from rt_engine.interfaces.control import Role
 from rt_engine.interfaces.errors import ConfigError, ServiceError
-from rt_engine.transport.security import is_loopback, prepare_bind, prepare_connect
+from rt_engine.transport.security import ANY_KEY, is_loopback, prepare_bind, prepare_connect
 
 QUEUE_BYTES = 128 * 1024 * 1024
 """Bytes that one send or receive queue of frames may hold."""
@@ -27,11 +28,18 @@ def queue_length(message_bytes: int) -> int:
 
 
 def bind(
-    context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, queue: int = 1000, *, affinity: int = 0
+    context: zmq.Context[zmq.Socket[bytes]],
+    kind: int,
+    endpoint: str,
+    queue: int = 1000,
+    *,
+    affinity: int = 0,
+    admits: frozenset[Role] = ANY_KEY,
 ) -> zmq.Socket[bytes]:
     """Socket bound to `endpoint` with both queues bounded to `queue` messages.
 
-    `affinity` has a bit for each of the context's own threads that may serve it; 0 is any.
+    `affinity` has a bit for each of the context's own threads that may serve it; 0 is any. Where there are keys, those
+    of other roles than `admits` are turned away.
 
     Raises
     ------
@@ -43,7 +51,7 @@ def bind(
     socket = _socket(context, kind, queue, endpoint)
     socket.setsockopt(zmq.AFFINITY, affinity)
     try:
-        prepare_bind(context, socket, endpoint)
+        prepare_bind(context, socket, endpoint, admits)
         socket.bind(endpoint)
     except ConfigError:
         socket.close()

@@ -13,8 +13,9 @@ from synthetic_session import T_MONO_NS, T_WALL_NS, SessionMaker, make_calibrati
 from rt_engine.interfaces.calibration import load_calibration, save_calibration
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.messages import Mode
-from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, VirtualLine, load_rig
+from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, load_rig
 from rt_engine.interfaces.shipped import find_rig
+from rt_engine.interfaces.virtual_inputs import VirtualLine
 from rt_engine.services.replay_plan import (
     PixelPlan,
     StartsFrom,

@@ -19,7 +19,7 @@ from rt_engine.interfaces.control import ANYONE, COMMANDS, Request, Role, encode
 from rt_engine.interfaces.errors import ConfigError, ServiceError
 from rt_engine.transport.control import ControlClient, ControlServer
 from rt_engine.transport.key_store import ClientKey, KeyStore, read_client_key
-from rt_engine.transport.security import Guard, is_loopback, secure_client, secure_rig
+from rt_engine.transport.security import SERVICES, Guard, is_loopback, secure_client, secure_rig
 from rt_engine.transport.sockets import MAX_CONTROL_BYTES, bind, connect
 
 PATIENCE_S = 60.0
@@ -252,3 +252,31 @@ def test_the_same_refusal_does_not_fill_the_log(rig: Rig) -> None:
         "refused 10.0.0.1: without a key",
         *(f"refused 10.0.0.1: without a key ({n} times)" for n in (10, 100, 1000)),
     ]
+
+
+@pytest.mark.parametrize("role", _CLIENTS)
+def test_only_services_reach_the_recorder_s_inlet(rig: Rig, role: Role) -> None:
+    """Else whoever may look could write into the journal."""
+
+    def arrives(key: ClientKey) -> bool:
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        secure_client(context, key)
+        sender = connect(context, zmq.PUSH, endpoint)
+        sender.send(b"log")
+        try:
+            until(lambda: inlet.poll(0) or rig.said("which may not send here"), "an answer")
+            return bool(inlet.poll(0))
+        finally:
+            sender.close()
+            context.destroy(linger=0)
+
+    endpoint = f"tcp://127.0.0.1:{free_ports(1)[0]}"
+    inlet = bind(rig.context, zmq.PULL, endpoint, admits=SERVICES)
+    try:
+        own = rig.store.rig_key()
+        assert arrives(ClientKey("rig", Role.SERVICE, own.public, own.secret, own.public))
+        inlet.recv()
+        assert not arrives(rig.keys[role])
+        assert rig.said(f"the key 'the_{role}' is of role {role}")
+    finally:
+        inlet.close()

@@ -15,7 +15,7 @@ from free_ports import free_ports
 from drivers.microscopes.stream import StreamMicroscope
 from rt_engine.interfaces.devices import FrameGeometry, FrameInfo, Microscope
 from rt_engine.interfaces.errors import DeviceError
-from rt_engine.interfaces.rig_config import StreamMicroscope as Config
+from rt_engine.interfaces.stream_config import StreamMicroscope as Config
 
 DEADLINE_S = 60.0
 T = TypeVar("T")
