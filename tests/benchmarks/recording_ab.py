@@ -26,6 +26,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
+import psutil
 import tifffile
 import yaml
 import zmq
@@ -177,8 +178,10 @@ def measure(folder: Path, n_rounds: int, seconds: float, load_hz: float) -> dict
                     rounds[kind].append(figures(found) | {"disk_mb_per_s": grown})
             lost = dropped(health) | {"refused_by_the_inlet": refused.value}
         finally:
+            services = psutil.Process(run.pid).children(recursive=True) if run.poll() is None else []
             run.terminate()
             run.wait()
+            psutil.wait_procs(services, PATIENCE_S)  # they end by themselves, the recorder with its file closed
             for source in sources:
                 source.terminate()
                 source.join()
