@@ -106,6 +106,9 @@ class Calibration:
         Matched filter h on x = dF/F / sigma, newest sample last; unit variance under noise.
     filter_gain : float32 ndarray, shape (n_rois,)
         Mean z of one spike of amplitude `amplitude_dff`.
+    noise_correlation : float32 ndarray, shape (n_rois,)
+        Of successive samples of the noise, which the taps are whitened for; empty where it is taken for white, as the
+        combined decision does.
     threshold : float32 ndarray, shape (n_rois,)
         z that an event must reach; 0 where its probability decides.
     expected_detection : float32 ndarray, shape (n_rois,)
@@ -166,6 +169,7 @@ class Calibration:
     threshold: NDArray[np.float32]
     expected_detection: NDArray[np.float32]
     quality: NDArray[np.float32]
+    noise_correlation: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     roi_weight: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8))
     background_loading: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 2), np.float32))
     reference_roi_counts: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from rt_engine.pipeline.template_bank import spike_template
+from rt_engine.pipeline.template_bank import blind_filters, spike_template
 
 FloatArray = NDArray[np.float64]
 
@@ -16,7 +16,7 @@ FloatArray = NDArray[np.float64]
 class MatchedFilter(NamedTuple):
     """A filter, and what it makes of signal and noise.
 
-    ``taps`` : float64 ndarray, shape (n_taps,), newest sample last, unit variance under white noise of unit variance.
+    ``taps`` : float64 ndarray, shape (n_taps,), newest sample last, unit variance under noise of unit variance.
     ``gain`` : mean output for one spike of unit peak amplitude. ``rho`` : correlation of successive outputs under
     noise. ``cubes`` : sum of cubed taps: skewness of the output for noise of unit skewness.
     """
@@ -38,7 +38,12 @@ def frames_before(tau_s: float, frame_rate_hz: float) -> int:
 
 
 def matched_filter(
-    tau_rise_s: float, tau_s: float, frame_rate_hz: float, hold_frames: int, n_before: int
+    tau_rise_s: float,
+    tau_s: float,
+    frame_rate_hz: float,
+    hold_frames: int,
+    n_before: int,
+    noise_correlation: float = 0.0,
 ) -> MatchedFilter:
     """Best linear detector of a spike `hold_frames` ago that is blind to baseline and to the tail of earlier spikes.
 
@@ -49,6 +54,8 @@ def matched_filter(
         Samples after the frame of the spike.
     n_before : int
         Samples before it.
+    noise_correlation : float
+        Of successive samples of the noise, which is taken to be of the first order; 0: white.
 
     Returns
     -------
@@ -57,17 +64,18 @@ def matched_filter(
 
     Notes
     -----
-    N = [1, gamma^k], M = I - N (N'N)^-1 N', h = M s / sqrt(s'M s), gain = sqrt(s'M s): the Neyman-Pearson detector in
-    white noise with unknown nuisance N.
+    N = [1, gamma^k], M as in `blind_filters`, h = M s / sqrt(s'M s), gain = sqrt(s'M s): the Neyman-Pearson detector in
+    Gaussian noise with unknown nuisance N. rho = h_1'C h_0.
     """
     template = np.concatenate([np.zeros(n_before), spike_template(tau_rise_s, tau_s, frame_rate_hz, hold_frames + 1)])
     gamma = np.exp(-1 / (tau_s * frame_rate_hz))
-    nuisance = np.stack([np.ones(len(template)), gamma ** np.arange(len(template))], axis=1)
-    basis, _ = np.linalg.qr(nuisance)
-    visible = template - basis @ (basis.T @ template)
+    visible = blind_filters(template[None], gamma ** np.arange(len(template)), noise_correlation)[0]
     gain = float(np.sqrt(template @ visible))
     taps = visible / gain
-    return MatchedFilter(taps, gain, float(taps[1:] @ taps[:-1]), float(np.sum(taps**3)))
+    overlap = np.correlate(taps, taps, "full")
+    lags = np.abs(np.arange(1 - len(taps), len(taps)) - 1)
+    rho = overlap @ np.where(lags == 0, 1.0, float(noise_correlation) ** lags)
+    return MatchedFilter(taps, gain, float(rho), float(np.sum(taps**3)))
 
 
 def upcrossing_rate(threshold: FloatArray | float, rho: FloatArray | float) -> FloatArray:

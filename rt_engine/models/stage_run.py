@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +38,7 @@ class TraceCalibration:
     filter_gain: NDArray[np.float32]
     threshold: NDArray[np.float32]
     expected_detection: NDArray[np.float32]
+    noise_correlation: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
 
 
 class RunSettings(NamedTuple):

@@ -20,7 +20,7 @@ from rt_engine.models.kinetics_fit import (
     fit_decay,
     isolated_events,
 )
-from rt_engine.models.noise import innovation_sigma
+from rt_engine.models.noise import innovation_sigma, noise_correlation
 from rt_engine.models.stage_run import (
     MASK_Z,
     QUIET_DECAYS,
@@ -70,6 +70,7 @@ def calibrate_traces(
     false_alarms_per_min: float,
     neuropil_coefficient: float | FloatArray,
     photons: PhotonCounting | None = None,
+    whitens: bool = False,
 ) -> TraceCalibration:
     """Calibrate every cell from a recording in which the cells may be active.
 
@@ -89,6 +90,8 @@ def calibrate_traces(
         r wanted; lowered for cells that it would make negative.
     photons : PhotonCounting, optional
         How skewed the noise is follows from it; without, it is taken for symmetric.
+    whitens : bool
+        Measure the correlation of successive samples of the noise, for a matched filter that is to decide by itself.
 
     Returns
     -------
@@ -117,7 +120,7 @@ def calibrate_traces(
     current = start
     for _ in range(N_PASSES):
         run = run_stage(current, f_roi, f_np, good, settings)
-        current = _learn(current, run, f_roi, f_np, good, settings, photons)
+        current = _learn(current, run, f_roi, f_np, good, settings, photons, whitens=whitens)
     run = run_stage(current, f_roi, f_np, good, settings)
     return _finish(current, run, good, settings, photons)
 
@@ -216,12 +219,18 @@ def _with_filters(current: TraceCalibration, settings: RunSettings) -> tuple[Tra
     rounded = prior_tau * DECAY_STEP**bins
     taps = np.zeros_like(current.filter_taps)
     gain, rho, cubes = (np.zeros(len(tau)) for _ in range(3))
-    for step in np.unique(bins):
+    phi = current.noise_correlation if len(current.noise_correlation) else np.zeros(len(tau))
+    for step, correlation in sorted(set(zip(bins.tolist(), phi.tolist(), strict=True))):
         tau_s = prior_tau * DECAY_STEP**step
         found = matched_filter(
-            settings.prior.tau_rise_s, tau_s, settings.frame_rate_hz, settings.hold_frames, settings.n_before
+            settings.prior.tau_rise_s,
+            tau_s,
+            settings.frame_rate_hz,
+            settings.hold_frames,
+            settings.n_before,
+            correlation,
         )
-        here = bins == step
+        here = (bins == step) & (phi == correlation)
         taps[:, here] = found.taps[:, None].astype(np.float32)
         gain[here], rho[here], cubes[here] = found.gain, found.rho, found.cubes
     gain *= current.amplitude_dff / current.sigma_dff
@@ -237,6 +246,8 @@ def _learn(
     good: NDArray[np.bool_],
     settings: RunSettings,
     photons: PhotonCounting | None,
+    *,
+    whitens: bool,
 ) -> TraceCalibration:
     """Constants from one run: noise and baseline of quiet frames, kernel and size of isolated events."""
     prior, rate = settings.prior, settings.frame_rate_hz
@@ -246,7 +257,9 @@ def _learn(
     gamma = np.exp(-1 / (current.tau_s.astype(np.float64) * rate))
     at_start = run.f0[0].astype(np.float64)
     skewness = third_moment(current, photons) / (current.sigma_dff * current.f0_counts).astype(np.float64) ** 3
-    sigma = innovation_sigma(run.dff * np.sqrt(run.f0 / at_start), quiet, gamma, skewness)
+    dff = run.dff * np.sqrt(run.f0 / at_start)
+    phi = noise_correlation(dff, quiet) if whitens else np.zeros(len(gamma))
+    sigma = innovation_sigma(dff, quiet, gamma, skewness, phi)
     sigma = np.where(np.isfinite(sigma) & (sigma > 0), sigma, current.sigma_dff)
     n_first = max(MIN_QUIET_FRAMES, round(BASELINE_WINDOW_S * rate))
     f_c = _corrected(current, f_roi, f_np)
@@ -263,6 +276,7 @@ def _learn(
         sigma_dff=(noise_counts / f0).astype(np.float32),
         tau_s=tau.astype(np.float32),
         amplitude_dff=amplitude.astype(np.float32),
+        noise_correlation=phi.astype(np.float32),
     )
     return _with_filters(changed, settings)[0]
 

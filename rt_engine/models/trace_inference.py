@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -217,7 +218,8 @@ class TraceGroup:
         false_alarms_per_min = USUAL_FALSE_ALARMS_PER_MIN if asked is None else asked
         combined = settings.uses_drive
         deconvolves = settings.method is Method.OASIS
-        calibrate = calibrate_traces if settings.method is Method.MATCHED_FILTER else calibrate_from_priors
+        matched = settings.method is Method.MATCHED_FILTER
+        calibrate = partial(calibrate_traces, whitens=True) if matched else calibrate_from_priors
         found: TraceCalibration = calibrate(
             self._f[:n_past],
             self._np[:n_past],

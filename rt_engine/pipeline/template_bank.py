@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import solve_triangular, toeplitz
 
 from rt_engine.interfaces.calibration import Calibration
 from rt_engine.kernels.decision import BURST_SHARES
@@ -49,6 +50,35 @@ def spike_template(tau_rise_s: float, tau_s: float, frame_rate_hz: float, n_fram
     return np.asarray((decay - rise) / peak)
 
 
+def blind_filters(templates: FloatArray, tail: FloatArray, noise_correlation: float) -> FloatArray:
+    """Filters that find templates best in noise of the first order and are blind to baseline and tail.
+
+    Parameters
+    ----------
+    templates : float64 ndarray, shape (n_templates, n_taps)
+    tail : float64 ndarray, shape (n_taps,)
+        Calcium of earlier spikes.
+    noise_correlation : float
+        phi of successive samples; 0: white noise.
+
+    Returns
+    -------
+    float64 ndarray, shape (n_templates, n_taps)
+        M s of each, of variance s'M s under noise of variance 1.
+
+    Notes
+    -----
+    M = C^-1 - C^-1 N (N'C^-1 N)^-1 N'C^-1 with N = [1, tail] and C_ij = phi^|i - j|. With C = L L': L^-1 makes the
+    noise white, there N is projected away, and L'^-1 leads back to the samples.
+    """
+    n_taps = templates.shape[1]
+    whole = np.linalg.cholesky(toeplitz(float(noise_correlation) ** np.arange(n_taps)))
+    basis, _ = np.linalg.qr(solve_triangular(whole, np.stack([np.ones(n_taps), tail], axis=1), lower=True))
+    white = solve_triangular(whole, templates.T, lower=True).T
+    visible = white - (white @ basis) @ basis.T
+    return np.ascontiguousarray(solve_triangular(whole, visible.T, lower=True, trans="T").T)
+
+
 def template_bank(calibration: Calibration) -> TemplateBank:
     """Bank of the cells of a calibration, on the window of its filters.
 
@@ -59,27 +89,29 @@ def template_bank(calibration: Calibration) -> TemplateBank:
     Returns
     -------
     TemplateBank
-        Lags 0 to `hold_frames`; cells of the same kernel share templates.
+        Lags 0 to `hold_frames`; cells of the same kernel and correlation of the noise share templates.
 
     Notes
     -----
-    M = 1 - N (N'N)^-1 N' with N = [1, gamma^k]. A / sigma sqrt(s'M s) is the signal-to-noise ratio that no linear
-    filter blind to N beats in white noise.
+    Filters M s as in `blind_filters`. A / sigma sqrt(s'M s) is the signal-to-noise ratio that no linear filter blind to
+    N beats. Where samples are missing from a window the noise of the others is taken for white.
     """
     n_taps, n_lags = calibration.filter_taps.shape[0], calibration.hold_frames + 1
     rate_hz = calibration.frame_rate_hz
+    correlation = calibration.noise_correlation if len(calibration.noise_correlation) else np.zeros(calibration.n_rois)
     kernels, shape = np.unique(
-        np.stack([calibration.tau_rise_s, calibration.tau_s], axis=1).astype(np.float64), axis=0, return_inverse=True
+        np.stack([calibration.tau_rise_s, calibration.tau_s, correlation], axis=1).astype(np.float64),
+        axis=0,
+        return_inverse=True,
     )
     template = np.zeros((len(kernels), n_lags, n_taps))
     filters = np.zeros_like(template)
-    tail = np.exp(-np.arange(n_taps) / (kernels[:, 1:] * rate_hz))
-    for i, (tau_rise_s, tau_s) in enumerate(kernels):
+    tail = np.exp(-np.arange(n_taps) / (kernels[:, 1:2] * rate_hz))
+    for i, (tau_rise_s, tau_s, phi) in enumerate(kernels):
         response = spike_template(tau_rise_s, tau_s, rate_hz, n_lags)
         for lag in range(n_lags):
             template[i, lag, n_taps - 1 - lag :] = response[: lag + 1]
-        basis, _ = np.linalg.qr(np.stack([np.ones(n_taps), tail[i]], axis=1))
-        filters[i] = template[i] - (template[i] @ basis) @ basis.T
+        filters[i] = blind_filters(template[i], tail[i], phi)
     prior = np.maximum(calibration.rate_hz.astype(np.float64) / rate_hz, SMALLEST_PRIOR)
     none = np.maximum(1 - n_lags * prior, SMALLEST_NONE)
     return TemplateBank(

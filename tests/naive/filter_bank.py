@@ -8,6 +8,14 @@ def blind_projection(nuisance):
     return np.eye(len(nuisance)) - nuisance @ np.linalg.solve(nuisance.T @ nuisance, nuisance.T)
 
 
+def whitened_projection(nuisance, phi):
+    """M = C^-1 - C^-1 N (N'C^-1 N)^-1 N'C^-1, C_ij = phi^|i - j|, by inverting."""
+    at = np.arange(len(nuisance))
+    inverse = np.linalg.inv(phi ** np.abs(at[:, None] - at))
+    seen = inverse @ nuisance
+    return inverse - seen @ np.linalg.inv(nuisance.T @ seen) @ seen.T
+
+
 def bank_posterior(x, present, templates, nuisance, amplitude, log_prior):
     """(spikes if there is one, lag, probability of any, height at the lag) of a window in units of the noise.
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.integrate import dblquad
+from scipy.signal import lfilter
 from scipy.stats import multivariate_normal, norm
 
 from rt_engine.models.detection import (
@@ -60,6 +61,37 @@ def test_no_other_filter_blind_to_the_nuisance_sees_more():
         other = found.taps + rng.standard_normal(17) * rng.uniform(0, 1)
         other -= nuisance @ np.linalg.lstsq(nuisance, other, rcond=None)[0]
         assert other @ template / np.linalg.norm(other) <= found.gain + 1e-12
+
+
+def first_order_noise(phi, n, seed):
+    return lfilter([np.sqrt(1 - phi**2)], [1.0, -phi], np.random.default_rng(seed).standard_normal(n))
+
+
+@pytest.mark.parametrize("phi", [-0.3, 0.2, 0.5])
+def test_in_coloured_noise_the_filter_has_unit_variance_and_sees_a_spike_as_it_says(phi):
+    found, white = (matched_filter(RISE_S, TAU_S, RATE_HZ, 1, 15, correlation) for correlation in (phi, 0.0))
+    noise = first_order_noise(phi, 1_000_000, 3)
+    z, plain = (np.convolve(noise, one.taps[::-1], "valid") for one in (found, white))
+    template = np.concatenate([np.zeros(15), spike_template(RISE_S, TAU_S, RATE_HZ, 2)])
+    assert z.std() == pytest.approx(1.0, abs=0.006)
+    assert np.corrcoef(z[1:], z[:-1])[0, 1] == pytest.approx(found.rho, abs=0.006)
+    assert found.taps @ template / z.std() == pytest.approx(found.gain, rel=0.02)
+    assert found.gain > 1.005 * (white.taps @ template / plain.std())
+    gamma = np.exp(-1 / (TAU_S * RATE_HZ))
+    np.testing.assert_allclose([found.taps.sum(), found.taps @ gamma ** np.arange(17)], 0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize("phi", [-0.3, 0.5])
+def test_in_coloured_noise_no_other_filter_blind_to_the_nuisance_sees_more(phi):
+    found = matched_filter(RISE_S, TAU_S, RATE_HZ, 1, 15, phi)
+    covariance = phi ** np.abs(np.subtract.outer(np.arange(17), np.arange(17)))
+    nuisance = np.stack([np.ones(17), np.exp(-1 / (TAU_S * RATE_HZ)) ** np.arange(17)], axis=1)
+    template = np.concatenate([np.zeros(15), spike_template(RISE_S, TAU_S, RATE_HZ, 2)])
+    rng = np.random.default_rng(1)
+    for _ in range(300):
+        other = found.taps + rng.standard_normal(17) * rng.uniform(0, 1)
+        other -= nuisance @ np.linalg.lstsq(nuisance, other, rcond=None)[0]
+        assert other @ template / np.sqrt(other @ covariance @ other) <= found.gain + 1e-12
 
 
 @pytest.mark.parametrize("rho", [-0.3, 0.0, 0.4, 0.8])

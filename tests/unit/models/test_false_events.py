@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 from scipy.stats import poisson
 
 from rt_engine.models.indicators import indicator
@@ -12,12 +13,15 @@ BASELINE_S = 100.0  # 3000 frames
 SIGMA_DFF = (0.03, 0.3)
 
 
-def told_in(minutes, n_cells, per_min, method, hold, seed, name="GCaMP6f"):
-    """Cell of every event after the baseline."""
+def told_in(minutes, n_cells, per_min, method, hold, seed, name="GCaMP6f", phi=0.0):
+    """Cell of every event after the baseline; `phi` is the correlation of successive samples of the noise."""
     rng = np.random.default_rng([seed, hold])
     sigma = np.geomspace(*SIGMA_DFF, n_cells)
     n_frames = round((BASELINE_S + 60 * minutes) * RATE_HZ)
-    traces = (sigma[:, None] * rng.standard_normal((n_cells, n_frames), np.float32)).astype(np.float32)
+    noise = rng.standard_normal((n_cells, n_frames), np.float32)
+    if phi:
+        noise = lfilter([np.sqrt(1 - phi**2)], [1.0, -phi], noise, axis=1)
+    traces = (sigma[:, None] * noise).astype(np.float32)
     settings = InferenceSettings(
         indicator=indicator(name), method=method, hold_frames=hold, baseline_s=BASELINE_S, false_alarms_per_min=per_min
     )
@@ -40,6 +44,14 @@ def test_noise_gives_the_rate_of_false_events_asked_for(method, per_min, minutes
     n_cells = 60
     cells = told_in(minutes, n_cells, per_min, method, 3, seed=0)
     assert_nominal(cells, n_cells, per_min * minutes * n_cells)
+
+
+@pytest.mark.statistics
+@pytest.mark.parametrize("phi", [0.1, 0.3])
+def test_noise_with_memory_gives_the_rate_of_false_events_asked_for(phi):
+    n_cells, minutes = 2000, 3.0
+    cells = told_in(minutes, n_cells, 1.0, Method.MATCHED_FILTER, 3, seed=1, phi=phi)
+    assert_nominal(cells, n_cells, minutes * n_cells)
 
 
 @pytest.mark.statistics

@@ -5,7 +5,7 @@ import pytest
 from scipy.signal import lfilter
 from scipy.stats import binom, norm
 
-from rt_engine.models.noise import estimate_noise, innovation_sigma, lower_half_scale
+from rt_engine.models.noise import estimate_noise, innovation_sigma, lower_half_scale, noise_correlation
 
 
 def ar1(rng, n, gamma, rate, sigma):
@@ -100,3 +100,29 @@ def test_innovations_see_the_noise_through_decaying_calcium():
     trace = np.stack([ar1(rng, 6000, 0.85, rate, 0.2) for rate in (0.0, 0.02)], axis=1)
     sigma = innovation_sigma(trace, np.ones(trace.shape, bool), np.full(2, 0.85))
     np.testing.assert_allclose(sigma, 0.2, rtol=0.04)
+
+
+@pytest.mark.parametrize("phi", [-0.3, 0.2, 0.5])
+def test_memory_of_the_noise_is_found_whatever_the_baseline_does(phi):
+    rng = np.random.default_rng(6)
+    n_frames, n_rois = 6000, 40
+    noise = lfilter([np.sqrt(1 - phi**2)], [1.0, -phi], rng.standard_normal((n_frames, n_rois)), axis=0)
+    drift = 5 * np.sin(np.arange(n_frames) / 700)[:, None]
+    trace = noise + drift
+    trace[rng.random(trace.shape) < 0.02] = np.nan
+    found = noise_correlation(trace, np.ones(trace.shape, bool))
+    assert found.mean() == pytest.approx(phi, abs=0.02)
+    np.testing.assert_allclose(found, phi, atol=0.11)
+    sigma = innovation_sigma(trace - drift, np.ones(trace.shape, bool), np.full(n_rois, 0.8), correlation=found)
+    assert np.nanmean(sigma) == pytest.approx(1.0, abs=0.02)
+
+
+def test_white_noise_has_no_memory_but_at_the_nominal_rate():
+    trace = np.random.default_rng(7).standard_normal((3000, 1000))
+    found = noise_correlation(trace, np.ones(trace.shape, bool))
+    low, high = binom.interval(0.999, 1000, 2 * norm.sf(2))
+    # Correlations below half a step are rounded to none.
+    assert np.count_nonzero(found) <= high
+    assert low > 20
+    few = noise_correlation(trace[:2], np.ones((2, 1000), bool))
+    assert not few.any()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from naive.filter_bank import whitened_projection
 
 from rt_engine.models.detection import matched_filter
 from rt_engine.models.indicators import indicator
@@ -93,6 +94,18 @@ def test_cells_of_the_same_kernel_share_templates():
     bank = template_bank(calibration(times=(1.6, 1.0, 1.6, 1.6)))
     assert len(bank.template) == 2
     assert bank.shape[0] == bank.shape[2] == bank.shape[3] != bank.shape[1]
+
+
+def test_cells_of_coloured_noise_have_whitened_filters_of_their_own():
+    phi = np.array([0.0, 0.3, -0.2], np.float32)
+    bank = template_bank(replace(calibration(times=(1.0, 1.0, 1.0)), noise_correlation=phi))
+    assert len(bank.template) == 3
+    for n, correlation in enumerate(phi.astype(float)):
+        here = bank.shape[n]
+        m = whitened_projection(np.stack([np.ones(N_TAPS), bank.tail[here]], axis=1), correlation)
+        np.testing.assert_allclose(bank.filter[here].T, bank.template[here] @ m, atol=1e-9)
+        wanted = np.einsum("jk,kl,jl->j", bank.template[here], m, bank.template[here])
+        np.testing.assert_allclose(bank.energy[here], wanted, atol=1e-9)
 
 
 def test_prior_is_the_rate_of_events_shared_among_sizes():
