@@ -117,12 +117,18 @@ def test_memory_of_the_noise_is_found_whatever_the_baseline_does(phi):
     assert np.nanmean(sigma) == pytest.approx(1.0, abs=0.02)
 
 
-def test_white_noise_has_no_memory_but_at_the_nominal_rate():
-    trace = np.random.default_rng(7).standard_normal((3000, 1000))
-    found = noise_correlation(trace, np.ones(trace.shape, bool))
-    low, high = binom.interval(0.999, 1000, 2 * norm.sf(2))
-    # Correlations below half a step are rounded to none.
-    assert np.count_nonzero(found) <= high
-    assert low > 20
-    few = noise_correlation(trace[:2], np.ones((2, 1000), bool))
-    assert not few.any()
+def test_cells_whose_noise_differs_keep_their_differences():
+    rng = np.random.default_rng(8)
+    phi = np.repeat([0.0, 0.4], 20)
+    noise = [lfilter([np.sqrt(1 - p**2)], [1.0, -p], rng.standard_normal(6000)) for p in phi]
+    found = noise_correlation(np.stack(noise, axis=1), np.ones((6000, 40), bool))
+    np.testing.assert_allclose(found, phi, atol=0.11)
+
+
+def test_white_noise_has_no_memory():
+    trace = np.random.default_rng(7).standard_normal((3000, 300))
+    assert not noise_correlation(trace, np.ones(trace.shape, bool)).any()
+    alone = [noise_correlation(trace[:, [n]], np.ones((3000, 1), bool))[0] != 0 for n in range(300)]
+    # Two standard errors, of which those below half a step are rounded to none.
+    assert np.count_nonzero(alone) <= binom.ppf(0.999, 300, 2 * norm.sf(2))
+    assert not noise_correlation(trace[:2], np.ones((2, 300), bool)).any()
