@@ -50,6 +50,11 @@ class SourcePublisher(Publisher):
         Where inference subscribes.
     head_start_ns : int
         How much later the others get a frame.
+
+    Attributes
+    ----------
+    records_pixels : bool
+        False: the recorder gets only the headers of frames, as it would keep no frame anyway.
     """
 
     def __init__(
@@ -74,6 +79,7 @@ class SourcePublisher(Publisher):
         self._engine = bind(context, zmq.PUB, engine_endpoint, queue, affinity=_FOR_ENGINE)
         self._engine_bytes = 0
         self._head_start_ns = head_start_ns
+        self.records_pixels = True
         self._begin()
 
     def _begin(self) -> None:
@@ -128,6 +134,11 @@ class SourcePublisher(Publisher):
             self._held.append(message)
         else:
             self.pass_on(message.parts, record=message.record)
+
+    def _send_to_recorder(self, parts: Parts) -> None:
+        topic = parts[0]
+        is_bare = not self.records_pixels and isinstance(topic, bytes) and topic.startswith(b"frame.")
+        super()._send_to_recorder([*parts[:2], b""] if is_bare else parts)
 
     def _wait_s(self) -> float | None:
         """Until the oldest frame is due; None if there is none."""
