@@ -85,7 +85,7 @@ def test_a_task_can_ask_for_nothing_else(command: Any) -> None:
     assert (run.asked, run.notes, run.ended) == ([], [], False)
 
 
-@pytest.mark.parametrize("deadline_ns", ["soon", 1.5, [1], {}])
+@pytest.mark.parametrize("deadline_ns", ["soon", 1.5, [1], {"a": 1}])
 def test_a_deadline_that_is_none_reaches_nobody(deadline_ns: Any) -> None:
     run = _Listening("reward")
     with pytest.raises(ConfigError, match="no time in nanoseconds"):
