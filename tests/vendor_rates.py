@@ -75,14 +75,14 @@ class Loss:
         self._last = (stamp[0], frame, rejected)
 
 
-def drive(kind: str, seconds: float, folder: Path) -> dict[str, Any]:
-    """Read until the simulator has ended; the figures."""
+def drive(kind: str, seconds: float, folder: Path, more: list[str]) -> dict[str, Any]:
+    """Read until the simulator, which is given `more` arguments, has ended; the figures."""
     vendor, names = VENDORS[kind], {"port": str(free_ports(1)[0]), "folder": str(folder)}
     filled = [argument.format(**names) for argument in vendor.arguments]
     values = {key: one.format(**names) if isinstance(one, str) else one for key, one in vendor.config.items()}
     config = TypeAdapter(MicroscopeConfig).validate_python({"driver": kind, **values})
     words = [sys.executable, "-m", f"drivers.microscopes.simulators.{vendor.module}", *filled]
-    words += ["--seconds", str(seconds), "--rate-hz", str(vendor.rate_hz)]
+    words += ["--seconds", str(seconds), "--rate-hz", str(vendor.rate_hz), *more]
     microscope, loss = vendor_microscope(config, MonotonicClock()), Loss()
     geometry = microscope.open()
     process = subprocess.Popen(words)
@@ -115,11 +115,12 @@ def main() -> None:
     parser.add_argument("kinds", nargs="*", default=sorted(VENDORS))
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--simulator", default="", help="further arguments of the simulator")
     given = parser.parse_args()
     found = []
     for kind in given.kinds:
         with tempfile.TemporaryDirectory() as folder:
-            found.append(drive(kind, given.seconds, Path(folder)))
+            found.append(drive(kind, given.seconds, Path(folder), given.simulator.split()))
         sys.stdout.write(json.dumps(found[-1]) + "\n")
         sys.stdout.flush()
         if given.json:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.microscopes.scanfields import ScanField
 from rt_engine.interfaces.errors import MovieError
 
 TORN_REMEDY = "copy it again; the file was cut off while it was written or copied"
@@ -57,6 +58,8 @@ class MovieMetadata:
         Channels in turn, in files whose images carry no axes.
     frames_per_volume, n_planes : int
         Images of one volume (those taken while the focus flies back included), and how many of them are planes.
+    fields : tuple of ScanField
+        Regions that are stacked in each image, and are planes of the movie; none where an image is one region.
     """
 
     frame_rate_hz: float | None = None
@@ -65,6 +68,7 @@ class MovieMetadata:
     n_interleaved: int = 1
     frames_per_volume: int = 1
     n_planes: int = 1
+    fields: tuple[ScanField, ...] = ()
 
 
 class Movie:

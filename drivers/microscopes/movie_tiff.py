@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from drivers.microscopes.movie_frames import (
     MovieRequest,
     require_counts,
 )
+from drivers.microscopes.scanfields import ScanField
 from drivers.microscopes.tiff_metadata import read_tiff_metadata
 from rt_engine.interfaces.errors import MovieError
 
@@ -63,7 +65,9 @@ def _movie(path: Path, tiff: tifffile.TiffFile, request: MovieRequest) -> Movie:
     series = tiff.series[0]
     require_counts(path, series.dtype)
     metadata = read_tiff_metadata(tiff)
-    layout, order = _page_order(path, series.axes, series.shape, metadata, request)
+    field = _field(path, metadata, request)
+    images = request if field is None else replace(request, plane=0)
+    layout, order = _page_order(path, series.axes, series.shape, metadata, images)
     lines, pixels = series.shape[-2:]
     _require_whole(path, series)
     if series.dataoffset is not None:
@@ -79,10 +83,32 @@ def _movie(path: Path, tiff: tifffile.TiffFile, request: MovieRequest) -> Movie:
                 file=str(path),
             )
         read_raw = _page_reader(series, order)
+    if field is not None:
+        read_raw, lines = _field_reader(read_raw, field), field.n_lines
+        metadata = replace(metadata, um_per_px=field.um_per_px or metadata.um_per_px)
     return Movie(
-        path, (len(order), lines, pixels), series.dtype, read_raw, tiff.close,
-        request=request, metadata=metadata, n_channels=layout.n_channels, n_planes=layout.n_planes,
+        path, (len(order), lines, pixels), series.dtype, read_raw, tiff.close, request=request,
+        metadata=metadata, n_channels=layout.n_channels, n_planes=len(metadata.fields) or layout.n_planes,
     )  # fmt: skip
+
+
+def _field(path: Path, metadata: MovieMetadata, request: MovieRequest) -> ScanField | None:
+    """The region that is asked for as a plane; None where an image is one region."""
+    if not metadata.fields:
+        return None
+    if request.plane >= len(metadata.fields):
+        told = ", ".join(f"{i} is {one.name}" for i, one in enumerate(metadata.fields))
+        raise MovieError(f"there is no plane {request.plane}", f"planes are its ROIs: {told}", file=str(path))
+    return metadata.fields[request.plane]
+
+
+def _field_reader(read_raw: Callable[[int], NDArray[Any]], field: ScanField) -> Callable[[int], NDArray[Any]]:
+    """The lines of one region of each image."""
+
+    def read(index: int) -> NDArray[Any]:
+        return read_raw(index)[field.line0 : field.end]
+
+    return read
 
 
 def _stack_reader(stack: NDArray[Any], order: NDArray[np.int64]) -> Callable[[int], NDArray[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.microscopes.movie_file import Movie, open_movie
+from rt_engine.interfaces.errors import MovieError
 
 
 class VolumeMovie:
@@ -50,13 +52,12 @@ def open_volume(path: Path | str, planes: Sequence[int], **asked: Any) -> Movie 
     Raises
     ------
     MovieError
-        As `open_movie`.
+        As `open_movie`; or the planes are of different size.
     """
-    movies: list[Movie] = []
-    try:
-        movies.extend(open_movie(path, plane=plane, **asked) for plane in planes)
-    finally:
-        if len(movies) < len(planes):
-            for movie in movies:
-                movie.close()
+    with ExitStack() as undo:
+        movies = [undo.enter_context(open_movie(path, plane=plane, **asked)) for plane in planes]
+        if len({movie.n_lines for movie in movies}) > 1:
+            told = ", ".join(f"plane {movie.plane} has {movie.n_lines} lines" for movie in movies)
+            raise MovieError(f"has planes of different size: {told}", "name those of one size", file=str(path))
+        undo.pop_all()
     return movies[0] if len(movies) == 1 else VolumeMovie(movies)

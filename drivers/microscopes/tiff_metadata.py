@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import tifffile
 
 from drivers.microscopes.movie_frames import MovieMetadata, positive
+from drivers.microscopes.scanfields import decoded_groups, read_scanfields
 
 _TIME_UNIT_S = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "min": 60.0}
 _LENGTH_UNIT_UM = {
@@ -99,11 +100,14 @@ def _scanimage(tiff: tifffile.TiffFile, header: str) -> MovieMetadata:
         found = re.search(rf"\.{key} *= *(.*?) *$", header, re.MULTILINE)
         return found.group(1).strip() if found else ""
 
+    page = tiff.pages.first
     pixels = positive(value("hRoiManager.pixelsPerLine"))
     fov = re.findall(r"-?[\d.]+", value("hRoiManager.imagingFovUm"))
     xs = [float(number) for number in fov[0::2]]
     bits = re.search(r"\d+", value("hChannels.channelAdcResolution"))
     frames_per_volume, n_planes = scanimage_volume(value)
+    groups = decoded_groups(_text(page, "Artist")) or tiff.scanimage_metadata
+    fields = read_scanfields(value, groups, (page.imagelength, page.imagewidth), tiff.filename)
     rate_hz = positive(value(r"(?:hRoiManager\.)?scanFrameRate"))
     return MovieMetadata(
         frame_rate_hz=rate_hz / frames_per_volume if rate_hz else None,
@@ -112,6 +116,7 @@ def _scanimage(tiff: tifffile.TiffFile, header: str) -> MovieMetadata:
         n_interleaved=_interleaved_channels(tiff, value("hChannels.channelSave") or value("channelsSave")),
         frames_per_volume=frames_per_volume,
         n_planes=n_planes,
+        fields=fields,
     )
 
 

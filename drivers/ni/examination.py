@@ -65,6 +65,10 @@ def _channels(config: NiDaqSettings) -> dict[str, str]:
     found |= dict.fromkeys((config.enable_line, *config.more_lines), "lines")
     if config.trigger is not None:
         found |= {config.trigger.line: "lines", config.trigger.terminal: "terminals"}
+    if config.shutter is not None:
+        found[config.shutter.counter] = "counters"
+    if config.scan_gate is not None:
+        found[config.scan_gate.terminal] = "terminals"
     return found
 
 

@@ -45,13 +45,14 @@ class NiDaqOutput:
         self.name, self.watchdog_ms = name, config.watchdog_ms
         self._config, self._clock = config, clock
         self._card = NiConnection(name, config.device, config.server)
-        self._pulse = PulseTask(self._card, config.pulse, config.trigger)
+        self._pulse = PulseTask(self._card, config)
+        self.longest_wait_ns = round(config.longest_wait_ms * NS_PER_MS)
         self._enable_task: Any = None
         self._enable: Callable[[bool], object] | None = None
         self._watchdog: Any = None
         self._watching = self._armed = False
         self._failure: DeviceError | None = None
-        self._fed_ns = 0
+        self._fed_ns = self._give_up_ns = 0
         self._last: PulseCommand | None = None
         self._trains = TrainBook(name, emit)
 
@@ -155,17 +156,21 @@ class NiDaqOutput:
         level = self._level(command)
         self._require_fed()
         self._cut_short()
+        self._require_window(command)
         delay_us = self._aim(command)
         shape = Shape(command.pulses, command.width_us, command.period_us, level, delay_us)
+        wait_ns = self._wait_ns(delay_us)
         self._last = command
         self._pulse.lower_edge()
         self._pulse.prime(shape)
         t_command_ns = self._clock.now_ns()
-        self._trains.begin(command, t_command_ns + delay_us * NS_PER_US)
+        self._trains.begin(command, t_command_ns + wait_ns)
+        self._give_up_ns = t_command_ns + wait_ns
         with self._card.errors(self._pulse.channel):
             self._pulse.begin()
         self._require_fed()
-        self._trains.tell(t_command_ns)
+        if self._config.scan_gate is None:
+            self._trains.tell(t_command_ns)
         return t_command_ns
 
     def cut_trains(self) -> tuple[CutTrain, ...]:
@@ -244,11 +249,41 @@ class NiDaqOutput:
         """Tell the pulses that are due; at the end of the train make the card ready for the next."""
         if not self._trains.is_running:
             return
+        if self._config.scan_gate is not None and not self._has_come(now_ns):
+            return
         self._trains.tell(now_ns)
         self._pulse.lower_edge()
         if self._pulse.check() and self._trains.has_ended(now_ns):
             self._trains.close_ended()
             self._pulse.finish()
+
+    def _has_come(self, now_ns: int) -> bool:
+        """Whether the scanner has let the train through; one that has waited for too long is recalled."""
+        if self._trains.has_been_told:
+            return True
+        if self._pulse.has_fallen():
+            self._trains.ended_at(now_ns)
+            return True
+        if now_ns >= self._give_up_ns:
+            self._trains.recall(now_ns)
+            self._pulse.rest()
+        return False
+
+    def _wait_ns(self, delay_us: int) -> int:
+        """From the command until light begins; with a scanner, until it is given up."""
+        config = self._config
+        if config.scan_gate is not None:
+            return round(config.scan_gate.give_up_ms * NS_PER_MS)
+        lead_ns = round(config.shutter.lead_ms * NS_PER_MS) if config.shutter else 0
+        return delay_us * NS_PER_US + lead_ns
+
+    def _require_window(self, command: PulseCommand) -> None:
+        """A train that the lines would not hold is none for this output."""
+        gate = self._config.scan_gate
+        train_us = (command.pulses - 1) * command.period_us + command.width_us
+        if gate is not None and train_us > gate.window_ms * 1000:
+            text = f"a train of {train_us / 1000:g} ms does not fit into scan_gate.window_ms {gate.window_ms:g}"
+            raise DeviceError(self.name, text, "command one short pulse, or light without scan_gate")
 
     def _cut_short(self) -> None:
         """A train is followed by another: end it on the card."""

@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 from drivers.ni.connection import NiConnection
 from rt_engine.interfaces.errors import DeviceError
-from rt_engine.interfaces.ni_config import NiAnalog, NiCounter, NiGate, NiTrigger
+from rt_engine.interfaces.ni_config import NiAnalog, NiCounter, NiDaqSettings, NiGate, NiShutter
 
 MAX_SAMPLES = 1_000_000
 _SHORTEST_S = 10e-6
 
 
 class Shape(NamedTuple):
-    """What a train looks like; `level` is volts of an analogue output, 1 of all others; `delay_us` before the first."""
+    """What a train looks like; `level` is volts of an analogue output, 1 of all others; `delay_us` before the first,
+    beyond what the shutter and the scanner ask for."""
 
     pulses: int
     width_us: int
@@ -63,20 +64,22 @@ def pulse_samples(shape: Shape, sample_rate_hz: float) -> NDArray[np.float64]:
 
 
 class PulseTask:
-    """The pulse of one output: at most one task on the card, made for one shape of train.
+    """The pulse of one output: at most one task on the card, and one of its shutter, made for one shape of train.
 
     Parameters
     ----------
     card : NiConnection
-    settings : NiGate, NiAnalog or NiCounter
-    trigger : NiTrigger or None
-        How it is fired: by an edge on a terminal, or by a call.
+    config : NiDaqSettings
+        What makes the pulse, and what starts it: a call, an edge that we make on a terminal, or the frame clock. Where
+        there is a shutter, that is started so, and the pulse by the shutter's rising edge, inside the card.
     """
 
-    def __init__(self, card: NiConnection, settings: NiGate | NiAnalog | NiCounter, trigger: NiTrigger | None) -> None:
-        self._card, self._settings, self._trigger = card, settings, trigger
-        self.channel = _channel_of(settings)
+    def __init__(self, card: NiConnection, config: NiDaqSettings) -> None:
+        self._card, self._settings, self._trigger = card, config.pulse, config.trigger
+        self._shutter, self._scan_gate = config.shutter, config.scan_gate
+        self.channel = _channel_of(config.pulse)
         self._task: Any = None
+        self._cover: Any = None
         self._shape: Shape | None = None
         self._begun = False
         self._rest: Any = None
@@ -105,26 +108,40 @@ class PulseTask:
         with self._card.errors(self.channel):
             self._task = self._card.task("pulse")
             self._begun = False
-            if isinstance(self._settings, NiCounter):
-                _make_counter(self._card, self._settings, self._task, shape)
+            before_us = 0 if self._scan_gate is None else round(self._scan_gate.after_ms * 1000)
+            held = shape
+            if self._shutter is not None:
+                lead_us = round(self._shutter.lead_ms * 1000)
+                held = shape._replace(delay_us=shape.delay_us + lead_us)
+                self._cover = self._card.task("shutter")
+                _make_shutter(self._card, self._shutter, self._cover, held, max(0, before_us - lead_us))
             else:
-                _make_buffer(self._card, self._settings, self._task, shape)
+                held = shape._replace(delay_us=shape.delay_us + before_us)
+            if isinstance(self._settings, NiCounter):
+                _make_counter(self._card, self._settings, self._task, held)
+            else:
+                _make_buffer(self._card, self._settings, self._task, held)
             self._arm()
         self._shape = shape
 
     def begin(self) -> None:
-        """Start the primed train: one call to the driver, inside `NiConnection.errors`."""
+        """Start the primed train, or have it wait for the frame clock: one call, inside `NiConnection.errors`."""
         self._begun = True
         if self._raise_line is not None:
             self.edge_high = True
             self._raise_line(True)
         else:
-            self._task.start()
+            self._first.start()
+
+    def has_fallen(self) -> bool:
+        """True when the last pulse is over, whatever the shutter does; raises DeviceError as `check`."""
+        with self._card.errors(self.channel):
+            return bool(self._task.is_task_done())
 
     def check(self) -> bool:
-        """True when the train has ended; raises DeviceError if the card could not go on with it."""
+        """True when the train has ended, with its shutter; raises DeviceError if the card could not go on with it."""
         with self._card.errors(self.channel):
-            done = bool(self._task.is_task_done())
+            done = bool(self._task.is_task_done()) and (self._cover is None or bool(self._cover.is_task_done()))
         return done or self._trigger is not None
 
     def finish(self) -> None:
@@ -152,27 +169,45 @@ class PulseTask:
 
     def close(self) -> None:
         """Release the card."""
-        tasks = [task for task in (self._task, self._rest, self._line) if task is not None]
-        self._task = self._rest = self._line = self._shape = self._raise_line = self._write_rest = None
+        tasks = [task for task in (self._task, self._cover, self._rest, self._line) if task is not None]
+        self._task = self._cover = self._rest = self._line = self._shape = self._raise_line = self._write_rest = None
         for task in tasks:
             self._card.end(task)
 
     def _ready_again(self) -> None:
         if self._trigger is None and self._begun:
             with self._card.errors(self.channel):
-                self._task.stop()
+                self._first.stop()
+                if self._cover is not None:
+                    self._task.stop()
+                    self._task.start()
             self._begun = False
+
+    @property
+    def _first(self) -> Any:
+        """What is started: the shutter, whose edge starts the pulse, or the pulse."""
+        return self._task if self._cover is None else self._cover
 
     def _arm(self) -> None:
         from nidaqmx.constants import TaskMode
 
-        if self._trigger is None:
-            self._task.control(TaskMode.TASK_COMMIT)
+        if self._shutter is not None:
+            self._starts_at(self._task, f"Ctr{self._shutter.counter[3:]}InternalOutput")
+            self._task.start()
+        if self._trigger is not None:
+            self._starts_at(self._first, self._trigger.terminal)
+            self._first.start()
             return
-        start = self._task.triggers.start_trigger
-        start.cfg_dig_edge_start_trig(self._card.terminal(self._trigger.terminal))
-        start.retriggerable = True
-        self._task.start()
+        if self._scan_gate is not None:
+            self._starts_at(self._first, self._scan_gate.terminal)
+        self._first.control(TaskMode.TASK_COMMIT)
+
+    def _starts_at(self, task: Any, terminal: str) -> None:
+        """Have a task wait for an edge, and for the next one after it where nobody starts it again."""
+        start = task.triggers.start_trigger
+        start.cfg_dig_edge_start_trig(self._card.terminal(terminal))
+        if self._trigger is not None:
+            start.retriggerable = True
 
     def _free_rest(self) -> None:
         """Give the channel to the pulse: it stays at zero."""
@@ -182,8 +217,10 @@ class PulseTask:
         self._rest.control(TaskMode.TASK_UNRESERVE)
 
     def _end(self) -> None:
-        task, self._task, self._shape, self._begun = self._task, None, None, False
-        if task is not None:
+        tasks = [task for task in (self._cover, self._task) if task is not None]
+        self._task = self._cover = self._shape = None
+        self._begun = False
+        for task in tasks:
             self._card.end(task)
 
 
@@ -252,3 +289,17 @@ def _make_counter(card: NiConnection, settings: NiCounter, task: Any, shape: Sha
     )
     if shape.pulses > 1:
         task.timing.cfg_implicit_timing(sample_mode=AcquisitionType.FINITE, samps_per_chan=shape.pulses)
+
+
+def _make_shutter(card: NiConnection, settings: NiShutter, task: Any, shape: Shape, before_us: int) -> None:
+    """High from `before_us` after its start until the last pulse of `shape`, and the lag: one pulse of a counter."""
+    from nidaqmx.constants import Level
+
+    train_us = shape.delay_us + (shape.pulses - 1) * shape.period_us + shape.width_us
+    task.co_channels.add_co_pulse_chan_time(
+        card.path(settings.counter),
+        idle_state=Level.LOW,
+        initial_delay=max(_SHORTEST_S, before_us / 1e6),
+        low_time=_SHORTEST_S,
+        high_time=train_us / 1e6 + settings.lag_ms / 1000,
+    )

@@ -35,6 +35,16 @@ class TrainBook:
         """A train was commanded at `t_first_ns`; its first pulse is told."""
         self._command, self._t_first_ns, self._told = command, t_first_ns, 0
 
+    @property
+    def has_been_told(self) -> bool:
+        """True once a pulse of it was published."""
+        return self._told > 0
+
+    def ended_at(self, now_ns: int) -> None:
+        """The train, whose start was not known, has just ended: its pulses are told as of then."""
+        if self._command is not None:
+            self._t_first_ns = now_ns - self._ends_ns(self._command) + self._t_first_ns + NS_PER_MS
+
     def has_ended(self, now_ns: int) -> bool:
         """True when the last pulse has fallen, with a millisecond to spare."""
         return self._command is None or now_ns >= self._ends_ns(self._command)

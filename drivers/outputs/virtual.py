@@ -48,6 +48,8 @@ class VirtualOutput:
         Dark when it has not been fed for so long; infinite for a simulated clock that comes in steps.
     latest_ms : float
         A pulse of a train that would come later than this is left out: late light is no light.
+    lead_ms : float
+        Light comes so long after the command: a shutter that opens before.
 
     Attributes
     ----------
@@ -65,10 +67,12 @@ class VirtualOutput:
         watchdog_ms: float,
         *,
         latest_ms: float = 10.0,
+        lead_ms: float = 0.0,
     ) -> None:
         self.name = name
         self.watchdog_ms = watchdog_ms
         self.pulses = 0
+        self.longest_wait_ns = round(lead_ms * NS_PER_MS)
         self._watchdog_ns, self._latest_ns = watchdog_ms * NS_PER_MS, latest_ms * NS_PER_MS
         self._clock = clock
         self._emit = emit
@@ -132,8 +136,9 @@ class VirtualOutput:
         self._require_fed(t_command_ns)
         self._recall()
         self._last = command
-        self._train = _Train(command, t_command_ns, 0, 0)
-        self._go_on(self._train, t_command_ns)
+        self._train = _Train(command, t_command_ns + self.longest_wait_ns, 0, 0)
+        if not self.longest_wait_ns:
+            self._go_on(self._train, t_command_ns)
         return t_command_ns
 
     @property

@@ -18,6 +18,8 @@ class FrameGeometry:
 
     `dtype` is ``"u2"`` or ``"i2"``; `adc_max`, `offset` (counts) and `um_per_px` are None where unknown.
     `frame_rate_hz` is that of the frame counter: a plane is scanned once in `frames_per_volume` counts of it.
+    `frames_per_edge` of them are scanned between two edges of the microscope's frame clock. `plane_names` are what
+    the vendor calls the planes, where they are regions of one picture; else there are none.
     """
 
     n_lines: int
@@ -30,6 +32,8 @@ class FrameGeometry:
     frames_per_volume: int = 1
     channels: tuple[int, ...] = (0,)
     line_period_ns: int | None = None
+    frames_per_edge: int = 1
+    plane_names: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -280,6 +284,7 @@ class Output(Protocol):
 
     `watchdog_ms`: the device goes dark by itself when `feed` has not been called for so long. `next_due_ns`: when the
     driver has to emit the next pulse of a train in `feed`; None where the device times the train, or none is running.
+    One whose light may begin later than the command (a shutter, a pattern, the scanner) has `longest_wait_ns` too.
     """
 
     name: str

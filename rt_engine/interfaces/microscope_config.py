@@ -43,10 +43,14 @@ class ScanImageFile(Strict):
     """ScanImage, by the TIFF files that it is writing: no change on its side, later than by the user function.
 
     `pattern` names the files (``D:/data/run1_*.tif``): the newest is followed, then each that comes after it by name.
+    Multiple ROIs (mROI) of one picture are planes, in the order of `fields`, which all have one size.
     """
 
     driver: Literal["scanimage_file"]
     pattern: str = Field(min_length=1)
+    fields: tuple[str, ...] | None = Field(
+        None, min_length=1, description="names of ScanImage's ROIs: plane 0, 1, ...; null: all of them, in its order"
+    )
     um_per_px: float | None = Field(None, gt=0, description="null: as the file says")
 
 

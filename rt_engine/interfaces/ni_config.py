@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rt_engine.interfaces.power_table import MeasuredPower, PowerTable
 from rt_engine.interfaces.strict import Strict
 
 Line = Annotated[str, Field(pattern=r"^port\d+/line\d+$")]
 Terminal = Annotated[str, Field(pattern=r"^PFI\d+$")]
+Counter = Annotated[str, Field(pattern=r"^ctr\d+$")]
 
 
 class NiTrigger(Strict):
@@ -63,7 +64,39 @@ class NiCounter(_OnOff):
     """A counter makes the pulses, to the microsecond and without a buffer: TTL gate, fixed power."""
 
     kind: Literal["counter"]
-    counter: str = Field(pattern=r"^ctr\d+$")
+    counter: Counter
+
+
+class NiShutter(Strict):
+    """A counter whose output is high around each train: it opens a shutter, or gates the PMT off, and ends by itself.
+
+    The card itself makes light wait for it: the pulse starts at its rising edge, `lead_ms` later. It falls `lag_ms`
+    after the last pulse, also where the program has died meanwhile.
+    """
+
+    counter: Counter
+    lead_ms: float = Field(gt=0, le=100)
+    lag_ms: float = Field(ge=0, le=1000)
+
+
+class NiScanGate(Strict):
+    """Light falls in the same lines of a frame only: in the flyback, or where nothing is read.
+
+    The card starts the train at the next edge of the microscope's frame clock on `terminal`, `after_ms` after it; one
+    that takes longer than `window_ms` is refused. What has not ended `give_up_ms` after the command is recalled: make
+    it a little more than the time of a frame, `after_ms` and `window_ms`.
+    """
+
+    terminal: Terminal
+    after_ms: float = Field(ge=0, le=1000)
+    window_ms: float = Field(gt=0, le=1000)
+    give_up_ms: float = Field(gt=0, le=2000)
+
+    @model_validator(mode="after")
+    def _has_room(self) -> NiScanGate:
+        if self.give_up_ms <= self.after_ms + self.window_ms:
+            raise ValueError(f"give_up_ms {self.give_up_ms:g} is over before the window is")
+        return self
 
 
 class NiDaqSettings(Strict):
@@ -81,6 +114,8 @@ class NiDaqSettings(Strict):
     watchdog_ms: float = Field(ge=20, le=100)
     pulse: Annotated[NiGate | NiAnalog | NiCounter, Field(discriminator="kind")]
     trigger: NiTrigger | None = None
+    shutter: NiShutter | None = None
+    scan_gate: NiScanGate | None = None
     measured_by: str | None = Field(None, description="the input (driver ni_edges) that sees each pulse begin")
     splits_beam: bool = Field(
         False, description="true: an SLM divides the beam, so it carries the power of all targets"
@@ -102,6 +137,28 @@ class NiDaqSettings(Strict):
         """Digital lines beyond those of the pulse, the enable circuit and the trigger."""
         return ()
 
+    @property
+    def longest_wait_ms(self) -> float:
+        """By how much light may begin after the command at the latest, whatever becomes of this program.
+
+        A train that the scanner holds back is recalled by the loop, and by the watchdog where there is no loop.
+        """
+        lead_ms = self.shutter.lead_ms if self.shutter else 0.0
+        return self.scan_gate.give_up_ms + self.watchdog_ms if self.scan_gate else lead_ms
+
+    @model_validator(mode="after")
+    def _starts_in_one_way(self) -> NiDaqSettings:
+        shutter, gate, counter = self.shutter, self.scan_gate, isinstance(self.pulse, NiCounter)
+        if gate is not None and self.trigger is not None:
+            raise ValueError("trigger and scan_gate: the frame clock starts the pulse, leave out trigger")
+        if shutter is not None and gate is not None and gate.after_ms <= shutter.lead_ms:
+            raise ValueError(f"scan_gate.after_ms {gate.after_ms:g} leaves no time for shutter.lead_ms")
+        if shutter is not None and counter and self.trigger is not None:
+            raise ValueError("a counter fired by an edge does not wait for the shutter each time: leave out trigger")
+        if shutter is not None and isinstance(self.pulse, NiCounter) and self.pulse.counter == shutter.counter:
+            raise ValueError(f"{shutter.counter} has two roles: pulse and shutter")
+        return self
+
 
 class NiEdgeInput(Strict):
     """Times of rising edges on a terminal of an NI card: frame clock, loop-back of the light, a button.
@@ -112,7 +169,7 @@ class NiEdgeInput(Strict):
     driver: Literal["ni_edges"]
     device: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
     server: str | None = Field(None, pattern=r"^[^\s:]+:\d+$")
-    counter: str = Field(pattern=r"^ctr\d+$")
+    counter: Counter
     terminal: Terminal
     max_rate_hz: float = Field(10_000.0, gt=0, le=1e6)
 

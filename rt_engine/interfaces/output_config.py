@@ -56,6 +56,13 @@ LONGEST_WATCHDOG_MS = 100.0
 """Longest time for which a real output may stay able to fire without being fed."""
 
 
+class VirtualShutter(Strict):
+    """One that opens ahead of the light: light comes `lead_ms` after the command, and the next after `lag_ms`."""
+
+    lead_ms: float = Field(gt=0, le=10_000)
+    lag_ms: float = Field(ge=0, le=1000)
+
+
 class VirtualOutput(Strict):
     """Light that exists only on the wire: the virtual sample answers it, nothing else does.
 
@@ -65,13 +72,43 @@ class VirtualOutput(Strict):
 
     driver: Literal["virtual"]
     watchdog_ms: float = Field(gt=0, le=60_000)
+    shutter: VirtualShutter | None = None
+    measured_by: str | None = Field(None, description="the input (virtual_edges, follows: light) that sees each pulse")
     limits: Limits
+
+    @property
+    def longest_wait_ms(self) -> float:
+        """By how much light begins after the command."""
+        return self.shutter.lead_ms if self.shutter else 0.0
+
+    @model_validator(mode="after")
+    def _light_is_in_time(self) -> VirtualOutput:
+        _require_in_time(self, self.limits)
+        return self
 
 
 def _require_measured(limits: Limits, measured_mw: float | None) -> None:
     """What the limits allow must have been measured: nothing is extrapolated."""
     if measured_mw is not None and limits.max_power_mw > measured_mw:
         raise ValueError(f"limits.max_power_mw {limits.max_power_mw:g} is more than was measured, {measured_mw:g} mW")
+
+
+def _require_in_time(output: NiDaqSettings | VirtualOutput, limits: Limits) -> None:
+    """Light that waits (for a pattern, a shutter, the scanner) must be young enough when it comes."""
+    wait_ms, age_ms = output.longest_wait_ms, limits.max_decision_age_ms
+    gate = output.scan_gate if isinstance(output, NiDaqSettings) else None
+    if wait_ms >= age_ms:
+        waits = {"select.settle_ms": getattr(output, "settle_ms", 0.0)}
+        waits |= {"shutter.lead_ms": output.shutter.lead_ms} if output.shutter else {}
+        waits |= {"scan_gate.give_up_ms and watchdog_ms": wait_ms} if gate else {}
+        told = ", ".join(f"{name} {ms:g}" for name, ms in waits.items() if ms)
+        raise ValueError(f"{told}: after it a decision is older than limits.max_decision_age_ms {age_ms:g} allows")
+    if output.shutter is not None and limits.min_gap_ms <= output.shutter.lag_ms > 0:
+        text = f"limits.min_gap_ms {limits.min_gap_ms:g}: the shutter still lags from the train before"
+        raise ValueError(f"{text}, shutter.lag_ms {output.shutter.lag_ms:g}")
+    if gate is not None and limits.max_width_ms > gate.window_ms:
+        text = f"limits.max_width_ms {limits.max_width_ms:g} is longer than scan_gate.window_ms {gate.window_ms:g}"
+        raise ValueError(text)
 
 
 class NiDaqOutput(NiDaqSettings):
@@ -82,6 +119,7 @@ class NiDaqOutput(NiDaqSettings):
     @model_validator(mode="after")
     def _power_was_measured(self) -> NiDaqOutput:
         _require_measured(self.limits, self.highest_mw)
+        _require_in_time(self, self.limits)
         return self
 
 
@@ -104,9 +142,7 @@ class PatternTtlOutput(PatternTtlSettings):
     @model_validator(mode="after")
     def _light_is_known_and_in_time(self) -> PatternTtlOutput:
         _require_measured(self.limits, self.highest_mw)
-        if self.settle_ms >= self.limits.max_decision_age_ms:
-            text = f"select.settle_ms {self.settle_ms:g}: after it a decision is older than limits.max_decision_age_ms"
-            raise ValueError(f"{text} {self.limits.max_decision_age_ms:g} allows")
+        _require_in_time(self, self.limits)
         return self
 
     @property
@@ -133,3 +169,9 @@ RealOutput = NiDaqOutput | PulseBoxOutput | PatternTtlOutput | PluginOutput
 OutputConfig = Annotated[
     VirtualOutput | NiDaqOutput | PulseBoxOutput | PatternTtlOutput | PluginOutput, Field(discriminator="driver")
 ]
+
+
+def virtual_shutter(output: VirtualOutput | RealOutput) -> VirtualShutter | None:
+    """What makes a virtual output judged like this one, where its light may come later than its command."""
+    wait_ms = output.longest_wait_ms if isinstance(output, VirtualOutput | NiDaqSettings) else 0.0
+    return VirtualShutter(lead_ms=wait_ms, lag_ms=0.0) if wait_ms else None

@@ -82,6 +82,11 @@ class PatternTtlSettings(NiDaqSettings):
         return self.select.settle_ms if isinstance(self.select, ByLines) else 0.0
 
     @property
+    def longest_wait_ms(self) -> float:
+        """As of `NiDaqSettings`, and the time that a pattern needs to stand."""
+        return super().longest_wait_ms + self.settle_ms
+
+    @property
     def more_lines(self) -> tuple[str, ...]:
         """Lines that select a pattern, and the one that tells that it stands."""
         ready = (self.ready_line,) if self.ready_line else ()
@@ -133,6 +138,8 @@ class PatternTtlSettings(NiDaqSettings):
 
     @model_validator(mode="after")
     def _the_card_can_wait(self) -> PatternTtlSettings:
+        if self.settle_ms > 0 and self.scan_gate is not None:
+            raise ValueError("scan_gate: the frame clock does not wait for a pattern; select.by hand, or leave it out")
         if isinstance(self.pulse, NiCounter) and self.trigger is not None and self.settle_ms > 0:
             raise ValueError(
                 "a counter fired by an edge does not wait for a pattern each time: use another kind, or no trigger"

@@ -20,9 +20,10 @@ from rt_engine.interfaces.plugin_config import PluginInput, PluginMicroscope
 from rt_engine.interfaces.power_table import read_measured_files
 from rt_engine.interfaces.sample_config import SampleConfig
 from rt_engine.interfaces.service_config import InferenceConfig, Ports, RecordingConfig, SchedulingConfig
-from rt_engine.interfaces.specimen_config import AnimalConfig, OpticsConfig
+from rt_engine.interfaces.specimen_config import AnimalConfig, ExperimentConfig, OpticsConfig
 from rt_engine.interfaces.stream_config import StreamMicroscope
 from rt_engine.interfaces.strict import Strict
+from rt_engine.interfaces.virtual_inputs import VirtualEdgesInput, VirtualLine, VirtualVoltageInput
 
 MAX_PLANES = 16
 """Planes that one run can infer, each in a process of its own."""
@@ -103,24 +104,21 @@ MicroscopeConfig = Annotated[
 ]
 
 
-class VirtualLine(Strict):
-    """A digital line that exists only in the program: `spikeloop ctl press LINE` changes it."""
-
-    driver: Literal["virtual"]
-    level: Literal["low", "high"] = "high"
-
-
 InputConfig = Annotated[
-    VirtualLine | NiEdgeInput | NiLineInput | NiAnalogInput | PluginInput, Field(discriminator="driver")
+    VirtualLine | VirtualEdgesInput | VirtualVoltageInput | NiEdgeInput | NiLineInput | NiAnalogInput | PluginInput,
+    Field(discriminator="driver"),
 ]
+_TELLS = {
+    **{"virtual": "level", "virtual_edges": "edges", "virtual_voltage": "samples"},
+    **{"ni_line": "level", "ni_edges": "edges", "ni_analog": "samples"},
+}
 
 
 def _kind(config: InputConfig | None) -> str | None:
     """What an input tells: edges, a level, or samples."""
     if isinstance(config, PluginInput):
         return config.kind
-    of_driver = {"ni_edges": "edges", "ni_line": "level", "ni_analog": "samples", "virtual": "level"}
-    return None if config is None else of_driver[config.driver]
+    return None if config is None else _TELLS[config.driver]
 
 
 class StopLine(Strict):
@@ -160,6 +158,7 @@ class RigConfig(Strict):
     mqtt: MqttConfig | None = None
     metrics: MetricsConfig | None = None
     subject: str | None = None
+    experiment: ExperimentConfig = ExperimentConfig()
     animal: AnimalConfig = AnimalConfig()
     optics: OpticsConfig = OpticsConfig()
     max_idle_s: float = Field(10.0, gt=0)
@@ -189,7 +188,7 @@ class RigConfig(Strict):
     @model_validator(mode="after")
     def _light_is_measured_by_edges(self) -> RigConfig:
         for name, output in self.outputs.items():
-            line = output.measured_by if isinstance(output, RealOutput) else None
+            line = output.measured_by
             if line is not None and _kind(self.inputs.get(line)) != "edges":
                 raise ValueError(f"outputs.{name}.measured_by {line!r} is no input with driver ni_edges")
         if self.frame_clock is not None and _kind(self.inputs.get(self.frame_clock)) != "edges":

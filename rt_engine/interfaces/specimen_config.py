@@ -22,6 +22,15 @@ class AnimalConfig(Strict):
     opsin: str | None = None
 
 
+class ExperimentConfig(Strict):
+    """Who did what, and where, in the words of NWB; null is unknown."""
+
+    experimenter: tuple[str, ...] = Field((), description='last name first: [Lovelace, Ada] is ["Lovelace, Ada"]')
+    institution: str | None = None
+    lab: str | None = None
+    description: str | None = Field(None, description="what the experiment is about; null: a sentence about the run")
+
+
 class OpticsConfig(Strict):
     """Wavelengths and place; null is unknown."""
 

@@ -20,7 +20,8 @@ N_DYNAMIC = N_HOLDS + 3
 """Inputs that change with the frame: drive of each lag, calcium, residual, whether there is a sample."""
 N_LAGS = max(HOLDS) + 1
 MOST_ODDS, MOST_RATE = np.float32(1.5), np.float32(0.5)
-"""Bounds of what the network adds to the log odds and to the logarithm of the rate."""
+"""Bounds of what a network learns to add to the log odds and to the logarithm of the rate; how much of that is
+believed says `pipeline.network`."""
 _U, _V = CALCIUM_FIELDS
 _FUSED: dict[str, Any] = NO_ALLOCATION | {"fastmath": {"contract"}}  # a product and a sum may be rounded once
 
@@ -184,11 +185,11 @@ def _tell(layers, seen, middle, heads, block, told):
 
 @njit(
     types.void(
-        types.int64, _F4, _U1, _F8_MATRIX, _F8_MATRIX, _F4_MATRIX, _LAYERS, _STATE, _F4_MATRIX
+        types.int64, _F4, _U1, _F8_MATRIX, _F8_MATRIX, _F4_MATRIX, _F4_MATRIX, _LAYERS, _STATE, _F4_MATRIX
     ),
     **_FUSED,
 )  # fmt: skip
-def network_step(at, dff, usable, cells, drive, per_noise, layers, state, vote_out):
+def network_step(at, dff, usable, cells, drive, per_noise, bounds, layers, state, vote_out):
     """Advance the network of all cells by one frame, after `drive_step` has.
 
     Parameters
@@ -203,12 +204,13 @@ def network_step(at, dff, usable, cells, drive, per_noise, layers, state, vote_o
         Of `DriveState`, with `N_LAGS` lags at least, read.
     per_noise : float32 ndarray, shape (N_HOLDS + 1, n_rois), read
         One over the noise of the drive of every lag of `HOLDS`, then over that of a sample.
+    bounds : float32 ndarray, shape (2, n_rois), read
+        Most that the network adds to the log odds and to the logarithm of the rate of every cell.
     layers : NetworkLayers, read
     state : NetworkState, overwritten
         ``told``: for each of `HEADS` and `HOLDS` what the network says before its bounds.
     vote_out : float32 ndarray, shape (2, n_rois), overwritten
-        What the odds of the decision and its rate are to be multiplied by: within exp(-MOST_ODDS) to exp(MOST_ODDS),
-        and exp(-MOST_RATE) to exp(MOST_RATE).
+        What the odds of the decision and its rate are to be multiplied by: within exp(-bound) to exp(bound).
 
     Notes
     -----
@@ -226,5 +228,5 @@ def network_step(at, dff, usable, cells, drive, per_noise, layers, state, vote_o
         _tell(layers, seen, middle, state.scratch[-N_OUT * BLOCK :], block, state.told)
     odds, rate = state.told[at], state.told[N_HOLDS + at]
     for n in range(n_rois):
-        vote_out[0, n] = np.exp(MOST_ODDS * soft_step(odds[n]))
-        vote_out[1, n] = np.exp(MOST_RATE * soft_step(rate[n]))
+        vote_out[0, n] = np.exp(bounds[0, n] * soft_step(odds[n]))
+        vote_out[1, n] = np.exp(bounds[1, n] * soft_step(rate[n]))

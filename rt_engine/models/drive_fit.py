@@ -25,6 +25,7 @@ N_FITTED = 6  # frames of the template that the kernel of two exponentials is fi
 REFRACTORY_S = 0.1
 USUAL_FALSE_ALARMS_PER_MIN = 0.1
 SMALLEST_PROBABILITY = 0.35  # of an event where no rate of false ones is asked for
+SMALLEST_VOTED = 0.25  # where a network votes: it tells smaller probabilities of what it has not seen
 SIGMA_ERROR = 1.3  # standard error of `step_sigma`, relative, times the root of the number of frames
 HOLD_OFF_DECAYS = 3.0  # decay times of one spike for which the baseline stands still after an event
 MIN_FRAMES = 12
@@ -78,6 +79,7 @@ def fit_drive(
     false_alarms_per_min: float | None,
     sigma_dff: FloatArray | None = None,
     false_event_cost: float | None = None,
+    voted: bool = False,
 ) -> DriveFit:
     """Fit every cell by itself.
 
@@ -97,6 +99,8 @@ def fit_drive(
         Of a false event, in units of that of a missed one: an event's probability must reach cost / (1 + cost), where
         the expected costs of telling and of not telling are the same. None: `SMALLEST_PROBABILITY` where no rate of
         false events is asked for, else any.
+    voted : bool
+        A network votes: `SMALLEST_VOTED` is meant above.
 
     Returns
     -------
@@ -138,7 +142,8 @@ def fit_drive(
     # Without a frame to wait for, the probability seldom knows which frame a spike is in.
     if false_alarms_per_min is None and false_event_cost is None and hold_frames == 0:
         false_alarms_per_min = USUAL_FALSE_ALARMS_PER_MIN
-    smallest = SMALLEST_PROBABILITY if false_alarms_per_min is None else 0.0
+    usual = SMALLEST_VOTED if voted else SMALLEST_PROBABILITY
+    smallest = usual if false_alarms_per_min is None else 0.0
     if false_event_cost is not None:
         smallest = false_event_cost / (1 + false_event_cost)
     constants = DriveConstants(

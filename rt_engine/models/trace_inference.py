@@ -251,6 +251,7 @@ class TraceGroup:
                 hold_frames=settings.hold_frames,
                 false_alarms_per_min=asked,
                 false_event_cost=settings.false_event_cost,
+                voted=self._network is not None,
             ).constants
         return TraceStage(
             replace(calibration_of(found, run, n_past), drive=drive, network=self._network),

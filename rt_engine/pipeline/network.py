@@ -6,12 +6,20 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from rt_engine.interfaces.drive_constants import DriveConstants
 from rt_engine.interfaces.errors import CalibrationError
 from rt_engine.interfaces.network_weights import HOLDS, NetworkWeights
 from rt_engine.kernels.drive_smoother import BLOCK, DriveParameters, DriveState, drive_step, empty_drive_state
-from rt_engine.kernels.network import N_LAGS, empty_network_state, network_layers, network_step
+from rt_engine.kernels.network import (
+    MOST_ODDS,
+    MOST_RATE,
+    N_LAGS,
+    empty_network_state,
+    network_layers,
+    network_step,
+)
 from rt_engine.pipeline.adoption import adopt_blocks
 
 FloatArray = NDArray[np.float64]
@@ -21,6 +29,12 @@ CENTRES = (1.0, 2.5, 0.5, 0.0, -3.0, 1.0)
 """Taken off the conditions, so that they are of the order of 1."""
 MOST = 6.0
 """Of a condition, either way: what is beyond was never seen."""
+TRUST_IN_ODDS, TRUST_IN_RATE = 0.5, 0.75
+"""How much is believed of what the network adds to the log odds, and to the logarithm of the rate at high noise: on
+data sets that it has not seen it is surer than it is right (docs/explanation/network.md)."""
+NOISE_OF_TRUST, WIDTH_OF_TRUST = 2.7, 0.15
+"""Standardised noise, percent per root hertz, at which half of `TRUST_IN_RATE` is given, and how gradually (of its
+logarithm): below, the rate without network is the better one."""
 LONGEST_GAP_FRAMES = 8
 """Frames without a sample after which the units have nothing new to learn of more of them."""
 
@@ -61,7 +75,7 @@ def conditions(constants: DriveConstants, frame_rate_hz: float, gain: FloatArray
     """
     told = np.stack(
         [
-            np.log(100 * np.sqrt(constants.noise_variance / frame_rate_hz)),
+            np.log(standardised_noise(constants, frame_rate_hz)),
             np.log(-1 / np.log(constants.decay)),
             np.log(-1 / np.log(constants.rise)),
             np.full(len(gain), np.log(frame_rate_hz / 30)),
@@ -71,6 +85,18 @@ def conditions(constants: DriveConstants, frame_rate_hz: float, gain: FloatArray
     )
     centred = np.clip(np.nan_to_num(told - np.array(CENTRES)[:, None]), -MOST, MOST)
     return np.asarray(centred, np.float32)
+
+
+def standardised_noise(constants: DriveConstants, frame_rate_hz: float) -> FloatArray:
+    """Noise of a sample, percent of dF/F per root hertz, shape (n_rois,)."""
+    return np.asarray(100 * np.sqrt(constants.noise_variance / frame_rate_hz))
+
+
+def bounds_of_trust(constants: DriveConstants, frame_rate_hz: float) -> NDArray[np.float32]:
+    """Bounds of the vote on every cell, float32, shape (2, n_rois), see `network_step`."""
+    above = np.log(standardised_noise(constants, frame_rate_hz) / NOISE_OF_TRUST) / WIDTH_OF_TRUST
+    rate = TRUST_IN_RATE * MOST_RATE * expit(above)
+    return np.stack([np.full(len(rate), TRUST_IN_ODDS * MOST_ODDS), rate]).astype(np.float32)
 
 
 class NetworkStage:
@@ -112,6 +138,7 @@ class NetworkStage:
         amplitude = constants.gain * constants.noise_dff / constants.response
         at_3 = HOLDS.index(3)
         self._conditions = conditions(constants, frame_rate_hz, amplitude * response[at_3] / noise[at_3])
+        self._bounds = bounds_of_trust(constants, frame_rate_hz)
         self._state = empty_network_state(self._layers, self._conditions)
 
     @property
@@ -145,5 +172,14 @@ class NetworkStage:
         Parameters as of `network_step`.
         """
         network_step(
-            self._at, dff, usable, drive.cells, drive.drive, self._per_noise, self._layers, self._state, vote_out
+            self._at,
+            dff,
+            usable,
+            drive.cells,
+            drive.drive,
+            self._per_noise,
+            self._bounds,
+            self._layers,
+            self._state,
+            vote_out,
         )

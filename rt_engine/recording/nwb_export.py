@@ -124,12 +124,17 @@ class _Export:
         what = f"Closed-loop calcium imaging with rig {header.rig}, protocol {header.protocol or 'none'}."
         if replay.get("what_would_have_happened"):
             what = f"Not an experiment: what would have happened, with {'; '.join(replay['differs'])}. {what}"
+        experiment = (self._config.get("rig") or {}).get("experiment") or {}
         generated = [[name, version] for name, version in header.versions.items() if name not in ("python", "platform")]
         return NWBFile(
             session_description=what,
             identifier=f"{header.session}-{header.boot_id}",
             session_start_time=time.start,
             session_id=header.session,
+            experimenter=list(experiment.get("experimenter") or ()) or None,
+            institution=experiment.get("institution"),
+            lab=experiment.get("lab"),
+            experiment_description=experiment.get("description") or what,
             protocol=header.protocol,
             keywords=["calcium imaging", "closed loop", "optogenetics", "spike inference"],
             notes=yaml.safe_dump(self._config | {"git_hash": header.git_hash}, sort_keys=False, allow_unicode=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,8 @@ _COLUMNS = {
     "power_mw": "power at the sample for each target, JSON list",
     "output": "output of the rig",
 }
+
+_OF_PULSE = ("decision_id", "outcome", "arm", "scan_to_command_ms")
 
 
 def add_decisions(nwb: NWBFile, tables: SessionTables, time: SessionTime) -> None:
@@ -133,7 +136,7 @@ def add_light(nwb: NWBFile, config: dict[str, Any], tables: SessionTables, time:
         )
     )
     if tables.lights:
-        nwb.add_time_intervals(_pulses(tables.lights, sites, outputs, wavelength_nm, time))
+        nwb.add_time_intervals(_pulses(tables, sites, outputs, wavelength_nm, time))
 
 
 def _add_series(
@@ -161,7 +164,7 @@ def _add_series(
 
 
 def _pulses(
-    lights: list[LightHeader], sites: OptogeneticSitesTable, outputs: list[str], wavelength_nm: float, time: SessionTime
+    tables: SessionTables, sites: OptogeneticSitesTable, outputs: list[str], wavelength_nm: float, time: SessionTime
 ) -> OptogeneticPulsesTable:
     table = OptogeneticPulsesTable(
         name="optogenetic_pulses",
@@ -170,15 +173,44 @@ def _pulses(
     )
     table.add_column("targets_yx_px", "places in the template, JSON list of (y, x), pixels")
     table.add_column("power_of_targets_in_mW", "power for each target, JSON list")
-    for light in sorted(lights, key=lambda one: one.t_on_ns):
-        on_s = time.seconds(light.t_on_ns)
+    for name in _OF_PULSE:
+        table.add_column(name, _COLUMNS[name])
+    commands = _Commands(tables)
+    for light in sorted(tables.lights, key=lambda one: one.t_on_ns):
+        on_s, decision = time.seconds(light.t_on_ns), commands.of(light)
+        row = dict.fromkeys(_OF_PULSE, "") | {"scan_to_command_ms": float("nan")}
+        if decision is not None:
+            row |= {name: value for name, value in _row(decision, time).items() if name in _OF_PULSE}
         table.add_row(
             start_time=on_s, stop_time=on_s + light.width_us * 1e-6, power_in_mW=sum(light.power_uw) / 1e3,
             wavelength_in_nm=wavelength_nm, optogenetic_sites=[outputs.index(light.output)],
             targets_yx_px=json.dumps(light.targets_yx_px),
-            power_of_targets_in_mW=json.dumps([uw / 1e3 for uw in light.power_uw]),
+            power_of_targets_in_mW=json.dumps([uw / 1e3 for uw in light.power_uw]), **row,
         )  # fmt: skip
     return table
+
+
+class _Commands:
+    """Which decision commanded a pulse: the last of its output before it, for as many pulses as it asked for."""
+
+    def __init__(self, tables: SessionTables) -> None:
+        self._decisions: dict[str, list[tuple[int, Decision]]] = {}
+        self._n_told: dict[str, int] = {}
+        for one in tables.decisions.values():
+            if one.t_command_ns is not None and one.first.output is not None:
+                self._decisions.setdefault(one.first.output, []).append((one.t_command_ns, one))
+        for commanded in self._decisions.values():
+            commanded.sort(key=lambda pair: pair[0])
+
+    def of(self, light: LightHeader) -> Decision | None:
+        """None for light that no decision of the session commanded; to be asked in the order of time."""
+        commanded = self._decisions.get(light.output, [])
+        at = bisect_right(commanded, light.t_on_ns, key=lambda pair: pair[0])
+        if not at:
+            return None
+        decision = commanded[at - 1][1]
+        n = self._n_told[decision.first.decision_id] = self._n_told.get(decision.first.decision_id, 0) + 1
+        return decision if n <= max(decision.first.pulses or 1, 1) else None
 
 
 def add_behaviour(nwb: NWBFile, session: Session, time: SessionTime) -> ProcessingModule | None:

@@ -247,9 +247,10 @@ class Interlock(SafetyLatch):
             if not returned:
                 self._held[Precondition.OUTPUTS_TESTED] = False
                 self.trip("output", decision.output, "fires", f"output {decision.output} failed while firing: {why}")
-        dose.settle(decision.t_command_ns)
+        latest_ns = decision.t_command_ns + getattr(self._outputs[decision.output], "longest_wait_ns", 0)
+        dose.settle(latest_ns)
         self.state = InterlockState.FIRING
-        self._firing_until_ns = max(self._firing_until_ns, decision.t_command_ns + train.duration_ns)
+        self._firing_until_ns = max(self._firing_until_ns, latest_ns + train.duration_ns)
         return Outcome.DELIVERED, None
 
     def take_cut_trains(self) -> list[CutTrain]:

@@ -301,7 +301,7 @@ class OutputDose:
             del lit[next(iter(lit))]
 
     def settle(self, t_command_ns: int) -> None:
-        """Move the last train to when the driver was really called, so that no window forgets it too early."""
+        """Move the last train to when its light begins at the latest, so that no window forgets it too early."""
         if self._charged is None or t_command_ns <= self._charged[1]:
             return
         train, charged_ns, rows, energy_nj = self._charged

@@ -206,6 +206,7 @@ class AcquisitionService(Service):
 
     def _segment(self, args: dict[str, Any]) -> dict[str, Any]:
         """Count `n_frames` of a plane from the next frame (from a few on, while running), then pause or go on."""
+        self.publisher.records_pixels = bool(args.get("records_pixels", True))
         n_frames = args.get("n_frames")
         self._left = None if n_frames is None else int(n_frames)
         self._pause_after = bool(args.get("pause_after", False))
@@ -292,9 +293,12 @@ class AcquisitionService(Service):
 
     def _match_frame_clock(self, info: FrameInfo) -> None:
         """A frame that the microscope's clock knows and software does not is said, and counted as lost."""
+        if self._geometry is not None:
+            self._lines.follow("frames", info.t_scan_ns - round(NS_PER_S / self._geometry.frame_rate_hz))
         if self.rig.frame_clock is None:
             return
-        more = self._frame_clock.see_frame(info.frame, info.t_scan_ns)
+        per_edge = self._geometry.frames_per_edge if self._geometry else 1
+        more = self._frame_clock.see_frame((info.frame - 1) // per_edge, info.t_scan_ns)
         if more:
             self.dropped += more
             text = f"the frame clock has seen {more} more frames than software"
@@ -369,10 +373,12 @@ class AcquisitionService(Service):
             self._heard.add(header.source)
             if isinstance(header, LightHeader) and self._clocks is not None and self._clocks.localize(header) is None:
                 self.dropped += 1
-            elif isinstance(header, LightHeader) and isinstance(self._microscope, AnswersLight):
-                self._microscope.receive_light(
-                    header.t_on_ns, header.width_us, header.power_uw, header.targets_yx_px, header.target_planes
-                )
+            elif isinstance(header, LightHeader):
+                self._lines.follow("light", header.t_on_ns)
+                if isinstance(self._microscope, AnswersLight):
+                    self._microscope.receive_light(
+                        header.t_on_ns, header.width_us, header.power_uw, header.targets_yx_px, header.target_planes
+                    )
             elif isinstance(header, SpikesHeader):
                 self._lead.decided(header.plane, header.frame)
             elif isinstance(header, AckHeader):

@@ -8,7 +8,7 @@ from typing import Any
 from drivers.inputs.ni_analog import NiAnalog
 from drivers.inputs.ni_edges import NiEdges
 from drivers.inputs.ni_line import NiLine
-from drivers.inputs.virtual import VirtualLine
+from drivers.inputs.virtual import VirtualEdges, VirtualLine, VirtualVoltage
 from rt_engine.interfaces.clock import Clock
 from rt_engine.interfaces.inputs import AnyInput
 from rt_engine.interfaces.rig_config import InputConfig
@@ -18,6 +18,8 @@ Make = Callable[[str, Any, Clock], AnyInput]
 
 INPUT_DRIVERS: dict[str, Make] = {
     "virtual": lambda name, config, clock: VirtualLine(name, config.level == "high", clock),
+    "virtual_edges": lambda name, config, clock: VirtualEdges(name, config.follows, clock),
+    "virtual_voltage": VirtualVoltage,
     "ni_edges": NiEdges,
     "ni_line": NiLine,
     "ni_analog": NiAnalog,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, cast
 
-from drivers.inputs.virtual import VirtualLine
+from drivers.inputs.virtual import VirtualEdges, VirtualLine, VirtualVoltage
 from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S, Clock
 from rt_engine.interfaces.errors import ConfigError, DeviceError
 from rt_engine.interfaces.inputs import AnyInput, EdgeInput, LevelInput, LineEdge, SampleInput
@@ -15,6 +15,7 @@ from rt_engine.interfaces.rig_config import RigConfig
 from rt_engine.services.input_drivers import make_input
 from rt_engine.transport.publisher import Publisher
 
+_VIRTUAL = (VirtualLine, VirtualEdges, VirtualVoltage)
 LEVEL_PERIOD_NS = NS_PER_S // 2
 _EDGES_PERIOD_NS = 5 * NS_PER_MS
 _BLOCK_PERIOD_NS = 50 * NS_PER_MS
@@ -85,7 +86,7 @@ class InputLines:
                 self._send(name, "level", now_ns, "high" if line.is_high else "low")
 
     def press(self, args: dict[str, Any]) -> dict[str, Any]:
-        """Change a virtual line: the command `press`.
+        """Change a virtual line, give an edge, step a voltage: the command `press`.
 
         Raises
         ------
@@ -93,12 +94,20 @@ class InputLines:
             There is no such line.
         """
         line = self._devices.get(str(args.get("line")))
-        if not isinstance(line, VirtualLine):
-            known = ", ".join(n for n, one in self._devices.items() if isinstance(one, VirtualLine)) or "none"
+        if not isinstance(line, _VIRTUAL):
+            known = ", ".join(n for n, one in self._devices.items() if isinstance(one, _VIRTUAL)) or "none"
             raise ConfigError(f"no virtual line {args.get('line')!r} in this rig", f"its virtual lines: {known}")
         line.press()
         self.step()
-        return {"line": args["line"], "level": "high" if line.is_high else "low"}
+        if isinstance(line, VirtualLine):
+            return {"line": args["line"], "level": "high" if line.is_high else "low"}
+        return {"line": args["line"]}
+
+    def follow(self, what: str, t_ns: int) -> None:
+        """Something has begun, or will, that virtual edges follow: a frame (``frames``) or a pulse (``light``)."""
+        for device in self._devices.values():
+            if isinstance(device, VirtualEdges) and device.follows == what:
+                device.pulse(t_ns)
 
     def close(self) -> None:
         """Release every device."""

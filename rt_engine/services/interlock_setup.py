@@ -15,10 +15,12 @@ from drivers.outputs.virtual import LightFields, VirtualOutput
 from rt_engine.interfaces.clock import Clock
 from rt_engine.interfaces.devices import Output
 from rt_engine.interfaces.errors import ConfigError
+from rt_engine.interfaces.ni_config import NiDaqSettings
 from rt_engine.interfaces.output_config import Limits, OutputConfig
 from rt_engine.interfaces.output_config import NiDaqOutput as NiDaqConfig
 from rt_engine.interfaces.output_config import PatternTtlOutput as PatternTtlConfig
 from rt_engine.interfaces.output_config import PulseBoxOutput as PulseBoxConfig
+from rt_engine.interfaces.output_config import VirtualOutput as VirtualConfig
 from rt_engine.interfaces.plugin_config import PluginOutputSettings
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, StopLine
 from rt_engine.safety.interlock import Interlock
@@ -113,11 +115,12 @@ def open_safety(
 def _limits(output: OutputConfig, *, tied: bool) -> Limits:
     """The rig's limits, or what they are where the source is not `tied` to a clock.
 
-    Light that waits for a pattern comes later than its command: its decision has to be younger by so much.
+    Light that waits for a pattern, a shutter or the scanner comes later than its command: its decision has to be
+    younger by so much.
     """
     limits = output.limits
-    if isinstance(output, PatternTtlConfig):
-        left_ms = limits.max_decision_age_ms - output.settle_ms
+    if isinstance(output, NiDaqSettings | VirtualConfig):
+        left_ms = limits.max_decision_age_ms - output.longest_wait_ms
         limits = limits.model_copy(update={"max_decision_age_ms": left_ms})
     return limits if tied else untied(limits)
 
@@ -150,9 +153,10 @@ def make_output(
         return PulseBoxOutput(name, config, clock, emit)
     if isinstance(config, PluginOutputSettings):
         return plugin_output(name, config, clock, emit)
+    lead_ms = config.longest_wait_ms
     if stepped:
-        return VirtualOutput(name, clock, emit, math.inf, latest_ms=math.inf)
-    return VirtualOutput(name, clock, emit, config.watchdog_ms)
+        return VirtualOutput(name, clock, emit, math.inf, latest_ms=math.inf, lead_ms=lead_ms)
+    return VirtualOutput(name, clock, emit, config.watchdog_ms, lead_ms=lead_ms)
 
 
 def _dose_folder(setup: Setup, rig: RigConfig) -> Path:

@@ -24,6 +24,8 @@ _POLL_S = 0.0005
 _LOOK_NS = NS_PER_S
 _DEVICE = "scanbox"
 _ADC_MAX = 65535
+_MARGIN = 0.25
+"""Of a period: how much earlier than by the steady pace a frame may have been left out, beyond what is known."""
 _LAST_NUMBER = 32767
 """Where the int16 of the frame number stays; from there on frames are counted by when the slot was given back."""
 
@@ -56,7 +58,7 @@ class ScanboxMicroscope:
         self._info: FrameInfo | None = None
         self._next_part = len(config.channels)
         self._numbers, self._scan = ContinuedNumbers(), SteadyScan(NS_PER_S / config.frame_rate_hz)
-        self._saturated = 0
+        self._saturated, self._is_doubtful = 0, False
         self._freed_ns = self._scanned_ns = self._look_due_ns = 0
         self.rejected, self.why = 0, ""
 
@@ -180,6 +182,8 @@ class ScanboxMicroscope:
         number, flags = self._number(header.number, freed_ns), FrameFlag(0)
         if self._saturated:
             flags |= FrameFlag.NO_COUNTER
+        if self._is_doubtful:
+            flags |= FrameFlag.LOST_BEFORE
         frame, is_anew = self._numbers.see(number)
         if is_anew:
             self._scan.forget()
@@ -198,12 +202,17 @@ class ScanboxMicroscope:
     def _number(self, number: int, freed_ns: int) -> int:
         """The frame's number, also where that of Scanbox can grow no more.
 
-        The frame in the slot is the first that was scanned since the slot was given back.
+        The frame in the slot is the first that was scanned since the slot was given back. Where that was held so long
+        that one more may have been left out than was counted, a loss is told: it cannot be excluded.
         """
+        self._is_doubtful = False
         if number < _LAST_NUMBER:
             self._saturated = 0
         elif self._saturated:
-            self._saturated += 1 + max(0, math.floor((freed_ns - self._scanned_ns) / self._scan.period_ns))
+            held = max(0.0, (freed_ns - self._scanned_ns) / self._scan.period_ns)
+            margin = _MARGIN + self._scan.uncertainty_ns / self._scan.period_ns
+            self._is_doubtful = math.floor(held + margin) > math.floor(held)
+            self._saturated += 1 + math.floor(held)
         else:
             self._saturated = 1
         return number + max(0, self._saturated - 1)

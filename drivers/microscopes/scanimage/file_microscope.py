@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import time
+from collections import deque
 from glob import glob
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from drivers.microscopes.arrival_times import ArrivalTimes
 from drivers.microscopes.continued_numbers import ContinuedNumbers
+from drivers.microscopes.scanfields import ScanField, chosen_fields, decoded_groups, read_scanfields
 from drivers.microscopes.scanimage.growing_tiff import GrowingTiff, Page, value_of
 from drivers.microscopes.tiff_metadata import scanimage_volume
 from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S, Clock
@@ -31,7 +34,8 @@ class ScanImageFileMicroscope:
     """Fulfils `interfaces.devices.Microscope`. ScanImage may be started before or after.
 
     The newest file that the pattern names is followed, then every later one, in the order of their names. Frames are
-    numbered as ScanImage does; where it begins again, the numbers go on, and one is left out.
+    numbered as ScanImage does; where it begins again, the numbers go on, and one is left out. Where ScanImage stacks
+    multiple ROIs (mROI) in a picture, each is a plane: of k of them, field i of its frame n is frame (n - 1) k + i + 1.
 
     Parameters
     ----------
@@ -46,9 +50,14 @@ class ScanImageFileMicroscope:
         self._geometry: FrameGeometry | None = None
         self._channels: tuple[int, ...] = (0,)
         self._held: Page | None = None
+        self._fields: tuple[ScanField, ...] = ()
+        self._fields_of: GrowingTiff | None = None
+        self._picture: NDArray[Any] = np.zeros((0, 0), np.int16)
+        self._parts: deque[FrameInfo] = deque()
         self._place = self._last = 0
         self._numbers = ContinuedNumbers()
         self._per_volume = self._n_planes = 1
+        self._line_ns = 0
         self._times = ArrivalTimes()
         self._look_due_ns = 0
         self._later_since_ns: int | None = None
@@ -65,7 +74,7 @@ class ScanImageFileMicroscope:
             page = self._next(newest=True)
             if page is not None and self._tiff is not None:
                 self._held = page
-                self._geometry = self._geometry_of(page, self._tiff.metadata)
+                self._geometry = self._geometry_of(page, self._tiff)
         return self._geometry
 
     def start(self) -> None:
@@ -76,31 +85,49 @@ class ScanImageFileMicroscope:
             page = self._next()
 
     def read(self, buffer: NDArray[Any], timeout_s: float) -> FrameInfo | None:
-        """The next page, if one comes in time. Raises DeviceError."""
+        """The next page, or the next region of it, if one comes in time. Raises DeviceError."""
         end_ns = self._clock.now_ns() + round(timeout_s * NS_PER_S)
-        while (page := self._next()) is None:
-            if self._clock.now_ns() >= end_ns:
+        while not self._parts:
+            page = self._next()
+            if page is not None:
+                self._take_apart(page)
+            elif self._clock.now_ns() >= end_ns:
                 return None
-            time.sleep(_POLL_S)
+            else:
+                time.sleep(_POLL_S)
+        info = self._parts.popleft()
+        field = self._fields[info.plane if len(self._fields) > 1 else 0]
+        np.copyto(buffer, self._picture[field.line0 : field.end])
+        return info
+
+    def _take_apart(self, page: Page) -> None:
+        """Read a page, and note what is delivered of it."""
         arrived_ns = self._clock.now_ns()
-        if (page.n_lines, page.n_pixels) != buffer.shape or self._tiff is None:
-            text = f"{page.n_lines} x {page.n_pixels} px, this run began with {buffer.shape[0]} x {buffer.shape[1]}"
+        if (page.n_lines, page.n_pixels) != self._picture.shape or self._tiff is None:
+            was = f"{self._picture.shape[0]} x {self._picture.shape[1]}"
+            text = f"{page.n_lines} x {page.n_pixels} px, this run began with {was}"
             raise DeviceError(_DEVICE, text, "do not change the ROI during a run")
-        self._tiff.read(page, buffer)
+        if self._tiff is not self._fields_of and self._fields_in(page, self._tiff) != self._fields:
+            raise DeviceError(_DEVICE, "the ROIs lie elsewhere than when this run began", "do not change them in a run")
+        self._fields_of = self._tiff
+        self._tiff.read(page, self._picture)
         channel, flags = self._note(page)
-        volume, place = divmod(self._last - 1, self._per_volume)
-        if place >= self._n_planes:
-            flags |= FrameFlag.DISCARD
-        return FrameInfo(
-            frame=self._last,
-            plane=min(place, self._n_planes - 1),
-            volume=volume if self._per_volume > 1 else None,
-            t_scan_ns=self._times.happened_ns(round(page.t_s * NS_PER_S), arrived_ns),
-            channel=channel,
-            t_scan_uncertainty_ns=self._times.uncertainty_ns + NS_PER_MS,
-            t_device_s=page.t_s,
-            flags=int(flags),
-        )
+        t_ns = self._times.happened_ns(round(page.t_s * NS_PER_S), arrived_ns)
+        for field in self._fields:
+            number = (self._last - 1) * len(self._fields) + len(self._parts) + 1
+            volume, place = divmod(number - 1, self._per_volume)
+            self._parts.append(
+                FrameInfo(
+                    frame=number,
+                    plane=min(place, self._n_planes - 1),
+                    volume=volume if self._per_volume > 1 else None,
+                    t_scan_ns=t_ns - (page.n_lines - field.end) * self._line_ns,
+                    channel=channel,
+                    t_scan_uncertainty_ns=self._times.uncertainty_ns + NS_PER_MS,
+                    t_device_s=page.t_s,
+                    flags=int(flags | (FrameFlag.DISCARD if place >= self._n_planes else 0)),
+                )
+            )
 
     def stop(self) -> None:
         """Nothing to do: ScanImage decides when it writes."""
@@ -162,24 +189,44 @@ class ScanImageFileMicroscope:
             self._times.forget()
         return channel, int(FrameFlag.LOST_BEFORE) if is_anew else 0
 
-    def _geometry_of(self, page: Page, metadata: str) -> FrameGeometry:
+    def _fields_in(self, page: Page, tiff: GrowingTiff) -> tuple[ScanField, ...]:
+        """The regions that are asked for; one that is the whole picture where there are none. Raises DeviceError."""
+        groups, file = decoded_groups(tiff.roi_groups), str(tiff.path)
+        try:
+            found = read_scanfields(
+                lambda key: value_of(tiff.metadata, key), groups, (page.n_lines, page.n_pixels), file
+            )
+            return chosen_fields(found, self._config.fields, file) or (ScanField("", 0, page.n_lines),)
+        except MovieError as error:
+            raise DeviceError(_DEVICE, error.message, error.remedy) from error
+
+    def _geometry_of(self, page: Page, tiff: GrowingTiff) -> FrameGeometry:
+        metadata = tiff.metadata
         rate = value_of(metadata, "hRoiManager.scanFrameRate")
         if not re.fullmatch(r"[\d.]+", rate):
             raise DeviceError(_DEVICE, "the file does not tell its frame rate", "is it one of ScanImage 2016 or later?")
         self._per_volume, self._n_planes = scanimage_volume(lambda key: value_of(metadata, key))
         self._numbers = ContinuedNumbers(self._per_volume)
+        self._fields = self._fields_in(page, tiff)
+        n_fields = len(self._fields)
+        if n_fields > 1:
+            self._per_volume = self._n_planes = n_fields
+        self._line_ns = round(NS_PER_S / float(rate) / page.n_lines)
+        self._picture = np.zeros((page.n_lines, page.n_pixels), "<" + page.dtype)
         saved = [int(one) - 1 for one in re.findall(r"\d+", value_of(metadata, "hChannels.channelSave"))]
         self._channels = tuple(saved) or (0,)
         bits = re.search(r"\d+", value_of(metadata, "hChannels.channelAdcResolution"))
         return FrameGeometry(
-            n_lines=page.n_lines,
+            n_lines=self._fields[0].n_lines,
             pixels_per_line=page.n_pixels,
             dtype=page.dtype,
-            frame_rate_hz=float(rate),
+            frame_rate_hz=float(rate) * n_fields,
             adc_max=2 ** (int(bits[0]) - 1) - 1 if bits else None,
-            um_per_px=self._config.um_per_px or _um_per_px(metadata, page.n_pixels),
+            um_per_px=self._config.um_per_px or self._fields[0].um_per_px or _um_per_px(metadata, page.n_pixels),
             frames_per_volume=self._per_volume,
             channels=self._channels,
+            frames_per_edge=n_fields,
+            plane_names=tuple(one.name for one in self._fields if one.name),
         )
 
 

@@ -19,7 +19,9 @@ _MAGIC = 117_637_889
 _MOST_ENTRIES = 200
 _MOST_TEXT_BYTES = 32 << 20
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 16: 8}
-_WIDTH, _HEIGHT, _BITS, _TEXT, _OFFSETS, _COUNTS, _SOFTWARE, _FORMAT = 256, 257, 258, 270, 273, 279, 305, 339
+_WIDTH, _HEIGHT, _BITS, _TEXT, _OFFSETS, _COUNTS, _SOFTWARE, _ARTIST, _FORMAT = (
+    256, 257, 258, 270, 273, 279, 305, 315, 339
+)  # fmt: skip
 
 
 class Page(NamedTuple):
@@ -45,10 +47,12 @@ class GrowingTiff:
     ----------
     metadata : str
         ``SI.…`` lines of the acquisition; empty until they are there.
+    roi_groups : str
+        JSON of the ROIs; empty until it is there, or where there is none.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.metadata = path, ""
+        self.path, self.metadata, self.roi_groups = path, "", ""
         self._file: BinaryIO | None = None
         self._link = 0
         """Where the offset of the next page stands: it may be zero, or stale, until that page is written."""
@@ -133,7 +137,9 @@ class GrowingTiff:
         if number is None or any(offset + n > size for offset, n in strips):
             return None
         if not self.metadata:
-            self.metadata = self._scanimage_block(file, size) or self._text(file, tags.get(_SOFTWARE), size) or ""
+            settings, groups = self._scanimage_blocks(file, size)
+            self.metadata = settings or self._text(file, tags.get(_SOFTWARE), size) or ""
+            self.roi_groups = groups or self._text(file, tags.get(_ARTIST), size) or ""
         n_lines, n_pixels = self._values(file, tags.get(_HEIGHT), size), self._values(file, tags.get(_WIDTH), size)
         bits, signed = self._values(file, tags.get(_BITS), size), self._values(file, tags.get(_FORMAT), size)
         if not n_lines or not n_pixels or bits != [16] or sum(counts) != 2 * n_lines[0] * n_pixels[0]:
@@ -172,16 +178,18 @@ class GrowingTiff:
         file.seek(tag[2])
         return file.read(tag[1]).rstrip(b"\0").decode("utf-8", errors="replace")
 
-    def _scanimage_block(self, file: BinaryIO, size: int) -> str:
-        """The metadata that ScanImage writes behind the TIFF header."""
+    def _scanimage_blocks(self, file: BinaryIO, size: int) -> tuple[str, str]:
+        """Settings and ROI groups that ScanImage writes behind the TIFF header; empty where there are none."""
         file.seek(_HEADER.size)
         data = file.read(_SCANIMAGE.size)
         if len(data) < _SCANIMAGE.size:
-            return ""
-        magic, _, n_bytes, _ = _SCANIMAGE.unpack(data)
-        if magic != _MAGIC or n_bytes > _MOST_TEXT_BYTES or 32 + n_bytes > size:
-            return ""
-        return file.read(n_bytes).rstrip(b"\0").decode("utf-8", errors="replace")
+            return "", ""
+        magic, _, n_settings, n_groups = _SCANIMAGE.unpack(data)
+        if magic != _MAGIC or n_settings + n_groups > _MOST_TEXT_BYTES or 32 + n_settings + n_groups > size:
+            return "", ""
+        blocks = file.read(n_settings), file.read(n_groups)
+        settings, groups = (one.rstrip(b"\0").decode("utf-8", errors="replace") for one in blocks)
+        return settings, groups
 
 
 def value_of(metadata: str, key: str) -> str:

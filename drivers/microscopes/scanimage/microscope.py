@@ -23,6 +23,7 @@ from rt_engine.interfaces.microscope_config import ScanImageMicroscope as Config
 _KEPT_FRAMES = 64
 _CHUNK_BYTES = 1 << 20
 _ADC_MAX = 32767
+_MROI = "ScanImage images multiple ROIs, and what it displays does not say where each lies"
 
 
 class _Arrived(NamedTuple):
@@ -84,7 +85,7 @@ class ScanImageMicroscope:
         Raises
         ------
         DeviceError
-            The port is taken.
+            The port is taken, or ScanImage images multiple ROIs.
         """
         if self._listener is None:
             try:
@@ -98,6 +99,8 @@ class ScanImageMicroscope:
             if not self._queue:
                 self._news.wait(0.1)
             if self._geometry is None and self._queue:
+                if self._queue[0].note.mroi:
+                    raise DeviceError("scanimage", _MROI, "use driver scanimage_file, or switch mROI off")
                 self._geometry = self._geometry_of(self._queue[0])
         return self._geometry
 
@@ -118,6 +121,9 @@ class ScanImageMicroscope:
                 arrived = self._queue.popleft()
             if arrived.pixels.shape[1:][:: 1 if self._config.transposed else -1] != buffer.shape:
                 self._refuse(f"frame {arrived.note.frame} has another size than this run began with")
+                return None
+            if arrived.note.mroi:
+                self._refuse(_MROI)
                 return None
             self._parts.extend((i, arrived) for i in range(len(arrived.note.channels)))
         index, arrived = self._parts.popleft()

@@ -51,10 +51,11 @@ function bytes = message(hSI, boot, seq, skipped)
     first = display.lastFrame{channels(1)};
     [plane, nPlanes, nFlyback, volume, flyback] = place(hSI, double(display.lastFrameNumber));
     keys = {'boot','seq','frame','t_s','n_lines','n_pixels','channels','frame_rate_hz', ...
-            'n_planes','n_flyback','plane','volume','flyback','skipped'};
+            'n_planes','n_flyback','plane','volume','flyback','skipped','mroi'};
     values = {text(boot), whole(seq), whole(display.lastFrameNumber), real(display.lastFrameTimestamp), ...
               whole(size(first, 1)), whole(size(first, 2)), list(channels), real(hSI.hRoiManager.scanFrameRate), ...
-              whole(nPlanes), whole(nFlyback), whole(plane), volume, truth(flyback), whole(skipped)};
+              whole(nPlanes), whole(nFlyback), whole(plane), volume, truth(flyback), whole(skipped), ...
+              truth(hSI.hRoiManager.mroiEnable)};
     header = uint8(128 + numel(keys));                       % fixmap, fewer than 16 keys
     for i = 1:numel(keys)
         header = [header; text(keys{i}); values{i}]; %#ok<AGROW>

@@ -23,6 +23,7 @@ class FrameNote(msgspec.Struct, kw_only=True):
     `boot` is new at every start of the user function, `seq` counts its messages from 0, `frame` is ScanImage's own
     number from 1, `t_s` its time stamp in seconds since the acquisition began, `skipped` how many frames the function
     has left out so far because this side was too slow. `plane` counts from 0; `flyback` frames are to be thrown away.
+    `mroi`: ScanImage images multiple ROIs, of which the display does not say where each lies.
     """
 
     boot: str
@@ -39,6 +40,7 @@ class FrameNote(msgspec.Struct, kw_only=True):
     volume: int | None = None
     flyback: bool = False
     skipped: int = 0
+    mroi: bool = False
 
 
 def pack(note: FrameNote, pixels: NDArray[np.int16]) -> bytes:

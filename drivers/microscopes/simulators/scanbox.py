@@ -70,12 +70,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--lines", type=int, default=512)
     parser.add_argument("--pixels", type=int, default=_PIXELS)
     parser.add_argument("--planes", type=int, default=1)
+    parser.add_argument("--first-number", type=int, default=0, help="as after so many frames")
     given = parser.parse_args(arguments)
     side = SimulatedScanbox(given.file, (given.lines, given.pixels), given.planes)
     begun_s = time.perf_counter()
     for frame in range(round(given.seconds * given.rate_hz)):
         time.sleep(max(0.0, begun_s + (frame + 1) / given.rate_hz - time.perf_counter()))
-        side.scan(frame)
+        side.scan(given.first_number + frame)
     side.stop()
     side.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable
 
 from drivers.outputs.simulators.ni_signal import Signal, both
@@ -14,6 +15,8 @@ BAD_VOLTAGE, BAD_TASK = -200561, -200088
 UNPLUGGED, UNDERFLOW, NO_SAMPLES, TOO_FEW = -201003, -200016, -200462, -200284
 WATCHDOG_BLOCKS, WATCHDOG_OVER, BAD_TIMEOUT = -200678, -200644, -200668
 _MAX_WATCHDOG_S = 34.0
+_FAR_NS = 3600 * NS_PER_S
+"""How far ahead somebody outside can have scheduled what a terminal will see."""
 
 
 class CardError(Exception):
@@ -157,8 +160,10 @@ class SimulatedCard:
         return found
 
     def terminal(self, name: str) -> str:
-        """Name of a terminal without the device."""
-        return name.strip("/").removeprefix(f"{self.name}/")
+        """Name of a terminal without the device; of a counter's inner output, the counter."""
+        local = name.strip("/").removeprefix(f"{self.name}/")
+        inner = re.fullmatch(r"Ctr(\d)InternalOutput", local)
+        return f"ctr{inner[1]}" if inner else local
 
     def commit(self, task: SimulatedTask) -> None:
         """Reserve what a task needs."""
@@ -186,8 +191,10 @@ class SimulatedCard:
         task.read_from = 0
         if task.kind is Kind.WATCHDOG:
             task.fed_ns, task.expired_ns = now_ns, None
-        elif task.is_output and task.is_timed and task.trigger is None:
-            self._generate(task, now_ns)
+        elif task.is_output and task.is_timed:
+            starts_ns = [now_ns] if task.trigger is None else self.signal(task.trigger).rises(now_ns, now_ns + _FAR_NS)
+            for t0_ns in starts_ns[:1]:
+                self._generate(task, t0_ns)
 
     def stop(self, task: SimulatedTask) -> None:
         """Stop a task: a line or voltage stays where it is, a counter goes idle."""

@@ -18,6 +18,7 @@ from rt_engine.interfaces.findings import Examinable, Finding, Verdict, failed, 
 from rt_engine.interfaces.inputs import AnyInput, LevelInput, LineEdge, SampleInput
 from rt_engine.interfaces.output_config import RealOutput
 from rt_engine.interfaces.rig_config import RigConfig
+from rt_engine.interfaces.virtual_inputs import VIRTUAL_INPUTS
 from rt_engine.services.input_drivers import make_input
 
 WATCH_S = 3.0
@@ -34,7 +35,7 @@ def inputs(rig: RigConfig, clock: Clock | None = None, sleep: Callable[[float], 
     with ExitStack() as undo:
         for name, config in rig.inputs.items():
             part = f"input {name}"
-            if config.driver == "virtual":
+            if isinstance(config, VIRTUAL_INPUTS):
                 found.append(passed(part, "virtual"))
                 continue
             try:

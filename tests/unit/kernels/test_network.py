@@ -27,11 +27,21 @@ class Run:
         self.layers = network_layers(weights)
         self.state = empty_network_state(self.layers, self.conditions)
         self.vote = np.ones((2, self.n), np.float32)
+        self.bounds = rng.uniform(0.1, 1.5, (2, 200)).astype(np.float32)[:, rows].copy()
 
     def step(self, y, usable, at=3):
         drive_step(y, usable, self.smoother)
         network_step(
-            at, y, usable, self.smoother.cells, self.smoother.drive, self.per_noise, self.layers, self.state, self.vote
+            at,
+            y,
+            usable,
+            self.smoother.cells,
+            self.smoother.drive,
+            self.per_noise,
+            self.bounds,
+            self.layers,
+            self.state,
+            self.vote,
         )
         return self.vote.copy(), self.state.told[:, : self.n].copy()
 
@@ -83,8 +93,10 @@ def test_the_vote_is_that_of_the_hold_and_bounded():
         for t in range(20):
             votes[at], told = run.step(y[t], usable[t], at)
         heads = told[[at, len(HOLDS) + at]]
-        np.testing.assert_allclose(np.log(votes[at]), [[1.5], [0.5]] * np.tanh(heads), atol=1e-3)
-    assert np.abs(np.log(votes[3][0])).max() == pytest.approx(1.5, abs=1e-3)
+        np.testing.assert_allclose(np.log(votes[at]), run.bounds * np.tanh(heads), atol=1e-3)
+    share = np.abs(np.log(votes[3])) / run.bounds
+    assert share.max() == pytest.approx(1.0, abs=1e-3)
+    assert (share < 0.99).any()
     assert votes[0].tobytes() != votes[4].tobytes()
 
 
@@ -97,8 +109,8 @@ def test_what_is_no_number_is_forgotten(value):
         if t == 1:
             run.smoother.drive[3, 5] = value
         network_step(
-            3, y[t, :70].copy(), usable[t, :70], run.smoother.cells, run.smoother.drive, run.per_noise, run.layers,
-            run.state, run.vote,
+            3, y[t, :70].copy(), usable[t, :70], run.smoother.cells, run.smoother.drive, run.per_noise, run.bounds,
+            run.layers, run.state, run.vote,
         )  # fmt: skip
         assert np.isfinite(run.vote).all()
         assert np.isfinite(run.state.told).all()

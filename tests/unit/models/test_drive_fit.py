@@ -10,6 +10,7 @@ from rt_engine.models.drive_fit import (
     DECAY_FACTORS,
     SIGMA_ERROR,
     SMALLEST_PROBABILITY,
+    SMALLEST_VOTED,
     USUAL_FALSE_ALARMS_PER_MIN,
     drive_kernel,
     fit_drive,
@@ -22,10 +23,10 @@ from rt_engine.models.trace_inference import InferenceSettings, infer_traces
 RATE_HZ = 30.0
 
 
-def fit(dff, name="jGCaMP8m", hold=3, per_min=0.5):
+def fit(dff, name="jGCaMP8m", hold=3, per_min=0.5, voted=False):
     return fit_drive(
         dff.astype(np.float32), np.isfinite(dff), frame_rate_hz=RATE_HZ, prior=indicator(name), hold_frames=hold,
-        false_alarms_per_min=per_min,
+        false_alarms_per_min=per_min, voted=voted,
     ).constants  # fmt: skip
 
 
@@ -139,6 +140,9 @@ def test_events_are_told_by_probability_unless_a_rate_of_false_ones_is_asked_for
     assert (by_rate.threshold > 2).all()
     assert (by_probability.smallest_probability == SMALLEST_PROBABILITY).all()
     assert (by_probability.threshold == 0).all()
+    voted, voted_by_rate = (fit(y, per_min=x, voted=True) for x in (None, 1.0))
+    assert (voted.smallest_probability == SMALLEST_VOTED).all()
+    assert (voted_by_rate.smallest_probability == 0).all()
 
 
 def test_without_a_hold_events_are_told_at_the_usual_rate():

@@ -16,6 +16,8 @@ from synthetic_session import MS, T_MONO_NS, SessionMaker, make_calibration
 
 from rt_engine.interfaces.errors import RecordingError
 from rt_engine.interfaces.messages import LogHeader, RoiDescription, RoisHeader, SyncHeader
+from rt_engine.interfaces.rig_config import load_rig
+from rt_engine.interfaces.shipped import find_rig
 from rt_engine.recording import open_session
 from rt_engine.recording.nwb_export import Frames, NwbPlan, export_nwb
 
@@ -25,7 +27,19 @@ CONFIG = {
     "rig": {
         "microscope": {"driver": "virtual"},
         "outputs": {"led": {"driver": "virtual"}},
-        "animal": {"species": "Mus musculus", "sex": "F", "age": "P90D", "weight_kg": 0.02, "opsin": "ChRmine"},
+        "animal": {
+            "species": "Mus musculus",
+            "sex": "F",
+            "age": "P90D",
+            "description": "trained",
+            "weight_kg": 0.02,
+            "opsin": "ChRmine",
+        },
+        "experiment": {
+            "experimenter": ["Lovelace, Ada"],
+            "institution": "University of Examples",
+            "lab": "Lab of Loops",
+        },
         "optics": {
             "excitation_nm": 920.0,
             "emission_nm": 513.0,
@@ -141,6 +155,10 @@ def test_every_decision_pulse_and_trial_is_there(nwb) -> None:
     assert len(pulses) == 7
     assert pulses["power_in_mW"].tolist() == [8.0] * 7
     assert json.loads(pulses["targets_yx_px"][0]) == [[16.0, 14.0]]
+    assert pulses["decision_id"].tolist() == [f"d{frame}" for frame in range(50, N, 100)]
+    assert pulses["outcome"].tolist() == ["delivered", "withheld"] * 3 + ["delivered"]
+    assert pulses["arm"].tolist() == ["stim", "withheld"] * 3 + ["stim"]
+    np.testing.assert_allclose(pulses["scan_to_command_ms"], 3.0)
     series = nwb.stimulus["OptogeneticSeries_led"]
     np.testing.assert_allclose(series.data[:4], [0.008, 0, 0.008, 0])
     np.testing.assert_allclose(np.diff(series.timestamps[:2]), 0.005)
@@ -150,6 +168,9 @@ def test_every_decision_pulse_and_trial_is_there(nwb) -> None:
 
 def test_subject_versions_config_behaviour_and_marks_are_there(nwb) -> None:
     assert (nwb.subject.species, nwb.subject.sex, nwb.subject.age) == ("Mus musculus", "F", "P90D")
+    assert tuple(nwb.experimenter) == ("Lovelace, Ada",)
+    assert (nwb.institution, nwb.lab) == ("University of Examples", "Lab of Loops")
+    assert nwb.experiment_description == nwb.session_description
     assert ["numpy", "2.4"] in [list(pair) for pair in nwb.was_generated_by[:]]
     assert yaml.safe_load(nwb.notes)["rig"] == CONFIG["rig"]
     behaviour = nwb.processing["behavior"]
@@ -160,6 +181,41 @@ def test_subject_versions_config_behaviour_and_marks_are_there(nwb) -> None:
 
 def test_the_inspector_finds_nothing_critical_and_no_violation(exported: Path) -> None:
     found = list(inspect_nwbfile(nwbfile_path=exported, importance_threshold=Importance.BEST_PRACTICE_VIOLATION))
+    assert [f"{one.check_function_name}: {one.message}" for one in found] == []
+
+
+def test_light_that_no_decision_asked_for_is_told_without_one(tmp_path: Path) -> None:
+    maker = SessionMaker(tmp_path / "session")
+    maker.session()
+    make_calibration(tmp_path / "session" / "calibration.h5", [(8, 8)], size=SIZE)
+    maker.spikes(5)
+    maker.stim("d5", 5, "delivered", (7,), (9,), command_ms=3.0)
+    for late_ms in (-10, 3, 60):  # before the decision, its own one pulse, and one too many
+        maker.light(maker.scan_ns(5) + late_ms * MS, [[16.0, 14.0]])
+    maker.close()
+    export_nwb(open_session(tmp_path / "session"), NwbPlan(tmp_path / "x.nwb", Frames.NONE), lambda *_: None)
+    with NWBHDF5IO(tmp_path / "x.nwb", "r") as file:
+        pulses = file.read().intervals["optogenetic_pulses"].to_dataframe()
+    assert pulses["decision_id"].tolist() == ["", "d5", ""]
+    assert np.isnan(pulses["scan_to_command_ms"]).tolist() == [True, False, True]
+
+
+_SHAPE_OF_THE_SESSION = {"check_column_binary_capability", "check_single_row"}
+"""What a table of one output, or of single pulses, cannot help."""
+
+
+def test_of_all_that_the_inspector_knows_nothing_is_left_but_the_shape_of_small_tables(exported: Path) -> None:
+    found = [f"{one.check_function_name}: {one.message}" for one in inspect_nwbfile(nwbfile_path=exported)]
+    assert [text for text in found if text.partition(":")[0] not in _SHAPE_OF_THE_SESSION] == []
+
+
+@pytest.mark.parametrize("name", ["virtual_rig", "virtual_volume", "hazards"])
+def test_a_session_of_a_shipped_virtual_rig_has_no_violation(tmp_path: Path, name: str) -> None:
+    folder = record(tmp_path / "session", 60)
+    (folder / "config.yaml").write_text(yaml.safe_dump({"rig": load_rig(find_rig(name)).model_dump(mode="json")}))
+    export_nwb(open_session(folder), NwbPlan(tmp_path / "x.nwb"), lambda *_: None)
+    threshold = Importance.BEST_PRACTICE_VIOLATION
+    found = list(inspect_nwbfile(nwbfile_path=tmp_path / "x.nwb", importance_threshold=threshold))
     assert [f"{one.check_function_name}: {one.message}" for one in found] == []
 
 

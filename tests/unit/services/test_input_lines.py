@@ -151,3 +151,39 @@ def test_the_first_edge_after_a_command_is_its_own_and_no_other():
     assert edges.match("led", 901 * MS)[1].t_command_ns == 900 * MS
     assert edges.match("led", 1001 * MS) is None
     assert edges.match("other", 1001 * MS) is None
+
+
+def test_virtual_twins_tell_frames_light_and_a_voltage_as_those_of_a_card_do():
+    clock, wire, told = FakeClock(), Wire(), []
+    section = {
+        **{"frames": {"driver": "virtual_edges", "follows": "frames"}, "key": {"driver": "virtual_edges"}},
+        **{"light": {"driver": "virtual_edges", "follows": "light"}},
+        **{"wheel": {"driver": "virtual_voltage", "wave_v": 2.0, "wave_period_s": 0.2, "high_v": 4.0}},
+    }
+    config = RigConfig.model_validate(small_rig() | {"inputs": section, "frame_clock": "frames"})
+    lines = InputLines(config, clock, wire, on_edge=lambda name, edge: told.append((name, edge.t_edge_ns)))
+    t0_ns = clock.now_ns()
+    lines.follow("light", t0_ns + 30 * MS)
+    for i in range(40):
+        clock.step(5 * MS)
+        if i % 4 == 0:
+            lines.follow("frames", clock.now_ns() - 20 * MS)
+        lines.step()
+    lines.press({"line": "key"})
+    lines.press({"line": "wheel"})
+    for _ in range(20):
+        clock.step(5 * MS)
+        lines.step()
+    assert [t for name, t in told if name == "light"] == [t0_ns + 30 * MS]
+    assert [t for name, t in told if name == "frames"] == [t0_ns + (5 + 20 * i - 20) * MS for i in range(10)]
+    assert [t for name, t in told if name == "key"] == [t0_ns + 200 * MS]
+    blocks = [(header.t_first_ns, np.frombuffer(data, "f4")) for header, data in wire.sent if header.line == "wheel"]
+    volts = np.concatenate([block for _, block in blocks])
+    t_s = np.arange(len(volts)) / 1000.0
+    expected = 2.0 * np.sin(2 * np.pi * t_s / 0.2) + 4.0 * (t_s >= 0.2)
+    assert len(volts) > 250
+    assert np.abs(volts - expected).max() < 1e-5
+    assert all(
+        t == t0_ns + n * MS for (t, _), n in zip(blocks, np.cumsum([0] + [len(b) for _, b in blocks]), strict=False)
+    )
+    lines.close()

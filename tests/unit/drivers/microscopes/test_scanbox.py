@@ -106,6 +106,22 @@ def test_a_driver_that_slept_while_the_number_stands_still_counts_what_scanbox_l
     assert [number for _, number in found if number in range(32_779, 32_785)] == [32_779, 32_780, 32_784]
 
 
+@pytest.mark.parametrize(("held", "is_told"), [(0.1, False), (0.6, False), (0.9, True), (1.3, True)])
+def test_where_frames_are_counted_by_time_a_loss_that_cannot_be_excluded_is_told(bench, held, is_told):
+    one = bench()
+    one.begin(32_760)
+    for number in range(32_761, 32_900):
+        one.each(number)
+    one.box.scan(32_900)
+    one.clock.step(round(held * PERIOD_MS) * MS)
+    before = one.microscope.read(one.buffer, 0.0)
+    one.clock.step(round((2 - held) * PERIOD_MS) * MS)
+    one.box.scan(32_902 if held > 1 else 32_901)
+    one.clock.step(MS)
+    after = one.microscope.read(one.buffer, 0.0)
+    assert bool(after.flags & FrameFlag.LOST_BEFORE or after.frame > before.frame + 1) is is_told
+
+
 def test_planes_follow_the_number_also_where_scanbox_begins_again(bench):
     one = bench(n_planes=3)
     assert one.begin().frames_per_volume == 3

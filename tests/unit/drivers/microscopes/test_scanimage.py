@@ -239,3 +239,24 @@ def test_the_map_is_what_the_matlab_function_writes():
     ((note, pixels),) = Unpacker().take(b"SLF1" + lengths + header + payload)
     assert (note.frame, note.t_s, note.volume, note.flyback) == (9, 0.3, None, False)
     assert pixels[0].T.tolist() == [[0, 2, 4], [1, 3, 5]]
+
+
+def test_multiple_rois_are_refused_for_nobody_says_where_they_lie(bench):
+    source = bench.source()
+    bench.microscope.open()
+    source.send(1, 1 / RATE_HZ, picture(1), mroi=True)
+    bench.until(lambda: bool(bench.microscope._queue))
+    with pytest.raises(DeviceError, match=r"multiple ROIs.*scanimage_file"):
+        bench.microscope.open()
+    source.close()
+
+
+def test_multiple_rois_that_are_switched_on_in_a_run_are_not_delivered(bench):
+    source = bench.source()
+    bench.begin(source)
+    source.send(2, 2 / RATE_HZ, picture(2), mroi=True)
+    bench.until(lambda: bench.microscope.read(bench.buffer, 0.0) is None and bench.microscope.rejected == 1)
+    assert "multiple ROIs" in bench.microscope.why
+    source.send(3, 3 / RATE_HZ, picture(3))
+    bench.until(lambda: (info := bench.microscope.read(bench.buffer, 0.0)) is not None and info.frame == 3)
+    source.close()
