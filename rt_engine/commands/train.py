@@ -21,7 +21,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--leave-out", metavar="SETS", help="data sets not to learn from, e.g. DS09,DS13")
     parser.add_argument("--mixture", type=_share, default=0.5, metavar="X", help="part that is real (default 0.5)")
     parser.add_argument("--blocks", type=not_negative, default=100, metavar="N", help="of 48 synthetic cells, 90 s")
-    parser.add_argument("--steps", type=count, default=1000, metavar="N", help="at most (default 1000)")
+    parser.add_argument("--steps", type=count, default=300, metavar="N", help="at most (default 300)")
     parser.add_argument("--seed", type=not_negative, default=1, metavar="N", help="default 1")
     parser.add_argument("--ranges", metavar="YAML", help="of the synthetic traces (default: those shipped)")
     parser.add_argument("--width", type=positive, default=1.0, metavar="X", help="of the indicator's ranges, times")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rt_engine.interfaces.errors import ConfigError
-from rt_engine.interfaces.network_weights import HOLDS
 from rt_engine.models.ground_truth import Recording, load_recordings, view
 from rt_engine.models.indicators import indicator
 from rt_engine.models.network_samples import Samples, samples_of_synthetic, samples_of_views
@@ -16,14 +15,8 @@ from rt_engine.models.randomisation import Randomisation
 from rt_engine.models.synthetic_traces import synthetic_traces
 
 SHORTEST_S = 2.0
-HOLD_TURN = (3, 1, 3, 2, 3, 0, 3, 4)
-"""Places in `HOLDS` of successive blocks: hold 3 every other one."""
-REAL_VIEWS: tuple[tuple[float | None, tuple[int, ...]], ...] = (
-    (None, (3, 1, 0, 2)),
-    (4.0, (3,)),
-    (6.0, (4,)),
-)
-"""Noise that real recordings are raised to, percent per root hertz, and places in `HOLDS`."""
+REAL_NOISES = (None, 2.0, 4.0, 6.0)
+"""Percent per root hertz that real recordings are raised to; None: as they are."""
 REAL_RATE_HZ = 30.0
 N_ROIS = 48
 
@@ -94,10 +87,9 @@ _Maker = tuple[str, Path, Callable[[], Samples]]
 
 def _synthetic(plan: CorpusPlan) -> Iterator[_Maker]:
     for k in range(plan.n_blocks):
-        at = HOLD_TURN[k // 2 % len(HOLD_TURN)]
 
-        def make(k: int = k, at: int = at) -> Samples:
-            return samples_of_synthetic(synthetic_traces(plan.ranges, (plan.seed, k), N_ROIS), at)
+        def make(k: int = k) -> Samples:
+            return samples_of_synthetic(synthetic_traces(plan.ranges, (plan.seed, k), N_ROIS))
 
         yield "synthetic", plan.folder / f"synthetic-{plan.seed}-{k}.npz", make
 
@@ -117,23 +109,20 @@ def _real(plan: CorpusPlan) -> Iterator[_Maker]:
         )
     for path in kept:
         recordings = [r for r in load_recordings(path) if len(r.dff) / r.frame_rate_hz >= SHORTEST_S]
-        for noise, places in REAL_VIEWS:
-            for at in places:
-                yield from _of_recordings(plan.folder, path.stem, recordings, noise, at)
+        for noise in REAL_NOISES:
+            yield from _of_recordings(plan.folder, path.stem, recordings, noise)
 
 
-def _of_recordings(
-    folder: Path, name: str, recordings: list[Recording], noise: float | None, at: int
-) -> Iterator[_Maker]:
+def _of_recordings(folder: Path, name: str, recordings: list[Recording], noise: float | None) -> Iterator[_Maker]:
     rates = sorted({_seen_at_hz(r) for r in recordings})
     for k, rate_hz in enumerate(rates):
         of_rate = [r for r in recordings if _seen_at_hz(r) == rate_hz]
 
         def make(of_rate: list[Recording] = of_rate) -> Samples:
             views = [view(r, REAL_RATE_HZ, noise) for r in of_rate]
-            return samples_of_views(views, indicator(of_rate[0].indicator), at)[0]
+            return samples_of_views(views, indicator(of_rate[0].indicator))[0]
 
-        yield name, folder / f"{name}-{'native' if noise is None else f'{noise:g}'}-{HOLDS[at]}-{k}.npz", make
+        yield name, folder / f"{name}-{'native' if noise is None else f'{noise:g}'}-{k}.npz", make
 
 
 def _seen_at_hz(recording: Recording) -> float:

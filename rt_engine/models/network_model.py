@@ -14,6 +14,7 @@ from rt_engine.kernels.network import MOST_ODDS, MOST_RATE
 
 SMOOTHING_FRAMES = 1.5  # standard deviation: that of the score at 30 Hz
 SMALLEST = 1e-6
+HOLD_WEIGHTS = (0.12, 0.16, 0.18, 0.36, 0.18)
 CORRELATION_WEIGHT, COUNT_WEIGHT, ODDS_WEIGHT = 1.0, 0.5, 5.0
 N_TOGETHER = 4
 """Windows of a batch that are of one row and stand beside each other: their correlation is one, so that it tells too
@@ -57,27 +58,23 @@ def export_weights(network: CausalNetwork, card: str) -> NetworkWeights:
 
 class Batch(NamedTuple):
     """Windows: ``inputs`` (n, n_frames, N_INPUTS); ``probability``, ``rate`` without the network and ``counts`` of the
-    frame that each column speaks of, (n, n_frames), NaN where unknown; ``at`` (n,): place of the hold in `HOLDS`.
+    frame that each column speaks of, for every hold, (n, n_frames, len(HOLDS)), NaN where unknown.
     """
 
     inputs: Tensor
     probability: Tensor
     rate: Tensor
     counts: Tensor
-    at: Tensor
 
 
 def losses(told: Tensor, batch: Batch, n_burn: int) -> dict[str, Tensor]:
     """What is to be made small: cross entropy of the odds, one less the correlation of the smoothed rate, and the
-    negative log likelihood of the count under a negative binomial law; the first `n_burn` frames do not count.
+    negative log likelihood of the count under a negative binomial law; the holds by `HOLD_WEIGHTS`, without the first
+    `n_burn` frames.
     """
-    n_frames = told.shape[1]
-    place = batch.at[:, None, None].expand(-1, n_frames, 1)
-    odds, rate, count, spread = (
-        told[..., k * len(HOLDS) : (k + 1) * len(HOLDS)].gather(-1, place)[..., 0] for k in range(len(HEADS))
-    )
+    odds, rate, count, spread = (told[..., k * len(HOLDS) : (k + 1) * len(HOLDS)] for k in range(len(HEADS)))
     known = torch.isfinite(batch.counts) & torch.isfinite(batch.probability) & torch.isfinite(batch.rate)
-    known = known & (torch.arange(n_frames) >= n_burn)
+    known = known & (torch.arange(told.shape[1]) >= n_burn)[:, None]
     counts = torch.nan_to_num(batch.counts)
     before = torch.nan_to_num(batch.probability, 0.5).clamp(SMALLEST, 1 - SMALLEST)
     logit = torch.logit(before) + float(MOST_ODDS) * torch.tanh(odds)
@@ -86,11 +83,12 @@ def losses(told: Tensor, batch: Batch, n_burn: int) -> dict[str, Tensor]:
     spikes = torch.nan_to_num(batch.rate) * torch.sqrt(after / before) * torch.exp(float(MOST_RATE) * torch.tanh(rate))
     expected = after * (1 + functional.softplus(count))
     law = _negative_binomial(expected, functional.softplus(spread) + 1e-3, counts)
-    n_known = known.sum().clamp(min=1)
+    n_known = known.sum((0, 1)).clamp(min=1)
+    weight = torch.tensor(HOLD_WEIGHTS)
     return {
-        "odds": (entropy * known).sum() / n_known,
-        "correlation": _uncorrelated(spikes * known, counts * known, known),
-        "count": (law * known).sum() / n_known,
+        "odds": (weight * (entropy * known).sum((0, 1)) / n_known).sum(),
+        "correlation": (weight * _uncorrelated(spikes * known, counts * known, known)).sum(),
+        "count": (weight * (law * known).sum((0, 1)) / n_known).sum(),
     }
 
 
@@ -108,14 +106,24 @@ def _negative_binomial(mean: Tensor, dispersion: Tensor, counts: Tensor) -> Tens
 
 
 def _uncorrelated(told: Tensor, truth: Tensor, known: Tensor) -> Tensor:
-    """One less Pearson's r of the smoothed courses, mean over the rows of a batch with spikes."""
+    """One less Pearson's r of the smoothed courses for every hold, mean over the rows of a batch with spikes."""
+    n_windows, n_frames, n_holds = told.shape
     frames = torch.arange(-5, 6)
     kernel = torch.exp(-0.5 * (frames / SMOOTHING_FRAMES) ** 2)
     kernel = (kernel / kernel.sum())[None, None]
-    a, b = (functional.conv1d(x[:, None], kernel, padding=5)[:, 0] for x in (told, truth))
-    a, b, known, truth = (x.reshape(len(x) // N_TOGETHER, -1) for x in (a, b, known, truth))
-    n = known.sum(1, keepdim=True).clamp(min=1)
-    a, b = ((x - (x * known).sum(1, keepdim=True) / n) * known for x in (a, b))
-    r = (a * b).sum(1) / torch.sqrt((a * a).sum(1) * (b * b).sum(1) + 1e-9)
-    fires = (truth.sum(1) > 0).float()
-    return ((1 - r) * fires).sum() / fires.sum().clamp(min=1)
+
+    def of_row(x: Tensor) -> Tensor:
+        """Shape (n_rows, n_holds, N_TOGETHER n_frames)."""
+        windows = x.reshape(-1, N_TOGETHER, n_frames, n_holds)
+        return windows.permute(0, 3, 1, 2).reshape(n_windows // N_TOGETHER, n_holds, -1)
+
+    def smooth(x: Tensor) -> Tensor:
+        course = x.permute(0, 2, 1).reshape(-1, 1, n_frames)
+        return functional.conv1d(course, kernel, padding=5).reshape(n_windows, n_holds, n_frames).permute(0, 2, 1)
+
+    a, b, known, truth = (of_row(x) for x in (smooth(told), smooth(truth), known, truth))
+    n = known.sum(-1, keepdim=True).clamp(min=1)
+    a, b = ((x - (x * known).sum(-1, keepdim=True) / n) * known for x in (a, b))
+    r = (a * b).sum(-1) / torch.sqrt((a * a).sum(-1) * (b * b).sum(-1) + 1e-9)
+    fires = (truth.sum(-1) > 0).float()
+    return ((1 - r) * fires).sum(0) / fires.sum(0).clamp(min=1)

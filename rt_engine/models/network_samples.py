@@ -16,20 +16,21 @@ from rt_engine.models.synthetic_traces import SyntheticTraces
 from rt_engine.models.trace_inference import InferenceSettings, Method, TraceGroup
 from rt_engine.pipeline.traces import TraceStage
 
+USUAL_HOLD = 3
+
 
 class Samples(NamedTuple):
-    """Rows of one block; arrays of shape (n_rois, n_frames).
+    """Rows of one block.
 
-    ``inputs`` : float16, shape (n_rois, n_frames, N_INPUTS); ``probability``, ``rate`` : float32, of the decision
-    without the network, of the frame `hold` ago, NaN where there is none; ``counts`` : int16, spikes in each frame, -1
-    beyond the end; ``hold`` : int, place in `HOLDS`.
+    ``inputs`` : float16, shape (n_rois, n_frames, N_INPUTS); ``probability``, ``rate`` : float32, shape (n_rois,
+    n_frames, len(HOLDS)), of the decision without the network with every hold, of the frame so long ago, NaN where
+    there is none; ``counts`` : int16, shape (n_rois, n_frames), spikes in each frame, -1 beyond the end.
     """
 
     inputs: NDArray[np.float16]
     probability: NDArray[np.float32]
     rate: NDArray[np.float32]
     counts: NDArray[np.int16]
-    hold: int
 
     def save(self, path: Path) -> None:
         """Write to exactly `path`."""
@@ -40,18 +41,11 @@ class Samples(NamedTuple):
     def load(cls, path: Path) -> Samples:
         """What `save` wrote."""
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in cls._fields}
-        return cls(**arrays | {"hold": int(arrays["hold"])})
+            return cls(**{name: file[name] for name in cls._fields})
 
 
 class _Recorder(TraceGroup):
-    """Runs traces through the stage and keeps what a network would be given.
-
-    Calibrated less often than in use, which is most of the time that it takes.
-    """
-
-    first_calibration_s = 2.0
-    schedule_ratio = 3.0
+    """Runs traces through the stage as in use, and keeps what a network would be given."""
 
     def run(self) -> None:
         n_frames, n_rois = self._f.shape
@@ -70,8 +64,20 @@ class _Recorder(TraceGroup):
             self.odds_of[t], self.rate_of[t] = stage.probability, stage.spike
 
 
+class _QuickRecorder(_Recorder):
+    """Calibrated less often, which is most of the time that it takes."""
+
+    first_calibration_s = 1.0
+    schedule_ratio = 2.0
+
+
 def record_samples(
-    traces: NDArray[np.float32], counts: NDArray[np.int16], frame_rate_hz: float, indicator: Indicator, at: int
+    traces: NDArray[np.float32],
+    counts: NDArray[np.int16],
+    frame_rate_hz: float,
+    indicator: Indicator,
+    *,
+    quick: bool = False,
 ) -> Samples:
     """Samples of rows of one frame rate.
 
@@ -82,30 +88,33 @@ def record_samples(
         -1 where nothing is known.
     frame_rate_hz : float
     indicator : Indicator
-    at : int
-        Place of the hold in `HOLDS`.
+    quick : bool
+        Calibrate less often than in use.
     """
-    settings = InferenceSettings(
-        indicator=indicator, method=Method.NETWORK, hold_frames=HOLDS[at], network=random_weights(1, 1, 0, 0.0)
-    )
-    group = _Recorder(traces, None, frame_rate_hz, settings)
-    group.run()
+    recorder = _QuickRecorder if quick else _Recorder
+    groups = []
+    for hold in HOLDS:
+        weights = random_weights(1, 1, 0, 0.0)
+        settings = InferenceSettings(indicator=indicator, method=Method.NETWORK, hold_frames=hold, network=weights)
+        groups.append(recorder(traces, None, frame_rate_hz, settings))
+        groups[-1].run()
+    # What is put in differs between holds by nothing but the size of a spike that was learned.
+    inputs = groups[HOLDS.index(USUAL_HOLD)].inputs
     return Samples(
-        np.ascontiguousarray(group.inputs.transpose(2, 0, 1)),
-        np.ascontiguousarray(group.odds_of.T),
-        np.ascontiguousarray(group.rate_of.T),
+        np.ascontiguousarray(inputs.transpose(2, 0, 1)),
+        np.stack([group.odds_of.T for group in groups], axis=-1),
+        np.stack([group.rate_of.T for group in groups], axis=-1),
         counts,
-        at,
     )
 
 
-def samples_of_synthetic(synthetic: SyntheticTraces, at: int) -> Samples:
+def samples_of_synthetic(synthetic: SyntheticTraces) -> Samples:
     """Samples of a synthetic block."""
     counts = synthetic.counts.astype(np.int16)
-    return record_samples(synthetic.traces, counts, synthetic.frame_rate_hz, synthetic.indicator, at)
+    return record_samples(synthetic.traces, counts, synthetic.frame_rate_hz, synthetic.indicator, quick=True)
 
 
-def samples_of_views(views: Sequence[View], indicator: Indicator, at: int) -> list[Samples]:
+def samples_of_views(views: Sequence[View], indicator: Indicator) -> list[Samples]:
     """Samples of real recordings of one indicator; one block for each frame rate."""
     found = []
     for dt_s in sorted({v.dt_s for v in views}):
@@ -118,5 +127,5 @@ def samples_of_views(views: Sequence[View], indicator: Indicator, at: int) -> li
             traces[row, :n] = v.y
             frame = np.floor((v.recording.spikes_s - v.t_s[0]) / v.dt_s).astype(np.int64)
             counts[row, :n] = np.bincount(frame[(frame >= 0) & (frame < n)], minlength=n)[:n]
-        found.append(record_samples(traces, counts, 1 / dt_s, indicator, at))
+        found.append(record_samples(traces, counts, 1 / dt_s, indicator))
     return found

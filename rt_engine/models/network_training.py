@@ -53,8 +53,8 @@ class TrainingPlan:
     seed: int = 0
     learning_rate: float = 4e-3
     patience: int = 8
-    n_windows: int = 128
-    check_every: int = 100
+    n_windows: int = 512
+    check_every: int = 50
 
 
 @dataclass(slots=True)
@@ -97,8 +97,7 @@ class _Drawer:
         """A batch of windows."""
         n_windows = self._n_windows
         inputs = np.zeros((n_windows, N_WINDOW_FRAMES, N_INPUTS), np.float32)
-        probability, rate, counts = np.full((3, n_windows, N_WINDOW_FRAMES), np.nan, np.float32)
-        at = np.zeros(n_windows, np.int64)
+        probability, rate, counts = np.full((3, n_windows, N_WINDOW_FRAMES, len(HOLDS)), np.nan, np.float32)
         places = rng.choice(len(self._sources), n_windows // N_TOGETHER, p=self._weight)
         rows = [self._row(self._sources[k], rng) for k in places]
         for n in range(n_windows):
@@ -106,14 +105,15 @@ class _Drawer:
             length = int((samples.counts[row] >= 0).sum())
             first = int(rng.integers(0, max(1, length - N_WINDOW_FRAMES + 1)))
             m = min(N_WINDOW_FRAMES, length - first)
-            at[n], hold = samples.hold, HOLDS[samples.hold]
             inputs[n, :m] = samples.inputs[row, first : first + m]
             probability[n, :m] = samples.probability[row, first : first + m]
             rate[n, :m] = samples.rate[row, first : first + m]
-            start = max(0, hold - first)
-            counts[n, start:m] = samples.counts[row, first + start - hold : first + m - hold]
-        inputs[:, :, N_DYNAMIC:] += jitter * rng.standard_normal((n_windows, 1, N_INPUTS - N_DYNAMIC))
-        return Batch(*(torch.from_numpy(x) for x in (inputs, probability, rate, counts, at)))
+            for place, hold in enumerate(HOLDS):
+                start = max(0, hold - first)
+                counts[n, start:m, place] = samples.counts[row, first + start - hold : first + m - hold]
+        jitters = jitter * rng.standard_normal((len(rows), 1, N_INPUTS - N_DYNAMIC))
+        inputs[:, :, N_DYNAMIC:] += np.repeat(jitters, N_TOGETHER, axis=0)
+        return Batch(*(torch.from_numpy(x) for x in (inputs, probability, rate, counts)))
 
 
 def train(

@@ -105,6 +105,13 @@ class ClientCommands:
         require_allowed(request.role, cmd)
         if cmd in self._own:
             return self._own[cmd](request.args)
+        if cmd == "calibrate":
+            raise ConfigError(
+                "a session keeps the calibration that it began with",
+                "`spikeloop calibrate SESSION -o NEW.h5` works on what is recorded so far; then end this run and start "
+                "one with --calibration NEW.h5",
+                key=cmd,
+            )
         args = request.args | {"role": request.role}
         if cmd == "set_protocol":
             args["path"] = str(named_protocol(request.args))

@@ -61,6 +61,7 @@ class StimulationService(Service):
         self._state_due_ns = self._sync_due_ns = 0
         self._published = ("", False, 0)
         self._line_ns = 0
+        self._is_concluded = False
         self._rois_from: dict[int, str] = {}
         self._templates: dict[int, str] = {}
         self._lost_records = 0
@@ -94,7 +95,7 @@ class StimulationService(Service):
             "status": self._status,
             "source": self._source,
             "key": self._key,
-            "conclude": lambda args: self._driver.conclude(),
+            "conclude": self._conclude,
         }
         engines = [f"inference.{plane}" for plane in self.rig.planes_inferred]
         self._clocks = self.listen_to_clocks(*engines, "acquisition", "telemetry")
@@ -135,8 +136,10 @@ class StimulationService(Service):
         now_ns = self.clock.now_ns()
         before = self._published
         self._watch_recorder(now_ns)
-        if self._safety.stop_line is not None and now_ns - self._line_ns > _SILENCE_NS:
-            self._interlock.stop_line(False, now_ns, f"{self._safety.stop_line.line} (not read any more)")
+        # Once a run has ended nobody can arm, and its inputs are let go of before this service.
+        stop = None if self._is_concluded else self._safety.stop_line
+        if stop is not None and now_ns - self._line_ns > _SILENCE_NS:
+            self._interlock.stop_line(False, now_ns, f"{stop.line} (not read any more)")
         self._interlock.tend(now_ns)
         self._after_tending()
         if self._coarse_state() != before or now_ns >= self._state_due_ns:
@@ -290,6 +293,8 @@ class StimulationService(Service):
     def _arm(self, args: dict[str, Any]) -> dict[str, Any]:
         operator = str(args.get("operator") or "")
         automatic = bool(args.get("automatic", False))
+        if self._is_concluded:
+            raise SafetyError("the run has ended", "start another")
         if not automatic and not operator:
             raise SafetyError("arming needs the name of the operator", "spikeloop ctl arm NAME")
         self._driver.follow_rois()
@@ -303,6 +308,13 @@ class StimulationService(Service):
     def _disarm(self, args: dict[str, Any]) -> dict[str, Any]:
         self._interlock.disarm(str(args.get("reason") or "by command"))
         return self._status({})
+
+    def _conclude(self, args: dict[str, Any]) -> dict[str, Any]:
+        """The end of a run: effects of the session; from here on there is no light."""
+        if self._interlock.is_armed:
+            self._interlock.disarm("end of run")
+        self._is_concluded = True
+        return self._driver.conclude()
 
     def _trip(self, args: dict[str, Any]) -> dict[str, Any]:
         text = str(args.get("text") or "stopped by command")

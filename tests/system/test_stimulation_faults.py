@@ -19,6 +19,7 @@ from stimulation_bench import StimulationBench
 from system_rig import small_rig
 
 from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S
+from rt_engine.interfaces.errors import ServiceError
 from rt_engine.interfaces.events import EVENT_DTYPE
 from rt_engine.interfaces.messages import Mode, Outcome, Phase
 from rt_engine.safety.wal import RecordKind
@@ -317,6 +318,22 @@ def test_a_stop_line_that_is_not_read_any_more_counts_as_open(make: Make) -> Non
     light_up(bench)
     bench.line = None
     assert "not read" in tripped(bench)["text"]
+
+
+def test_after_the_end_of_a_run_a_stop_line_that_is_let_go_of_is_no_trip_and_nobody_arms(make: Make) -> None:
+    rig = light_rig()
+    rig["inputs"] = {"stop": {"driver": "virtual"}}
+    rig["stop_line"] = {"line": "stop", "closed": "high"}
+    bench = make(rig)
+    bench.line = "high"
+    light_up(bench)
+    bench.ask("conclude")
+    bench.line = None
+    bench.pump(3.0)
+    assert bench.interlock() == "disarmed"
+    assert not any(record.kind is RecordKind.TRIP for record in bench.wal())
+    with pytest.raises(ServiceError, match="the run has ended"):
+        bench.ask("arm", {"operator": "Ada"})
 
 
 def test_a_pause_by_design_is_dark_without_a_trip_and_ends_by_itself(make: Make) -> None:

@@ -9,23 +9,25 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install spikeloop[train]")
 
 from rt_engine.interfaces.errors import ConfigError  # noqa: E402
-from rt_engine.interfaces.network_weights import HOLDS, N_INPUTS  # noqa: E402
+from rt_engine.interfaces.network_weights import HOLDS, N_INPUTS, random_weights  # noqa: E402
 from rt_engine.models.network_corpus import Block  # noqa: E402
 from rt_engine.models.network_model import Batch, losses  # noqa: E402
-from rt_engine.models.network_samples import Samples  # noqa: E402
+from rt_engine.models.network_samples import Samples, record_samples  # noqa: E402
 from rt_engine.models.network_training import TrainingPlan, train  # noqa: E402
-
-AT = 3
+from rt_engine.models.randomisation import load_randomisation  # noqa: E402
+from rt_engine.models.synthetic_traces import synthetic_traces  # noqa: E402
+from rt_engine.models.trace_inference import InferenceSettings, Method, infer_traces  # noqa: E402
 
 
 def block(seed, n_rows=20, n_frames=400):
-    """The first input lights `HOLDS[AT]` frames after a spike; the decision without the network knows nothing."""
+    """Each hold has an input that lights so many frames after a spike; the decision it votes in knows nothing."""
     rng = np.random.default_rng(seed)
     counts = (rng.random((n_rows, n_frames)) < 0.1).astype(np.int16)
     inputs = 0.3 * rng.standard_normal((n_rows, n_frames, N_INPUTS))
-    inputs[:, HOLDS[AT] :, 0] += 3.0 * counts[:, : -HOLDS[AT]]
-    same = np.full(counts.shape, 0.1, np.float32)
-    return Block("synthetic", Samples(inputs.astype(np.float16), same, same.copy(), counts, AT))
+    for place, hold in enumerate(HOLDS):
+        inputs[:, hold:, place] += 3.0 * counts[:, : n_frames - hold]
+    same = np.full((*counts.shape, len(HOLDS)), 0.1, np.float32)
+    return Block("synthetic", Samples(inputs.astype(np.float16), same, same.copy(), counts))
 
 
 def plan(folder, **changed):
@@ -94,13 +96,12 @@ def test_it_ends_when_validation_gets_no_better(tmp_path):
 
 def test_unknown_frames_count_for_nothing(tmp_path):
     rng = np.random.default_rng(1)
-    n, t = 4, 120
+    n, t, n_holds = 4, 120, len(HOLDS)
     batch = Batch(
         torch.zeros(n, t, N_INPUTS),
-        torch.full((n, t), 0.2),
-        torch.full((n, t), 0.2),
-        torch.from_numpy((rng.random((n, t)) < 0.1).astype(np.float32)),
-        torch.full((n,), AT),
+        torch.full((n, t, n_holds), 0.2),
+        torch.full((n, t, n_holds), 0.2),
+        torch.from_numpy((rng.random((n, t, n_holds)) < 0.1).astype(np.float32)),
     )
     heads = torch.from_numpy(rng.standard_normal((n, t, 20)).astype(np.float32))
     before = losses(heads, batch, 20)
@@ -118,10 +119,9 @@ def test_unknown_frames_count_for_nothing(tmp_path):
 def test_the_count_has_the_law_of_scipy():
     from scipy.stats import nbinom
 
-    counts = torch.tensor([[0.0, 1.0, 4.0]] * 4)
-    batch = Batch(
-        torch.zeros(4, 3, N_INPUTS), torch.full((4, 3), 0.3), torch.full((4, 3), 0.3), counts, torch.full((4,), AT)
-    )
+    counts = torch.tensor([0.0, 1.0, 4.0])[None, :, None].expand(4, 3, len(HOLDS)).contiguous()
+    same = torch.full(counts.shape, 0.3)
+    batch = Batch(torch.zeros(4, 3, N_INPUTS), same, same, counts)
     found = float(losses(torch.zeros(4, 3, 20), batch, 0)["count"])
     mean, dispersion = 0.3 * (1 + np.log(2)), np.log(2) + 1e-3
     size = 1 / dispersion
@@ -133,5 +133,33 @@ def test_only_plain_files_are_kept(tmp_path: Path):
     of = block(1).samples
     of.save(tmp_path / "block.npz")
     found = Samples.load(tmp_path / "block.npz")
-    assert found.hold == AT
+    assert found.counts.tolist() == of.counts.tolist()
     assert found.inputs.tobytes() == of.inputs.tobytes()
+
+
+def test_holds_are_learned_together_and_each_by_its_own_answer():
+    """Moving what is told of one hold changes the loss by no other hold's share."""
+    rng = np.random.default_rng(3)
+    counts = torch.from_numpy((rng.random((4, 60, len(HOLDS))) < 0.1).astype(np.float32))
+    batch = Batch(torch.zeros(4, 60, N_INPUTS), torch.full(counts.shape, 0.1), torch.full(counts.shape, 0.1), counts)
+    heads = torch.zeros(4, 60, 20, requires_grad=True)
+    for place in range(len(HOLDS)):
+        for other in range(len(HOLDS)):
+            alone = batch._replace(counts=torch.where(torch.arange(len(HOLDS)) == other, counts, torch.nan))
+            (slope,) = torch.autograd.grad(losses(heads, alone, 0)["odds"], heads)
+            assert bool((slope[..., place] != 0).any()) == (place == other)
+
+
+def test_samples_are_what_infer_tells_at_every_hold():
+    made = synthetic_traces(load_randomisation(), (1, 1), 2, 10.0)
+    samples = record_samples(made.traces, made.counts.astype(np.int16), made.frame_rate_hz, made.indicator)
+    assert samples.inputs.shape == (2, 300, N_INPUTS)
+    for place, hold in enumerate(HOLDS):
+        settings = InferenceSettings(
+            indicator=made.indicator, method=Method.NETWORK, hold_frames=hold, network=random_weights(1, 1, 0, 0.0)
+        )
+        found = infer_traces(made.traces, np.full(2, made.frame_rate_hz), settings)
+        for told, expected in ((samples.probability, found.probability), (samples.rate, found.spike_rate)):
+            known = np.isfinite(told[..., place])
+            assert known[:, 100:].mean() > 0.9
+            assert told[..., place][known].tobytes() == expected[known].tobytes()

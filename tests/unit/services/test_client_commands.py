@@ -56,6 +56,13 @@ def test_what_makes_no_sense_now_is_refused_with_the_phase(run: Run, cmd: str, p
     assert run.asked == []
 
 
+def test_another_calibration_is_another_session_and_the_way_there_is_told(run: Run) -> None:
+    with pytest.raises(ConfigError, match="keeps the calibration") as refused:
+        ask(run, "calibrate", path="c.h5")
+    assert "--calibration NEW.h5" in refused.value.remedy
+    assert run.asked == []
+
+
 @pytest.mark.parametrize("cmd", ["rois_edit", "set_threshold"])
 def test_cells_change_only_after_disarming(run: Run, cmd: str) -> None:
     ask(run, cmd, plane=3, action="remove")
