@@ -118,7 +118,7 @@ def save_figure(path: Path, panels: dict[str, list[tuple[str, str, Table]]]) -> 
                 ax.plot(x, [table[name]["corr_cascade"] for name in names], "o", color=colour, label=label)
             ax.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor")
             ax.set_title(title)
-        axes[0].set_ylabel("correlation with spikes, median of neurons")
+        axes[0].set_ylabel("correlation, median of neurons")
         axes[0].set_ylim(0, 1)
         axes[0].legend(loc="lower left")
         figure.savefig(path)
