@@ -220,6 +220,10 @@ def _losses(summary: dict[str, Any]) -> str:
 def _provenance(summary: dict[str, Any], config: dict[str, Any], logs: list[str]) -> str:
     rows = [*summary["versions"].items(), ("git", summary["git_hash"] or "unknown")]
     rows += [(f"seed: {name}", str(seed)) for name, seed in summary["seeds"].items()]
+    rows += [(f"driver: {name}", str(driver)) for name, driver in (config.get("drivers") or {}).items()]
+    rows += list((config.get("driver_packages") or {}).items())
+    if processor := (config.get("machine") or {}).get("processor"):
+        rows.append(("processor", str(processor)))
     return html.section(
         "Versions and configuration",
         html.table(("what", "version"), rows),

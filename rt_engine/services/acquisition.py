@@ -206,6 +206,7 @@ class AcquisitionService(Service):
 
     def _segment(self, args: dict[str, Any]) -> dict[str, Any]:
         """Count `n_frames` of a plane from the next frame (from a few on, while running), then pause or go on."""
+        self.publisher.records_pixels = bool(args.get("records_pixels", True))
         n_frames = args.get("n_frames")
         self._left = None if n_frames is None else int(n_frames)
         self._pause_after = bool(args.get("pause_after", False))

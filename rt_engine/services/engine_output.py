@@ -30,7 +30,7 @@ class EngineOutput:
     publisher : Publisher
     plane : int
     direct : DirectSender or None
-        Where stimulation is on this computer: `spikes` go there first.
+        Where stimulation is on this computer: `spikes` go there first, while it listens there.
 
     Attributes
     ----------
@@ -71,10 +71,8 @@ class EngineOutput:
         self.tell()
         message = self._spikes.encode(), encode(spikes), events.tobytes()
         self._untold = [*message]
-        if self._direct is None:
+        if self._direct is None or not self._direct.send(message):
             self.tell()
-        else:
-            self._direct.send(message)
 
     def tell(self) -> None:
         """Give the last `spikes` to everybody, if they have not had them; `activity` does it as well."""

@@ -10,7 +10,7 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S, Clock
+from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.errors import CalibrationError, MessageError
 from rt_engine.interfaces.events import EVENT_DTYPE, EventFlag, FrameFlag
 from rt_engine.interfaces.fates import Fate
@@ -22,18 +22,18 @@ from rt_engine.services.cell_desk import CellDesk
 from rt_engine.services.engine_loading import load_engine, other_rate
 from rt_engine.services.engine_output import EngineOutput
 from rt_engine.services.frame_book import FrameBook
+from rt_engine.services.frame_budget import FrameBudget
 from rt_engine.services.marks import frame_mark
 from rt_engine.services.replay_pace import replay_pace
 from rt_engine.services.setup import Setup
 from rt_engine.services.spikes_inlet import goes_straight
-from rt_engine.services.structural_lines import StructuralLines
+from rt_engine.services.structural_lines import FRAME_DTYPES, StructuralLines
 from rt_engine.transport.direct import DirectSender
 from rt_engine.transport.frame_inbox import Arrival, FrameInbox
 from rt_engine.transport.loss import FrameOrder, SequenceTracker
 from rt_engine.transport.plane_counter import PlaneCounter
 from rt_engine.transport.sockets import connect, queue_length
 
-_DTYPES = {"u2": np.dtype("<u2"), "i2": np.dtype("<i2")}
 _NO_EVENTS = np.zeros(0, EVENT_DTYPE)
 _BATCH = 16
 _NO_MORE_LINES = 1 << 30
@@ -65,8 +65,7 @@ class InferenceService(Service):
         self._structural_channel = self.rig.registration_channel
         if self._structural_channel is not None:
             self._frames.subscribe(f"frame.{self.plane}.{self._structural_channel}".encode())
-        self._structural = StructuralLines()
-        self._waiting: tuple[FrameHeader, memoryview, int] | None = None
+        self._structural = StructuralLines(self._say_alone)
         self._frames.subscribe(b"health")
         self.poller.register(self._frames, zmq.POLLIN)
         self.commands |= {
@@ -85,7 +84,13 @@ class InferenceService(Service):
             self._direct = DirectSender(self.rig.ports.endpoint("decisions"), self.setup.session)
         self._out = EngineOutput(self.publisher, self.plane, self._direct)
         self._book = FrameBook(self._out.fate)
-        self._deadline_ns = self.rig.deadline_ns
+        self._budget = FrameBudget(
+            self.rig.deadline_ns,
+            self.rig.inference.max_backlog_frames,
+            lossless=self.setup.lossless,
+            book=self._book,
+            log=self.log,
+        )
         self._live_from: int | None = None
         self._engine: Engine | None = None
         self._assembly: NDArray[Any] = np.zeros((0, 0), np.uint16)
@@ -93,11 +98,9 @@ class InferenceService(Service):
         self._strip_frame: int | None = None
         self._strip_index = 0
         self._next_line = _NO_MORE_LINES
-        self._late_frame: int | None = None
         self._strip_blanked: list[list[int]] = []
         self._neuropil_due_ns = 0
         self._skipped = 0
-        self._skipped_since: int | None = None
         self._bad = 0
         self._newest: FrameHeader | None = None
         self._source_paused = False
@@ -171,44 +174,26 @@ class InferenceService(Service):
         if self._clocks is not None and self._clocks.localize(header) is None:
             self._refuse(f"frame {header.frame}: the clock of the source's computer is not known yet")
             return
-        if arrival.payload is None or header.dtype not in _DTYPES:
+        if arrival.payload is None or header.dtype not in FRAME_DTYPES:
             self._refuse(f"frame {header.frame}: payload does not fit its header")
             return
         if self._structural_channel is None:
             self._take_lines(header, arrival.payload, arrival.t_received_ns)
         else:
-            self._pair(header, arrival.payload, arrival.t_received_ns)
+            self._take_pairs(header, arrival.payload, arrival.t_received_ns)
 
-    def _pair(self, header: FrameHeader, payload: memoryview, t_received_ns: int) -> None:
-        """Functional lines go on with their structural ones; those whose partner does not come go on alone."""
-        structural, waiting = self._structural, self._waiting
-        if header.channel == self._structural_channel:
-            lines = np.frombuffer(payload, _DTYPES[header.dtype]).reshape(header.n_lines, header.pixels_per_line)
-            structural.take(header, lines)
-            if waiting is not None and structural.covers(waiting[0]):
-                self._waiting = None
-                self._take_with(structural.image, *waiting)
-            return
-        if waiting is not None:
-            self._waiting = None
-            structural.n_alone += 1
-            if structural.n_alone & (structural.n_alone - 1) == 0:
-                self.log(
-                    "warning",
-                    f"frame {waiting[0].frame} came without its structural channel ({structural.n_alone} so far)",
-                )
-            self._take_with(None, *waiting)
-        if structural.covers(header):
-            self._take_with(structural.image, header, payload, t_received_ns)
-        else:
-            self._waiting = (header, payload, t_received_ns)
+    def _take_pairs(self, header: FrameHeader, payload: memoryview, t_received_ns: int) -> None:
+        """Take what can go on now that a message of one of the two channels has come."""
+        is_structural = header.channel == self._structural_channel
+        for image, ready in self._structural.pair(
+            is_structural=is_structural, message=(header, payload, t_received_ns)
+        ):
+            if self._engine is not None:
+                self._engine.reference = image
+            self._take_lines(*ready)
 
-    def _take_with(
-        self, reference: NDArray[Any] | None, header: FrameHeader, payload: memoryview, t_received_ns: int
-    ) -> None:
-        if self._engine is not None:
-            self._engine.reference = reference
-        self._take_lines(header, payload, t_received_ns)
+    def _say_alone(self, frame: int, n_alone: int) -> None:
+        self.log("warning", f"frame {frame} came without its structural channel ({n_alone} so far)")
 
     def _note_source(self, paused: bool) -> None:
         """A source that has paused by design is said to be so, with one more `spikes` message; its frames end that."""
@@ -231,7 +216,7 @@ class InferenceService(Service):
             # Volumes count the samples of a plane, and the flyback is none.
             self._spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
             return
-        lines = np.frombuffer(payload, _DTYPES[header.dtype]).reshape(header.n_lines, header.pixels_per_line)
+        lines = np.frombuffer(payload, FRAME_DTYPES[header.dtype]).reshape(header.n_lines, header.pixels_per_line)
         if header.n_lines == header.lines_per_frame:
             self._take_frame(header, lines, t_received_ns)
             return
@@ -377,10 +362,10 @@ class InferenceService(Service):
         if n_events and header.volume is not None:
             events["event_frame"] = self._order.frames_of(events["event_frame"])
         t_decided_ns = self.clock.now_ns()
-        late_ns = self._spikes(header, t_received_ns, t_decided_ns, events)
+        t_late_ns = self._spikes(header, t_received_ns, t_decided_ns, events)
         # From here on nobody waits.
-        if late_ns > 0:
-            self._note_late(late_ns)
+        if t_late_ns is not None:
+            self._budget.note_late(self._order.index or 0, header, t_late_ns)
         if whole:
             self._book.note(Fate.DECIDED, self._order.index or 0)
             self._out.activity(header, engine, self._desk.rev)
@@ -389,48 +374,27 @@ class InferenceService(Service):
             self._intervals["scan_to_receive"].record(t_received_ns - header.t_scan_ns)
         self._intervals["receive_to_decision"].record(t_decided_ns - t_received_ns)
 
-    def _spikes(self, header: FrameHeader, t_received_ns: int, t_decided_ns: int, events: NDArray[Any]) -> int:
-        """Send the events; how long past the deadline they are, nanoseconds, 0 if in time."""
+    def _spikes(self, header: FrameHeader, t_received_ns: int, t_decided_ns: int, events: NDArray[Any]) -> int | None:
+        """Send the events; when they were decided, if that is late."""
         self._newest = header
-        late = not self.setup.lossless and t_decided_ns - header.t_scan_ns > self._deadline_ns
+        late = self._budget.is_late(header, t_decided_ns)
         if self._replay is not None:
             t_received_ns, t_decided_ns, late = self._replay.decided(header)
         self._out.spikes(header, t_received_ns, t_decided_ns, events, late=late)
-        return t_decided_ns - header.t_scan_ns - self._deadline_ns if late else 0
-
-    def _note_late(self, late_ns: int) -> None:
-        index = self._order.index or 0
-        if index == self._late_frame:
-            return
-        self._late_frame = index
-        budget_ms = self._deadline_ns / NS_PER_MS
-        self._book.note(Fate.LATE, index, 1, f"{late_ns / NS_PER_MS:.1f} ms beyond the {budget_ms:g} ms from its scan")
+        return t_decided_ns if late else None
 
     def _overloaded(self, header: FrameHeader, t_received_ns: int) -> bool:
         """True if a frame is skipped: so many wait behind it, or it was skipped in the recording being replayed."""
         if self._replay is not None and self._replay.skips(header):
             self._out.acknowledge(header)
-        elif not self._is_behind(header, t_received_ns):
-            self._say_skipped(header.frame)
-            return False
-        if self._skipped_since is None:
-            self._skipped_since = header.frame
+        else:
+            behind = self._budget.is_behind(header, t_received_ns, self._order.frames_per_index)
+            self.queue = self._budget.n_behind
+            if not (behind and self._inbox.waiting()):
+                self._budget.say_skipped(header.frame)
+                return False
+        self._budget.note_skipped(header.frame)
         return True
-
-    def _is_behind(self, header: FrameHeader, t_received_ns: int) -> bool:
-        """True if so many frames wait behind this one that it is better skipped; never where the source waits."""
-        if self.setup.lossless:
-            return False
-        period_ns = (header.frame_period_ns or NS_PER_S) * self._order.frames_per_index
-        behind = (t_received_ns - header.t_scan_ns) // period_ns
-        self.queue = max(0, behind)
-        return behind > self.rig.inference.max_backlog_frames and self._inbox.waiting()
-
-    def _say_skipped(self, frame: int) -> None:
-        """Put into the journal which frames stand in it undecided."""
-        first, self._skipped_since = self._skipped_since, None
-        if first is not None:
-            self.log("warning", f"frames {first} to {frame - 1} were skipped", skipped=[first, frame - 1])
 
     def _refuse(self, why: str, index: int | None = None) -> None:
         self._bad += 1

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rt_engine.interfaces.calibration import Calibration
 from rt_engine.interfaces.calibration_planes import load_plane
 from rt_engine.interfaces.errors import ConfigError, MessageError
-from rt_engine.interfaces.messages import SessionHeader
+from rt_engine.interfaces.messages import InputHeader, InputKind, SessionHeader
 from rt_engine.interfaces.output_config import VirtualOutput, virtual_shutter
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig
 from rt_engine.interfaces.virtual_inputs import VirtualLine
@@ -229,6 +229,9 @@ def replay_of_session(
         differs = (*differs, f"frame {pixels.first_missing_frame} and others after it missing")
     kept, notes, config = kept_protocol(folder), _other_code(header), read_config(open_session(folder))
     notes += _other_machine(config)
+    if len(loaded := _protocols_loaded(folder)) > 1:
+        first, *later = loaded
+        differs = (*differs, f"protocol {first} all through, where the session went on to {', '.join(later)}")
     for key, file in (("calibration_sha256", own), ("protocol_sha256", kept)):
         hashed = config.get(key)
         if hashed is not None and file is not None and file.is_file() and hashed != file_digest(file):
@@ -339,6 +342,19 @@ def _first_session_header(folder: Path) -> SessionHeader:
         if isinstance(header, SessionHeader):
             return header
     raise ConfigError("its journal holds no `session` message", "recover it first", file=str(folder))
+
+
+def _protocols_loaded(folder: Path) -> list[str]:
+    """Names of the protocols that a session ran, in the order in which they began."""
+    found: list[str] = []
+    for message in open_session(folder).messages("input"):
+        try:
+            header = message.header
+        except MessageError:
+            continue
+        if isinstance(header, InputHeader) and header.kind is InputKind.LOAD and header.name not in found[-1:]:
+            found.append(header.name)
+    return found
 
 
 def _same(a: Path, b: Path) -> bool:

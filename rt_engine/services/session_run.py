@@ -8,7 +8,6 @@ import signal
 import threading
 import time
 import types
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,9 @@ from typing import Any
 from rt_engine.interfaces.clock import NS_PER_S, MonotonicClock
 from rt_engine.interfaces.errors import ServiceError, SpikeloopError
 from rt_engine.interfaces.messages import Header, LogHeader, SessionHeader
-from rt_engine.interfaces.rig_config import ReplayMicroscope
 from rt_engine.interfaces.stream_config import StreamMicroscope
 from rt_engine.services.arming import arm_or_say_why
-from rt_engine.services.calibration_job import CalibrationJob, run_calibration_process
+from rt_engine.services.baseline_phase import BaselinePhase, plane_rate_hz
 from rt_engine.services.client_commands import ClientCommands
 from rt_engine.services.run_plan import RunPlan
 from rt_engine.services.run_view import RunView
@@ -124,8 +122,11 @@ class SessionRun:
             shutil.copyfile(self._plan.calibration, calibration)
             self._supervisor.request("recording", "no_baseline")
         else:
-            self._record_baseline(geometry)
-            self._calibrate(geometry, calibration)
+            baseline = BaselinePhase(self._plan, self._view, self._supervisor, self._keeper, self._turn)
+            self._enter("baseline")
+            baseline.record(geometry)
+            self._enter("calibrating")
+            baseline.calibrate(geometry, calibration)
         self._config["calibration_sha256"] = file_digest(calibration)
         write_config(self._plan.folder, self._config)
         return self._live(geometry, calibration)
@@ -139,59 +140,6 @@ class SessionRun:
             self._turn()
         geometry: dict[str, Any] = facts["geometry"]
         return geometry
-
-    def _record_baseline(self, geometry: dict[str, Any]) -> None:
-        rate_hz = plane_rate_hz(geometry)
-        n_frames = max(1, round(self._plan.baseline_s * rate_hz))
-        if self._plan.baseline_frames is not None:
-            n_frames = min(n_frames, self._plan.baseline_frames)
-        self._view.say(f"recording a baseline of {n_frames} frames ({n_frames / rate_hz:.0f} s) …")
-        if n_frames < 3000:
-            self._view.say("  fewer than 3,000 frames: thresholds will be provisional (wider, and flagged)")
-        self._enter("baseline")
-        pause = self._plan.lossless or isinstance(self._plan.rig.microscope, ReplayMicroscope)
-        self._supervisor.request("acquisition", "segment", {"n_frames": n_frames, "pause_after": pause})
-        while self._supervisor.state("acquisition") not in ("segment_done", "ended"):
-            self._turn()
-            self._view.progress("baseline", self._keeper.snapshot.frames / n_frames / len(self._engines))
-        self._view.progress("baseline", 1.0)
-        self._view.end_progress()
-
-    def _calibrate(self, geometry: dict[str, Any], target: Path) -> None:
-        self._enter("calibrating")
-        for engine in self._engines.values():
-            self._supervisor.request(engine, "mode", {"mode": "calibrating"})
-        last_frames = self._supervisor.facts["acquisition"]["last_frames"]
-        while not self._keeper.has_seen(last_frames):
-            self._turn()
-        left_out = self._supervisor.request("recording", "rotate").get("frames_left_out", 0)
-        if left_out:
-            raise ServiceError(
-                f"{left_out} frame messages of the baseline are not on the disk, which is full or too slow",
-                "a calibration from the rest would find fewer cells: make room, or give --output on another disk",
-            )
-        inference = self._plan.rig.inference
-        job = CalibrationJob(
-            source=self._plan.folder,
-            target=target,
-            last_frame=max(frame for _, frame in last_frames),
-            frame_rate_hz=plane_rate_hz(geometry),
-            channel=self._plan.rig.functional_channel,
-            planes=self._plan.rig.planes_inferred,
-            um_per_px=geometry["um_per_px"],
-            adc_max=geometry["adc_max"],
-            offset_counts=geometry["offset"],
-            indicator=inference.indicator,
-            hold_frames=inference.hold_frames,
-            false_alarms_per_min=inference.false_alarms_per_min,
-            false_event_cost=inference.false_event_cost,
-            neuropil_coefficient=inference.neuropil_coefficient,
-            max_shift_px=inference.max_shift_px,
-            registration_channel=self._plan.rig.registration_channel,
-        )
-        self._view.say("calibrating …")
-        run_calibration_process(job, self._view.progress, self._turn, self._view.say)
-        self._view.end_progress()
 
     def _live(self, geometry: dict[str, Any], calibration: Path) -> str:
         size = [geometry["n_lines"], geometry["pixels_per_line"]]
@@ -213,7 +161,12 @@ class SessionRun:
         duration_s, rate_hz = self._plan.duration_s, plane_rate_hz(geometry)
         n_frames = None if duration_s is None else max(1, round(duration_s * rate_hz))
         self._keeper.begin_live(self._clock.now_ns(), duration_s)
-        source = {"n_frames": n_frames, "pause_after": True, "notice_frames": _NOTICE_FRAMES}
+        source = {
+            "n_frames": n_frames,
+            "pause_after": True,
+            "notice_frames": _NOTICE_FRAMES,
+            "records_pixels": self._plan.rig.recording.frames != "none",
+        }
         if self._plan.lossless:
             # The source stands still: inference must know where live begins before the first frame leaves it.
             for engine in engines:
@@ -411,11 +364,6 @@ class SessionRun:
             "stim": snapshot.stim,
             "latency_ms": snapshot.latency_ms,
         }
-
-
-def plane_rate_hz(geometry: Mapping[str, Any]) -> float:
-    """How often each plane is scanned, from the facts of a `FrameGeometry`."""
-    return float(geometry["frame_rate_hz"]) / int(geometry["frames_per_volume"])
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,19 @@ from numpy.typing import NDArray
 
 from rt_engine.interfaces.messages import FrameHeader
 
+FRAME_DTYPES = {"u2": np.dtype("<u2"), "i2": np.dtype("<i2")}
+Lines = tuple[FrameHeader, memoryview, int]
+"""Header, pixels and time of arrival, nanoseconds, of one message."""
+
 
 class StructuralLines:
     """Keeps the newest frame of the channel, as far as it has come.
+
+    Parameters
+    ----------
+    say_alone : callable
+        Takes the frame whose structural lines did not come, and how many messages were without them so far; called
+        the first time, the second, the fourth, and so on.
 
     Attributes
     ----------
@@ -22,12 +33,39 @@ class StructuralLines:
         Lines of the functional channel that were read where those before them were, because their partner did not come.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, say_alone: Callable[[int, int], None]) -> None:
+        self._say_alone = say_alone
+        self._waiting: Lines | None = None
         self.image: NDArray[Any] | None = None
         self.n_alone = 0
         self._assembly: NDArray[Any] = np.zeros((0, 0), np.uint16)
         self._frame = -1
         self._end_line = 0
+
+    def pair(self, *, is_structural: bool, message: Lines) -> Iterator[tuple[NDArray[Any] | None, Lines]]:
+        """Functional lines that can go on, each with the image to register it by.
+
+        They go on with their structural ones; those whose partner does not come before the next go on without an image.
+        """
+        header, payload, _ = message
+        waiting = self._waiting
+        if is_structural:
+            shape = header.n_lines, header.pixels_per_line
+            self.take(header, np.frombuffer(payload, FRAME_DTYPES[header.dtype]).reshape(shape))
+            if waiting is not None and self.covers(waiting[0]):
+                self._waiting = None
+                yield self.image, waiting
+            return
+        if waiting is not None:
+            self._waiting = None
+            self.n_alone += 1
+            if self.n_alone & (self.n_alone - 1) == 0:
+                self._say_alone(waiting[0].frame, self.n_alone)
+            yield None, waiting
+        if self.covers(header):
+            yield self.image, message
+        else:
+            self._waiting = message
 
     def take(self, header: FrameHeader, lines: NDArray[Any]) -> None:
         """Take in one message; after lines that are missing, the frame is of no use."""

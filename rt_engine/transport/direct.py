@@ -75,15 +75,16 @@ class DirectSender:
             peer.send(_packed((_HELLO, self._session)))
             self._peers.append(peer)
 
-    def send(self, parts: Sequence[bytes]) -> None:
-        """Send topic, header and payload to all."""
+    def send(self, parts: Sequence[bytes]) -> bool:
+        """Send topic, header and payload to all; false if nobody is connected."""
         if not self._peers:
-            return
+            return False
         data = _packed(parts)
         for peer in self._peers:
             self.dropped += not peer.send(data)
         if any(peer.is_gone for peer in self._peers):
             self._peers = [peer for peer in self._peers if not peer.is_gone]
+        return bool(self._peers)
 
     def close(self) -> None:
         """Close all."""

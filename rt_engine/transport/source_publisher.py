@@ -14,7 +14,7 @@ import zmq
 
 from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.messages import Header
-from rt_engine.transport.publisher import Parts, Payload, Publisher
+from rt_engine.transport.publisher import Parts, Payload, Publisher, stream_bytes
 from rt_engine.transport.sockets import bind
 
 IO_THREADS = 2
@@ -50,6 +50,11 @@ class SourcePublisher(Publisher):
         Where inference subscribes.
     head_start_ns : int
         How much later the others get a frame.
+
+    Attributes
+    ----------
+    records_pixels : bool
+        False: the recorder gets only the headers of frames, as it would keep no frame anyway.
     """
 
     def __init__(
@@ -72,7 +77,9 @@ class SourcePublisher(Publisher):
             lossless=lossless, interrupted=interrupted, affinity=_FOR_OTHERS,
         )  # fmt: skip
         self._engine = bind(context, zmq.PUB, engine_endpoint, queue, affinity=_FOR_ENGINE)
+        self._engine_bytes = 0
         self._head_start_ns = head_start_ns
+        self.records_pixels = True
         self._begin()
 
     def _begin(self) -> None:
@@ -85,6 +92,9 @@ class SourcePublisher(Publisher):
         """Give the engine what is for it, and leave the rest to the thread. `payload` is copied before this returns."""
         parts = self.parts(topic, header, payload)
         is_frame = topic.startswith("frame.")
+        if is_frame and (n_bytes := stream_bytes(parts)) > self._engine_bytes:
+            self._engine_bytes = n_bytes
+            self.bound(n_bytes, self._engine)
         if is_frame or topic == "health":
             self._engine.send_multipart(parts)
         while self._later.qsize() >= _MOST_WAITING:  # whoever looks is never lost for want of a moment
@@ -124,6 +134,11 @@ class SourcePublisher(Publisher):
             self._held.append(message)
         else:
             self.pass_on(message.parts, record=message.record)
+
+    def _send_to_recorder(self, parts: Parts) -> None:
+        topic = parts[0]
+        is_bare = not self.records_pixels and isinstance(topic, bytes) and topic.startswith(b"frame.")
+        super()._send_to_recorder([*parts[:2], b""] if is_bare else parts)
 
     def _wait_s(self) -> float | None:
         """Until the oldest frame is due; None if there is none."""

@@ -191,6 +191,7 @@ class ProductChain:
         if self.plan.recorded:
             # Frames of a baseline are kept whatever the rig file says; there is none here.
             supervisor.request("recording", "no_baseline")
+            self._publisher.records_pixels = self.plan.keeps_frames
         supervisor.request("inference", "calibrate", {"path": str(path)}, timeout_s=180)
         give_up_s = time.monotonic() + _LIVE_S
         while not supervisor.request("stimulation", "status")["has_rois"]:

@@ -12,7 +12,7 @@ from synthetic_session import T_MONO_NS, T_WALL_NS, SessionMaker, make_calibrati
 
 from rt_engine.interfaces.calibration import load_calibration, save_calibration
 from rt_engine.interfaces.errors import ConfigError
-from rt_engine.interfaces.messages import Mode
+from rt_engine.interfaces.messages import InputHeader, InputKind, Mode
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, load_rig
 from rt_engine.interfaces.shipped import find_rig
 from rt_engine.interfaces.virtual_inputs import VirtualLine
@@ -89,6 +89,23 @@ def test_a_protocol_or_rig_changed_since_the_session_is_said(recorded: Path) -> 
     replay = replay_of_session(recorded / "again", recorded / "again" / "calibration.h5", own, ())
     assert replay.differs == tuple(f"a {what} that is not the one recorded with" for what in ("mine.yaml", "rig"))
     assert replay.sayings[0].startswith("what would have happened: a mine.yaml that is not")
+
+
+def test_a_protocol_that_was_changed_in_the_run_is_said(tmp_path: Path) -> None:
+    maker = SessionMaker(tmp_path)
+    maker.session()
+    for name in ("mine", "mine", "theirs"):  # loaded anew for other cells, then another
+        maker.send(
+            "input", InputHeader, "stimulation", kind=InputKind.LOAD, name=name, edge=None, t_edge_ns=None,
+            after=[1, 0, 0],
+        )  # fmt: skip
+    maker.close()
+    make_calibration(tmp_path / "calibration.h5", [(20, 20)])
+    protocol = tmp_path / "mine.yaml"
+    protocol.write_text("a: 1\n")
+    keep_protocol(tmp_path, protocol)
+    replay = replay_of_session(tmp_path, tmp_path / "calibration.h5", kept_protocol(tmp_path), ())
+    assert replay.differs == ("protocol mine all through, where the session went on to theirs",)
 
 
 def test_another_processor_is_told_and_makes_no_other_experiment(recorded: Path) -> None:

@@ -25,8 +25,34 @@ def _lines(frame: int, line0: int = 0, n_lines: int = N_LINES) -> tuple[FrameHea
     return header, np.full((n_lines, 4), 100 * frame + line0, np.uint16)
 
 
+def nobody(frame: int, n_alone: int) -> None:
+    """Hears of frames without their structural lines."""
+
+
+def _message(frame: int, line0: int = 0, n_lines: int = N_LINES) -> tuple[FrameHeader, memoryview, int]:
+    header, lines = _lines(frame, line0, n_lines)
+    return header, lines.data.cast("B"), 1000 * frame
+
+
+def test_functional_lines_wait_for_their_partner_and_go_on_alone_when_the_next_come() -> None:
+    alone: list[tuple[int, int]] = []
+    kept = StructuralLines(lambda frame, n: alone.append((frame, n)))
+    assert list(kept.pair(is_structural=False, message=_message(1))) == []
+    [(image, first)] = kept.pair(is_structural=True, message=_message(1))
+    assert image is not None
+    assert (image[0, 0], first[0].frame, first[2]) == (100, 1, 1000)
+    assert list(kept.pair(is_structural=True, message=_message(2))) == []
+    [(image, second)] = kept.pair(is_structural=False, message=_message(2))
+    assert image is not None
+    assert (image[0, 0], second[0].frame) == (200, 2)
+    assert list(kept.pair(is_structural=False, message=_message(3))) == []
+    [(image, third)] = kept.pair(is_structural=False, message=_message(4))
+    assert (image, third[0].frame) == (None, 3)
+    assert alone == [(3, 1)]
+
+
 def test_a_whole_frame_covers_its_partner_and_no_other() -> None:
-    kept = StructuralLines()
+    kept = StructuralLines(nobody)
     assert not kept.covers(_lines(0)[0])
     kept.take(*_lines(5))
     assert kept.covers(_lines(5)[0])
@@ -37,7 +63,7 @@ def test_a_whole_frame_covers_its_partner_and_no_other() -> None:
 
 
 def test_strips_cover_as_far_as_they_have_come() -> None:
-    kept = StructuralLines()
+    kept = StructuralLines(nobody)
     kept.take(*_lines(1, 0, 4))
     assert kept.covers(_lines(1, 0, 4)[0])
     assert not kept.covers(_lines(1, 4, 4)[0])
@@ -48,7 +74,7 @@ def test_strips_cover_as_far_as_they_have_come() -> None:
 
 
 def test_after_missing_lines_the_frame_covers_nothing() -> None:
-    kept = StructuralLines()
+    kept = StructuralLines(nobody)
     kept.take(*_lines(1, 0, 2))
     kept.take(*_lines(1, 4, 2))
     assert not kept.covers(_lines(1, 0, 2)[0])

@@ -13,6 +13,7 @@ from free_ports import free_ports
 from wire_samples import frame, health
 
 from rt_engine.interfaces.clock import NS_PER_S, MonotonicClock
+from rt_engine.interfaces.messages import decode
 from rt_engine.transport.source_publisher import IO_THREADS, SourcePublisher
 
 DEADLINE_MS = 20_000
@@ -133,3 +134,27 @@ def test_what_is_held_back_at_the_end_is_given_away_before_the_sockets_close(pat
     patient.source.close(linger_ms=5000)
     assert time.monotonic() - begun_s < DEADLINE_MS / 1000
     assert patient.frames(patient.recorder, 5) == [1, 2, 3, 4, 5]
+
+
+def test_a_recorder_that_keeps_no_frame_gets_their_headers_alone(patient: Ears) -> None:
+    """Half a megabyte a frame is not carried to where it would be thrown away; all others get it whole."""
+    patient.frame(1)
+    patient.source.flush()
+    patient.source.records_pixels = False
+    patient.frame(2)
+    patient.source.flush()
+    whole, bare = (message for message in _recorded(patient, 2))
+    assert len(whole[2]) == 2 * 300 * 400
+    assert decode("frame.0.0", bare[1]).frame == 2
+    assert bare[2] == b""
+    assert patient.frames(patient.looker, 2) == [1, 2]
+
+
+def _recorded(ears: Ears, n: int) -> list[list[bytes]]:
+    """The next `n` messages of frames that the recorder gets."""
+    messages: list[list[bytes]] = []
+    while len(messages) < n and ears.recorder.poll(DEADLINE_MS):
+        parts = ears.recorder.recv_multipart()
+        if parts[0].startswith(b"frame."):
+            messages.append(parts)
+    return messages
