@@ -34,6 +34,7 @@ from rt_engine.commands import (
     slm_targets,
     status,
     train,
+    train_data,
 )
 from rt_engine.interfaces.errors import ConfigError, SpikeloopError
 
@@ -55,6 +56,7 @@ _COMMANDS = (
     infer,
     score,
     train,
+    train_data,
     bench,
     report,
     recover,

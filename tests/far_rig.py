@@ -20,9 +20,12 @@ from system_rig import command
 
 from rt_engine.interfaces.clock import NS_PER_S
 
-HOSTS = {"rig": 1, "acquisition": 2, "inference": 3, "stimulation": 4}
+HOSTS = {"rig": 1, "acquisition": 2, "inference": 3, "stimulation": 4, "inference.0": 5, "inference.1": 6}
 """Computer -> the third number of its address."""
-AHEAD_S = {"rig": 0, "acquisition": 5000, "inference": 90_000, "stimulation": 300}
+AHEAD_S = {
+    **{"rig": 0, "acquisition": 5000, "inference": 90_000, "stimulation": 300},
+    **{"inference.0": 2000, "inference.1": 70_000},
+}
 """How far the clock of each is ahead of that of this computer."""
 CAN_RUN = all(shutil.which(tool) for tool in ("ip", "unshare", "nsenter")) and getattr(os, "geteuid", lambda: 1)() == 0
 DEADLINE_S = 600.0
@@ -100,11 +103,17 @@ class FarRun:
         self._far = far
 
     def start(self, *arguments: str | Path) -> None:
-        """Start the keepers, then the run."""
+        """Start the keepers, each with files of its own, then the run."""
         for service in self._far:
-            output = self.folder / f"at-{service}"
-            self._start(service, service, "serve", self.rig, "--service", service, "--output", output)
+            there = self.computer(service)
+            shutil.copytree(self.rig.parent / "keys", there / "keys")
+            rig = shutil.copyfile(self.rig, there / self.rig.name)
+            self._start(service, service, "serve", rig, "--service", service, "--output", there)
         self._start("run", "rig", "run", self.rig, "--output", self.session, "--no-gui", *arguments)
+
+    def computer(self, service: str) -> Path:
+        """Folder with the rig file, the keys and the sessions of the computer that carries a service."""
+        return self.folder / f"at-{service}"
 
     def _start(self, name: str, host: str, *words: str | Path) -> None:
         with (self.folder / f"{name}.log").open("wb") as log:

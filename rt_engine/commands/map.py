@@ -16,9 +16,11 @@ from rt_engine.interfaces.errors import ConfigError
 if TYPE_CHECKING:
     from rt_engine.services.many_tasks import Outcome, Task
 
-SUFFIXES = {"calibrate": ".h5", "infer": ".npz", "export": ".nwb", "score": ".json", "replay": ""}
-"""What each command writes; `replay` a folder."""
-_OPTIONS = {"replay": "--output", "score": "--json"}
+SUFFIXES = {
+    **{"calibrate": ".h5", "infer": ".npz", "export": ".nwb", "score": ".json", "replay": "", "train-data": ".json"}
+}
+"""What each command writes; `replay` a folder, `train-data` samples beside it."""
+_OPTIONS = {"replay": "--output", "score": "--json", "train-data": "--json"}
 _SAY_EVERY_S = 5.0
 _PLAIN = re.compile(r"[^A-Za-z0-9_.-]+")
 
@@ -124,6 +126,8 @@ def _tasks(arguments: argparse.Namespace) -> list[Task]:
         argv = (cmd, str(Path(source).absolute()), option, str(part / output), *options)
         if cmd == "score":
             argv += ("-o", str(part / f"{name}.png"))
+        if cmd == "train-data":
+            argv += ("--corpus", str(part))
         tasks.append(Task(name, argv, _fingerprint(Path(source)), str(part), str(into / output)))
     return tasks
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from rt_engine.interfaces.errors import ConfigError, MessageError, SpikeloopError
 
+CONTROL_VERSION = 1
 COMMANDS = (
     *("describe", "status", "arm", "disarm", "start", "stop", "pause", "trip", "reset"),
     *("set_protocol", "set_threshold", "calibrate", "rois_edit", "mark", "shutdown"),
@@ -59,7 +61,7 @@ def require_public(role: Role, cmd: str) -> None:
 class Request(msgspec.Struct, kw_only=True):
     """One command with its arguments."""
 
-    v: int = 1
+    v: int = CONTROL_VERSION
     id: str
     role: Role
     cmd: str
@@ -77,7 +79,7 @@ class Failure(msgspec.Struct, kw_only=True):
 class Reply(msgspec.Struct, kw_only=True, omit_defaults=False):
     """Answer to the request of the same `id`."""
 
-    v: int = 1
+    v: int = CONTROL_VERSION
     id: str
     ok: bool
     result: dict[str, Any] | None = None
@@ -100,12 +102,15 @@ def decode_request(data: bytes) -> Request:
     Raises
     ------
     MessageError
-        The bytes are no request.
+        The bytes are no request, nested too deeply, or of another version.
     """
     try:
-        return _REQUEST.decode(data)
-    except msgspec.DecodeError as error:
+        request = _REQUEST.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
         raise MessageError(f"control request: {error}") from error
+    if request.v != CONTROL_VERSION and request.cmd != "trip":  # a stop is understood from whomever
+        raise MessageError(f"control request: version {request.v}, this program speaks {CONTROL_VERSION}")
+    return request
 
 
 def decode_reply(data: bytes) -> Reply:
@@ -114,12 +119,26 @@ def decode_reply(data: bytes) -> Reply:
     Raises
     ------
     MessageError
-        The bytes are no reply.
+        The bytes are no reply, or nested too deeply.
     """
     try:
         return _REPLY.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise MessageError(f"control reply: {error}") from error
+
+
+UNUSABLE = (TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError)
+"""What arguments of the wrong kind come to in the middle of a command."""
+
+
+def failure_of_arguments(request: Request, error: Exception) -> Reply:
+    """Reply to a command that could not be carried out with what came with it: whoever asks ends no service by it."""
+    where, trace = "", error.__traceback__
+    while trace is not None:
+        where, trace = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}", trace.tb_next
+    text = f"{request.cmd[:50]!r} cannot be carried out with these arguments"
+    why = f"{type(error).__name__}: {str(error)[:200]} ({where})"
+    return failure(request.id, MessageError(f"{text}: {why}", "docs/reference/wire.md says what commands take"))
 
 
 def failure(request_id: str, error: SpikeloopError) -> Reply:

@@ -114,7 +114,7 @@ def decode(topic: str, data: bytes | memoryview) -> Header:
         raise MessageError(f"unknown topic {topic!r}", f"known: {', '.join(HEADERS)}")
     try:
         header = decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:  # the latter: nested too deeply
         raise MessageError(f"topic {topic!r}: {error}") from error
     if header.v != WIRE_VERSION:
         raise MessageError(f"topic {topic!r}: wire version {header.v}, this program speaks {WIRE_VERSION}")

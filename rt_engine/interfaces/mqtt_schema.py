@@ -17,7 +17,7 @@ from rt_engine.interfaces.mqtt_config import CommandKind
 
 SCHEMA_VERSION = 1
 MAX_COMMAND_BYTES = 16 * 1024
-_CLIENT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_CLIENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]

@@ -68,8 +68,34 @@ def build_corpus(plan: CorpusPlan, progress: Callable[[float], None]) -> list[Bl
     ConfigError
         The real folder holds nothing to learn from, or a data set that is to be left out is not there.
     """
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    makers = [*_synthetic(plan), *_real(plan)]
+    return _made(plan.folder, [*_synthetic(plan), *_real(plan)], progress)
+
+
+def build_recordings(folder: Path, recordings: Path, progress: Callable[[float], None]) -> list[Block]:
+    """The blocks of one ground-truth file, as `build_corpus` makes and finds them.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the corpus.
+    recordings : Path
+        A ground-truth file.
+    progress : Callable
+        Told the share that is done.
+
+    Raises
+    ------
+    ConfigError
+        The file is none, or holds nothing to learn from.
+    """
+    makers = list(_of_file(folder, recordings))
+    if not makers:
+        raise ConfigError(f"holds no recording of {SHORTEST_S:g} s or more", file=str(recordings))
+    return _made(folder, makers, progress)
+
+
+def _made(folder: Path, makers: list[_Maker], progress: Callable[[float], None]) -> list[Block]:
+    folder.mkdir(parents=True, exist_ok=True)
     blocks: list[Block] = []
     for done, (source, path, make) in enumerate(makers):
         progress(done / len(makers))
@@ -108,9 +134,13 @@ def _real(plan: CorpusPlan) -> Iterator[_Maker]:
             "holds no ground-truth .npz file to learn from", "see docs/how-to/train.md", file=str(plan.real)
         )
     for path in kept:
-        recordings = [r for r in load_recordings(path) if len(r.dff) / r.frame_rate_hz >= SHORTEST_S]
-        for noise in REAL_NOISES:
-            yield from _of_recordings(plan.folder, path.stem, recordings, noise)
+        yield from _of_file(plan.folder, path)
+
+
+def _of_file(folder: Path, path: Path) -> Iterator[_Maker]:
+    recordings = [r for r in load_recordings(path) if len(r.dff) / r.frame_rate_hz >= SHORTEST_S]
+    for noise in REAL_NOISES:
+        yield from _of_recordings(folder, path.stem, recordings, noise)
 
 
 def _of_recordings(folder: Path, name: str, recordings: list[Recording], noise: float | None) -> Iterator[_Maker]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 TRIAL_KEY = "trial_start"
 """Key that a protocol waits for to react to trial starts of the behaviour task."""
+_LONGEST_NOTE = 2000
 REQUEST_NOTE = "request "
 """How the note of a request in the journal begins; its name follows."""
 
@@ -33,7 +34,7 @@ def carry_out(run: Run, args: dict[str, Any]) -> dict[str, Any]:
     """
     kind = args.get("command")
     if kind == CommandKind.MARK:
-        _note(run, args, str(args.get("note")))
+        _note(run, args, str(args.get("note"))[:_LONGEST_NOTE])
         return {}
     if kind == CommandKind.TRIAL:
         _note(run, args, f"trial {args.get('trial')} {args.get('kind') or ''}".rstrip())
@@ -61,10 +62,13 @@ def _request(run: Run, args: dict[str, Any]) -> dict[str, Any]:
 
 
 def _press(run: Run, key: str, args: dict[str, Any]) -> dict[str, Any]:
-    return run.request("stimulation", "key", {"key": key, "deadline_ns": args.get("deadline_ns") or 0})
+    deadline_ns = args.get("deadline_ns") or 0
+    if not isinstance(deadline_ns, int):
+        raise ConfigError(f"{str(deadline_ns)[:50]!r} is no time in nanoseconds", key="deadline_ns")
+    return run.request("stimulation", "key", {"key": key, "deadline_ns": deadline_ns})
 
 
 def _note(run: Run, args: dict[str, Any], text: str) -> None:
     fields = {"operator": f"mqtt:{args.get('client')}", "phase": run.phase, "kind": args.get("command")}
-    fields |= {key: args[key] for key in ("trial", "sent_unix_ms") if args.get(key) is not None}
+    fields |= {key: args[key] for key in ("trial", "sent_unix_ms") if isinstance(args.get(key), int | float | str)}
     run.note("mark", text, fields)

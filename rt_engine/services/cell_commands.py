@@ -162,7 +162,7 @@ def _ids(args: dict[str, Any], cells: LiveCells) -> list[int]:
 def _known(value: Any, cells: LiveCells) -> int:
     try:
         roi_id = int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ConfigError(f"{value!r} is no roi id", key="roi_ids") from None
     if not cells.is_read(roi_id):
         raise ConfigError(f"no cell has roi id {roi_id}", f"there are {len(cells.roi_id)} rows", key="roi_ids")

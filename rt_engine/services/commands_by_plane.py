@@ -41,7 +41,7 @@ def by_plane(cmd: str, args: dict[str, Any], planes: Collection[int]) -> dict[in
             own = found.setdefault(_known(_plane_of(roi_id), planes), args | {"thresholds": {}})
             own["thresholds"][roi_id] = z
         return found
-    if args.get("roi_ids"):
+    if isinstance(args.get("roi_ids"), list | tuple) and args["roi_ids"]:
         named = {_known(_plane_of(roi_id), planes) for roi_id in args["roi_ids"]}
         if len(named) > 1:
             raise ConfigError(f"the cells lie in the planes {sorted(named)}", "edit one plane at a time", key="roi_ids")
@@ -54,11 +54,11 @@ def by_plane(cmd: str, args: dict[str, Any], planes: Collection[int]) -> dict[in
 def _plane_of(roi_id: Any) -> int:
     try:
         return int(roi_id) // ROI_ID_BLOCK
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ConfigError(f"{roi_id!r} is no cell", "give the roi_id that topic rois tells", key="roi_id") from None
 
 
 def _known(plane: Any, planes: Collection[int]) -> int:
-    if plane not in planes:
+    if not isinstance(plane, int) or plane not in planes:
         raise ConfigError(f"no plane {plane!r} is inferred", f"known: {sorted(planes)}", key="plane")
     return int(plane)

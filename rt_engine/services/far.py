@@ -10,6 +10,7 @@ from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.control import Request, Role
 from rt_engine.interfaces.errors import ConfigError, MessageError, ServiceError
 from rt_engine.interfaces.messages import ClockHeader
+from rt_engine.services.revocations import Revocations
 from rt_engine.services.setup import Setup, far_services
 from rt_engine.transport.clock_offset import Offset
 from rt_engine.transport.publisher import Publisher
@@ -75,6 +76,7 @@ class FarServices:
         self._setup, self._clock, self._publisher, self._say = setup, clock, publisher, say
         far = far_services(setup.rig_config())
         self.services = {name: FarService(name, address) for name, address in far.items()}
+        self._revocations = Revocations(setup.rig_config().keys, clock, say)
 
     def handle(self, request: Request) -> dict[str, Any]:
         """Answer one of `COMMANDS`.
@@ -96,7 +98,7 @@ class FarServices:
             wanted = ", ".join(self.services) or "none"
             raise ConfigError(f"{name!r} is not awaited from another computer (awaited: {wanted})", "key ports.hosts")
         if request.cmd == "join":
-            return self._join(far)
+            return self._join(far, request.args)
         if not far.joined:
             raise ServiceError(f"{name} has not joined this session", "join it")
         if request.args.get("session") != self._setup.session:
@@ -122,12 +124,15 @@ class FarServices:
             if silent_ns > LOST_NS:
                 one.exitcode = _GONE
 
-    def _join(self, far: FarService) -> dict[str, Any]:
+    def _join(self, far: FarService, args: dict[str, Any]) -> dict[str, Any]:
         if far.joined:
             raise ServiceError(f"{far.name} has joined this session already", "wait for the next run")
         far.joined, far.heard_ns = True, self._clock.now_ns()
         self._say("info", f"{far.name} runs on {far.address}")
-        return {"setup": dataclasses.asdict(dataclasses.replace(self._setup, service=far.name, far=True))}
+        self._revocations.take(args, far.address)
+        return self._revocations.told() | {
+            "setup": dataclasses.asdict(dataclasses.replace(self._setup, service=far.name, far=True))
+        }
 
     def _left(self, far: FarService, args: dict[str, Any]) -> dict[str, Any]:
         code = args.get("exit_code")
@@ -145,7 +150,8 @@ class FarServices:
             offset = Offset(*(_whole_ns(args, key) for key in Offset._fields))
             stamp = self._publisher.stamp("clock")
             self._publisher.send("clock", ClockHeader(**stamp, peer=far.address, **offset._asdict()))
-        return {"t_ns": now_ns}
+        self._revocations.take(args, far.address)
+        return self._revocations.told() | {"t_ns": now_ns}
 
 
 def _whole_ns(args: dict[str, Any], key: str) -> int:

@@ -22,6 +22,7 @@ from rt_engine.interfaces.errors import ConfigError, MessageError
 from rt_engine.interfaces.rig_config import RigConfig
 from rt_engine.services.far import KEEP_PERIOD_NS, LOST_NS
 from rt_engine.services.process import run_service
+from rt_engine.services.revocations import Revocations
 from rt_engine.services.setup import Setup, far_services
 from rt_engine.transport.client_keys import secure_from_command
 from rt_engine.transport.clock_offset import OffsetEstimator
@@ -69,6 +70,7 @@ class Keeper:
             )
         self._rig, self._service, self._folder, self._say = rig, service, folder, say
         self._clock: Clock = clock or MonotonicClock()
+        self._revocations = Revocations(rig.keys, self._clock, lambda level, text: say(f"{level}: {text}"))
         self._endpoint = rig.ports.endpoint("control")
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         secure_from_command(self._context, None, rig.keys)
@@ -97,8 +99,9 @@ class Keeper:
         self._say(f"{self._service}: waiting for a run at {self._endpoint}")
         told = ""
         while not self.stopping.is_set():
-            reply = self._ask("join", {}, 2 * _ASK_AGAIN_NS)
+            reply = self._ask("join", self._revocations.told(), 2 * _ASK_AGAIN_NS)
             if reply is not None and reply.ok:
+                self._revocations.take(reply.result or {}, self._endpoint)
                 try:
                     return self._own_setup(reply.result or {})
                 except ConfigError as error:
@@ -171,13 +174,14 @@ class Keeper:
                 return "told to stop"
             sent_ns = self._clock.now_ns()
             offset = clock.offset
-            args = {"session": session} | ({} if offset is None else offset._asdict())
+            args = {"session": session} | self._revocations.told() | ({} if offset is None else offset._asdict())
             reply = self._ask("keep", args, KEEP_PERIOD_NS)
             now_ns = self._clock.now_ns()
             if reply is not None and not reply.ok:
                 return "the run is over"
             if reply is not None:
                 heard_ns = now_ns
+                self._revocations.take(reply.result or {}, self._endpoint)
                 there_ns = (reply.result or {}).get("t_ns")
                 if isinstance(there_ns, int):
                     clock.add(sent_ns, there_ns, now_ns)

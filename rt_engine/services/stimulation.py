@@ -41,6 +41,7 @@ from rt_engine.transport.sockets import connect
 _SILENCE_NS = 2 * NS_PER_S
 """Silence of the recorder, or of the reader of the stop line, that is borne."""
 _BATCH = 64
+_LONGEST_TEXT = 500
 """Messages taken in one turn, so that a flood keeps neither a command nor a watchdog waiting."""
 _POLL_MS = 5
 _SYNC_ARMED_NS = 10 * NS_PER_S
@@ -317,7 +318,7 @@ class StimulationService(Service):
         return self._driver.conclude()
 
     def _trip(self, args: dict[str, Any]) -> dict[str, Any]:
-        text = str(args.get("text") or "stopped by command")
+        text = str(args.get("text") or "stopped by command")[:_LONGEST_TEXT]
         asked_ns = args.get("t_asked_ns")
         self._interlock.trip("command", "trip", "-", text, t_cause_ns=asked_ns if isinstance(asked_ns, int) else None)
         return self._status({})

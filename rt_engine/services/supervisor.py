@@ -16,7 +16,17 @@ from typing import Any
 import zmq
 
 from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S, Clock, MonotonicClock
-from rt_engine.interfaces.control import Reply, Request, Role, decode_reply, decode_request, encode_control, failure
+from rt_engine.interfaces.control import (
+    UNUSABLE,
+    Reply,
+    Request,
+    Role,
+    decode_reply,
+    decode_request,
+    encode_control,
+    failure,
+    failure_of_arguments,
+)
 from rt_engine.interfaces.errors import ConfigError, MessageError, ServiceError, SpikeloopError
 from rt_engine.interfaces.messages import Header, LogHeader, decode, topic_name
 from rt_engine.services import far
@@ -357,6 +367,8 @@ class Supervisor:
             reply = Reply(id=request.id, ok=True, result=self._on_client(request))
         except SpikeloopError as error:
             reply = failure(request.id, error)
+        except UNUSABLE as error:
+            reply = failure_of_arguments(request, error)
         self._router.send_multipart([identity, encode_control(reply)])
 
     def _take_messages(self) -> None:

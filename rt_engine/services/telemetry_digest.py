@@ -175,8 +175,8 @@ class TelemetryDigest:
     def _take_state(self, header: StateHeader) -> None:
         self._interlock = header.interlock
         for trip in header.trips:
-            t_ns = int(trip.get("t_ns") or 0)
-            if t_ns > self._last_trip_ns:
+            t_ns = trip.get("t_ns")
+            if isinstance(t_ns, int) and t_ns > self._last_trip_ns:
                 self._last_trip_ns = t_ns
                 self._publish_trip(trip)
         facts = {

@@ -10,6 +10,7 @@ import zmq
 
 from rt_engine.interfaces.clock import NS_PER_MS, Clock, MonotonicClock
 from rt_engine.interfaces.control import (
+    UNUSABLE,
     Reply,
     Request,
     Role,
@@ -17,6 +18,7 @@ from rt_engine.interfaces.control import (
     decode_request,
     encode_control,
     failure,
+    failure_of_arguments,
 )
 from rt_engine.interfaces.errors import MessageError, ServiceError, SpikeloopError
 from rt_engine.transport.gate import Gate
@@ -59,16 +61,19 @@ class ControlServer:
 
 
 def answer(body: list[bytes], handler: Handler) -> Reply:
-    """Reply to one request; errors of our tree become error replies."""
-    request_id = ""
+    """Reply to one request; errors of our tree, and what wrong arguments come to, become error replies."""
+    request = None
     try:
         if len(body) != 1:
             raise MessageError("a control message has one part")
         request = decode_request(body[0])
-        request_id = request.id
-        return Reply(id=request_id, ok=True, result=handler(request))
+        return Reply(id=request.id, ok=True, result=handler(request))
     except SpikeloopError as error:
-        return failure(request_id, error)
+        return failure("" if request is None else request.id, error)
+    except UNUSABLE as error:
+        if request is None:
+            raise
+        return failure_of_arguments(request, error)
 
 
 class ControlClient:

@@ -6,6 +6,8 @@ import datetime
 import os
 import re
 import stat
+import uuid
+from collections.abc import Collection
 from pathlib import Path
 from typing import TypeVar
 
@@ -115,11 +117,42 @@ class KeyStore:
         if not _NAME.fullmatch(name) or not path.is_file():
             known = ", ".join(client.name for client in self.clients()) or "none"
             raise ConfigError(f"there is no key {name!r}", f"known: {known}", key="NAME")
-        record = _read(path, ClientRecord)
-        if record.revoked_utc is None:
-            record = msgspec.structs.replace(record, revoked_utc=_now_utc())
-            path.unlink()
-            _write(path, record)
+        return self._revoke(_read(path, ClientRecord))
+
+    def revoked(self) -> list[str]:
+        """Public keys of all that have been revoked.
+
+        Raises
+        ------
+        ConfigError
+            A file is damaged.
+        """
+        return [client.public for client in self.clients() if client.revoked_utc is not None]
+
+    def revoke_all(self, publics: Collection[str]) -> list[str]:
+        """Refuse keys that have been revoked elsewhere; names of those that were not refused here yet.
+
+        Raises
+        ------
+        ConfigError
+            A file is damaged, or cannot be written.
+        """
+        known = [client for client in self.clients() if client.revoked_utc is None and client.public in publics]
+        return [self._revoke(client).name for client in known]
+
+    def _revoke(self, record: ClientRecord) -> ClientRecord:
+        """The record is replaced in one step: nobody finds it half written, or gone, or valid again."""
+        if record.revoked_utc is not None:
+            return record
+        record = msgspec.structs.replace(record, revoked_utc=_now_utc())
+        path = self.folder / f"{record.name}.json"
+        unfinished = self.folder / f".{record.name}.{uuid.uuid4().hex}"
+        _write(unfinished, record)
+        try:
+            os.replace(unfinished, path)
+        except OSError as error:
+            unfinished.unlink(missing_ok=True)
+            raise ConfigError(f"cannot be written: {error.strerror}", "try again", file=str(path)) from error
         return record
 
     def client_with(self, public: str) -> ClientRecord | None:

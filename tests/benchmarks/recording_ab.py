@@ -3,9 +3,10 @@
     python tests/benchmarks/recording_ab.py prepare /tmp/ab
     python tests/benchmarks/recording_ab.py measure /tmp/ab --rounds 3
 
-A program outside streams 512 x 512 frames of the virtual rig at 30 Hz, which are inferred and recorded. Three kinds of
-rounds alternate within the run: `idle`, nothing else; `recorder`, 400 more frames a second go straight to the recorder,
-as from another camera of the rig; `microscope`, they come with the others as a second channel, through acquisition.
+A program outside streams 512 x 512 frames of the virtual rig at 30 Hz, which are inferred and recorded. Four kinds of
+rounds alternate within the run: `idle`, nothing else; `sink`, 400 more frames a second go to a program that throws them
+away, which is what making and sending them costs the computer; `recorder`, they go straight to the recorder, as from
+another camera of the rig; `microscope`, they come with the others as a second channel, through acquisition.
 `disk` is what the journal grew by. Needs 2.5 GB a round on the disk of the folder; the session is deleted.
 """
 
@@ -39,7 +40,7 @@ from rt_engine.interfaces.rig_config import load_rig
 
 RATE_HZ = 30.0
 PATIENCE_S = 120.0
-KINDS = ("idle", "recorder", "microscope")
+KINDS = ("idle", "sink", "recorder", "microscope")
 
 
 def prepare(folder: Path) -> None:
@@ -118,6 +119,15 @@ def push(folder: Path, endpoint: str, load_hz: Any, n_refused: Any) -> None:
         n, due_s = n + 1, due_s + 1 / rate_hz
 
 
+def throw_away(endpoint: str) -> None:
+    """In the place of the recorder."""
+    socket = zmq.Context().socket(zmq.PULL)
+    socket.setsockopt(zmq.RCVHWM, 256)
+    socket.bind(endpoint)
+    while True:
+        socket.recv_multipart(copy=False)
+
+
 def size_mb(session: Path) -> float:
     """Of the journal."""
     return sum(path.stat().st_size for path in session.glob("session_*.mcap")) / 1e6
@@ -148,11 +158,13 @@ def measure(folder: Path, n_rounds: int, seconds: float, load_hz: float) -> dict
         health.connect(rig.ports.endpoint(name))
     spawn = multiprocessing.get_context("spawn")
     loads = {kind: spawn.Value("d", 0.0) for kind in KINDS}
-    refused = spawn.Value("q", 0)
-    ends = rig.microscope.endpoint, rig.ports.endpoint("recorder_inlet")
+    refused, untaken = spawn.Value("q", 0), spawn.Value("q", 0)
+    ends = rig.microscope.endpoint, rig.ports.endpoint("recorder_inlet"), f"tcp://127.0.0.1:{free_ports(1)[0]}"
     sources = [
         spawn.Process(target=stream, args=(folder, ends[0], loads["microscope"]), daemon=True),
         spawn.Process(target=push, args=(folder, ends[1], loads["recorder"], refused), daemon=True),
+        spawn.Process(target=push, args=(folder, ends[2], loads["sink"], untaken), daemon=True),
+        spawn.Process(target=throw_away, args=(ends[2],), daemon=True),
     ]
     session = folder / f"session_{time.time_ns()}"
     line = ("run", folder / "rig.yaml", "--calibration", folder / "calibration.h5", "--output", session, "--no-gui")
@@ -188,11 +200,14 @@ def measure(folder: Path, n_rounds: int, seconds: float, load_hz: float) -> dict
     context.destroy(linger=0)
     shutil.rmtree(session)
     medians = {kind: {key: median(one[key] for one in found) for key in found[0]} for kind, found in rounds.items()}
-    ratios = {
-        kind: {key: medians[kind][key] / medians["idle"][key] for key in medians[kind] if key.endswith("_ms")}
-        for kind in KINDS[1:]
+    over = {
+        f"over_{base}": {
+            kind: {key: medians[kind][key] / medians[base][key] for key in medians[kind] if key.endswith("_ms")}
+            for kind in KINDS[1:]
+        }
+        for base in KINDS[:2]
     }
-    return {"medians": medians, "over_idle": ratios, "dropped": lost, "rounds": rounds}
+    return {"medians": medians, **over, "dropped": lost, "rounds": rounds}
 
 
 def figures(found: dict[str, list[float]]) -> dict[str, float]:
@@ -219,7 +234,7 @@ def main() -> None:
         prepare(arguments.folder)
         return
     found = measure(arguments.folder, arguments.rounds, arguments.seconds, arguments.load_hz)
-    shown = {key: found[key] for key in ("medians", "over_idle", "dropped")}
+    shown = {key: found[key] for key in ("medians", "over_idle", "over_sink", "dropped")}
     sys.stdout.write(json.dumps(shown, indent=1) + "\n")
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(found, indent=1), encoding="utf-8")

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from wire_samples import log
 
+from rt_engine.interfaces.control import decode_reply, decode_request
 from rt_engine.interfaces.errors import MessageError
 from rt_engine.interfaces.events import EVENT_DTYPE
 from rt_engine.interfaces.messages import HEADERS, FrameHeader, Header, SpikesHeader, decode, decode_as, encode
@@ -132,3 +134,29 @@ def test_the_documented_program_outside_sends_a_frame_that_is_accepted() -> None
     assert code is not None
     assert "rt_engine" not in code[1]
     assert len([line for line in code[1].splitlines() if line.strip()]) <= 20
+
+
+@pytest.mark.parametrize("depth", [500, 5_000, 200_000])
+def test_what_is_nested_too_deeply_is_refused_and_ends_nothing(depth: int) -> None:
+    """A few thousand bytes that nest would otherwise end whatever decodes them by a RecursionError."""
+    deep = b"\x91" * depth + b"\xc0"
+    mark = msgpack.packb("MARK")
+    args = {"v": 1, "id": "1", "role": "viewer", "cmd": "status", "args": {"a": "MARK"}}
+    request = msgpack.packb(args).replace(mark, deep)
+    reply = msgpack.packb({"v": 1, "id": "1", "ok": True, "result": {"a": "MARK"}}).replace(mark, deep)
+    topic, header, _ = log()
+    fields = msgpack.unpackb(encode(header)) | {"fields": {"a": "MARK"}}
+    sent = msgpack.packb(fields).replace(mark, deep)
+    if depth < 1000:
+        decode_request(request), decode_reply(reply), decode(topic, sent)
+        return
+    for refused in (lambda: decode_request(request), lambda: decode_reply(reply), lambda: decode(topic, sent)):
+        with pytest.raises(MessageError, match="recursion"):
+            refused()
+
+
+def test_requests_of_another_version_are_refused_but_a_stop_is_understood() -> None:
+    other = {"v": 2, "id": "1", "role": "viewer", "args": {}}
+    with pytest.raises(MessageError, match="version 2"):
+        decode_request(msgpack.packb(other | {"cmd": "status"}))
+    assert decode_request(msgpack.packb(other | {"cmd": "trip"})).cmd == "trip"

@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 import zmq
-from system_rig import DEADLINE_S, RunningRig, Start, small_rig
+from system_rig import DEADLINE_S, RunningRig, Start, small_rig, spikeloop
 
 from rt_engine.interfaces.control import Role
 from rt_engine.interfaces.errors import ServiceError
@@ -173,6 +173,28 @@ def test_a_killed_process_costs_a_quarter_of_a_second_and_no_pulse(
     assert last_heard - last_kept <= MOST_LOST_S * RATE_HZ, cost
     # A stimulator killed between light and its second record leaves the intent, which tells of that pulse.
     assert len(unknown) <= n_open <= 1, (unknown, n_open)
+
+
+@pytest.mark.parametrize("name", ["recording", "inference", "supervisor"])
+def test_what_recover_leaves_replays_to_the_same(
+    start: Start, small_calibration: Path, tmp_path: Path, name: str
+) -> None:
+    run, ports = start_busy(start, small_calibration, tmp_path)
+    pids = live_pids(run, ports) | {"supervisor": run.process.pid}
+    time.sleep(6.0)
+    psutil.Process(pids[name]).kill()
+    run.process.wait(120)
+    psutil.wait_procs([psutil.Process(pid) for pid in pids.values() if psutil.pid_exists(pid)], 60)
+    done = spikeloop("recover", run.session)
+    assert done.returncode == 0, done.stderr
+    clean, again = run.session / "recovered", tmp_path / "again"
+    done = spikeloop("replay", clean, "--speed", "max", "--output", again)
+    assert done.returncode == 0, done.stderr
+    found = spikeloop("diff", clean, again, "--json", tmp_path / "diff.json")
+    told = json.loads((tmp_path / "diff.json").read_text(encoding="utf-8"))
+    print(json.dumps({"killed": name, "compared": told["n_compared"], "same": found.returncode == 0}))
+    assert found.returncode == 0, found.stdout
+    assert told["n_compared"]["events"] > 100
 
 
 def test_viewers_may_die_at_any_instant_and_cost_nothing(start: Start, small_calibration: Path, tmp_path: Path) -> None:

@@ -98,6 +98,47 @@ def test_dask_does_the_same(scheduler: str, tmp_path: Path) -> None:
     assert len(list((tmp_path / "out").glob("s*.npz"))) == 4
 
 
+def truth(path: Path, seed: int) -> None:
+    """A ground-truth file of one neuron, 20 s."""
+    random = np.random.default_rng(seed)
+    spikes_s = np.sort(random.uniform(1, 19, 25))
+    t_s = np.arange(600) / 30.0
+    dff = 0.2 * sum(np.exp(-np.maximum(t_s - s, 0) / 0.3) * (t_s >= s) for s in spikes_s)
+    record = {"neuron": "1", "trial": 0, "n": 600, "dt": 1 / 30, "raw": False, "fs": 30.0}
+    meta = {"dataset": path.stem, "indicator": "GCaMP6f", "latency_valid": True, "records": [record]}
+    noisy = (dff + random.normal(0, 0.03, 600)).astype(np.float32)
+    np.savez(path, meta=json.dumps(meta), dff_0=noisy, spk_0=spikes_s)
+
+
+@pytest.mark.realtime
+def test_training_finds_made_what_map_has_made(tmp_path: Path) -> None:
+    """The same blocks, bit for bit, as training makes by itself; and a file that is none is named."""
+    from rt_engine.models.network_corpus import CorpusPlan, build_corpus
+    from rt_engine.models.randomisation import SHIPPED_RANGES, load_randomisation
+
+    folder, corpus = tmp_path / "truth", tmp_path / "corpus"
+    folder.mkdir()
+    for seed in (1, 2):
+        truth(folder / f"DS{seed:02}.npz", seed)
+    np.savez(folder / "none.npz", traces=np.zeros(3))
+    line = ("map", "train-data", *sorted(folder.iterdir()), "--into", corpus, "--workers", "2")
+    done = spikeloop(*line)
+    assert done.returncode == 1
+    assert "failed: none:" in done.stderr
+    assert "no ground-truth file" in done.stderr
+    (folder / "none.npz").unlink()
+    assert json.loads((corpus / "DS01.json").read_text())["samples"] > 0
+    ranges = load_randomisation(SHIPPED_RANGES)
+    made = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in corpus.glob("*.npz")}
+    plan = CorpusPlan(folder=corpus, ranges=ranges, n_blocks=0, seed=1, real=folder)
+    assert {block.source for block in build_corpus(plan, lambda share: None)} == {"DS01", "DS02"}
+    assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in corpus.glob("*.npz")} == made
+    alone = CorpusPlan(folder=tmp_path / "alone", ranges=ranges, n_blocks=0, seed=1, real=folder)
+    for ours, own in zip(build_corpus(plan, print), build_corpus(alone, print), strict=True):
+        for field, other in zip(ours.samples, own.samples, strict=True):
+            assert np.array_equal(np.asarray(field, np.float64), np.asarray(other, np.float64), equal_nan=True)
+
+
 @pytest.mark.statistics
 @pytest.mark.timeout(7200)
 def test_a_thousand_sessions_on_two_workers_with_one_killed(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from safety_rig import FakeClock, Rig, S
 
 from rt_engine.interfaces.clock import NS_PER_S
 from rt_engine.interfaces.errors import ServiceError
@@ -66,3 +67,18 @@ def test_what_no_person_can_mend_ends_the_run_after_a_while() -> None:
     interlock = Interlock({"recording_live", "stop_line_closed"})
     with pytest.raises(ServiceError, match="waited 20 s for the interlock; missing: recording_live, stop_line_closed"):
         arm(interlock)
+
+
+def test_what_a_real_interlock_lacks_is_named_with_its_remedy() -> None:
+    lock, clock = Rig().interlock, FakeClock()
+    lock.self_test()
+
+    def ask(cmd: str, args: dict[str, Any] | None = None) -> dict[str, Any]:
+        return {"can_arm": False, "interlock": lock.state.value, "preconditions": lock.preconditions()}
+
+    with pytest.raises(ServiceError) as error:
+        arm_or_say_why(ask, lambda: clock.step(S), clock, 20.0)
+    told = str(error.value)
+    assert "missing: recording_live, engine_heartbeat, calibration_matches" in told
+    assert "start the microscope" in told
+    assert "operator" not in told

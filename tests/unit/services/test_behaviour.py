@@ -83,3 +83,11 @@ def test_a_task_can_ask_for_nothing_else(command: Any) -> None:
     with pytest.raises(ConfigError, match="may send"):
         tell(run, command)
     assert (run.asked, run.notes, run.ended) == ([], [], False)
+
+
+@pytest.mark.parametrize("deadline_ns", ["soon", 1.5, [1], {"a": 1}])
+def test_a_deadline_that_is_none_reaches_nobody(deadline_ns: Any) -> None:
+    run = _Listening("reward")
+    with pytest.raises(ConfigError, match="no time in nanoseconds"):
+        tell(run, "request", name="reward", deadline_ns=deadline_ns)
+    assert run.asked == []

@@ -42,3 +42,13 @@ def test_thresholds_are_dealt_out_and_a_rate_is_for_all() -> None:
 def test_what_cannot_be_told_is_refused(args: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         by_plane("rois_edit", args, (0, 1))
+
+
+@pytest.mark.parametrize(
+    "args",
+    [{"plane": [1]}, {"plane": {}}, {"plane": "1"}, {"roi_ids": 5}, {"roi_ids": [float("inf")]}, {"roi_ids": [None]}],
+    ids=str,
+)
+def test_what_makes_no_sense_is_said_and_ends_nothing(args: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        by_plane("rois_edit", args, {0: "inference.0", 1: "inference.1"})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,12 @@ from rt_engine.interfaces.messages import ClockHeader, decode_as
 from rt_engine.interfaces.rig_config import RigConfig
 from rt_engine.services.far import LOST_NS, SILENT_NS, FarServices
 from rt_engine.services.keeper import Keeper
+from rt_engine.services.revocations import Revocations
 from rt_engine.services.setup import Setup, far_services
+from rt_engine.transport.control import ControlServer
+from rt_engine.transport.key_store import KeyStore, read_client_key
 from rt_engine.transport.publisher import Publisher
+from rt_engine.transport.security import secure_rig
 from rt_engine.transport.sockets import connect
 
 HOSTS = {"acquisition": "127.0.0.2", "inference": "127.0.0.3"}
@@ -212,3 +218,56 @@ def test_a_rig_that_puts_it_nowhere_else_is_said(rig: RigConfig, tmp_path: Path)
 def test_a_keeper_waits_where_nobody_is(keeper: Keeper) -> None:
     answer: Reply | None = keeper._ask("join", {}, 10_000_000)
     assert answer is None
+
+
+def test_a_revoked_key_goes_with_the_first_word_and_with_every_other(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path / "keys")
+    publics = {name: read_client_key(store.new_client(name, Role.OPERATOR)).public for name in ("anna", "ben")}
+    store.revoke("anna")
+    rig = rig_with().model_copy(update={"keys": str(tmp_path / "keys")})
+    setup = Setup("", rig.model_dump(mode="json"), "s", str(tmp_path), 1, 2, dry_run=True, lossless=False)
+    desk = Desk(setup)
+    try:
+        assert desk.ask("join")["revoked"] == [publics["anna"]]
+        assert desk.keep(revoked=[publics["ben"]])["revoked"] == [publics["anna"], publics["ben"]]
+    finally:
+        desk.publisher.close(0)
+        desk.context.destroy(linger=0)
+    assert store.role_of("ben") is None
+    assert ("warning", "the key 'ben' was revoked on 127.0.0.2; it is refused here too") in desk.said
+
+
+def test_a_keeper_revokes_before_it_starts_a_service(tmp_path: Path) -> None:
+    """The other side of the link, with real sockets: what `join` brings holds before anything is bound here."""
+    folders = [tmp_path / "rig", tmp_path / "here"]
+    store = KeyStore(folders[0])
+    store.new_client("anna", Role.OPERATOR)
+    shutil.copytree(*folders)
+    store.revoke("anna")
+    here = rig_with().model_copy(update={"keys": str(folders[1])})
+    setup = Setup("", here.model_dump(mode="json"), "s", str(tmp_path), 1, 2, dry_run=True, lossless=False)
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    guard = secure_rig(context, str(folders[0]))
+    assert guard is not None
+    told = Revocations(str(folders[0]), HandClock(), lambda *said: None).told()
+    server = ControlServer(context, here.ports.endpoint("control"), lambda request: told | sent(setup), guard)
+    stop = threading.Event()
+
+    def serve() -> None:
+        while not stop.is_set():
+            server.socket.poll(5)
+            server.serve()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    keeper = Keeper(here, "acquisition", tmp_path / "out", lambda text: None)
+    try:
+        assert keeper._await_run() is not None
+        assert KeyStore(folders[1]).role_of("anna") is None
+    finally:
+        keeper.close()
+        stop.set()
+        thread.join()
+        server.close()
+        guard.close()
+        context.destroy(linger=0)

@@ -11,10 +11,10 @@ import pytest
 import zmq
 from free_ports import free_ports
 
-from rt_engine.interfaces.control import Request, Role
+from rt_engine.interfaces.control import Request, Role, encode_control
 from rt_engine.interfaces.errors import ConfigError, ServiceError
 from rt_engine.interfaces.messages import LogHeader
-from rt_engine.transport.control import ControlClient, ControlServer
+from rt_engine.transport.control import ControlClient, ControlServer, answer
 from rt_engine.transport.publisher import Publisher
 from rt_engine.transport.sockets import bind
 
@@ -113,3 +113,15 @@ def test_what_the_recorder_cannot_take_is_counted_never_waited_for(context: Any)
     assert publisher.recorder_dropped == 15
     assert publisher.stamp("log")["seq"] == 20
     publisher.close(linger_ms=0)
+
+
+@pytest.mark.parametrize("error", [TypeError("unhashable"), KeyError("x"), OverflowError("inf"), RecursionError()])
+def test_arguments_that_a_handler_trips_over_are_answered_and_the_place_is_named(error: Exception) -> None:
+    def handler(request: Request) -> dict[str, Any]:
+        raise error
+
+    reply = answer([encode_control(Request(id="7", role=Role.OPERATOR, cmd="rois_edit"))], handler)
+    assert (reply.id, reply.ok) == ("7", False)
+    assert reply.error is not None
+    assert "'rois_edit' cannot be carried out with these arguments" in reply.error.message
+    assert "(test_control.py:" in reply.error.message
