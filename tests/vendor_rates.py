@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import psutil
 from free_ports import free_ports
 from pydantic import TypeAdapter
 
@@ -75,8 +76,11 @@ class Loss:
         self._last = (stamp[0], frame, rejected)
 
 
-def drive(kind: str, seconds: float, folder: Path, more: list[str]) -> dict[str, Any]:
-    """Read until the simulator, which is given `more` arguments, has ended; the figures."""
+def drive(kind: str, seconds: float, folder: Path, more: list[str], *, low: bool = False) -> dict[str, Any]:
+    """Read until the simulator, which is given `more` arguments, has ended; the figures.
+
+    `low`: this side alone has a low priority; a scanner that is itself held up is none.
+    """
     vendor, names = VENDORS[kind], {"port": str(free_ports(1)[0]), "folder": str(folder)}
     filled = [argument.format(**names) for argument in vendor.arguments]
     values = {key: one.format(**names) if isinstance(one, str) else one for key, one in vendor.config.items()}
@@ -86,6 +90,8 @@ def drive(kind: str, seconds: float, folder: Path, more: list[str]) -> dict[str,
     microscope, loss = vendor_microscope(config, MonotonicClock()), Loss()
     geometry = microscope.open()
     process = subprocess.Popen(words)
+    if low:
+        psutil.Process().nice(15)
     try:
         while geometry is None:
             geometry = microscope.open()
@@ -115,12 +121,13 @@ def main() -> None:
     parser.add_argument("kinds", nargs="*", default=sorted(VENDORS))
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--low", action="store_true", help="the driver alone at low priority (nice 15)")
     parser.add_argument("--simulator", default="", help="further arguments of the simulator")
     given = parser.parse_args()
     found = []
     for kind in given.kinds:
         with tempfile.TemporaryDirectory() as folder:
-            found.append(drive(kind, given.seconds, Path(folder), given.simulator.split()))
+            found.append(drive(kind, given.seconds, Path(folder), given.simulator.split(), low=given.low))
         sys.stdout.write(json.dumps(found[-1]) + "\n")
         sys.stdout.flush()
         if given.json:

@@ -17,6 +17,7 @@ from rt_engine.interfaces.errors import DeviceError, LimitError
 from rt_engine.interfaces.findings import Finding
 from rt_engine.interfaces.ni_config import NiAnalog, NiDaqSettings
 
+_UNLOCKS = 5
 _GATE_TOLERANCE = 0.005
 """Share by which a command may differ from the power that a gated source has."""
 
@@ -64,14 +65,11 @@ class NiDaqOutput:
         with ExitStack() as undo:
             undo.callback(self._release)
             self._card.open()
-            self._unlock()
             with self._card.errors(self._config.enable_line):
                 self._enable_task = self._card.task("enable")
                 enable = line_writer(self._card, self._enable_task, self._config.enable_line)
-                enable(False)
+            self._make_dark(enable)
             self._pulse.open()
-            with self._card.errors("watchdog"):
-                self._watchdog.stop()
             self._enable, self._failure = enable, None
             undo.pop_all()
 
@@ -297,12 +295,26 @@ class NiDaqOutput:
             self._trains.recall(now_ns)
             self._pulse.rest()
 
-    def _unlock(self) -> None:
-        """Make the watchdog; one that had expired, of a process before this one, still holds the line."""
+    def _make_dark(self, enable: Callable[[bool], object]) -> None:
+        """Make the watchdog, and the enable line low: one of a process before this one may still hold it.
+
+        On a computer that is busy it can expire anew between two calls that unlock it; then once more. Raises
+        DeviceError.
+        """
         with self._card.errors("watchdog"):
             self._watchdog = self._card.watchdog(self.watchdog_ms / 1000, [self._config.enable_line])
-            self._watchdog.start()
-            self._watchdog.clear_expiration()
+        for left in reversed(range(_UNLOCKS)):
+            with self._card.errors("watchdog"):
+                self._watchdog.start()
+                self._watchdog.clear_expiration()
+                self._watchdog.stop()
+            try:
+                with self._card.errors(self._config.enable_line):
+                    enable(False)
+                return
+            except DeviceError:
+                if not left:
+                    raise
 
     def _set_enable(self, high: bool) -> None:
         if self._enable is not None:

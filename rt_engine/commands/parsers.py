@@ -24,7 +24,7 @@ def add_method(parser: argparse.ArgumentParser) -> None:
     """`--method` and `--weights`."""
     parser.add_argument("--method", choices=METHODS, default="combined", help="default combined")
     parser.add_argument(
-        "--weights", metavar="NAME", help="of --method network: shipped (synthetic, the default), or a file"
+        "--weights", metavar="NAME", help="of --method network: synthetic+real (default), synthetic, or a file"
     )
 
 

@@ -35,15 +35,15 @@ def execute(arguments: argparse.Namespace) -> int:
     """A table for the SLM's program, and the lines for the rig file."""
     import csv
 
-    from rt_engine.interfaces.calibration_planes import load_plane
+    from rt_engine.interfaces.calibration_planes import load_planes
     from rt_engine.services.slm_targets import load_registration, targets_of
 
     registration = load_registration(Path(arguments.registration))
-    calibration = load_plane(Path(arguments.calibration), 0)
-    patterns = [targets_of(cells, calibration, registration) for cells in arguments.cells]
+    planes = load_planes(Path(arguments.calibration))
+    patterns = [targets_of(cells, planes, registration) for cells in arguments.cells]
     with Path(arguments.output).open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["pattern", "roi_id", "slm_x", "slm_y", "y_px", "x_px"])
+        table.writerow(["pattern", "roi_id", "slm_x", "slm_y", "y_px", "x_px", "plane"])
         for number, cells in enumerate(patterns, arguments.first):
             table.writerows([number, *cell] for cell in cells)
     sys.stdout.write(f"{arguments.output}: for the program of the SLM. For the rig file:\n    patterns:\n")
@@ -55,7 +55,8 @@ def execute(arguments: argparse.Namespace) -> int:
 def _line(number: int, cells: Sequence[TargetCell]) -> str:
     places = ", ".join(f"[{cell.y_px:g}, {cell.x_px:g}]" for cell in cells)
     names = ", ".join(str(cell.roi_id) for cell in cells)
-    return f"      - {{number: {number}, targets_yx_px: [{places}]}}   # cells {names}\n"
+    planes = f", target_planes: {[cell.plane for cell in cells]}" if any(cell.plane for cell in cells) else ""
+    return f"      - {{number: {number}, targets_yx_px: [{places}]{planes}}}   # cells {names}\n"
 
 
 def _cells(text: str) -> tuple[int, ...]:

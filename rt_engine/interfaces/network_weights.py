@@ -20,7 +20,10 @@ HEADS = ("odds", "rate", "count", "dispersion")
 N_INPUTS = 14
 N_HIDDEN, N_MIDDLE = 24, 16
 """Of the networks that `spikeloop train` makes."""
-SHIPPED = {"synthetic": "6ab1531f19af816d592f77ce08b00f0cb4559803f752f6227b36e8d1568bfb41"}
+SHIPPED = {
+    "synthetic+real": "406152a7f42a9479e321f2d2f1fca16a7a49c792b2f77d9db5698312b94714bb",
+    "synthetic": "6ab1531f19af816d592f77ce08b00f0cb4559803f752f6227b36e8d1568bfb41",
+}
 """Weights that come with spikeloop, and their digests; what they saw stands in ``network_weights/CARD.md``."""
 _SHIPPED_FOLDER = Path(__file__).resolve().parents[1] / "network_weights"
 _REMEDY = f"name shipped weights ({', '.join(SHIPPED)}), or a file that `spikeloop train` wrote"

@@ -13,13 +13,31 @@ from rt_engine.interfaces.slm_registration import SlmRegistration
 from rt_engine.interfaces.strict import Strict
 
 MAX_TARGETS = 100
+Place = tuple[int, float, float]
+"""Plane, line and pixel."""
 
 
 class Pattern(Strict):
-    """One pattern that the other program holds: its number there, and where its light goes (template, pixels)."""
+    """One pattern that the other program holds: its number there, and where its light goes (template, pixels).
+
+    `target_planes`: the plane of each target of a volume; none: all are in plane 0.
+    """
 
     number: int = Field(ge=0, le=255)
     targets_yx_px: tuple[tuple[float, float], ...] = Field(min_length=1, max_length=MAX_TARGETS)
+    target_planes: tuple[Annotated[int, Field(ge=0, le=255)], ...] = ()
+
+    @model_validator(mode="after")
+    def _a_plane_each(self) -> Pattern:
+        if len(self.target_planes) not in (0, len(self.targets_yx_px)):
+            text = f"pattern {self.number} has {len(self.targets_yx_px)} targets, and planes for"
+            raise ValueError(f"{text} {len(self.target_planes)}: give each its plane, or none")
+        return self
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Plane, line and pixel of each target."""
+        return places_of(self.targets_yx_px, self.target_planes)
 
 
 class OnePattern(Strict):
@@ -106,7 +124,7 @@ class PatternTtlSettings(NiDaqSettings):
         if isinstance(self.select, OnePattern) and len(numbers) > 1:
             raise ValueError("select.by hand: one pattern only, for nothing can show another")
         for one, other in combinations(self.patterns, 2):
-            if _same(one.targets_yx_px, other.targets_yx_px, 2 * self.tolerance_px):
+            if _same(one.places, other.places, 2 * self.tolerance_px):
                 text = f"patterns {one.number} and {other.number} have the same targets to {self.tolerance_px:g} px"
                 raise ValueError(text)
         return self
@@ -117,6 +135,8 @@ class PatternTtlSettings(NiDaqSettings):
             if isinstance(self.select, ByHoloBlink):
                 raise ValueError("select.by holoblink needs `registration`: what is sent are places on the SLM")
             return self
+        if isinstance(self.select, ByHoloBlink) and any(plane for one in self.patterns for plane in one.target_planes):
+            raise ValueError("select.by holoblink is told x and y alone: its patterns are in plane 0")
         for pattern in self.patterns:
             for y_px, x_px in pattern.targets_yx_px:
                 if not self.registration.covers(y_px, x_px):
@@ -146,22 +166,32 @@ class PatternTtlSettings(NiDaqSettings):
             )
         return self
 
-    def pattern_of(self, targets_yx_px: tuple[tuple[float, float], ...]) -> Pattern | None:
-        """The pattern whose targets these are, each within `tolerance_px`; None if there is none."""
+    def pattern_of(
+        self, targets_yx_px: tuple[tuple[float, float], ...], target_planes: tuple[int, ...] = ()
+    ) -> Pattern | None:
+        """The pattern whose targets these are, each in its plane within `tolerance_px`; None if there is none."""
+        asked = places_of(targets_yx_px, target_planes)
         for one in self.patterns:
-            if _same(one.targets_yx_px, targets_yx_px, self.tolerance_px):
+            if _same(one.places, asked, self.tolerance_px):
                 return one
         return None
 
 
-def _same(a: tuple[tuple[float, float], ...], b: tuple[tuple[float, float], ...], tolerance_px: float) -> bool:
+def places_of(targets_yx_px: tuple[tuple[float, float], ...], target_planes: tuple[int, ...]) -> tuple[Place, ...]:
+    """Each target with its plane, which is 0 where none are told."""
+    planes = target_planes or (0,) * len(targets_yx_px)
+    return tuple((plane, y, x) for plane, (y, x) in zip(planes, targets_yx_px, strict=True))
+
+
+def _same(a: tuple[Place, ...], b: tuple[Place, ...], tolerance_px: float) -> bool:
     """True if every place of one is a place of the other, none twice."""
     left = list(b)
     if len(a) != len(b):
         return False
-    for y, x in a:
-        near = min(left, key=lambda place: hypot(place[0] - y, place[1] - x))
-        if hypot(near[0] - y, near[1] - x) > tolerance_px:
+    for plane, y, x in a:
+        there = [one for one in left if one[0] == plane]
+        near = min(there, key=lambda one: hypot(one[1] - y, one[2] - x), default=None)
+        if near is None or hypot(near[1] - y, near[2] - x) > tolerance_px:
             return False
         left.remove(near)
     return True

@@ -188,7 +188,7 @@ class RigConfig(Strict):
     @model_validator(mode="after")
     def _light_is_measured_by_edges(self) -> RigConfig:
         for name, output in self.outputs.items():
-            line = output.measured_by
+            line = getattr(output, "measured_by", None)
             if line is not None and _kind(self.inputs.get(line)) != "edges":
                 raise ValueError(f"outputs.{name}.measured_by {line!r} is no input with driver ni_edges")
         if self.frame_clock is not None and _kind(self.inputs.get(self.frame_clock)) != "edges":

@@ -35,7 +35,7 @@ class InferenceConfig(Strict):
     )
     neuropil_coefficient: float | None = Field(None, ge=0, le=1, description="null: estimated; 0.7 is customary")
     neuropil_update: bool = Field(False, description="let the coefficient follow the recording, 0.01 a minute at most")
-    network: str | None = Field(None, description="weights of the network that votes: synthetic, or a file")
+    network: str | None = Field(None, description="weights of the network: synthetic+real, synthetic, or a file")
     max_shift_px: float = Field(8.0, gt=0, le=64)
     template_adaptation: bool = Field(False, description="let the template follow the look of the field, slowly")
     max_backlog_frames: int = Field(32, ge=1, le=1000)

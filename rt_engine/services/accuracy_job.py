@@ -108,15 +108,16 @@ def predict(
             network=weights,
         )
         rates = np.array([1 / views[i].dt_s for i in rows])
-        traces = _as_rows([views[i] for i in rows])
-        neuropil = _as_rows([view(views[i].recording, 1 / views[i].dt_s, None, "f_np") for i in rows]) if raw else None
+        traces = as_rows([views[i] for i in rows])
+        neuropil = as_rows([view(views[i].recording, 1 / views[i].dt_s, None, "f_np") for i in rows]) if raw else None
         result = infer_traces(traces, rates, settings, neuropil)
         for row, i in enumerate(rows):
             found[i] = as_prediction(views[i], result, row, hold_frames)
     return [found[i] for i in range(len(views))]
 
 
-def _as_rows(views: list[View]) -> NDArray[np.float32]:
+def as_rows(views: list[View]) -> NDArray[np.float32]:
+    """Traces of the views, float32, shape (n_views, most frames), NaN beyond the end of each."""
     rows = np.full((len(views), max(len(v.y) for v in views)), np.nan, np.float32)
     for row, v in zip(rows, views, strict=True):
         row[: len(v.y)] = v.y

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 
 from rt_engine.interfaces.clock import NS_PER_MS
 from rt_engine.interfaces.messages import Outcome
@@ -15,9 +16,16 @@ _LATEST_NS = 100 * NS_PER_MS
 
 
 class OutputEdges:
-    """Deliveries that no edge was seen of yet, for each output; the first edge after a command is its own."""
+    """Deliveries that no edge was seen of yet, for each output; the first edge after a command is its own.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    waits_ms : mapping of str to float
+        By how much light of an output may come later than its command, where it waits for something.
+    """
+
+    def __init__(self, waits_ms: Mapping[str, float] | None = None) -> None:
+        self._waits_ms = waits_ms or {}
         self._waiting: dict[str, deque[tuple[PulseRequest, Decision]]] = {}
 
     def remember(self, request: PulseRequest, decision: Decision) -> None:
@@ -33,6 +41,7 @@ class OutputEdges:
             if t_edge_ns < t_command_ns - _EARLY_NS:
                 return None
             request, decision = waiting.popleft()
-            if t_edge_ns <= t_command_ns + _LATEST_NS:
+            wait_ns = round(self._waits_ms.get(output, 0.0) * NS_PER_MS)
+            if t_edge_ns <= t_command_ns + wait_ns + _LATEST_NS:
                 return request, decision
         return None

@@ -58,7 +58,7 @@ def steps_of(config: MeasurableOutput, n_steps: int) -> list[float]:
 def in_volts(config: MeasurableOutput) -> MeasurableOutput:
     """The output as it is before its power is known: a command of 1 mW is a volt, or on.
 
-    Limits in milliwatts say nothing yet; width, rate, gap and duty hold as they stand.
+    Limits in milliwatts say nothing yet; width, rate, gap and duty hold as they stand. On a bench no scanner runs.
     """
     today = datetime.date.today()
     limits = config.limits.model_copy(
@@ -75,6 +75,8 @@ def in_volts(config: MeasurableOutput) -> MeasurableOutput:
             update = {"power": on}
         else:
             update = {"pulse": config.pulse.model_copy(update={"power": on}), "max_beam_mw": 1.0}
+    if isinstance(config, NiDaqOutput):
+        update["scan_gate"] = None
     update["limits"] = limits.model_copy(update={"max_power_mw": top})
     return config.model_copy(update=update)
 

@@ -16,7 +16,7 @@ from rt_engine.models.trace_files import read_traces, write_inference
 from rt_engine.models.trace_inference import InferenceSettings, Method, TraceKind, infer_traces
 from rt_engine.services.run_view import RunView
 
-USUAL_WEIGHTS = "synthetic"
+USUAL_WEIGHTS = "synthetic+real"
 
 
 def chosen_weights(method: Method, asked: str | None) -> NetworkWeights | None:

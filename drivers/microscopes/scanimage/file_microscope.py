@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from drivers.microscopes.arrival_times import ArrivalTimes
 from drivers.microscopes.continued_numbers import ContinuedNumbers
+from drivers.microscopes.next_file import NextFile
 from drivers.microscopes.scanfields import ScanField, chosen_fields, decoded_groups, read_scanfields
 from drivers.microscopes.scanimage.growing_tiff import GrowingTiff, Page, value_of
 from drivers.microscopes.tiff_metadata import scanimage_volume
@@ -59,8 +60,7 @@ class ScanImageFileMicroscope:
         self._per_volume = self._n_planes = 1
         self._line_ns = 0
         self._times = ArrivalTimes()
-        self._look_due_ns = 0
-        self._later_since_ns: int | None = None
+        self._next_file = NextFile(lambda: bool(self._later()), _LOOK_NS, _ROLL_NS)
 
     def open(self) -> FrameGeometry | None:
         """Look for a file; the geometry once its first page is there.
@@ -143,24 +143,12 @@ class ScanImageFileMicroscope:
             return None
         try:
             page = None if self._tiff is None else self._tiff.next_page()
-            if page is None and self._tiff is not None and self._is_over() and self._follow():
+            is_over = page is None and self._next_file.has_come(self._clock.now_ns())
+            if is_over and self._follow() and self._tiff is not None:
                 page = self._tiff.next_page()
         except MovieError as error:
             raise DeviceError(_DEVICE, error.message, error.remedy) from error
         return page
-
-    def _is_over(self) -> bool:
-        """True when the next file has been there for a while and this one still gives no page: it has rolled over."""
-        now_ns = self._clock.now_ns()
-        if now_ns < self._look_due_ns:
-            return False
-        self._look_due_ns = now_ns + _LOOK_NS
-        if not self._later():
-            self._later_since_ns = None
-            return False
-        if self._later_since_ns is None:
-            self._later_since_ns = now_ns
-        return now_ns - self._later_since_ns >= _ROLL_NS
 
     def _later(self) -> list[str]:
         """Files that were not followed yet, in order."""
@@ -176,7 +164,8 @@ class ScanImageFileMicroscope:
         if self._tiff is not None:
             self._tiff.close()
         self._done.add(names[0])
-        self._tiff, self._later_since_ns = GrowingTiff(Path(names[0])), None
+        self._tiff = GrowingTiff(Path(names[0]))
+        self._next_file.forget()
         return True
 
     def _note(self, page: Page) -> tuple[int, int]:

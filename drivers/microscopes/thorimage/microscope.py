@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.microscopes.continued_numbers import ContinuedNumbers
+from drivers.microscopes.next_file import NextFile
 from drivers.microscopes.steady_scan import SteadyScan
 from drivers.microscopes.thorimage.experiment import DEVICE, Experiment, read_experiment
 from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S, Clock
@@ -63,8 +64,7 @@ class ThorImageMicroscope:
         self._place = self._size = self._part = 0
         self._is_anew = False
         self._info: FrameInfo | None = None
-        self._look_due_ns = 0
-        self._later_since_ns: int | None = None
+        self._next_file = NextFile(lambda: bool(self._later()), _LOOK_NS, _ROLL_NS)
         self.rejected, self.why = 0, ""
 
     def open(self) -> FrameGeometry | None:
@@ -125,7 +125,7 @@ class ThorImageMicroscope:
         if behind > 0:
             return True
         self._scan.see_nothing(self._clock.now_ns())
-        return self._is_over() and self._follow() and self._there() > self._place
+        return self._next_file.has_come(self._clock.now_ns()) and self._follow() and self._there() > self._place
 
     def _there(self) -> int:
         """Frames of the file that are there as a whole; a file that was begun anew is read from its start."""
@@ -186,19 +186,6 @@ class ThorImageMicroscope:
         )
         return self._info
 
-    def _is_over(self) -> bool:
-        """True when a later file has been there for a while and this one does not grow."""
-        now_ns = self._clock.now_ns()
-        if now_ns < self._look_due_ns:
-            return False
-        self._look_due_ns = now_ns + _LOOK_NS
-        if not self._later():
-            self._later_since_ns = None
-            return False
-        if self._later_since_ns is None:
-            self._later_since_ns = now_ns
-        return now_ns - self._later_since_ns >= _ROLL_NS
-
     def _later(self) -> list[Path]:
         """Raw files that were not followed yet and have an `Experiment.xml`, oldest first."""
         folder = Path(self._config.folder)
@@ -226,7 +213,8 @@ class ThorImageMicroscope:
         self._done |= set(paths) if newest else {path}
         self._raw, self._size = _Raw(path, found.st_ino, experiment), found.st_size
         self._place = self._part = 0
-        self._is_anew, self._later_since_ns = True, None
+        self._is_anew = True
+        self._next_file.forget()
         return True
 
     def _require_same(self, path: Path, experiment: Experiment) -> None:

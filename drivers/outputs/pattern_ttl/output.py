@@ -74,7 +74,7 @@ class PatternTtlOutput(NiDaqOutput):
 
     def _aim(self, command: PulseCommand) -> int:
         """Have the pattern of the command's targets shown; by how much its light has to wait, microseconds."""
-        pattern = None if any(command.target_planes) else self._patterns.pattern_of(command.targets_yx_px)
+        pattern = self._patterns.pattern_of(command.targets_yx_px, command.target_planes)
         if pattern is None:
             text = f"no pattern has the {len(command.targets_yx_px)} targets of decision {command.decision_id}"
             raise DeviceError(self.name, text, "make such a pattern there and name it in `patterns`")

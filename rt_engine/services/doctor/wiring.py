@@ -67,6 +67,8 @@ def _free_counter(card: NiConnection, rig: RigConfig, config: NiDaqSettings) -> 
     used = {one.counter for one in rig.inputs.values() if isinstance(one, NiEdgeInput) and one.device == config.device}
     if isinstance(config.pulse, NiCounter):
         used.add(config.pulse.counter)
+    if config.shutter is not None:
+        used.add(config.shutter.counter)
     return next(
         (one for one in reversed(card.describe()["counters"]) if one.startswith("ctr") and one not in used), None
     )

@@ -153,6 +153,13 @@ def test_the_first_edge_after_a_command_is_its_own_and_no_other():
     assert edges.match("other", 1001 * MS) is None
 
 
+def test_light_that_waits_is_still_its_commands():
+    for waits_ms, is_matched in (({}, False), ({"led": 120.0}, True)):
+        edges = OutputEdges(waits_ms)
+        edges.remember(None, decision(100 * MS))
+        assert (edges.match("led", 310 * MS) is not None) is is_matched
+
+
 def test_virtual_twins_tell_frames_light_and_a_voltage_as_those_of_a_card_do():
     clock, wire, told = FakeClock(), Wire(), []
     section = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from pattern_rig import BY_LINES, pattern_settings
 from synthetic_session import make_calibration
 
 from rt_engine.cli import main
+from rt_engine.interfaces.calibration_planes import load_plane, number_cells, save_planes
 from rt_engine.interfaces.slm_registration import Spot
 from rt_engine.services.slm_registration import register
 
@@ -45,10 +47,24 @@ def test_what_is_printed_is_taken_by_the_output_and_what_is_written_is_the_map(t
 
 
 @pytest.mark.parametrize(("cells", "words"), [
-    ("9", "there is no cell 9. cells of this plane: 0 to 3"),
+    ("9", "there is no cell 9. there are 0 to 3 in plane 0"),
     ("0,3", "cell 3 at (5.0, 5.0) lies outside the spots"),
 ])  # fmt: skip
 def test_a_cell_that_is_not_there_or_lies_where_nobody_looked_is_refused(cells, words, tmp_path, capsys):
     assert main([*files(tmp_path), "--cells", cells, "-o", str(tmp_path / "p.csv")]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "p.csv").exists()
+
+
+def test_cells_of_several_planes_are_targets_in_their_planes(tmp_path, capsys):
+    command = files(tmp_path)
+    flat = load_plane(tmp_path / "c.h5", 0)
+    save_planes(tmp_path / "c.h5", [flat, number_cells(replace(flat, plane=1))])
+    assert main([*command, "--cells", "2,1000001", "--cells", "1", "-o", str(tmp_path / "p.csv")]) == 0
+    printed = yaml.safe_load(capsys.readouterr().out.partition("rig file:\n")[2])["patterns"]
+    config = pattern_settings(settings(1).model_dump(mode="json"), BY_LINES, patterns=printed, primed=1)
+    assert config.pattern_of((CELLS[2], CELLS[1]), (0, 1)).number == 1
+    assert config.pattern_of((CELLS[2], CELLS[1]), (1, 0)) is None
+    assert config.pattern_of((CELLS[1],)).number == 2
+    with (tmp_path / "p.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["plane"] for row in csv.DictReader(file)] == ["0", "1", "0"]

@@ -268,3 +268,34 @@ def test_what_a_dead_process_has_left_on_the_server_is_ended_and_taken_over():
         with pytest.raises(DeviceError):
             dead.feed(clock.now_ns())
         dead.close()
+
+
+class SlowClock(FakeClock):
+    """Every look at it takes long, until it has been looked at so often."""
+
+    slow_looks = 0
+
+    def now_ns(self):
+        if self.slow_looks:
+            self.slow_looks -= 1
+            self.step(60 * MS)
+        return super().now_ns()
+
+
+def test_a_computer_so_busy_that_the_watchdog_bites_while_the_card_is_opened_opens_it_in_the_end():
+    clock = SlowClock()
+    card = SimulatedCard("Dev1", clock.now_ns)
+    with serving([card]) as (_, port):
+        output = NiDaqOutput("led", settings(port, "gate"), clock, lambda light: None)
+        clock.slow_looks = 12
+        output.open()
+        assert card.level(ENABLE) == 0.0
+        assert output.self_test()
+        output.close()
+        clock.slow_looks = 10_000
+        with pytest.raises(DeviceError, match="watchdog timer expired"):
+            output.open()
+        clock.slow_looks = 0
+        output.open()
+        assert output.self_test()
+        output.close()

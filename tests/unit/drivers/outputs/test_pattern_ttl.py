@@ -264,6 +264,39 @@ def test_two_places_of_a_pattern_need_two_targets():
     assert config.pattern_of(((50.0, 50.0),)) is None
 
 
+VOLUME = [
+    {"number": 1, "targets_yx_px": [[50.0, 50.0]]},
+    {"number": 2, "targets_yx_px": [[50.0, 50.0]], "target_planes": [1]},
+    {"number": 3, "targets_yx_px": [[50.0, 50.0], [50.0, 50.0]], "target_planes": [0, 1]},
+]
+
+
+def test_the_same_place_in_another_plane_is_another_pattern():
+    with pattern_rig(BY_LINES, patterns=VOLUME, ni={"kind": "analog"}) as rig:
+        program = PatternByWire(rig.card, load_ms=SETTLE_MS - 0.5, lines=LINES)
+        rig.armed()
+        rig.turn(50)
+        for planes, number in (((1,), 2), ((0,), 1), ((), 1), ((1, 0), 3), ((0, 1), 3)):
+            targets = ((50.0, 50.0),) * max(1, len(planes))
+            since_ns = rig.clock.now_ns()
+            asked_for = rig.request(targets_yx_px=targets, target_planes=planes, power_mw=4.0)
+            assert rig.interlock.request(asked_for).outcome is Outcome.DELIVERED
+            rig.turn(200)
+            ((begin_ns, end_ns),) = lit(rig, since_ns)
+            assert {program.shown_at(begin_ns), program.shown_at(end_ns)} == {number}
+        assert rig.interlock.request(rig.request(target_planes=(2,))).outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize(("select", "patterns", "words"), [
+    (BY_LINES, [VOLUME[1] | {"target_planes": [1, 0]}], "give each its plane, or none"),
+    (by_holoblink(1), [VOLUME[1] | {"number": 1}], "x and y alone"),
+    (BY_LINES, [VOLUME[1] | {"number": 1}, VOLUME[1]], "same targets"),
+])  # fmt: skip
+def test_planes_that_cannot_be_kept_are_refused(select, patterns, words):
+    with pytest.raises(ValidationError, match=words):
+        pattern_settings(settings(1).model_dump(mode="json"), select, patterns=patterns)
+
+
 def rig_of(port=1, **bounds):
     config = pattern_settings(settings(port).model_dump(mode="json"), BY_LINES).model_dump(mode="json")
     rig = small_rig(microscope__pace="real_time")
