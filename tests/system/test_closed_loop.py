@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import yaml
 from system_rig import RunningRig, Start, small_rig, spikeloop, summary_of
 
@@ -138,6 +139,7 @@ def test_spikes_are_published_once_for_every_frame_and_before_its_activity(
     assert all(t_ns < sent[frame] for frame, _, t_ns, _ in spikes)
 
 
+@pytest.mark.realtime
 def test_a_source_that_can_wait_is_never_more_than_32_frames_ahead(
     start: Start, tmp_path: Path, small_calibration: Path
 ) -> None:

@@ -48,6 +48,7 @@ def test_a_killed_service_ends_the_run_in_order_and_the_session_can_be_read(
     assert spikeloop("report", run.session).returncode == 0
 
 
+@pytest.mark.realtime
 def test_killed_telemetry_is_said_and_the_run_goes_on(start: Start, small_calibration: Path) -> None:
     run = start(small_rig(microscope__pace="real_time"), "--calibration", small_calibration, "--duration", "6")
     os.kill(run.live()["pids"]["telemetry"], signal.SIGKILL)

@@ -166,6 +166,7 @@ def test_the_death_of_one_planes_engine_trips_ends_the_run_in_order_and_is_told(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="kills and freezes processes by POSIX signals")
+@pytest.mark.realtime
 def test_one_planes_frozen_engine_trips_though_the_other_goes_on(start: Start, volume_calibration: Path) -> None:
     run = start(volume_rig(microscope__pace="real_time"), "--calibration", volume_calibration)
     pids = run.live()["pids"]

@@ -103,7 +103,9 @@ def recorded(start: Start, small_calibration: Path, tmp_path: Path) -> Path:
     return run.session
 
 
-def test_a_recorded_session_replays_to_the_same_events_decisions_and_light(recorded: Path, tmp_path: Path) -> None:
+def test_a_recorded_session_replays_to_the_same_or_says_what_would_have_happened(
+    recorded: Path, tmp_path: Path
+) -> None:
     for name, of in (("first", recorded), ("second", tmp_path / "first")):
         done = spikeloop("replay", of, "--speed", "max", "--output", tmp_path / name)
         assert done.returncode == 0, done.stderr
@@ -114,9 +116,10 @@ def test_a_recorded_session_replays_to_the_same_events_decisions_and_light(recor
         assert counts["decisions"] > 10
         assert counts["light"] > 0
         assert summary_of(tmp_path / name)["stim"] == summary_of(recorded)["stim"]
+    with_other_thresholds_it_tells_what_would_have_happened(recorded, tmp_path)
 
 
-def test_with_other_thresholds_a_replay_tells_what_would_have_happened(recorded: Path, tmp_path: Path) -> None:
+def with_other_thresholds_it_tells_what_would_have_happened(recorded: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     done = spikeloop("replay", recorded, "--speed", "max", "--false-alarms-per-min", "20", "--output", other)
     assert done.returncode == 0, done.stderr
