@@ -11,23 +11,12 @@ import zmq
 
 from rt_engine.interfaces.clock import Clock
 from rt_engine.interfaces.messages import Header, encode
-from rt_engine.transport.sockets import bind, connect, queue_length
+from rt_engine.transport.sockets import bind, connect
 
 Payload = bytes | memoryview
 Parts = list[bytes | memoryview | zmq.Frame]
 _SHARED_BYTES = 64 * 1024
 """From here on a payload is copied once for all sockets, and counted by those that still need it."""
-
-
-_STREAMS = (b"frame.", b"activity.")
-
-
-def stream_bytes(parts: Parts) -> int:
-    """Bytes of the payload of a frame or of activity; 0 of anything else, which is small or rare."""
-    topic = parts[0]
-    if len(parts) < 3 or not isinstance(topic, bytes) or not topic.startswith(_STREAMS):
-        return 0
-    return len(parts[2])
 
 
 class Stamp(TypedDict):
@@ -45,8 +34,7 @@ class Publisher:
     """Numbers, encodes and sends the messages of one service.
 
     Subscribers that are too slow lose messages (they see it in `seq`). The recorder has a queue of its own:
-    what does not fit there is counted in `recorder_dropped`, or waited for where `lossless` is set. Each queue holds at
-    most `queue` messages, and of the streams that make up its bytes (frames, activity) no more than `QUEUE_BYTES`.
+    what does not fit there is counted in `recorder_dropped`, or waited for where `lossless` is set.
     """
 
     def __init__(
@@ -67,8 +55,6 @@ class Publisher:
         self._recorder = None
         if recorder_endpoint:
             self._recorder = connect(context, zmq.PUSH, recorder_endpoint, queue, affinity=affinity)
-        self._queue = queue
-        self._largest_bytes = 0
         self._source = source
         self._session = session
         self._clock = clock
@@ -106,19 +92,9 @@ class Publisher:
 
     def pass_on(self, parts: Parts, *, record: bool = True) -> None:
         """Publish a message that `parts` has made, and hand it to the recorder."""
-        n_bytes = stream_bytes(parts)
-        if n_bytes > self._largest_bytes:
-            self._largest_bytes = n_bytes
-            self.bound(n_bytes, self._pub, self._recorder)
         self._pub.send_multipart(parts)
         if record and self._recorder is not None:
             self._send_to_recorder(parts)
-
-    def bound(self, message_bytes: int, *sockets: zmq.Socket[bytes] | None) -> None:
-        """From now on hold no more such messages for each peer than fit into `QUEUE_BYTES`, and 64 at least."""
-        for one in sockets:
-            if one is not None:
-                one.setsockopt(zmq.SNDHWM, min(self._queue, queue_length(message_bytes)))
 
     def _send_to_recorder(self, parts: Parts) -> None:
         if self._recorder is None:

@@ -14,7 +14,7 @@ import zmq
 
 from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.messages import Header
-from rt_engine.transport.publisher import Parts, Payload, Publisher, stream_bytes
+from rt_engine.transport.publisher import Parts, Payload, Publisher
 from rt_engine.transport.sockets import bind
 
 IO_THREADS = 2
@@ -77,7 +77,6 @@ class SourcePublisher(Publisher):
             lossless=lossless, interrupted=interrupted, affinity=_FOR_OTHERS,
         )  # fmt: skip
         self._engine = bind(context, zmq.PUB, engine_endpoint, queue, affinity=_FOR_ENGINE)
-        self._engine_bytes = 0
         self._head_start_ns = head_start_ns
         self.records_pixels = True
         self._begin()
@@ -92,9 +91,6 @@ class SourcePublisher(Publisher):
         """Give the engine what is for it, and leave the rest to the thread. `payload` is copied before this returns."""
         parts = self.parts(topic, header, payload)
         is_frame = topic.startswith("frame.")
-        if is_frame and (n_bytes := stream_bytes(parts)) > self._engine_bytes:
-            self._engine_bytes = n_bytes
-            self.bound(n_bytes, self._engine)
         if is_frame or topic == "health":
             self._engine.send_multipart(parts)
         while self._later.qsize() >= _MOST_WAITING:  # whoever looks is never lost for want of a moment

@@ -158,3 +158,13 @@ def _recorded(ears: Ears, n: int) -> list[list[bytes]]:
         if parts[0].startswith(b"frame."):
             messages.append(parts)
     return messages
+
+
+def test_frames_reach_the_recorder_after_hundreds_of_small_messages(patient: Ears) -> None:
+    """As after a long start, in which only `health` was told."""
+    for _ in range(400):
+        patient.health()
+        patient.recorder.recv_multipart()
+    patient.frame(1)
+    patient.source.flush()
+    assert len(_recorded(patient, 1)[0][2]) == 2 * 300 * 400
