@@ -165,6 +165,6 @@ def test_frames_reach_the_recorder_after_hundreds_of_small_messages(patient: Ear
     for _ in range(400):
         patient.health()
         patient.recorder.recv_multipart()
-    patient.frame(1)
+    patient.frame(1, (512, 512))
     patient.source.flush()
-    assert len(_recorded(patient, 1)[0][2]) == 2 * 300 * 400
+    assert len(_recorded(patient, 1)[0][2]) == 2 * 512 * 512
