@@ -29,6 +29,7 @@ from rt_engine.services.microscopes import make_microscope
 from rt_engine.services.plane_watch import PlaneWatch
 from rt_engine.services.source_lead import SourceLead
 from rt_engine.services.source_stream import SourceStream
+from rt_engine.services.straight_ways import frame_sender
 from rt_engine.services.trial_pause import TrialPause
 from rt_engine.services.truth_desk import TruthDesk
 from rt_engine.transport.sockets import connect
@@ -60,6 +61,7 @@ class AcquisitionService(Service):
             clock=self.clock,
             lossless=self.setup.lossless,
             interrupted=self.stopping.is_set,
+            straight=frame_sender(self.setup),
         )
 
     def announce(self, state: str, error: SpikeloopError | None = None, **facts: Any) -> None:
@@ -89,7 +91,7 @@ class AcquisitionService(Service):
         self._truth = TruthDesk(self.publisher, self.clock)
         self._rejects = self._microscope if isinstance(self._microscope, CountsRejected) else None
         self._rejected = self._rejected_said = self._say_due_ns = 0
-        self._why_said = ""
+        self._why_said, self._said_way = "", False
         self._frame_clock = FrameClockMatch()
         self._lines = InputLines(self.rig, self.clock, self.publisher, self.log, self._see_edge)
         self.commands |= {
@@ -125,6 +127,7 @@ class AcquisitionService(Service):
             self._clocks.serve()
         self._take_feedback()
         self._lines.step()
+        self._say_way()
         if self._geometry is None:
             self._find_geometry()
             self._say_rejected()
@@ -338,6 +341,11 @@ class AcquisitionService(Service):
                     self._lead.decided(header.plane, header.frame)
                 else:
                     self._lead.written(header.plane, header.frame)
+
+    def _say_way(self) -> None:
+        if self.publisher.why_not_straight and not self._said_way:
+            self._said_way = True
+            self.log("warning", f"frames go to the engine as messages: {self.publisher.why_not_straight}")
 
     def _say_rejected(self) -> None:
         """Count what the driver could not deliver, and say why: each new reason at once, the same once a second."""
