@@ -20,7 +20,6 @@ from rt_engine.interfaces.messages import (
     FrameHeader,
     LightHeader,
     SpikesHeader,
-    TruthHeader,
     decode,
 )
 from rt_engine.services.base import Service
@@ -29,37 +28,15 @@ from rt_engine.services.input_lines import InputLines
 from rt_engine.services.microscopes import make_microscope
 from rt_engine.services.plane_watch import PlaneWatch
 from rt_engine.services.source_lead import SourceLead
+from rt_engine.services.source_stream import SourceStream
 from rt_engine.services.trial_pause import TrialPause
-from rt_engine.transport.loss import FrameOrder
-from rt_engine.transport.plane_counter import PlaneCounter
+from rt_engine.services.truth_desk import TruthDesk
 from rt_engine.transport.sockets import connect
 from rt_engine.transport.source_publisher import IO_THREADS, SourcePublisher
 
 AHEAD_FRAMES = 32
 """Frames that a lossless source may be ahead of inference and recorder."""
 _READ_S = 0.005
-_SAMPLE_PERIOD_NS = 5 * NS_PER_S
-
-
-class _Stream:
-    """What has been sent of one plane and channel."""
-
-    def __init__(self) -> None:
-        self.counter = PlaneCounter()
-        self.lost_before = False
-        self.is_whole = True
-        self.is_flyback = False
-
-    def see(self, info: FrameInfo, *, is_whole: bool) -> None:
-        """Note one message; `is_whole` where the frame ends with it."""
-        self.is_flyback = info.volume is not None and bool(info.flags & FrameFlag.DISCARD)
-        if not self.is_flyback:
-            order, missing = self.counter.see(info.frame, info.volume)
-            if order is FrameOrder.NEW:
-                self.lost_before = missing > 0 or not self.is_whole
-            elif order is FrameOrder.STALE:
-                self.lost_before = False
-        self.is_whole = is_whole
 
 
 class AcquisitionService(Service):
@@ -106,12 +83,12 @@ class AcquisitionService(Service):
         self._n_delivered = 0
         planes = self.rig.planes_inferred
         self._counted = (planes[-1], self.rig.functional_channel)
-        self._streams: dict[tuple[int, int], _Stream] = {}
+        self._streams: dict[tuple[int, int], SourceStream] = {}
         self._lead = SourceLead(planes, AHEAD_FRAMES)
         patience_ns, structural = round(self.rig.max_idle_s * NS_PER_S), self.rig.registration_channel
         self._watch = PlaneWatch(planes, self.rig.functional_channel, patience_ns, structural)
         self._last_frames: dict[int, int] = {}
-        self._sample_due_ns: dict[int, int] = {}
+        self._truth = TruthDesk(self.publisher, self.clock)
         self._rejects = self._microscope if isinstance(self._microscope, CountsRejected) else None
         self._rejected = self._rejected_said = self._say_due_ns = 0
         self._why_said = ""
@@ -246,7 +223,7 @@ class AcquisitionService(Service):
     def _publish(self, info: FrameInfo, geometry: FrameGeometry) -> None:
         topic = f"frame.{info.plane}.{info.channel}"
         n_lines = info.n_lines or geometry.n_lines
-        stream = self._streams.setdefault((info.plane, info.channel), _Stream())
+        stream = self._streams.setdefault((info.plane, info.channel), SourceStream())
         stream.see(info, is_whole=info.line0 + n_lines >= geometry.n_lines)
         header = FrameHeader(
             **self.publisher.stamp(topic),
@@ -272,7 +249,7 @@ class AcquisitionService(Service):
         self.publisher.send(topic, header, self._buffer[info.line0 : info.line0 + n_lines].data.cast("B"))
         is_sample = info.channel == self.rig.functional_channel and not info.flags & FrameFlag.DISCARD
         if stream.is_whole and is_sample and isinstance(self._microscope, AnswersLight):
-            self._publish_truth(self._microscope, info)
+            self._truth.tell(self._microscope, info)
         if not info.flags & FrameFlag.DISCARD:
             note = self._watch.see(info.plane, info.channel, self.clock.now_ns())
             if note:
@@ -340,31 +317,6 @@ class AcquisitionService(Service):
         if self._pause_after:
             self._running = False
         self.announce("segment_done", **self._last())
-
-    def _publish_truth(self, sample: AnswersLight, info: FrameInfo) -> None:
-        truth = sample.take_truth()
-        header = TruthHeader(
-            **self.publisher.stamp("truth"), kind="frame", plane=info.plane, frame=info.frame, sample=None, **truth
-        )
-        self.publisher.send("truth", header)
-        now_ns = self.clock.now_ns()
-        if now_ns >= self._sample_due_ns.get(info.plane, 0):
-            self._sample_due_ns[info.plane] = now_ns + _SAMPLE_PERIOD_NS
-            header = TruthHeader(
-                **self.publisher.stamp("truth"),
-                kind="sample",
-                plane=info.plane,
-                frame=info.frame,
-                shift_y_px=0.0,
-                shift_x_px=0.0,
-                spike_cell=[],
-                t_spike_ns=[],
-                spike_frame=[],
-                evoked=[],
-                t_light_ns=[],
-                sample=sample.describe_sample(info.plane),
-            )
-            self.publisher.send("truth", header)
 
     def _take_feedback(self) -> None:
         while self._feedback.poll(0):

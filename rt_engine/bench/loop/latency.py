@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from rt_engine.bench.kernels import machine
 from rt_engine.bench.loop.bench_rig import free_ports
-from rt_engine.bench.loop.chain import ChainPlan, ProductChain
+from rt_engine.bench.loop.chain import ProductChain
+from rt_engine.bench.loop.chain_plan import ChainPlan
 from rt_engine.bench.loop.field import plant_loop
 from rt_engine.bench.loop.intervals import Intervals
 from rt_engine.bench.loop.peers import PeerChain
