@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.virtual_rig.line_clock import LineClock
 from drivers.virtual_rig.truth import FrameTruth
 from drivers.virtual_rig.volume import VirtualVolume
 from rt_engine.interfaces.clock import NS_PER_S, NS_PER_US, Clock
 from rt_engine.interfaces.devices import FrameGeometry, FrameInfo
 from rt_engine.interfaces.errors import DeviceError
 from rt_engine.interfaces.events import FrameFlag
+from rt_engine.interfaces.line_clock import LineClock
 from rt_engine.interfaces.rig_config import STRUCTURAL_CHANNEL
 from rt_engine.interfaces.rig_config import VirtualMicroscope as VirtualConfig
 

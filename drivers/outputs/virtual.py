@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, TypedDict
 
-from drivers.virtual_rig.line_clock import LineClock
 from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_US, Clock
 from rt_engine.interfaces.devices import CutTrain, PulseCommand, require_command
 from rt_engine.interfaces.errors import DeviceError
+from rt_engine.interfaces.line_clock import LineClock
 from rt_engine.interfaces.scan_gate_config import ScanGate
 
 LATEST_MS = 10.0

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.outputs.virtual import LightFields
-from drivers.virtual_rig.line_clock import LineClock
 from drivers.virtual_rig.trace_sample import FrameOfTraces, TraceSample
 from protocols.rois import RoiTable
 from protocols.running.evaluator import ProtocolRun
 from protocols.schema.protocol import ProtocolConfig
 from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S
 from rt_engine.interfaces.devices import Output
+from rt_engine.interfaces.line_clock import LineClock
 from rt_engine.interfaces.messages import Mode, Outcome
 from rt_engine.interfaces.output_config import limits_at_command
 from rt_engine.interfaces.rig_config import RigConfig, VirtualMicroscope

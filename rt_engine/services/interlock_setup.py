@@ -12,10 +12,10 @@ from drivers.outputs.ni_daq import NiDaqOutput
 from drivers.outputs.pattern_ttl.output import PatternTtlOutput
 from drivers.outputs.pulse_box.output import PulseBoxOutput
 from drivers.outputs.virtual import LATEST_MS, LightFields
-from drivers.virtual_rig.line_clock import LineClock
 from rt_engine.interfaces.clock import Clock
 from rt_engine.interfaces.devices import Output
 from rt_engine.interfaces.errors import ConfigError
+from rt_engine.interfaces.line_clock import LineClock
 from rt_engine.interfaces.output_config import NiDaqOutput as NiDaqConfig
 from rt_engine.interfaces.output_config import OutputConfig, limits_at_command
 from rt_engine.interfaces.output_config import PatternTtlOutput as PatternTtlConfig

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from drivers.outputs.virtual import HeldBack, LightFields, VirtualOutput
-from drivers.virtual_rig.line_clock import LineClock
 from rt_engine.interfaces.clock import Clock
+from rt_engine.interfaces.line_clock import LineClock
 from rt_engine.interfaces.output_config import OutputConfig
 from rt_engine.interfaces.output_config import VirtualOutput as VirtualConfig
 

@@ -11,8 +11,8 @@ from system_rig import small_rig, write_rig
 
 from drivers.microscopes.virtual import VirtualMicroscope
 from drivers.outputs.virtual import HeldBack, VirtualOutput
-from drivers.virtual_rig.line_clock import LineClock
 from rt_engine.interfaces.errors import ConfigError
+from rt_engine.interfaces.line_clock import LineClock
 from rt_engine.interfaces.messages import Outcome
 from rt_engine.interfaces.rig_config import VirtualMicroscope as Config
 from rt_engine.interfaces.rig_config import load_rig
