@@ -72,6 +72,8 @@ class AcquisitionService(Service):
     def open(self) -> None:
         """Connect the microscope, and whatever answers it."""
         self._microscope = make_microscope(self.rig, self.clock)
+        gates = {name: getattr(one, "scan_gate", None) for name, one in self.rig.outputs.items()}
+        self._held_to_ms = {name: gate.after_ms for name, gate in gates.items() if gate is not None}
         self._geometry: FrameGeometry | None = None
         self._trials: TrialPause | None = None
         self._buffer: NDArray[Any] = np.zeros((0, 0), np.uint16)
@@ -273,8 +275,10 @@ class AcquisitionService(Service):
 
     def _match_frame_clock(self, info: FrameInfo) -> None:
         """A frame that the microscope's clock knows and software does not is said, and counted as lost."""
-        if self._geometry is not None:
-            self._lines.follow("frames", info.t_scan_ns - round(NS_PER_S / self._geometry.frame_rate_hz))
+        if (of := self._geometry) is not None:
+            period_ns = round(NS_PER_S / of.frame_rate_hz)
+            lines_ns = of.n_lines * of.line_period_ns if of.line_period_ns else period_ns
+            self._lines.follow("frames", info.t_scan_ns - lines_ns)
         if self.rig.frame_clock is None:
             return
         per_edge = self._geometry.frames_per_edge if self._geometry else 1
@@ -332,7 +336,12 @@ class AcquisitionService(Service):
                 self._lines.follow("light", header.t_on_ns)
                 if isinstance(self._microscope, AnswersLight):
                     self._microscope.receive_light(
-                        header.t_on_ns, header.width_us, header.power_uw, header.targets_yx_px, header.target_planes
+                        header.t_on_ns,
+                        header.width_us,
+                        header.power_uw,
+                        header.targets_yx_px,
+                        header.target_planes,
+                        self._held_to_ms.get(header.output),
                     )
             elif isinstance(header, SpikesHeader):
                 self._lead.decided(header.plane, header.frame)
