@@ -81,6 +81,8 @@ def test_a_damaged_key_is_said_to_be_none(content: bytes, tmp_path: Path) -> Non
 
 def test_the_command_makes_lists_and_revokes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = str(tmp_path / "keys")
+    assert main(["keys", "list", "--folder", folder]) == 0
+    assert "no keys in" in capsys.readouterr().out
     assert main(["keys", "new", "anna", "--role", "operator", "--folder", folder]) == 0
     assert "anna.key" in capsys.readouterr().out
     assert main(["keys", "new", "anna", "--folder", folder]) == 2
