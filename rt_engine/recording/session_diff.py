@@ -185,10 +185,10 @@ def _lights(session: Session) -> Iterator[Row]:
 
 
 def _inputs(session: Session) -> Iterator[Row]:
-    """Edges and keys as the protocol took them in, with their place."""
+    """Edges, keys and loads as the protocol took them in, with their place."""
     for _, header in _headers(session, "input"):
         if isinstance(header, InputHeader):
-            fields = {name: getattr(header, name) for name in ("edge", "t_edge_ns", "after")}
+            fields = {name: getattr(header, name) for name in ("edge", "t_edge_ns", "after", "sha256")}
             yield max(header.after[0], 0), f"{header.kind.value} {header.name}", fields
 
 

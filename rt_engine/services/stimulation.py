@@ -100,6 +100,7 @@ class StimulationService(Service):
         }
         engines = [f"inference.{plane}" for plane in self.rig.planes_inferred]
         self._clocks = self.listen_to_clocks(*engines, "acquisition", "telemetry")
+        self._hear_activity()
         self._interlock.self_test()
 
     def is_ready(self) -> bool:
@@ -341,15 +342,18 @@ class StimulationService(Service):
     def _set_protocol(self, args: dict[str, Any]) -> dict[str, Any]:
         """Load a protocol for the cells of the present calibration; disarms."""
         loaded = self._driver.load(Path(str(args["path"])))
-        if self._driver.uses_activity:
-            self._inlet.go_round()
-            self._sub.subscribe(b"activity.")
-            self._join.awaits_activity = True
+        self._hear_activity()
         if self._driver.lines and not self.rig.inputs:
             self._sub.connect(self.rig.ports.endpoint("acquisition"))
         gc.collect()
         gc.freeze()  # what is there by now stays: no collection looks through it again while there is light to give
         return loaded
+
+    def _hear_activity(self) -> None:
+        if self._driver.uses_activity:
+            self._inlet.go_round()
+            self._sub.subscribe(b"activity.")
+            self._join.awaits_activity = True
 
     def _key(self, args: dict[str, Any]) -> dict[str, Any]:
         """A mark that a person gave, or a request; protocols may react to it, until its deadline if it has one."""
