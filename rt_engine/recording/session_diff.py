@@ -25,6 +25,7 @@ from rt_engine.interfaces.messages import (
     SpikesHeader,
     StimHeader,
 )
+from rt_engine.recording.device_versions import device_versions
 from rt_engine.recording.reader import JournalMessage, Session, read_config
 
 Row = tuple[Any, ...]
@@ -256,6 +257,8 @@ def _setup(a: Session, b: Session) -> Iterator[str]:
         then, now = one.get("versions", {}).get(name), other.get("versions", {}).get(name)
         if then != now:
             yield f"{name} is {then} in A and {now} in B"
+    if not (one.get("replay") or other.get("replay")):  # a replay opens no device of a vendor
+        yield from _config_differences("device", device_versions(a), device_versions(b))
     for section in ("inference", "outputs"):
         yield from _config_differences(section, one.get("rig", {}).get(section), other.get("rig", {}).get(section))
     digests = [_digest(session.folder / "calibration.h5") for session in (a, b)]

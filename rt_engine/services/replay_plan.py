@@ -20,6 +20,7 @@ from rt_engine.interfaces.output_config import VirtualOutput, virtual_shutter
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig
 from rt_engine.interfaces.virtual_inputs import VirtualLine
 from rt_engine.models.detection import event_threshold
+from rt_engine.recording.device_versions import device_versions, versions_in_words
 from rt_engine.recording.kept_frames import kept_frames
 from rt_engine.recording.reader import open_session, read_config
 from rt_engine.safety.limits import untied
@@ -229,6 +230,8 @@ def replay_of_session(
         differs = (*differs, f"frame {pixels.first_missing_frame} and others after it missing")
     kept, notes, config = kept_protocol(folder), _other_code(header), read_config(open_session(folder))
     notes += _other_machine(config)
+    if devices := device_versions(open_session(folder)):
+        notes.append(f"recorded with {versions_in_words(devices)}; a replay opens none of them")
     is_other = kept is not None and not (protocol is not None and _same(protocol, kept))
     if len(loaded := _protocols_loaded(folder)) > 1 and not is_other:
         went_on = [name for name, _ in loaded]
