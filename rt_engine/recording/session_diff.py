@@ -71,7 +71,9 @@ class SessionDiff:
         """For people."""
         counts = ", ".join(f"{n} {what}" for what, n in self.n_compared.items())
         lines = [f"different from the start: {text}" for text in self.setup]
-        if self.same:
+        if self.same and not any(self.n_compared.values()):
+            lines.append("nothing to compare: neither of them has decided anything while live")
+        elif self.same:
             lines.append(f"the same events, inputs, decisions, light and marks, bit for bit ({counts})")
         else:
             lines.append(f"the same up to here: {counts}")

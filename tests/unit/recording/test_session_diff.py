@@ -136,6 +136,15 @@ def test_other_drivers_are_named_between_sessions_and_not_to_a_replay(tmp_path: 
     assert not any("NI-DAQmx" in text for text in compare(a, b).setup)
 
 
+def test_two_sessions_that_decided_nothing_are_not_called_the_same(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        maker = SessionMaker(tmp_path / name)
+        maker.session()
+        maker.close()
+    lines = compare(open_session(tmp_path / "a"), open_session(tmp_path / "b")).lines()
+    assert lines == ["nothing to compare: neither of them has decided anything while live"]
+
+
 def test_frames_are_not_missed_in_a_replay_from_traces(tmp_path: Path) -> None:
     a, b = record(tmp_path / "a"), record(tmp_path / "b", trace=5, event=9)
     (b / "config.yaml").write_text("replay: {starts_from: traces}\n", encoding="utf-8")
