@@ -30,6 +30,7 @@ from rt_engine.services.microscopes import make_microscope, message_bytes
 from rt_engine.services.plane_watch import PlaneWatch
 from rt_engine.services.source_lead import SourceLead
 from rt_engine.services.source_stream import SourceStream
+from rt_engine.services.straight_ways import frame_sender
 from rt_engine.services.trial_pause import TrialPause
 from rt_engine.services.truth_desk import TruthDesk
 from rt_engine.transport.sockets import connect
@@ -62,6 +63,7 @@ class AcquisitionService(Service):
             queues=frame_queues(message_bytes(self.rig), lossless=self.setup.lossless),
             lossless=self.setup.lossless,
             interrupted=self.stopping.is_set,
+            straight=frame_sender(self.setup),
         )
 
     def announce(self, state: str, error: SpikeloopError | None = None, **facts: Any) -> None:
@@ -72,6 +74,8 @@ class AcquisitionService(Service):
     def open(self) -> None:
         """Connect the microscope, and whatever answers it."""
         self._microscope = make_microscope(self.rig, self.clock)
+        gates = {name: getattr(one, "scan_gate", None) for name, one in self.rig.outputs.items()}
+        self._held_to_ms = {name: gate.after_ms for name, gate in gates.items() if gate is not None}
         self._geometry: FrameGeometry | None = None
         self._trials: TrialPause | None = None
         self._buffer: NDArray[Any] = np.zeros((0, 0), np.uint16)
@@ -91,7 +95,7 @@ class AcquisitionService(Service):
         self._truth = TruthDesk(self.publisher, self.clock)
         self._rejects = self._microscope if isinstance(self._microscope, CountsRejected) else None
         self._rejected = self._rejected_said = self._say_due_ns = 0
-        self._why_said = ""
+        self._why_said, self._said_way = "", False
         self._frame_clock = FrameClockMatch()
         self._lines = InputLines(self.rig, self.clock, self.publisher, self.log, self._see_edge)
         self._versions = DeviceVersions(self.log)
@@ -130,6 +134,7 @@ class AcquisitionService(Service):
             self._clocks.serve()
         self._take_feedback()
         self._lines.step()
+        self._say_way()
         if self._geometry is None:
             self._find_geometry()
             self._say_rejected()
@@ -278,8 +283,10 @@ class AcquisitionService(Service):
 
     def _match_frame_clock(self, info: FrameInfo) -> None:
         """A frame that the microscope's clock knows and software does not is said, and counted as lost."""
-        if self._geometry is not None:
-            self._lines.follow("frames", info.t_scan_ns - round(NS_PER_S / self._geometry.frame_rate_hz))
+        if (of := self._geometry) is not None:
+            period_ns = round(NS_PER_S / of.frame_rate_hz)
+            lines_ns = of.n_lines * of.line_period_ns if of.line_period_ns else period_ns
+            self._lines.follow("frames", info.t_scan_ns - lines_ns)
         if self.rig.frame_clock is None:
             return
         per_edge = self._geometry.frames_per_edge if self._geometry else 1
@@ -337,7 +344,12 @@ class AcquisitionService(Service):
                 self._lines.follow("light", header.t_on_ns)
                 if isinstance(self._microscope, AnswersLight):
                     self._microscope.receive_light(
-                        header.t_on_ns, header.width_us, header.power_uw, header.targets_yx_px, header.target_planes
+                        header.t_on_ns,
+                        header.width_us,
+                        header.power_uw,
+                        header.targets_yx_px,
+                        header.target_planes,
+                        self._held_to_ms.get(header.output),
                     )
             elif isinstance(header, SpikesHeader):
                 self._lead.decided(header.plane, header.frame)
@@ -346,6 +358,11 @@ class AcquisitionService(Service):
                     self._lead.decided(header.plane, header.frame)
                 else:
                     self._lead.written(header.plane, header.frame)
+
+    def _say_way(self) -> None:
+        if self.publisher.why_not_straight and not self._said_way:
+            self._said_way = True
+            self.log("warning", f"frames go to the engine as messages: {self.publisher.why_not_straight}")
 
     def _say_rejected(self) -> None:
         """Count what the driver could not deliver, and say why: each new reason at once, the same once a second."""

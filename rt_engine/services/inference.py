@@ -26,7 +26,7 @@ from rt_engine.services.frame_intake import FrameIntake
 from rt_engine.services.marks import frame_mark
 from rt_engine.services.replay_pace import replay_pace
 from rt_engine.services.setup import Setup
-from rt_engine.services.spikes_inlet import goes_straight
+from rt_engine.services.straight_ways import goes_straight
 from rt_engine.services.strip_assembly import StripAssembly
 from rt_engine.services.structural_lines import FRAME_DTYPES
 from rt_engine.transport.direct import DirectSender
@@ -124,6 +124,7 @@ class InferenceService(Service):
             self._desk.close()
         if hasattr(self, "_out"):
             self._out.close()
+        self._engine = None  # it may look at a frame in shared memory
         if hasattr(self, "_intake"):
             self._intake.close()
         if hasattr(self, "_mark"):
@@ -352,6 +353,7 @@ class InferenceService(Service):
         if self._engine is None:
             raise CalibrationError("no calibration has been loaded", "send `calibrate` first")
         self._live_from = int(args["from_frame"])
+        self._intake.go_straight()
         return {"from_frame": self._live_from}
 
     def _begin_live(self, frame: int) -> None:

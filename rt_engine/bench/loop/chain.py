@@ -64,6 +64,7 @@ class ProductChain:
                 plan.keeps_frames,
                 plan.searches,
                 scheduling,
+                plan.frames_by,
             )
         )
         clock = MonotonicClock()
