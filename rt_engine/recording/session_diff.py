@@ -255,6 +255,9 @@ def _setup(a: Session, b: Session) -> Iterator[str]:
     for key in ("git_hash", "protocol", "subject", "dry_run"):
         if key in one and key in other and one[key] != other[key] and key != "protocol":
             yield f"{key} is {one[key]} in A and {other[key]} in B"
+    processors = [(config.get("machine") or {}).get("processor") for config in (one, other)]
+    if None not in processors and processors[0] != processors[1]:
+        yield f"the processor is {processors[0]} in A and {processors[1]} in B: last bits of traces may differ"
     for name in sorted(set(one.get("versions", {})) | set(other.get("versions", {}))):
         then, now = one.get("versions", {}).get(name), other.get("versions", {}).get(name)
         if then != now:

@@ -145,6 +145,15 @@ def test_two_sessions_that_decided_nothing_are_not_called_the_same(tmp_path: Pat
     assert lines == ["nothing to compare: neither of them has decided anything while live"]
 
 
+def test_another_processor_is_named(tmp_path: Path) -> None:
+    a, b = record(tmp_path / "a"), record(tmp_path / "b")
+    for folder, name in ((a, "one"), (b, "other")):
+        (folder / "config.yaml").write_text(f"machine: {{processor: {name}}}\n", encoding="utf-8")
+    said = compare(open_session(a), open_session(b)).setup
+    assert "the processor is one in A and other in B: last bits of traces may differ" in said
+    assert not any("processor" in text for text in compare(open_session(a), open_session(a)).setup)
+
+
 def test_frames_are_not_missed_in_a_replay_from_traces(tmp_path: Path) -> None:
     a, b = record(tmp_path / "a"), record(tmp_path / "b", trace=5, event=9)
     (b / "config.yaml").write_text("replay: {starts_from: traces}\n", encoding="utf-8")
