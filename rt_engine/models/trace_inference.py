@@ -258,7 +258,7 @@ class TraceGroup:
                 voted=self._network is not None,
             )
             drive = fit.constants
-            if asked is not None or settings.false_event_cost is not None:
+            if asked is not None:
                 drive = self._measured(fit, found, run, n_past, tracks=tracks)
         return TraceStage(
             replace(calibration_of(found, run, n_past), drive=drive, network=self._network),
@@ -272,10 +272,7 @@ class TraceGroup:
         """Constants whose z is measured on the past, as the live calibration does."""
         past = self._f[:n_past], self._np[:n_past], self._good[:n_past]
         told = run_stage(found, *past, run, fit.constants, track_baseline=tracks)
-        keeps = self._settings.false_event_cost is not None
-        return measure_noise(
-            fit, told, found, past[2], run, np.zeros(self._f.shape[1]), keeps_threshold=keeps
-        ).constants
+        return measure_noise(fit, told, found, past[2], run, np.zeros(self._f.shape[1])).constants
 
     def _warm(self, stage: TraceStage, n_past: int) -> None:
         for t in range(max(0, n_past - round(WARM_UP_S * self._rate_hz)), n_past):
