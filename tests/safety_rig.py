@@ -71,6 +71,7 @@ class FakeOutput:
     failing: bool = False
     delay_ns: int = 0
     watchdog_ms: float = 100.0
+    longest_wait_ns: int = 0
     next_due_ns: int | None = None
     fed: list[int] = field(default_factory=list)
     expired: bool = False

@@ -6,6 +6,7 @@ twice, those of channel 1 first.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -20,12 +21,15 @@ from rt_engine.interfaces.clock import NS_PER_S, NS_PER_US, Clock
 from rt_engine.interfaces.devices import FrameGeometry, FrameInfo
 from rt_engine.interfaces.errors import DeviceError
 from rt_engine.interfaces.events import FrameFlag
+from rt_engine.interfaces.line_clock import LineClock
 from rt_engine.interfaces.rig_config import STRUCTURAL_CHANNEL
 from rt_engine.interfaces.rig_config import VirtualMicroscope as VirtualConfig
 
 FIRST_RENDER_NS = 20_000_000
 """Guess of how long a frame takes to draw, before one has been drawn."""
 RENDER_MARGIN = 1.3
+_ROUNDED = 1e-6
+"""Of a frame: times are whole nanoseconds."""
 PAUSE_NS = NS_PER_S
 """Reads later than this count as a pause of the scan, not as lateness to be made up for."""
 
@@ -43,7 +47,8 @@ class VirtualMicroscope:
     Notes
     -----
     Pace ``real_time``: frame k is scanned until t0 + (k + 1)/rate, absolute, and never handed out before; its drawing
-    begins just early enough to be ready then, so light that arrives until shortly before still shows in it. When nobody
+    begins just early enough to be ready then, so light that arrives until shortly before still shows in it. Frames
+    begin when `LineClock` says, so that light that is held to some lines knows when they are scanned. When nobody
     has read for more than a second the scan counts as paused: numbering and sample time go on where they stopped.
     Pace ``max``: a frame is drawn when it is read; light acts at the end of the last frame drawn.
     """
@@ -64,6 +69,7 @@ class VirtualMicroscope:
         self._line0 = 0
         self._t0_ns = 0
         self._render_ns = FIRST_RENDER_NS
+        self._frames = LineClock(config.frame_rate_hz)
 
     def open(self) -> FrameGeometry:
         """Plant the sample (once) and tell its geometry."""
@@ -82,7 +88,7 @@ class VirtualMicroscope:
             offset=config.sample.detector.offset_counts,
             um_per_px=config.um_per_px,
             frames_per_volume=config.frames_per_volume,
-            line_period_ns=round(NS_PER_S / config.frame_rate_hz / config.n_lines),
+            line_period_ns=round(NS_PER_S * (1 - config.flyback_part) / config.frame_rate_hz / config.n_lines),
         )
 
     def start(self) -> None:
@@ -90,7 +96,7 @@ class VirtualMicroscope:
         volume = self._opened()
         if not self._running:
             self._running = True
-            self._t0_ns = self._clock.now_ns() - self._sample_ns(volume.next_frame)
+            self._begin_at(self._clock.now_ns(), volume)
 
     def read(self, buffer: NDArray[Any], timeout_s: float) -> FrameInfo | None:
         """Fill `buffer` (uint16, shape (n_lines, pixels_per_line), overwritten) with the next frame, or strip of one.
@@ -147,7 +153,7 @@ class VirtualMicroscope:
             line0=first,
             n_lines=end - first,
             t_scan_uncertainty_ns=0,
-            t_device_s=(truth.frame + end / self._config.n_lines) / self._config.frame_rate_hz,
+            t_device_s=(truth.frame + self._part(end)) / self._config.frame_rate_hz,
             flags=int(FrameFlag.DISCARD if volume.is_flyback(truth.frame) else artefact),
             blanked=blanked,
         )
@@ -168,11 +174,20 @@ class VirtualMicroscope:
         power_uw: list[int],
         targets_yx_px: list[list[float]],
         target_planes: Sequence[int] = (),
+        after_frame_start_ms: float | None = None,
     ) -> None:
-        """One pulse on all targets; acts at the end of the last frame drawn where it comes later than that."""
-        volume = self._opened()
-        horizon_s = volume.next_frame / self._config.frame_rate_hz
+        """One pulse on all targets; acts at the end of the last frame drawn where it comes later than that.
+
+        With `after_frame_start_ms` it falls in the same lines of every frame: what is too late for its own acts there
+        in the next one.
+        """
+        volume, rate_hz = self._opened(), self._config.frame_rate_hz
+        horizon_s = volume.next_frame / rate_hz
         t_s = (t_on_ns - self._t0_ns) / NS_PER_S if self._real_time else horizon_s
+        if after_frame_start_ms is not None:
+            drawn_s = horizon_s - self._config.frame_flyback_ms / 1000
+            t_s = t_s if self._real_time else horizon_s + after_frame_start_ms / 1000
+            t_s += max(0, math.ceil((drawn_s - t_s) * rate_hz - _ROUNDED)) / rate_hz
         power_mw = np.array(power_uw, dtype=np.float64) / 1000
         targets = np.array(targets_yx_px, dtype=np.float64).reshape(-1, 2)
         volume.receive_light(t_s, width_us * NS_PER_US / NS_PER_S, power_mw, targets, target_planes)
@@ -204,7 +219,8 @@ class VirtualMicroscope:
         if self._delivered is None:
             raise DeviceError("virtual microscope", "no frame has been read yet")
         truth, scanned_ns = self._delivered
-        end_ns = self._scan_end_ns(truth.frame) if self._real_time else scanned_ns
+        flyback_ns = self._sample_ns(self._config.flyback_part)
+        end_ns = flyback_ns + (self._scan_end_ns(truth.frame) if self._real_time else scanned_ns)
         return {
             "shift_y_px": truth.shift_y_px,
             "shift_x_px": truth.shift_x_px,
@@ -225,8 +241,12 @@ class VirtualMicroscope:
 
     def _scan_end_ns(self, frame: int, end_line: int | None = None) -> int:
         """When the lines up to `end_line` of a frame, or all of them, have been scanned."""
-        part = 1.0 if end_line is None else end_line / self._config.n_lines
+        part = self._part(self._config.n_lines if end_line is None else end_line)
         return self._t0_ns + self._sample_ns(frame + part)
+
+    def _part(self, end_line: int) -> float:
+        """The part of a frame's time that has passed when the lines up to `end_line` have been scanned."""
+        return end_line / self._config.n_lines * (1 - self._config.flyback_part)
 
     def _host_ns(self, truth: FrameTruth, frames: NDArray[np.float64], end_ns: int) -> list[int]:
         return [max(0, end_ns + self._sample_ns(float(f) - truth.frame - 1)) for f in frames]
@@ -234,7 +254,12 @@ class VirtualMicroscope:
     def _skip_pause(self, volume: VirtualVolume) -> None:
         now_ns = self._clock.now_ns()
         if self._real_time and now_ns - self._scan_end_ns(volume.next_frame) > PAUSE_NS:
-            self._t0_ns = now_ns - self._sample_ns(volume.next_frame)
+            self._begin_at(now_ns, volume)
+
+    def _begin_at(self, t_ns: int, volume: VirtualVolume) -> None:
+        """The next frame begins at `t_ns`, or with the scanner's next one."""
+        begin_ns = self._frames.next_edge_ns(t_ns) if self._real_time else t_ns
+        self._t0_ns = begin_ns - self._sample_ns(volume.next_frame)
 
     def _wait(self, until_ns: int, give_up_ns: int) -> bool:
         """Sleep until `until_ns`, or until `give_up_ns` if that is earlier; True if `until_ns` has come."""

@@ -8,6 +8,11 @@ from typing import NamedTuple, TypedDict
 from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_US, Clock
 from rt_engine.interfaces.devices import CutTrain, PulseCommand, require_command
 from rt_engine.interfaces.errors import DeviceError
+from rt_engine.interfaces.line_clock import LineClock
+from rt_engine.interfaces.scan_gate_config import ScanGate
+
+LATEST_MS = 10.0
+"""A pulse of a train that would come later than this is left out: late light is no light."""
 
 
 class LightFields(TypedDict):
@@ -21,16 +26,26 @@ class LightFields(TypedDict):
     target_planes: list[int]
 
 
+class HeldBack(NamedTuple):
+    """Light that the scanner lets through: in which lines, and when these are scanned."""
+
+    gate: ScanGate
+    frames: LineClock
+
+
 class _Train(NamedTuple):
-    """A train that is running: what is due next, and what has been light."""
+    """A train that is running: what is due next, and what has been light; `given_up_ns`: it never comes."""
 
     command: PulseCommand
     t_first_ns: int
     next_pulse: int
     emitted: int
+    given_up_ns: int | None = None
 
     @property
     def due_ns(self) -> int:
+        if self.given_up_ns is not None:
+            return self.given_up_ns
         return self.t_first_ns + self.next_pulse * self.command.period_us * NS_PER_US
 
 
@@ -47,9 +62,12 @@ class VirtualOutput:
     watchdog_ms : float
         Dark when it has not been fed for so long; infinite for a simulated clock that comes in steps.
     latest_ms : float
-        A pulse of a train that would come later than this is left out: late light is no light.
+        See `LATEST_MS`.
     lead_ms : float
         Light comes so long after the command: a shutter that opens before.
+    held_back : HeldBack, optional
+        Light comes in some lines of a frame only, as at a card that waits for the frame clock. Where there is a
+        shutter too, it opens within that wait: `lead_ms` is 0 then.
 
     Attributes
     ----------
@@ -66,13 +84,15 @@ class VirtualOutput:
         emit: Callable[[LightFields], None],
         watchdog_ms: float,
         *,
-        latest_ms: float = 10.0,
+        latest_ms: float = LATEST_MS,
         lead_ms: float = 0.0,
+        held_back: HeldBack | None = None,
     ) -> None:
         self.name = name
         self.watchdog_ms = watchdog_ms
         self.pulses = 0
-        self.longest_wait_ns = round(lead_ms * NS_PER_MS)
+        self._lead_ns, self._held_back = round(lead_ms * NS_PER_MS), held_back
+        self.longest_wait_ns = self._lead_ns if held_back is None else round(held_back.gate.give_up_ms * NS_PER_MS)
         self._watchdog_ns, self._latest_ns = watchdog_ms * NS_PER_MS, latest_ms * NS_PER_MS
         self._clock = clock
         self._emit = emit
@@ -129,15 +149,17 @@ class VirtualOutput:
         Raises
         ------
         DeviceError
-            Not the interlock's command for this output, fired before, not armed, or the watchdog had expired.
+            Not the interlock's command for this output, fired before, not armed, the watchdog had expired, or the train
+        is longer than the lines that it would have to fall in.
         """
         command = require_command(self.name, command, armed=self._armed, last=self._last)
         t_command_ns = self._clock.now_ns()
         self._require_fed(t_command_ns)
         self._recall()
+        self._require_window(command)
         self._last = command
-        self._train = _Train(command, t_command_ns + self.longest_wait_ns, 0, 0)
-        if not self.longest_wait_ns:
+        self._train = self._begun(command, t_command_ns)
+        if self._train.due_ns <= t_command_ns:
             self._go_on(self._train, t_command_ns)
         return t_command_ns
 
@@ -171,6 +193,25 @@ class VirtualOutput:
             text = f"its watchdog expired: not fed for {silent_ns / NS_PER_MS:.0f} ms, {self.watchdog_ms:g} are allowed"
             raise DeviceError(self.name, text)
 
+    def _require_window(self, command: PulseCommand) -> None:
+        """A train that the lines would not hold is none for this output."""
+        held = self._held_back
+        if held is not None and _train_us(command) > held.gate.window_ms * 1000:
+            text = f"a train of {_train_us(command) / 1000:g} ms does not fit into scan_gate.window_ms "
+            raise DeviceError(
+                self.name, f"{text}{held.gate.window_ms:g}", "command one short pulse, or light without scan_gate"
+            )
+
+    def _begun(self, command: PulseCommand, t_command_ns: int) -> _Train:
+        """The train; where the scanner would let it through too late, one that is only waited for in vain."""
+        held = self._held_back
+        if held is None:
+            return _Train(command, t_command_ns + self._lead_ns, 0, 0)
+        t_first_ns = held.frames.next_edge_ns(t_command_ns) + round(held.gate.after_ms * NS_PER_MS)
+        give_up_ns = t_command_ns + self.longest_wait_ns
+        comes = t_first_ns + _train_us(command) * NS_PER_US <= give_up_ns
+        return _Train(command, t_first_ns, 0, 0, None if comes else give_up_ns)
+
     def _recall(self) -> None:
         if self._train is not None:
             self._cut.append(CutTrain(self._train.command.decision_id, self._train.emitted))
@@ -178,6 +219,9 @@ class VirtualOutput:
 
     def _go_on(self, train: _Train, now_ns: int) -> None:
         """Emit the pulse that is due, or leave it out if it is too late."""
+        if train.given_up_ns is not None:
+            self._recall()
+            return
         command, emitted = train.command, train.emitted
         if now_ns - train.due_ns <= self._latest_ns:
             emitted += 1
@@ -198,3 +242,7 @@ class VirtualOutput:
                 self._train = None
             else:
                 self._recall()
+
+
+def _train_us(command: PulseCommand) -> int:
+    return (command.pulses - 1) * command.period_us + command.width_us

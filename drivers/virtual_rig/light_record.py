@@ -17,7 +17,7 @@ class Pulse(NamedTuple):
 
 
 class Exposure(NamedTuple):
-    """Artefact in one frame: spans of lines ``(line0, n_lines)``, and the pulses that began in it (s)."""
+    """Artefact in one frame: spans of lines ``(line0, n_lines)``, and the pulses begun since the frame before (s)."""
 
     blanked: tuple[tuple[int, int], ...]
     onsets_s: NDArray[np.float64]
@@ -30,11 +30,13 @@ class LightRecord:
     ----------
     n_lines : int
     frame_rate_hz : float
-        Lines fill the frame period: line i of frame k is scanned in [k + i/n_lines, k + (i + 1)/n_lines)/frame_rate_hz.
+        Line i of frame k is scanned in [k + i/n_lines, k + (i + 1)/n_lines)/frame_rate_hz where lines fill the frame.
     photons_per_mw : float
         Light that a whole line receives from 1 mW, photons per pixel.
     scan_fraction : float
-        The lines fill only this last part of the frame period.
+        The lines fill only this last part of the frame period,
+    flyback_fraction : float
+        without this part at its very end, in which the mirror returns.
 
     Attributes
     ----------
@@ -42,24 +44,33 @@ class LightRecord:
         Artefact of the last frame exposed; overwritten by `expose`.
     """
 
-    def __init__(self, n_lines: int, frame_rate_hz: float, photons_per_mw: float, scan_fraction: float = 1.0) -> None:
-        self._scan_fraction = scan_fraction
+    def __init__(
+        self,
+        n_lines: int,
+        frame_rate_hz: float,
+        photons_per_mw: float,
+        scan_fraction: float = 1.0,
+        flyback_fraction: float = 0.0,
+    ) -> None:
+        self._scan_fraction, self._line_fraction = scan_fraction, scan_fraction - flyback_fraction
         self._n_lines = n_lines
         self._frame_rate_hz = frame_rate_hz
         self._photons_per_mw = photons_per_mw
         self._pulses: list[Pulse] = []
+        self._untold_s: list[float] = []
         self.line_photons = np.zeros(n_lines, dtype=np.float32)
 
     def add(self, begin_s: float, width_s: float, power_mw: float) -> None:
-        """Note a pulse; it must not begin before the end of the last frame exposed."""
+        """Note a pulse; it must not begin before the last line exposed has been scanned."""
         self._pulses.append(Pulse(begin_s, begin_s + width_s, power_mw))
+        self._untold_s.append(begin_s)
 
     def expose(self, frame: int) -> Exposure:
         """Fill `line_photons` for a frame, and forget pulses that end within it."""
         self.line_photons[:] = 0
         lit = np.zeros(self._n_lines, dtype=bool)
-        part = self._scan_fraction
-        edges = frame + (1 - part) + part * (np.arange(self._n_lines + 1) / self._n_lines)
+        part = self._line_fraction
+        edges = frame + (1 - self._scan_fraction) + part * (np.arange(self._n_lines + 1) / self._n_lines)
         end_s = (frame + 1) / self._frame_rate_hz
         for pulse in self._pulses:
             begin, end = pulse.begin_s * self._frame_rate_hz, pulse.end_s * self._frame_rate_hz
@@ -67,7 +78,8 @@ class LightRecord:
             overlap *= self._n_lines / part
             self.line_photons += (self._photons_per_mw * pulse.power_mw * overlap).astype(np.float32)
             lit |= overlap > 0
-        onsets = [p.begin_s for p in self._pulses if frame <= p.begin_s * self._frame_rate_hz < frame + 1]
+        onsets = [begin_s for begin_s in self._untold_s if begin_s * self._frame_rate_hz < frame + 1]
+        self._untold_s = [begin_s for begin_s in self._untold_s if begin_s * self._frame_rate_hz >= frame + 1]
         self._pulses = [p for p in self._pulses if p.end_s > end_s]
         change = np.flatnonzero(np.diff(np.concatenate([[False], lit, [False]]).astype(np.int8)))
         spans = tuple((int(a), int(b - a)) for a, b in change.reshape(-1, 2))

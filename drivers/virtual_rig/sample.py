@@ -51,6 +51,8 @@ class VirtualSample:
     frame_rate_hz : float
     scan_fraction : float
         The lines are scanned in this last part of the frame period: the rest is spent elsewhere.
+    flyback_fraction : float
+        Of the frame period, at its end, behind the last line: the mirror returns, and nothing is scanned.
     motion_seed : int, optional
         Seed of the motion alone; that of `config` where it is None.
 
@@ -80,6 +82,7 @@ class VirtualSample:
         frame_rate_hz: float,
         *,
         scan_fraction: float = 1.0,
+        flyback_fraction: float = 0.0,
         motion_seed: int | None = None,
     ) -> None:
         self.config = config
@@ -102,9 +105,12 @@ class VirtualSample:
         centres = np.stack([self.somata.y_px, self.somata.x_px], axis=1)
         self.opsin = Opsin(config.opsin, centres, um_per_px, (config.seed, Stream.OPSIN))
         self._silencing = Silencing(config.opsin.silences_ms / 1e3)
-        self.light = LightRecord(n_lines, frame_rate_hz, config.opsin.artefact_photons_per_mw, scan_fraction)
+        artefact = config.opsin.artefact_photons_per_mw
+        self.light = LightRecord(n_lines, frame_rate_hz, artefact, scan_fraction, flyback_fraction)
+        self._flyback_fraction = flyback_fraction
         self._calcium = CalciumPopulation(self.indicator.physics, config.n_cells, 1 / frame_rate_hz)
-        self._phase = 1 - scan_fraction + scan_fraction * np.clip((self.somata.y_px + 0.5) / n_lines, 0, 1)
+        lines = scan_fraction - flyback_fraction
+        self._phase = 1 - scan_fraction + lines * np.clip((self.somata.y_px + 0.5) / n_lines, 0, 1)
         self._waiting_s: NDArray[np.float64] = np.zeros(0)
         self._waiting_cell: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._evoked_s: NDArray[np.float64] = np.zeros(0)
@@ -214,7 +220,8 @@ class VirtualSample:
         Parameters
         ----------
         t_s : float
-            Sample time: frame i covers [i, i + 1)/frame_rate_hz. Before the end of the last frame drawn it acts there.
+            Sample time: frame i covers [i, i + 1)/frame_rate_hz. Before the last line of the last frame drawn it acts
+            when that has been scanned.
         width_s : float
         power_mw : float64 ndarray, shape (n_targets,), read
             Power at the sample on each target.
@@ -223,7 +230,7 @@ class VirtualSample:
         total_mw : float, optional
             Power that makes the artefact, where it is another than the sum of `power_mw`.
         """
-        begin_s = max(t_s, self.next_frame / self.frame_rate_hz)
+        begin_s = max(t_s, (self.next_frame - self._flyback_fraction) / self.frame_rate_hz)
         self.light.add(begin_s, width_s, float(power_mw.sum()) if total_mw is None else total_mw)
         received_mw = self.opsin.received_mw(power_mw, targets_yx_px.reshape(-1, 2), self._shift_px)
         latency_s, cell = self.opsin.answer(width_s, received_mw)

@@ -101,8 +101,9 @@ class TraceSample:
         self.y_px, self.x_px, self.a_over_sigma = somata.y_px, somata.x_px, field.a_over_sigma
         self._sigma = kind.amplitude_dff / self.a_over_sigma
         self._rest_photons = np.maximum(field.photons, 1e-6)
-        self._first = np.clip((somata.y_px - somata.radius_px) / microscope.n_lines, 0, 1)
-        self._last = np.clip((somata.y_px + somata.radius_px + 1) / microscope.n_lines, 0, 1)
+        lines = 1 - microscope.flyback_part
+        self._first = lines * np.clip((somata.y_px - somata.radius_px) / microscope.n_lines, 0, 1)
+        self._last = lines * np.clip((somata.y_px + somata.radius_px + 1) / microscope.n_lines, 0, 1)
         self._spikes = SpikeProcess(spike_statistics(config.spiking), config.n_cells, (config.seed, Stream.SPIKES))
         self.rate_hz = self._spikes.rate_hz
         centres = np.stack([somata.y_px, somata.x_px], axis=1)

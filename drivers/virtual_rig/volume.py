@@ -53,6 +53,7 @@ class VirtualVolume:
                 config.um_per_px,
                 config.frame_rate_hz / config.frames_per_volume,
                 scan_fraction=1 / config.frames_per_volume,
+                flyback_fraction=config.flyback_part / config.frames_per_volume,
                 motion_seed=seed,
             )
             for plane in range(config.n_planes)

@@ -111,8 +111,12 @@ class AnswersLight(Protocol):
         power_uw: list[int],
         targets_yx_px: list[list[float]],
         target_planes: Sequence[int] = (),
+        after_frame_start_ms: float | None = None,
     ) -> None:
-        """Light that reached the sample; called on the acquisition thread between two reads. No planes: plane 0."""
+        """Light that reached the sample; called on the acquisition thread between two reads. No planes: plane 0.
+
+        `after_frame_start_ms`: it is held to the lines that are scanned so long after the beginning of a frame.
+        """
         ...
 
     def describe_sample(self, plane: int = 0) -> dict[str, Any]:
@@ -284,12 +288,14 @@ class Output(Protocol):
 
     `watchdog_ms`: the device goes dark by itself when `feed` has not been called for so long. `next_due_ns`: when the
     driver has to emit the next pulse of a train in `feed`; None where the device times the train, or none is running.
-    One whose light may begin later than the command (a shutter, a pattern, the scanner) has `longest_wait_ns` too.
+    `longest_wait_ns`: by how much light may begin after the command at the latest (a shutter, a pattern, the scanner),
+    whatever becomes of this program; 0 where it begins with it.
     """
 
     name: str
     is_virtual: bool
     watchdog_ms: float
+    longest_wait_ns: int
 
     @property
     def next_due_ns(self) -> int | None:

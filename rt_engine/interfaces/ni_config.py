@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from rt_engine.interfaces.power_table import MeasuredPower, PowerTable
+from rt_engine.interfaces.scan_gate_config import NiScanGate, Terminal
 from rt_engine.interfaces.strict import Strict
 
 Line = Annotated[str, Field(pattern=r"^port\d+/line\d+$")]
-Terminal = Annotated[str, Field(pattern=r"^PFI\d+$")]
 Counter = Annotated[str, Field(pattern=r"^ctr\d+$")]
 
 
@@ -77,26 +77,6 @@ class NiShutter(Strict):
     counter: Counter
     lead_ms: float = Field(gt=0, le=100)
     lag_ms: float = Field(ge=0, le=1000)
-
-
-class NiScanGate(Strict):
-    """Light falls in the same lines of a frame only: in the flyback, or where nothing is read.
-
-    The card starts the train at the next edge of the microscope's frame clock on `terminal`, `after_ms` after it; one
-    that takes longer than `window_ms` is refused. What has not ended `give_up_ms` after the command is recalled: make
-    it a little more than the time of a frame, `after_ms` and `window_ms`.
-    """
-
-    terminal: Terminal
-    after_ms: float = Field(ge=0, le=1000)
-    window_ms: float = Field(gt=0, le=1000)
-    give_up_ms: float = Field(gt=0, le=2000)
-
-    @model_validator(mode="after")
-    def _has_room(self) -> NiScanGate:
-        if self.give_up_ms <= self.after_ms + self.window_ms:
-            raise ValueError(f"give_up_ms {self.give_up_ms:g} is over before the window is")
-        return self
 
 
 class NiDaqSettings(Strict):

@@ -34,9 +34,12 @@ class PluginOutputSettings(PluginSettings):
     """An output of another package (entry point group ``spikeloop.outputs``).
 
     `power` is the highest at the sample, as measured; null is uncalibrated. Below it the driver has to know its own.
+    `longest_wait_ms`: by how much its light may begin after the command at the latest, whatever becomes of this
+    program; the driver may not say that it takes longer.
     """
 
     watchdog_ms: float = Field(gt=0, le=100)
+    longest_wait_ms: float = Field(0.0, ge=0, le=10_000)
     power: MeasuredPower | None
     measured_by: str | None = None
 

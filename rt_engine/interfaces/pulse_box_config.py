@@ -27,3 +27,8 @@ class PulseBoxSettings(Strict):
     def highest_mw(self) -> float | None:
         """The power that was measured; None where none was."""
         return None if self.power is None else self.power.power_mw
+
+    @property
+    def longest_wait_ms(self) -> float:
+        """Light begins with the command."""
+        return 0.0

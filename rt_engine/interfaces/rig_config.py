@@ -15,10 +15,17 @@ from rt_engine.interfaces.metrics_config import MetricsConfig
 from rt_engine.interfaces.microscope_config import VendorMicroscope
 from rt_engine.interfaces.mqtt_config import MqttConfig
 from rt_engine.interfaces.ni_config import NiAnalogInput, NiEdgeInput, NiLineInput
-from rt_engine.interfaces.output_config import LONGEST_WATCHDOG_MS, OutputConfig, RealOutput, SessionLimits
+from rt_engine.interfaces.output_config import (
+    LONGEST_WATCHDOG_MS,
+    OutputConfig,
+    RealOutput,
+    SessionLimits,
+    VirtualOutput,
+)
 from rt_engine.interfaces.plugin_config import PluginInput, PluginMicroscope
 from rt_engine.interfaces.power_table import read_measured_files
 from rt_engine.interfaces.sample_config import SampleConfig
+from rt_engine.interfaces.scan_gate_config import require_scanner
 from rt_engine.interfaces.service_config import InferenceConfig, Ports, RecordingConfig, SchedulingConfig
 from rt_engine.interfaces.specimen_config import AnimalConfig, ExperimentConfig, OpticsConfig
 from rt_engine.interfaces.stream_config import StreamMicroscope
@@ -50,6 +57,9 @@ class VirtualMicroscope(Strict):
     n_flyback_frames: int = Field(0, ge=0, le=MAX_PLANES)
     plane_spacing_um: float = Field(40.0, gt=0, le=1000)
     strip_lines: int | None = Field(None, ge=4, description="lines of a message, as they are scanned; null: frames")
+    frame_flyback_ms: float = Field(
+        0.0, ge=0, le=100, description="behind the last line of each frame the mirror returns for so long; no line then"
+    )
     structural_photons: float | None = Field(
         None,
         gt=0,
@@ -63,6 +73,18 @@ class VirtualMicroscope(Strict):
     def frames_per_volume(self) -> int:
         """Planes and flyback frames of one volume."""
         return self.n_planes + self.n_flyback_frames
+
+    @property
+    def flyback_part(self) -> float:
+        """The part of a frame's time, at its end, in which no line is scanned."""
+        return self.frame_flyback_ms / 1000 * self.frame_rate_hz
+
+    @model_validator(mode="after")
+    def _lines_have_time(self) -> VirtualMicroscope:
+        if self.flyback_part > 0.5:
+            whole_ms = 1000 / self.frame_rate_hz
+            raise ValueError(f"frame_flyback_ms {self.frame_flyback_ms:g} is more than half a frame, {whole_ms:.2f} ms")
+        return self
 
     def first_plane_alone(self) -> VirtualMicroscope:
         """Plane 0 as often as the volume shows it, without the others."""
@@ -137,7 +159,7 @@ class RigConfig(Strict):
     """
 
     schema_version: Literal[1]
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    name: str = Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$")
     description: str = ""
     microscope: MicroscopeConfig
     planes: tuple[Annotated[int, Field(ge=0, le=255)], ...] | None = Field(None, min_length=1, max_length=MAX_PLANES)
@@ -195,6 +217,16 @@ class RigConfig(Strict):
             raise ValueError(f"frame_clock {self.frame_clock!r} is no input with driver ni_edges")
         if self.stop_line is not None and _kind(self.inputs[self.stop_line.line]) != "level":
             raise ValueError(f"stop_line {self.stop_line.line!r} needs a level: use driver ni_line")
+        return self
+
+    @model_validator(mode="after")
+    def _virtual_light_waits_for_a_virtual_scan(self) -> RigConfig:
+        scan = self.microscope if isinstance(self.microscope, VirtualMicroscope) else None
+        one = self.ports.host_of("acquisition") == self.ports.host_of("stimulation")
+        for name, output in self.outputs.items():
+            if isinstance(output, VirtualOutput) and output.scan_gate is not None:
+                frame_ms = None if scan is None else 1000 / scan.frame_rate_hz
+                require_scanner(name, output.scan_gate, frame_ms, one_computer=one)
         return self
 
     @model_validator(mode="after")

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rt_engine.interfaces.calibration import Calibration
-from rt_engine.interfaces.clock import NS_PER_S, Clock
+from rt_engine.interfaces.clock import Clock
 from rt_engine.interfaces.events import EVENT_DTYPE
 from rt_engine.pipeline.cell_group import CellGroup, groups_of_strips
+from rt_engine.pipeline.event_times import EventTimes
 from rt_engine.pipeline.gathering import Gathering
 from rt_engine.pipeline.near_search import SURE_FRAMES
 from rt_engine.pipeline.registration import RigidRegistration
@@ -21,7 +22,6 @@ from rt_engine.pipeline.template_adaptation import TemplateAdaptation
 
 ACTIVITY_FIELDS = ("fluorescence", "neuropil", "dff", "calcium", "spike", "z", "probability", "valid")
 """Fields of topic `activity`, in the order of the payload."""
-_T_RING = 128
 
 
 class Engine:
@@ -97,16 +97,11 @@ class Engine:
         self.activity = self._activity[: len(ACTIVITY_FIELDS) * self.n_rois].reshape(len(ACTIVITY_FIELDS), -1)
         self.events = np.zeros(n_rows, EVENT_DTYPE)
         self.stage_ns = {"register": 0, "extract": 0, "infer": 0}
-        self._period_ns = round(NS_PER_S / calibration.frame_rate_hz)
-        self._line_ns = self._period_ns / frames_per_volume / calibration.n_lines
-        self._t_scan_ns = np.zeros(_T_RING, np.int64)
-        self._frame_of = np.full(_T_RING, -1, np.int64)
-        self._before_end_ns = np.zeros(n_rows, np.int64)
+        self._times = EventTimes(calibration, frames_per_volume, n_rows)
         for group in self._groups:
-            self._note_lines(group)
+            self._times.follow(group, calibration.roi_id[group.rows])
         self._roi_id = np.zeros(n_rows, np.uint32)
         self._roi_id[: self.n_rois] = calibration.roi_id
-        self._row_of = {int(roi): row for row, roi in enumerate(calibration.roi_id)}
 
     def _registration_template(self) -> NDArray[np.float32]:
         """Of the structural channel where there is one."""
@@ -132,9 +127,8 @@ class Engine:
         after = [one.last_line_needed for one in self._groups]
         place = bisect_right(after, group.last_line_needed) if len(self._ends) > 1 else len(self._groups)
         self._groups.insert(place, group)
-        self._note_lines(group)
         self._roi_id[group.rows] = roi_id
-        self._row_of |= {int(roi): int(row) for row, roi in zip(group.rows, roi_id, strict=True)}
+        self._times.follow(group, roi_id)
         self.n_rois += len(roi_id)
         self.activity = self._activity[: len(ACTIVITY_FIELDS) * self.n_rois].reshape(len(ACTIVITY_FIELDS), -1)
 
@@ -147,11 +141,6 @@ class Engine:
         """z that an event must reach from the next frame on, shape (n_rois,)."""
         for group in self._groups:
             np.copyto(group.traces.threshold, threshold[group.rows], casting="same_kind")
-
-    def _note_lines(self, group: CellGroup) -> None:
-        """How long before the end of a frame each cell's last line is scanned."""
-        after = self.calibration.n_lines - 1 - (group.line0 + group.extraction.line_of_roi)
-        self._before_end_ns[group.rows] = np.rint(after * self._line_ns).astype(np.int64)
 
     @property
     def strip_ends(self) -> NDArray[np.int64]:
@@ -277,10 +266,7 @@ class Engine:
             self._strip += 1
         self.stage_ns["register"] += self._clock.now_ns() - t0_ns
         whole = end_line >= self.calibration.n_lines
-        end_of_frame_ns = t_scan_ns + round((self.calibration.n_lines - end_line) * self._line_ns)
-        slot = frame_number % _T_RING
-        self._t_scan_ns[slot] = end_of_frame_ns
-        self._frame_of[slot] = frame_number
+        self._times.note(frame_number, end_line, t_scan_ns)
         n_events = 0
         below = int(np.ceil(max(self._registration.shift_y_px, 0.0))) + 1
         while self._n_decided < len(self._groups):
@@ -292,7 +278,7 @@ class Engine:
         if whole:
             self._begun = None
         if n_events:
-            self._stamp_events(n_events, frame_number, end_of_frame_ns)
+            self._times.stamp(self.events[:n_events])
         return n_events
 
     def tidy(self) -> None:
@@ -389,14 +375,3 @@ class Engine:
             if group.traces.neuropil_update is not None
             for row in group.traces.neuropil_update.take_report(group.traces.neuropil_coefficient)
         ]
-
-    def _stamp_events(self, n_events: int, frame_number: int, t_scan_ns: int) -> None:
-        """When each spike was: the end of its frame, less the lines scanned after the cell's own."""
-        for event in self.events[:n_events]:
-            of_event = int(event["event_frame"])
-            slot = of_event % _T_RING
-            if self._frame_of[slot] == of_event:
-                t_frame_ns = int(self._t_scan_ns[slot])
-            else:
-                t_frame_ns = t_scan_ns - (frame_number - of_event) * self._period_ns
-            event["t_event_ns"] = t_frame_ns - int(self._before_end_ns[self._row_of[int(event["roi_id"])]])

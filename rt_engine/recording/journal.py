@@ -9,40 +9,20 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
-
-from mcap.writer import CompressionType, IndexType, Writer
 
 from rt_engine.interfaces.clock import NS_PER_S
 from rt_engine.interfaces.errors import RecordingError
+from rt_engine.recording.mcap_file import JournalFile, McapFile
 
 ENCODING = "spikeloop/1"
 CHANNEL_RECORD = "spikeloop/channel"
 """Name of the MCAP metadata records that repeat every channel outside the chunks, should its first chunk be damaged."""
 
 HEADER_LENGTH = struct.Struct("<I")
-_CHUNK_BYTES = 1 << 16
-"""Small, so that a frame is a chunk of its own: larger ones were copied while they grew, at a third of the speed."""
 _FILE_BYTES = 2 << 30
 _FLUSHES_PER_FILE = 36_000
-"""A file is ended at either bound: the index that MCAP keeps in memory until then stays below some 50 MB."""
+"""A file is ended at either bound: programs that read MCAP by its index hold some 1 kB for each chunk in memory."""
 _SEQUENCE_MASK = 0xFFFF_FFFF
-
-
-class JournalFile(Protocol):
-    """The part of an unbuffered binary file that the journal uses."""
-
-    def write(self, data: bytes | memoryview, /) -> int | None:
-        """Write some of `data`; how many bytes."""
-        ...
-
-    def truncate(self, size: int | None = None, /) -> int:
-        """Cut the file to `size` bytes."""
-        ...
-
-    def close(self) -> None:
-        """Close the file."""
-        ...
 
 
 def create_journal_file(path: Path) -> JournalFile:
@@ -67,43 +47,6 @@ def free_space_mb(folder: Path) -> float:
 def channel_check(channel_id: str, topic: str) -> str:
     """Checksum of a channel's repeated record: a damaged one must not rename a topic."""
     return f"{zlib.crc32(f'{channel_id} {topic}'.encode()):08x}"
-
-
-class _RecordStream:
-    """What MCAP writes to: whole groups of records go straight to the file, a half-written one is cut off again."""
-
-    def __init__(self, file: JournalFile) -> None:
-        self._file = file
-        self._position = 0
-
-    def write(self, data: bytes) -> int:
-        """Write all of `data`, which ends with a record's end."""
-        rest = memoryview(data)
-        try:
-            while rest:
-                rest = rest[self._file.write(rest) or 0 :]
-        except OSError:
-            self._cut()
-            raise
-        self._position += len(data)
-        return len(data)
-
-    def tell(self) -> int:
-        """Bytes written."""
-        return self._position
-
-    def flush(self) -> None:
-        """Nothing waits here: the file is unbuffered."""
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def _cut(self) -> None:
-        try:
-            self._file.truncate(self._position)
-        except OSError:
-            return  # the reader finds the last whole record itself
 
 
 class JournalWriter:
@@ -165,7 +108,7 @@ class JournalWriter:
     @property
     def bytes_written(self) -> int:
         """Bytes of the present file that have reached the operating system."""
-        return self._stream.tell()
+        return self._file.position
 
     def write(self, topic: str, header_bytes: bytes, payload: bytes | memoryview, t_ns: int) -> None:
         """Append one message.
@@ -186,17 +129,17 @@ class JournalWriter:
             The disk refused, now or before; what had been written stays readable.
         """
         self._require_open()
-        if self._stream.tell() > self._file_bytes or self._n_flushes > _FLUSHES_PER_FILE:
+        if self._file.position > self._file_bytes or self._n_flushes > _FLUSHES_PER_FILE:
             self.rotate()
         t_log_ns = max(t_ns + self._wall_minus_monotonic_ns, 0)
         sequence = self._sequence.get(topic, 0)
         self._sequence[topic] = sequence + 1
-        data = b"".join((HEADER_LENGTH.pack(len(header_bytes)), header_bytes, payload))
+        head = HEADER_LENGTH.pack(len(header_bytes)) + header_bytes
         try:
             channel = self._channels.get(topic)
             if channel is None:
                 channel = self._add_channel(topic)
-            self._writer.add_message(channel, t_log_ns, data, t_log_ns, sequence & _SEQUENCE_MASK)
+            self._file.add_message(channel, t_log_ns, sequence & _SEQUENCE_MASK, head, payload)
         except OSError as error:
             raise self._fail(error) from error
         self._unflushed = True
@@ -226,8 +169,7 @@ class JournalWriter:
             return
         self._t_seen_ns = now_ns
         if not self._path.exists():
-            with contextlib.suppress(OSError):
-                self._stream.close()
+            self._file.abandon()
             self._failure = RecordingError(f"{self._path} was removed while it was written; what it held is lost")
             raise self._failure
 
@@ -243,7 +185,7 @@ class JournalWriter:
         if not self._unflushed:
             return
         try:
-            self._writer.flush()
+            self._file.flush()
         except OSError as error:
             raise self._fail(error) from error
         self._unflushed = False
@@ -285,8 +227,7 @@ class JournalWriter:
         if self._closed:
             raise RecordingError(f"{self._path}: the journal is closed")
         if self._failure is None:
-            with contextlib.suppress(OSError):
-                self._stream.close()
+            self._file.abandon()
         self._failure = None
         self._unflushed = False
         self._index += 1
@@ -310,39 +251,34 @@ class JournalWriter:
     def _open(self) -> None:
         self._path = self._folder / f"session_{self._index:03d}.mcap"
         try:
-            self._stream = _RecordStream(self._create_file(self._path))
+            file = self._create_file(self._path)
         except FileExistsError as error:
             self._failure = RecordingError(f"{self._path} exists: another recorder writes into this folder, or did")
             raise self._failure from error
         except OSError as error:
             self._failure = RecordingError(f"{self._path}: cannot be made: {error.strerror or error}")
             raise self._failure from error
-        # MCAP's `start` and `finish` carry no annotations.
-        self._writer: Any = Writer(
-            self._stream,  # type: ignore[arg-type]  # the three methods that Writer uses
-            chunk_size=_CHUNK_BYTES,
-            compression=CompressionType.NONE,
-            index_types=IndexType.ALL,
-        )
         self._channels: dict[str, int] = {}
         self._n_flushes = 0
         try:
-            self._writer.start(profile="spikeloop", library="spikeloop journal 1")
+            self._file = McapFile(file, self._folder, "spikeloop", "spikeloop journal 1")
         except OSError as error:
-            raise self._fail(error) from error
+            with contextlib.suppress(OSError):  # the descriptor is gone either way; the first reason is the one to tell
+                file.close()
+            self._failure = self._refused(error)
+            raise self._failure from error
 
     def _add_channel(self, topic: str) -> int:
-        channel = int(self._writer.register_channel(topic=topic, message_encoding=ENCODING, schema_id=0))
+        channel = self._file.add_channel(topic, ENCODING)
         name = str(channel)
         record = {"id": name, "topic": topic, "check": channel_check(name, topic)}
-        self._writer.add_metadata(CHANNEL_RECORD, record)
+        self._file.add_metadata(CHANNEL_RECORD, record)
         self._channels[topic] = channel
         return channel
 
     def _finish(self) -> None:
         try:
-            self._writer.finish()
-            self._stream.close()
+            self._file.finish()
         except OSError as error:
             raise self._fail(error) from error
         self._unflushed = False
@@ -354,11 +290,13 @@ class JournalWriter:
             raise RecordingError(f"{self._path}: the journal is closed")
 
     def _fail(self, error: OSError) -> RecordingError:
+        self._failure = self._refused(error)
+        self._file.abandon()
+        return self._failure
+
+    def _refused(self, error: OSError) -> RecordingError:
         reason = error.strerror or os.strerror(error.errno or 0)
-        self._failure = RecordingError(
+        return RecordingError(
             f"{self._path}: the journal cannot be written: {reason}",
             "what was written before stays readable; free space on this disk and start a new session",
         )
-        with contextlib.suppress(OSError):  # the descriptor is gone either way; the first reason is the one to tell
-            self._stream.close()
-        return self._failure

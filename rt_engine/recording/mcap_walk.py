@@ -22,8 +22,8 @@ from mcap.records import Metadata
 
 from rt_engine.interfaces.errors import RecordingError
 from rt_engine.recording.journal import CHANNEL_RECORD, channel_check
+from rt_engine.recording.mcap_file import MAGIC
 
-MAGIC = b"\x89MCAP0\r\n"
 _PREFIX = struct.Struct("<BQ")
 _CHUNK = struct.Struct("<QQQII")
 _MESSAGE = struct.Struct("<HIQQ")

@@ -247,7 +247,7 @@ class Interlock(SafetyLatch):
             if not returned:
                 self._held[Precondition.OUTPUTS_TESTED] = False
                 self.trip("output", decision.output, "fires", f"output {decision.output} failed while firing: {why}")
-        latest_ns = decision.t_command_ns + getattr(self._outputs[decision.output], "longest_wait_ns", 0)
+        latest_ns = decision.t_command_ns + self._outputs[decision.output].longest_wait_ns
         dose.settle(latest_ns)
         self.state = InterlockState.FIRING
         self._firing_until_ns = max(self._firing_until_ns, latest_ns + train.duration_ns)

@@ -20,7 +20,6 @@ from rt_engine.interfaces.messages import (
     FrameHeader,
     LightHeader,
     SpikesHeader,
-    TruthHeader,
     decode,
 )
 from rt_engine.services.base import Service
@@ -29,37 +28,16 @@ from rt_engine.services.input_lines import InputLines
 from rt_engine.services.microscopes import make_microscope
 from rt_engine.services.plane_watch import PlaneWatch
 from rt_engine.services.source_lead import SourceLead
+from rt_engine.services.source_stream import SourceStream
+from rt_engine.services.straight_ways import frame_sender
 from rt_engine.services.trial_pause import TrialPause
-from rt_engine.transport.loss import FrameOrder
-from rt_engine.transport.plane_counter import PlaneCounter
+from rt_engine.services.truth_desk import TruthDesk
 from rt_engine.transport.sockets import connect
 from rt_engine.transport.source_publisher import IO_THREADS, SourcePublisher
 
 AHEAD_FRAMES = 32
 """Frames that a lossless source may be ahead of inference and recorder."""
 _READ_S = 0.005
-_SAMPLE_PERIOD_NS = 5 * NS_PER_S
-
-
-class _Stream:
-    """What has been sent of one plane and channel."""
-
-    def __init__(self) -> None:
-        self.counter = PlaneCounter()
-        self.lost_before = False
-        self.is_whole = True
-        self.is_flyback = False
-
-    def see(self, info: FrameInfo, *, is_whole: bool) -> None:
-        """Note one message; `is_whole` where the frame ends with it."""
-        self.is_flyback = info.volume is not None and bool(info.flags & FrameFlag.DISCARD)
-        if not self.is_flyback:
-            order, missing = self.counter.see(info.frame, info.volume)
-            if order is FrameOrder.NEW:
-                self.lost_before = missing > 0 or not self.is_whole
-            elif order is FrameOrder.STALE:
-                self.lost_before = False
-        self.is_whole = is_whole
 
 
 class AcquisitionService(Service):
@@ -83,6 +61,7 @@ class AcquisitionService(Service):
             clock=self.clock,
             lossless=self.setup.lossless,
             interrupted=self.stopping.is_set,
+            straight=frame_sender(self.setup),
         )
 
     def announce(self, state: str, error: SpikeloopError | None = None, **facts: Any) -> None:
@@ -93,6 +72,8 @@ class AcquisitionService(Service):
     def open(self) -> None:
         """Connect the microscope, and whatever answers it."""
         self._microscope = make_microscope(self.rig, self.clock)
+        gates = {name: getattr(one, "scan_gate", None) for name, one in self.rig.outputs.items()}
+        self._held_to_ms = {name: gate.after_ms for name, gate in gates.items() if gate is not None}
         self._geometry: FrameGeometry | None = None
         self._trials: TrialPause | None = None
         self._buffer: NDArray[Any] = np.zeros((0, 0), np.uint16)
@@ -104,15 +85,15 @@ class AcquisitionService(Service):
         self._n_delivered = 0
         planes = self.rig.planes_inferred
         self._counted = (planes[-1], self.rig.functional_channel)
-        self._streams: dict[tuple[int, int], _Stream] = {}
+        self._streams: dict[tuple[int, int], SourceStream] = {}
         self._lead = SourceLead(planes, AHEAD_FRAMES)
         patience_ns, structural = round(self.rig.max_idle_s * NS_PER_S), self.rig.registration_channel
         self._watch = PlaneWatch(planes, self.rig.functional_channel, patience_ns, structural)
         self._last_frames: dict[int, int] = {}
-        self._sample_due_ns: dict[int, int] = {}
+        self._truth = TruthDesk(self.publisher, self.clock)
         self._rejects = self._microscope if isinstance(self._microscope, CountsRejected) else None
         self._rejected = self._rejected_said = self._say_due_ns = 0
-        self._why_said = ""
+        self._why_said, self._said_way = "", False
         self._frame_clock = FrameClockMatch()
         self._lines = InputLines(self.rig, self.clock, self.publisher, self.log, self._see_edge)
         self.commands |= {
@@ -148,6 +129,7 @@ class AcquisitionService(Service):
             self._clocks.serve()
         self._take_feedback()
         self._lines.step()
+        self._say_way()
         if self._geometry is None:
             self._find_geometry()
             self._say_rejected()
@@ -244,7 +226,7 @@ class AcquisitionService(Service):
     def _publish(self, info: FrameInfo, geometry: FrameGeometry) -> None:
         topic = f"frame.{info.plane}.{info.channel}"
         n_lines = info.n_lines or geometry.n_lines
-        stream = self._streams.setdefault((info.plane, info.channel), _Stream())
+        stream = self._streams.setdefault((info.plane, info.channel), SourceStream())
         stream.see(info, is_whole=info.line0 + n_lines >= geometry.n_lines)
         header = FrameHeader(
             **self.publisher.stamp(topic),
@@ -270,7 +252,7 @@ class AcquisitionService(Service):
         self.publisher.send(topic, header, self._buffer[info.line0 : info.line0 + n_lines].data.cast("B"))
         is_sample = info.channel == self.rig.functional_channel and not info.flags & FrameFlag.DISCARD
         if stream.is_whole and is_sample and isinstance(self._microscope, AnswersLight):
-            self._publish_truth(self._microscope, info)
+            self._truth.tell(self._microscope, info)
         if not info.flags & FrameFlag.DISCARD:
             note = self._watch.see(info.plane, info.channel, self.clock.now_ns())
             if note:
@@ -293,8 +275,10 @@ class AcquisitionService(Service):
 
     def _match_frame_clock(self, info: FrameInfo) -> None:
         """A frame that the microscope's clock knows and software does not is said, and counted as lost."""
-        if self._geometry is not None:
-            self._lines.follow("frames", info.t_scan_ns - round(NS_PER_S / self._geometry.frame_rate_hz))
+        if (of := self._geometry) is not None:
+            period_ns = round(NS_PER_S / of.frame_rate_hz)
+            lines_ns = of.n_lines * of.line_period_ns if of.line_period_ns else period_ns
+            self._lines.follow("frames", info.t_scan_ns - lines_ns)
         if self.rig.frame_clock is None:
             return
         per_edge = self._geometry.frames_per_edge if self._geometry else 1
@@ -337,31 +321,6 @@ class AcquisitionService(Service):
             self._running = False
         self.announce("segment_done", **self._last())
 
-    def _publish_truth(self, sample: AnswersLight, info: FrameInfo) -> None:
-        truth = sample.take_truth()
-        header = TruthHeader(
-            **self.publisher.stamp("truth"), kind="frame", plane=info.plane, frame=info.frame, sample=None, **truth
-        )
-        self.publisher.send("truth", header)
-        now_ns = self.clock.now_ns()
-        if now_ns >= self._sample_due_ns.get(info.plane, 0):
-            self._sample_due_ns[info.plane] = now_ns + _SAMPLE_PERIOD_NS
-            header = TruthHeader(
-                **self.publisher.stamp("truth"),
-                kind="sample",
-                plane=info.plane,
-                frame=info.frame,
-                shift_y_px=0.0,
-                shift_x_px=0.0,
-                spike_cell=[],
-                t_spike_ns=[],
-                spike_frame=[],
-                evoked=[],
-                t_light_ns=[],
-                sample=sample.describe_sample(info.plane),
-            )
-            self.publisher.send("truth", header)
-
     def _take_feedback(self) -> None:
         while self._feedback.poll(0):
             topic, *parts = self._feedback.recv_multipart()
@@ -377,7 +336,12 @@ class AcquisitionService(Service):
                 self._lines.follow("light", header.t_on_ns)
                 if isinstance(self._microscope, AnswersLight):
                     self._microscope.receive_light(
-                        header.t_on_ns, header.width_us, header.power_uw, header.targets_yx_px, header.target_planes
+                        header.t_on_ns,
+                        header.width_us,
+                        header.power_uw,
+                        header.targets_yx_px,
+                        header.target_planes,
+                        self._held_to_ms.get(header.output),
                     )
             elif isinstance(header, SpikesHeader):
                 self._lead.decided(header.plane, header.frame)
@@ -386,6 +350,11 @@ class AcquisitionService(Service):
                     self._lead.decided(header.plane, header.frame)
                 else:
                     self._lead.written(header.plane, header.frame)
+
+    def _say_way(self) -> None:
+        if self.publisher.why_not_straight and not self._said_way:
+            self._said_way = True
+            self.log("warning", f"frames go to the engine as messages: {self.publisher.why_not_straight}")
 
     def _say_rejected(self) -> None:
         """Count what the driver could not deliver, and say why: each new reason at once, the same once a second."""

@@ -150,5 +150,5 @@ class BenchLight:
         """Shortest time from one pulse to the next that the limits allow, with a little to spare."""
         limits = self._limits
         dark_ms = max(limits.min_gap_ms, limits.target_refractory_ms, 1000.0 / limits.max_rate_hz)
-        waits_s = getattr(self._output, "longest_wait_ns", 0) / NS_PER_S
+        waits_s = self._output.longest_wait_ns / NS_PER_S
         return (dark_ms + 20.0) * NS_PER_MS / NS_PER_S + waits_s

@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.outputs.virtual import LightFields, VirtualOutput
+from drivers.outputs.virtual import LightFields
 from drivers.virtual_rig.trace_sample import FrameOfTraces, TraceSample
 from protocols.rois import RoiTable
 from protocols.running.evaluator import ProtocolRun
 from protocols.schema.protocol import ProtocolConfig
 from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S
 from rt_engine.interfaces.devices import Output
+from rt_engine.interfaces.line_clock import LineClock
 from rt_engine.interfaces.messages import Mode, Outcome
+from rt_engine.interfaces.output_config import limits_at_command
 from rt_engine.interfaces.rig_config import RigConfig, VirtualMicroscope
 from rt_engine.interfaces.stimulation import Decision, MarkCommand, ProtocolCommand, PulseRequest
 from rt_engine.models.indicators import indicator
@@ -27,6 +29,7 @@ from rt_engine.safety.interlock import Interlock, Precondition
 from rt_engine.safety.ledger import DoseLedger
 from rt_engine.safety.wal import WriteAheadLog
 from rt_engine.safety.watchdog import HeartbeatMonitor
+from rt_engine.services.virtual_light import virtual_output
 
 LATENCY_NS = 5 * NS_PER_MS
 """From the end of the scan to the decision, as on a rig: what the interlock sees as the age of a decision."""
@@ -151,10 +154,12 @@ class DryRig:
         self._spikes: list[FrameOfTraces] = []
 
     def _make_interlock(self, rig: RigConfig) -> Interlock:
+        frames = LineClock(self._rate_hz, self._clock.t_ns)
         outputs: dict[str, Output] = {
-            name: VirtualOutput(name, self._clock, self._shine, math.inf, latest_ms=math.inf) for name in rig.outputs
+            name: virtual_output(name, one, self._clock, self._shine, frames, watchdog_ms=math.inf, latest_ms=math.inf)
+            for name, one in rig.outputs.items()
         }
-        limits = {name: one.limits for name, one in rig.outputs.items()}
+        limits = {name: limits_at_command(one) for name, one in rig.outputs.items()}
         um_per_px = getattr(rig.microscope, "um_per_px", None) or 1.0
         ledger = DoseLedger(limits, rig.session_limits, self._clock.t_ns, None, grid_px=5.0 / um_per_px)
         heartbeat = HeartbeatMonitor(10 * NS_PER_S, 10 * NS_PER_S)

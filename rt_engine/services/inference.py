@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zmq
 from numpy.typing import NDArray
 
 from rt_engine.interfaces.clock import NS_PER_S, Clock
-from rt_engine.interfaces.errors import CalibrationError, MessageError
+from rt_engine.interfaces.errors import CalibrationError
 from rt_engine.interfaces.events import EVENT_DTYPE, EventFlag, FrameFlag
 from rt_engine.interfaces.fates import Fate
-from rt_engine.interfaces.messages import FrameHeader, HealthHeader, Mode
+from rt_engine.interfaces.messages import FrameHeader, Mode
 from rt_engine.pipeline.engine import Engine
 from rt_engine.pipeline.histogram import LatencyHistogram
 from rt_engine.services.base import Service
@@ -23,21 +22,19 @@ from rt_engine.services.engine_loading import load_engine, other_rate
 from rt_engine.services.engine_output import EngineOutput
 from rt_engine.services.frame_book import FrameBook
 from rt_engine.services.frame_budget import FrameBudget
+from rt_engine.services.frame_intake import FrameIntake
 from rt_engine.services.marks import frame_mark
 from rt_engine.services.replay_pace import replay_pace
 from rt_engine.services.setup import Setup
-from rt_engine.services.spikes_inlet import goes_straight
-from rt_engine.services.structural_lines import FRAME_DTYPES, StructuralLines
+from rt_engine.services.straight_ways import goes_straight
+from rt_engine.services.strip_assembly import StripAssembly
+from rt_engine.services.structural_lines import FRAME_DTYPES
 from rt_engine.transport.direct import DirectSender
-from rt_engine.transport.frame_inbox import Arrival, FrameInbox
-from rt_engine.transport.loss import FrameOrder, SequenceTracker
+from rt_engine.transport.loss import FrameOrder
 from rt_engine.transport.plane_counter import PlaneCounter
-from rt_engine.transport.sockets import connect, queue_length
 
 _NO_EVENTS = np.zeros(0, EVENT_DTYPE)
 _BATCH = 16
-_NO_MORE_LINES = 1 << 30
-"""As the next line of a frame of which none is waited for."""
 _LONGEST_GAP = 10_000
 """Frames that states advance over after a pause; after so many nothing is left of what was before."""
 
@@ -57,17 +54,7 @@ class InferenceService(Service):
         return self.rig.ports.inference_endpoint(self.plane)
 
     def open(self) -> None:
-        """Subscribe to the frames of this plane and of the channel that carries the indicator."""
-        self._channel = self.rig.functional_channel
-        endpoint = self.rig.ports.endpoint("engine_frames")
-        self._frames = connect(self.context, zmq.SUB, endpoint, queue_length(512 * 1024))
-        self._frames.subscribe(f"frame.{self.plane}.{self._channel}".encode())
-        self._structural_channel = self.rig.registration_channel
-        if self._structural_channel is not None:
-            self._frames.subscribe(f"frame.{self.plane}.{self._structural_channel}".encode())
-        self._structural = StructuralLines(self._say_alone)
-        self._frames.subscribe(b"health")
-        self.poller.register(self._frames, zmq.POLLIN)
+        """Listen to the frames of this plane and of the channel that carries the indicator."""
         self.commands |= {
             "mode": self._set_mode,
             "calibrate": self._calibrate,
@@ -75,10 +62,9 @@ class InferenceService(Service):
             "status": self._status,
             "describe": self._describe_rois,
         }
-        self._clocks = self.listen_to_clocks("acquisition")
+        self._intake = FrameIntake(self, self.plane, self._take_lines, self._note_source, self._refuse)
         self._desk = CellDesk(self, self.plane)
         self.commands |= {"rois_edit": self._desk.rois_edit, "set_threshold": self._desk.set_threshold}
-        self._inbox = FrameInbox(self._frames, self.clock)
         self._direct: DirectSender | None = None
         if goes_straight(self.setup):
             self._direct = DirectSender(self.rig.ports.endpoint("decisions"), self.setup.session)
@@ -93,12 +79,7 @@ class InferenceService(Service):
         )
         self._live_from: int | None = None
         self._engine: Engine | None = None
-        self._assembly: NDArray[Any] = np.zeros((0, 0), np.uint16)
-        self._strip_lines: int | None = None
-        self._strip_frame: int | None = None
-        self._strip_index = 0
-        self._next_line = _NO_MORE_LINES
-        self._strip_blanked: list[list[int]] = []
+        self._strips = StripAssembly()
         self._neuropil_due_ns = 0
         self._skipped = 0
         self._bad = 0
@@ -106,14 +87,12 @@ class InferenceService(Service):
         self._source_paused = False
         self._mark = frame_mark(self.setup, self.plane, self.log)
         self._order = PlaneCounter()
-        self._sequence = SequenceTracker()
-        self._acquisition_heard = False
         self._replay = replay_pace(self.rig, self.plane)
         self._intervals = {"scan_to_receive": LatencyHistogram(), "receive_to_decision": LatencyHistogram()}
 
     def is_ready(self) -> bool:
         """True once the source has been heard, and its clock is known."""
-        return self._acquisition_heard and (self._clocks is None or self._clocks.knows_all)
+        return self._intake.is_ready
 
     def latency_ms(self) -> dict[str, dict[str, float]]:
         """Intervals of the live frames so far."""
@@ -125,17 +104,7 @@ class InferenceService(Service):
 
     def step(self, ready: dict[Any, int]) -> None:
         """Work off the frames that wait."""
-        if self._clocks is not None:
-            self._clocks.serve()
-        for _ in range(_BATCH):
-            try:
-                arrival = self._inbox.take()
-            except MessageError as error:
-                self._refuse(error.message)
-                continue
-            if arrival is None:
-                break
-            self._receive(arrival)
+        self._intake.serve(_BATCH)
         self._out.tell()
         if self._direct is not None:
             self._direct.admit()
@@ -155,49 +124,15 @@ class InferenceService(Service):
             self._desk.close()
         if hasattr(self, "_out"):
             self._out.close()
-        if hasattr(self, "_frames"):
-            self._frames.close()
-        if hasattr(self, "_clocks") and self._clocks is not None:
-            self._clocks.close()
+        self._engine = None  # it may look at a frame in shared memory
+        if hasattr(self, "_intake"):
+            self._intake.close()
         if hasattr(self, "_mark"):
             self._mark.close()
 
-    def _receive(self, arrival: Arrival) -> None:
-        header = arrival.header
-        if isinstance(header, HealthHeader):
-            self._acquisition_heard = True
-            self._note_source(header.state == "paused")
-            return
-        if not isinstance(header, FrameHeader) or header.channel not in (self._channel, self._structural_channel):
-            return
-        self._sequence.see(header.source, header.boot_id, arrival.topic, header.seq)
-        if self._clocks is not None and self._clocks.localize(header) is None:
-            self._refuse(f"frame {header.frame}: the clock of the source's computer is not known yet")
-            return
-        if arrival.payload is None or header.dtype not in FRAME_DTYPES:
-            self._refuse(f"frame {header.frame}: payload does not fit its header")
-            return
-        if self._structural_channel is None:
-            self._take_lines(header, arrival.payload, arrival.t_received_ns)
-        else:
-            self._take_pairs(header, arrival.payload, arrival.t_received_ns)
-
-    def _take_pairs(self, header: FrameHeader, payload: memoryview, t_received_ns: int) -> None:
-        """Take what can go on now that a message of one of the two channels has come."""
-        is_structural = header.channel == self._structural_channel
-        for image, ready in self._structural.pair(
-            is_structural=is_structural, message=(header, payload, t_received_ns)
-        ):
-            if self._engine is not None:
-                self._engine.reference = image
-            self._take_lines(*ready)
-
-    def _say_alone(self, frame: int, n_alone: int) -> None:
-        self.log("warning", f"frame {frame} came without its structural channel ({n_alone} so far)")
-
-    def _note_source(self, paused: bool) -> None:
+    def _note_source(self, state: str) -> None:
         """A source that has paused by design is said to be so, with one more `spikes` message; its frames end that."""
-        if paused and self._out.mode is Mode.LIVE and self._newest is not None:
+        if state == "paused" and self._out.mode is Mode.LIVE and self._newest is not None:
             self._out.mode, self._source_paused = Mode.PAUSED, True
             now_ns = self.clock.now_ns()
             self._spikes(self._newest, now_ns, now_ns, _NO_EVENTS)
@@ -208,8 +143,12 @@ class InferenceService(Service):
         if self._newest is not None and header.frame_period_ns:
             self._skipped += min((header.t_scan_ns - self._newest.t_scan_ns) // header.frame_period_ns, _LONGEST_GAP)
 
-    def _take_lines(self, header: FrameHeader, payload: memoryview, t_received_ns: int) -> None:
+    def _take_lines(
+        self, header: FrameHeader, payload: memoryview, t_received_ns: int, reference: NDArray[Any] | None
+    ) -> None:
         """Whole frames go on as they are; strips are gathered, and decided as far as they have come."""
+        if self._engine is not None:
+            self._engine.reference = reference
         if self._source_paused:
             self._end_pause(header)
         if header.volume is not None and header.flags & FrameFlag.DISCARD:
@@ -220,20 +159,15 @@ class InferenceService(Service):
         if header.n_lines == header.lines_per_frame:
             self._take_frame(header, lines, t_received_ns)
             return
-        shape = (header.lines_per_frame, header.pixels_per_line)
         end_line = header.line0 + header.n_lines
         if end_line > header.lines_per_frame:
             self._refuse(f"frame {header.frame}: lines up to {end_line} of {header.lines_per_frame}")
             return
-        if self._assembly.shape != shape or self._assembly.dtype != lines.dtype:
-            self._assembly = np.zeros(shape, lines.dtype)
-        self._strip_lines = max(self._strip_lines or 0, header.n_lines)
+        self._strips.fit(header, lines)
         if self._out.mode is Mode.LIVE or self._live_from is not None:
             self._take_strip(header, lines, t_received_ns)
-            return
-        self._assembly[header.line0 : end_line] = lines
-        if end_line == header.lines_per_frame:
-            self._take_frame(header, self._assembly, t_received_ns)
+        elif self._strips.put(header, lines):
+            self._take_frame(header, self._strips.image, t_received_ns)
         else:
             self._spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
 
@@ -277,32 +211,28 @@ class InferenceService(Service):
 
     def _take_strip(self, header: FrameHeader, lines: NDArray[Any], t_received_ns: int) -> None:
         """Decide what the lines so far can decide. After lines that are missing, the frame is given up."""
-        if header.frame != self._strip_frame and not self._begin_strips(header, t_received_ns):
+        strips = self._strips
+        if header.frame != strips.frame and not self._begin_strips(header, t_received_ns):
             return
         engine = self._engine
         if engine is None or self._out.mode is not Mode.LIVE or header.flags & FrameFlag.DISCARD:
             self._spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
             return
-        if header.line0 != self._next_line:
-            if header.line0 > self._next_line:
-                self._give_up_strips(f"lines {self._next_line} to {header.line0 - 1} are missing")
+        if not strips.expects(header):
+            gap = strips.gap_before(header)
+            if gap:
+                self._give_up_strips(gap)
             return
         if self._replay is not None and self._replay.skips(header):
             self._give_up_strips("the recording decided no more of it")  # as when it was paused in the middle
             return
-        self._next_line = end_line = header.line0 + header.n_lines
-        self._assembly[header.line0 : end_line] = lines
-        own = [[header.line0, header.n_lines]] if header.flags & FrameFlag.ARTEFACT else []
-        self._strip_blanked += header.blanked or own
-        whole = end_line == header.lines_per_frame
-        n_events = engine.process_lines(
-            self._assembly, self._strip_index, end_line, header.t_scan_ns, self._strip_blanked
-        )
+        whole = strips.take(header, lines)
+        end_line = header.line0 + header.n_lines
+        n_events = engine.process_lines(strips.image, strips.index, end_line, header.t_scan_ns, strips.blanked)
         self._publish_decision(header, engine, n_events, t_received_ns, whole=whole)
         if whole:
-            self._next_line = _NO_MORE_LINES
-            self._note_blanked(self._strip_index, self._strip_blanked)
-            engine.maintain(self._assembly, self._strip_index)
+            self._note_blanked(strips.index, strips.blanked)
+            engine.maintain(strips.image, strips.index)
 
     def _begin_strips(self, header: FrameHeader, t_received_ns: int) -> bool:
         """Note the first strip of a frame; false if the frame came before."""
@@ -310,21 +240,20 @@ class InferenceService(Service):
         seen = self._see(header)
         if seen is None:
             return False
-        self._strip_index, missing = seen
-        self._strip_frame, self._next_line = header.frame, _NO_MORE_LINES
-        self._strip_blanked.clear()
-        if self._may_process(header, self._strip_index, missing, t_received_ns) and self._engine is not None:
-            self._next_line = 0
-            self._desk.apply_due(self._strip_index, self._engine)
-            self._engine.begin(self._strip_index, missing + self._skipped)
+        index, missing = seen
+        self._strips.begin(header, index)
+        if self._may_process(header, index, missing, t_received_ns) and self._engine is not None:
+            self._strips.await_lines()
+            self._desk.apply_due(index, self._engine)
+            self._engine.begin(index, missing + self._skipped)
             self._skipped = 0
         return True
 
     def _give_up_strips(self, why: str) -> None:
         """A frame that is not whole by now is refused; what was decided of it stays."""
-        if self._next_line < _NO_MORE_LINES:
-            self._refuse(f"frame {self._strip_frame}, from line {self._next_line} on: {why}", self._strip_index)
-            self._next_line = _NO_MORE_LINES
+        line = self._strips.give_up()
+        if line is not None:
+            self._refuse(f"frame {self._strips.frame}, from line {line} on: {why}", self._strips.index)
 
     def _take_frame(self, header: FrameHeader, frame: NDArray[Any], t_received_ns: int) -> None:
         self._give_up_strips("the next frame has come")
@@ -390,7 +319,7 @@ class InferenceService(Service):
         else:
             behind = self._budget.is_behind(header, t_received_ns, self._order.frames_per_index)
             self.queue = self._budget.n_behind
-            if not (behind and self._inbox.waiting()):
+            if not (behind and self._intake.waiting()):
                 self._budget.say_skipped(header.frame)
                 return False
         self._budget.note_skipped(header.frame)
@@ -410,7 +339,7 @@ class InferenceService(Service):
 
     def _calibrate(self, args: dict[str, Any]) -> dict[str, Any]:
         """Load a calibration, build the engine, warm it; `go_live` lets it begin."""
-        engine, calibration = load_engine(self.rig, self.plane, args, self.clock, self._strip_lines)
+        engine, calibration = load_engine(self.rig, self.plane, args, self.clock, self._strips.longest_lines)
         warning = other_rate(calibration, args.get("frame_rate_hz"))
         if warning is not None:
             self.log("warning", warning)
@@ -424,6 +353,7 @@ class InferenceService(Service):
         if self._engine is None:
             raise CalibrationError("no calibration has been loaded", "send `calibrate` first")
         self._live_from = int(args["from_frame"])
+        self._intake.go_straight()
         return {"from_frame": self._live_from}
 
     def _begin_live(self, frame: int) -> None:

@@ -11,18 +11,17 @@ from typing import NamedTuple
 from drivers.outputs.ni_daq import NiDaqOutput
 from drivers.outputs.pattern_ttl.output import PatternTtlOutput
 from drivers.outputs.pulse_box.output import PulseBoxOutput
-from drivers.outputs.virtual import LightFields, VirtualOutput
+from drivers.outputs.virtual import LATEST_MS, LightFields
 from rt_engine.interfaces.clock import Clock
 from rt_engine.interfaces.devices import Output
 from rt_engine.interfaces.errors import ConfigError
-from rt_engine.interfaces.ni_config import NiDaqSettings
-from rt_engine.interfaces.output_config import Limits, OutputConfig
+from rt_engine.interfaces.line_clock import LineClock
 from rt_engine.interfaces.output_config import NiDaqOutput as NiDaqConfig
+from rt_engine.interfaces.output_config import OutputConfig, limits_at_command
 from rt_engine.interfaces.output_config import PatternTtlOutput as PatternTtlConfig
 from rt_engine.interfaces.output_config import PulseBoxOutput as PulseBoxConfig
-from rt_engine.interfaces.output_config import VirtualOutput as VirtualConfig
 from rt_engine.interfaces.plugin_config import PluginOutputSettings
-from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, StopLine
+from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, StopLine, VirtualMicroscope
 from rt_engine.safety.interlock import Interlock
 from rt_engine.safety.ledger import DoseLedger
 from rt_engine.safety.limits import untied
@@ -32,6 +31,7 @@ from rt_engine.safety.watchdog import HeartbeatMonitor
 from rt_engine.services.plugins import plugin_output
 from rt_engine.services.replay_interlock import Say, interlock_clock, make_interlock, silence_bounds_ns
 from rt_engine.services.setup import Setup
+from rt_engine.services.virtual_light import virtual_output
 
 _SUBJECT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 """It names a folder: it begins with no dot, so it can lead to no other."""
@@ -80,8 +80,13 @@ def open_safety(
     """
     rig, clock = setup.rig_config(), interlock_clock(setup.rig_config(), machine_clock)
     replays = isinstance(rig.microscope, ReplayMicroscope)
-    limits = {name: _limits(output, tied=replays or not setup.lossless) for name, output in rig.outputs.items()}
-    outputs = {name: make_output(name, one, clock, emit, stepped=replays) for name, one in rig.outputs.items()}
+    limits = {name: limits_at_command(output) for name, output in rig.outputs.items()}
+    if setup.lossless and not replays:  # the source is not tied to a clock
+        limits = {name: untied(one) for name, one in limits.items()}
+    frames = frame_clock_of(rig)
+    outputs = {
+        name: make_output(name, one, clock, emit, stepped=replays, frames=frames) for name, one in rig.outputs.items()
+    }
     um_per_px = getattr(rig.microscope, "um_per_px", None)
     forgets = setup.dry_run or replays
     ledger = DoseLedger(
@@ -112,19 +117,6 @@ def open_safety(
     return SafetyParts(interlock, outputs, ledger, wal, heartbeat, stop_line)
 
 
-def _limits(output: OutputConfig, *, tied: bool) -> Limits:
-    """The rig's limits, or what they are where the source is not `tied` to a clock.
-
-    Light that waits for a pattern, a shutter or the scanner comes later than its command: its decision has to be
-    younger by so much.
-    """
-    limits = output.limits
-    if isinstance(output, NiDaqSettings | VirtualConfig):
-        left_ms = limits.max_decision_age_ms - output.longest_wait_ms
-        limits = limits.model_copy(update={"max_decision_age_ms": left_ms})
-    return limits if tied else untied(limits)
-
-
 def make_output(
     name: str,
     config: OutputConfig,
@@ -132,6 +124,7 @@ def make_output(
     emit: Callable[[LightFields], None],
     *,
     stepped: bool = False,
+    frames: LineClock | None = None,
 ) -> Output:
     """The driver of an output; it touches no hardware before the interlock opens it.
 
@@ -144,6 +137,8 @@ def make_output(
         Publishes a pulse of light.
     stepped : bool
         The clock comes in steps, those of a recording: no loop can be watched by it.
+    frames : LineClock, optional
+        Of the virtual scan, for virtual light that waits for it.
     """
     if isinstance(config, NiDaqConfig):
         return NiDaqOutput(name, config, clock, emit)
@@ -153,10 +148,13 @@ def make_output(
         return PulseBoxOutput(name, config, clock, emit)
     if isinstance(config, PluginOutputSettings):
         return plugin_output(name, config, clock, emit)
-    lead_ms = config.longest_wait_ms
-    if stepped:
-        return VirtualOutput(name, clock, emit, math.inf, latest_ms=math.inf, lead_ms=lead_ms)
-    return VirtualOutput(name, clock, emit, config.watchdog_ms, lead_ms=lead_ms)
+    watchdog_ms, latest_ms = (math.inf, math.inf) if stepped else (config.watchdog_ms, LATEST_MS)
+    return virtual_output(name, config, clock, emit, frames, watchdog_ms=watchdog_ms, latest_ms=latest_ms)
+
+
+def frame_clock_of(rig: RigConfig) -> LineClock | None:
+    """The frame clock of the virtual microscope, where there is one."""
+    return LineClock(rig.microscope.frame_rate_hz) if isinstance(rig.microscope, VirtualMicroscope) else None
 
 
 def _dose_folder(setup: Setup, rig: RigConfig) -> Path:

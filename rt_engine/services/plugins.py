@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 from typing import Any, cast
 
 from drivers.outputs.virtual import LightFields
-from rt_engine.interfaces.clock import Clock
+from rt_engine.interfaces.clock import NS_PER_MS, Clock
 from rt_engine.interfaces.devices import Microscope, Output
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.inputs import AnyInput, EdgeInput, LevelInput, SampleInput
@@ -26,7 +26,8 @@ def plugin_microscope(config: PluginMicroscope, clock: Clock) -> Microscope:
     """
     made = _made(MICROSCOPES, config, "microscope", lambda factory: factory(dict(config.settings), clock))
     if not isinstance(made, Microscope):
-        raise ConfigError(f"what {config.name!r} makes is no Microscope", _PROTOCOLS, key="microscope.name")
+        text = f"what {config.name!r} makes is no Microscope: it lacks {_lacks(made, Microscope)}"
+        raise ConfigError(text, _PROTOCOLS, key="microscope.name")
     return made
 
 
@@ -37,16 +38,21 @@ def plugin_output(name: str, config: PluginOutputSettings, clock: Clock, emit: C
     ------
     ConfigError
         No package offers it, it refuses the settings, or what it makes is no output, has another name, another
-        watchdog, or says that it is virtual.
+        watchdog, says that it is virtual, or that its light takes longer than the rig file allows for.
     """
     key = f"outputs.{name}"
     made = _made(OUTPUTS, config, key, lambda make: make(name, dict(config.settings), config.watchdog_ms, clock, emit))
     if not isinstance(made, Output):
-        raise ConfigError(f"what {config.name!r} makes is no Output", _PROTOCOLS, key=f"{key}.name")
+        text = f"what {config.name!r} makes is no Output: it lacks {_lacks(made, Output)}"
+        raise ConfigError(text, _PROTOCOLS, key=f"{key}.name")
     said = (made.name, made.is_virtual, made.watchdog_ms)
     if said != (name, False, config.watchdog_ms):
         text = f"{config.name!r} says (name, is_virtual, watchdog_ms) {said}, not {(name, False, config.watchdog_ms)}"
         raise ConfigError(text, "a driver of another package is real light, with the watchdog it was given", key=key)
+    if made.longest_wait_ns > round(config.longest_wait_ms * NS_PER_MS):
+        wait_ms = made.longest_wait_ns / NS_PER_MS
+        text = f"light of {config.name!r} may begin {wait_ms:g} ms after its command, not {config.longest_wait_ms:g}"
+        raise ConfigError(text, f"set longest_wait_ms: {wait_ms:g}", key=f"{key}.longest_wait_ms")
     return made
 
 
@@ -62,7 +68,8 @@ def plugin_input(name: str, config: PluginInput, clock: Clock) -> AnyInput:
     made = _made(INPUTS, config, key, lambda make: make(name, dict(config.settings), clock))
     is_kind: type[Any] = {"edges": EdgeInput, "level": LevelInput, "samples": SampleInput}[config.kind]
     if not isinstance(made, is_kind):
-        raise ConfigError(f"what {config.name!r} makes is no {is_kind.__name__}", _INPUTS, key=f"{key}.name")
+        text = f"what {config.name!r} makes is no {is_kind.__name__}: it lacks {_lacks(made, is_kind)}"
+        raise ConfigError(text, _INPUTS, key=f"{key}.name")
     if made.name != name:
         raise ConfigError(f"{config.name!r} says its name is {made.name!r}, not {name!r}", key=f"{key}.name")
     return cast(AnyInput, made)
@@ -70,6 +77,12 @@ def plugin_input(name: str, config: PluginInput, clock: Clock) -> AnyInput:
 
 _INPUTS = "see rt_engine/interfaces/inputs.py: every method and attribute named there"
 _PROTOCOLS = "see rt_engine/interfaces/devices.py: every method and attribute named there"
+
+
+def _lacks(made: object, protocol: type[Any]) -> str:
+    """Names of a Protocol that an object has not."""
+    public = {name for name in (*vars(protocol), *protocol.__annotations__) if not name.startswith("_")}
+    return ", ".join(sorted(name for name in public if not hasattr(made, name)))
 
 
 def _made(group: str, config: PluginSettings, key: str, make: Callable[[Callable[..., Any]], Any]) -> Any:

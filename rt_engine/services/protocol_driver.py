@@ -80,7 +80,7 @@ class ProtocolDriver:
         self._cells = CellsOfPlanes(rig.planes_inferred)
         self._uncertainty_ns = 0
         self._trains: dict[str, tuple[PulseRequest, Decision]] = {}
-        self._edges = OutputEdges({name: getattr(one, "longest_wait_ms", 0.0) for name, one in rig.outputs.items()})
+        self._edges = OutputEdges({name: one.longest_wait_ms for name, one in rig.outputs.items()})
         self._measures = {getattr(one, "measured_by", None): name for name, one in rig.outputs.items()}
         self._intervals = {name: LatencyHistogram() for name in ("decision_to_command", "scan_to_command")}
         self._place: Place = (-1, -1, -1)

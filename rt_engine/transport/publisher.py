@@ -65,6 +65,11 @@ class Publisher:
         self._interrupted = interrupted
         self.recorder_dropped = 0
 
+    @property
+    def n_dropped(self) -> int:
+        """Messages that somebody who is to have all did not get, for want of room."""
+        return self.recorder_dropped
+
     def stamp(self, topic: str) -> Stamp:
         """Common keys of the next message on `topic`; each call takes one sequence number."""
         seq = self._seq.get(topic, 0)
@@ -80,12 +85,12 @@ class Publisher:
 
     def send(self, topic: str, header: Header, payload: Payload | None = None, *, record: bool = True) -> None:
         """Publish one message and hand it to the recorder. `payload` is copied before this returns."""
-        self.pass_on(self.parts(topic, header, payload), record=record)
+        self.pass_on(self.parts(topic, encode(header), payload), record=record)
 
     @staticmethod
-    def parts(topic: str, header: Header, payload: Payload | None) -> Parts:
+    def parts(topic: str, header: bytes, payload: Payload | None) -> Parts:
         """A message that no longer needs the caller's memory; a long payload is copied once for all sockets."""
-        parts: Parts = [topic.encode(), encode(header)]
+        parts: Parts = [topic.encode(), header]
         if payload is not None:
             parts.append(bytes(payload) if len(payload) < _SHARED_BYTES else zmq.Frame(payload, copy=True))
         return parts

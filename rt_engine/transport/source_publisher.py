@@ -13,9 +13,10 @@ from typing import NamedTuple
 import zmq
 
 from rt_engine.interfaces.clock import NS_PER_S, Clock
-from rt_engine.interfaces.messages import Header
+from rt_engine.interfaces.messages import Header, encode
 from rt_engine.transport.publisher import Parts, Payload, Publisher
 from rt_engine.transport.sockets import bind
+from rt_engine.transport.straight_frames import FrameSender
 
 IO_THREADS = 2
 """Of the source's context: one for the engine alone."""
@@ -48,6 +49,8 @@ class SourcePublisher(Publisher):
         As `Publisher`.
     engine_endpoint : str
         Where inference subscribes.
+    straight : FrameSender, optional
+        By which inference gets its messages while it listens there; closed with the rest.
     head_start_ns : int
         How much later the others get a frame.
 
@@ -71,12 +74,14 @@ class SourcePublisher(Publisher):
         lossless: bool = False,
         interrupted: Callable[[], bool] = lambda: False,
         head_start_ns: int = HEAD_START_NS,
+        straight: FrameSender | None = None,
     ) -> None:
         super().__init__(
             context, endpoint, recorder_endpoint, source=source, session=session, clock=clock, queue=queue,
             lossless=lossless, interrupted=interrupted, affinity=_FOR_OTHERS,
         )  # fmt: skip
         self._engine = bind(context, zmq.PUB, engine_endpoint, queue, affinity=_FOR_ENGINE)
+        self._straight = straight
         self._head_start_ns = head_start_ns
         self.records_pixels = True
         self._begin()
@@ -89,13 +94,28 @@ class SourcePublisher(Publisher):
 
     def send(self, topic: str, header: Header, payload: Payload | None = None, *, record: bool = True) -> None:
         """Give the engine what is for it, and leave the rest to the thread. `payload` is copied before this returns."""
-        parts = self.parts(topic, header, payload)
         is_frame = topic.startswith("frame.")
-        if is_frame or topic == "health":
+        is_for_engine = is_frame or topic == "health"
+        data = encode(header)
+        if is_for_engine and self._straight is not None:
+            pixels = None if payload is None else memoryview(payload)
+            is_for_engine = not self._straight.send(topic.encode(), data, pixels)
+        parts = self.parts(topic, data, payload)
+        if is_for_engine:
             self._engine.send_multipart(parts)
         while self._later.qsize() >= _MOST_WAITING:  # whoever looks is never lost for want of a moment
             time.sleep(0.001)
         self._later.put(_Message(parts, record, time.perf_counter_ns() + self._head_start_ns if is_frame else 0))
+
+    @property
+    def why_not_straight(self) -> str:
+        """Why the engine gets messages though it asked for shared memory; empty if it does not."""
+        return "" if self._straight is None else self._straight.why_not
+
+    @property
+    def n_dropped(self) -> int:
+        """Messages that recorder or engine did not get, for want of room."""
+        return self.recorder_dropped + (0 if self._straight is None else self._straight.dropped)
 
     def flush(self) -> None:
         """Return when all that was sent has been given to everybody."""
@@ -108,6 +128,8 @@ class SourcePublisher(Publisher):
         if self._thread.is_alive():
             self._later.put(None)
             self._thread.join(_FLUSH_S)
+        if self._straight is not None:
+            self._straight.close()
         self._engine.close(linger=linger_ms)
         super().close(linger_ms)
 

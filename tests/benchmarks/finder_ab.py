@@ -21,7 +21,8 @@ import numpy as np
 import psutil
 
 from rt_engine.bench.kernels import machine
-from rt_engine.bench.loop.chain import ChainPlan, ProductChain
+from rt_engine.bench.loop.chain import ProductChain
+from rt_engine.bench.loop.chain_plan import ChainPlan
 from rt_engine.bench.loop.field import plant_loop
 from rt_engine.bench.loop.intervals import Intervals
 

@@ -36,6 +36,7 @@ class PulseBoxOutput:
     """
 
     is_virtual = False
+    longest_wait_ns = 0
     next_due_ns: int | None = None
     """The box times its trains."""
 

@@ -7,73 +7,34 @@ import multiprocessing
 import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import psutil
 import yaml
 import zmq
 
 from rt_engine.bench.loop.bench_rig import PROTOCOL, bench_rig, free_ports
-from rt_engine.bench.loop.field import RATE_HZ, PlantedLoop
+from rt_engine.bench.loop.chain_plan import ChainPlan
+from rt_engine.bench.loop.chain_source import ChainSource
+from rt_engine.bench.loop.field import PlantedLoop
 from rt_engine.bench.loop.intervals import COMMANDS, DECISIONS, Intervals, RoundTimes
 from rt_engine.bench.loop.pace import Pacer
 from rt_engine.bench.loop.watcher import watch, window
 from rt_engine.interfaces.calibration import save_calibration
-from rt_engine.interfaces.clock import NS_PER_S, MonotonicClock
+from rt_engine.interfaces.clock import MonotonicClock
 from rt_engine.interfaces.errors import ServiceError
-from rt_engine.interfaces.messages import FrameHeader, HealthHeader, LogHeader, SpikesHeader
+from rt_engine.interfaces.messages import LogHeader, SpikesHeader
 from rt_engine.interfaces.rig_config import RigConfig
 from rt_engine.interfaces.service_config import Ports, SchedulingConfig
 from rt_engine.services.setup import Setup
 from rt_engine.services.supervisor import Supervisor
-from rt_engine.transport.publisher import Publisher
-from rt_engine.transport.sockets import queue_length
-from rt_engine.transport.source_publisher import IO_THREADS, SourcePublisher
+from rt_engine.transport.source_publisher import IO_THREADS
 
 _WAIT_MS = 20_000
 _NO_COMMAND_MS = 100
 """Longer than any command takes; a frame that triggers nothing costs so much of the round, and is left out."""
 _LIVE_S = 60.0
-_HEALTH_S = 0.2
 _SETTLE_FRAMES = 30
-
-
-class ChainPlan(NamedTuple):
-    """One variant of the product.
-
-    Attributes
-    ----------
-    name : str
-    recorded : bool
-        With a recording service.
-    n_watchers : int
-        Processes that subscribe to everything and throw it away: stand-ins of window and telemetry.
-    n_hung : int
-        So many of the watchers stand still from the first round on.
-    strip_lines : int or None
-        Lines of a message; None: whole frames.
-    keeps_frames : bool
-        The recorder writes the frames too.
-    awaits_decision : bool
-        The next lines leave when the decision on those before has come here; else when a command has.
-    demixed : bool
-        Overlapping cells are taken apart.
-    searches : bool
-        A finder looks for new cells beside inference.
-    has_window : bool
-        The window is open.
-    """
-
-    name: str
-    recorded: bool = False
-    n_watchers: int = 0
-    n_hung: int = 0
-    strip_lines: int | None = None
-    keeps_frames: bool = True
-    awaits_decision: bool = False
-    demixed: bool = False
-    searches: bool = False
-    has_window: bool = False
 
 
 class ProductChain:
@@ -103,6 +64,7 @@ class ProductChain:
                 plan.keeps_frames,
                 plan.searches,
                 scheduling,
+                plan.frames_by,
             )
         )
         clock = MonotonicClock()
@@ -137,25 +99,8 @@ class ProductChain:
             self._stack.enter_context(window(rig, folder))
 
     def _open_sockets(self, ports: Ports, setup: Setup, clock: MonotonicClock) -> None:
-        self._publisher = SourcePublisher(
-            self._context,
-            ports.endpoint("acquisition"),
-            ports.endpoint("recorder_inlet") if self.plan.recorded else None,
-            engine_endpoint=ports.endpoint("engine_frames"),
-            source="acquisition",
-            session=setup.session,
-            clock=clock,
-            queue=queue_length(self.planted.frames[0].nbytes),
-        )
-        self._stack.callback(self._publisher.close, linger_ms=0)
-        self._health: list[tuple[Publisher, str]] = [(self._publisher, "acquisition")]
-        if not self.plan.recorded:
-            # Without a recorder nobody may arm: this one only says that it is alive.
-            recorder = Publisher(
-                self._context, ports.endpoint("recording"), None, source="recording", session=setup.session, clock=clock
-            )
-            self._stack.callback(recorder.close, linger_ms=0)
-            self._health.append((recorder, "recording"))
+        self._source = ChainSource(self._context, ports, setup, clock, self.planted, recorded=self.plan.recorded)
+        self._stack.callback(self._source.close)
         self._answers = self._context.socket(zmq.SUB)
         self._stack.callback(self._answers.close)
         self._answers.setsockopt(zmq.RCVHWM, 100_000)
@@ -163,7 +108,6 @@ class ProductChain:
         self._answers.connect(ports.endpoint("stimulation"))
         # One small message wakes this process for each frame, as the output of the reference hop does.
         self._answers.subscribe(b"spikes." if self.plan.awaits_decision else b"stim")
-        self._health_due_s = 0.0
         self._times = RoundTimes()
         self._in_round = False
 
@@ -184,14 +128,14 @@ class ProductChain:
         save_calibration(path, self.planted.calibration)
         protocol.write_text(yaml.safe_dump(PROTOCOL), encoding="utf-8")
         supervisor = self._supervisor
-        supervisor.start(on_wait=self._tell_health)
+        supervisor.start(on_wait=self._source.tell_health)
         for _ in range(_SETTLE_FRAMES):
             self._send_frame(time.perf_counter_ns())
             supervisor.pump(0.01)
         if self.plan.recorded:
             # Frames of a baseline are kept whatever the rig file says; there is none here.
             supervisor.request("recording", "no_baseline")
-            self._publisher.records_pixels = self.plan.keeps_frames
+            self._source.records_pixels(self.plan.keeps_frames)
         supervisor.request("inference", "calibrate", {"path": str(path)}, timeout_s=180)
         give_up_s = time.monotonic() + _LIVE_S
         while not supervisor.request("stimulation", "status")["has_rois"]:
@@ -241,19 +185,11 @@ class ProductChain:
         supervisor.pump(0.05)
 
     def _fail_after(self, give_up_s: float, what: str) -> None:
-        self._tell_health()
+        self._source.tell_health()
         self._supervisor.pump(0.02)
         self._supervisor.raise_if_failed()
         if time.monotonic() > give_up_s:
             raise ServiceError(f"{self.plan.name}: waited too long for {what}: {'; '.join(self._said[-3:])}")
-
-    def _tell_health(self) -> None:
-        """Health of acquisition, and of a recorder that is not there."""
-        if time.monotonic() < self._health_due_s:
-            return
-        self._health_due_s = time.monotonic() + _HEALTH_S
-        for publisher, source in self._health:
-            publisher.send("health", _health(publisher, source))
 
     def _on_message(self, topic: str, header: Any, payload: list[bytes]) -> None:
         if isinstance(header, LogHeader):
@@ -282,7 +218,7 @@ class ProductChain:
         pacer = Pacer(rate_hz)
         begin_s = time.perf_counter()
         for _ in range(n_frames):
-            self._tell_health()
+            self._source.tell_health()
             pacer.wait()
             t_ready_ns = time.perf_counter_ns()
             self._send_frame(t_ready_ns)
@@ -299,7 +235,7 @@ class ProductChain:
         times = self._begin()
         begin_s = time.perf_counter()
         for _ in range(n_frames):
-            self._tell_health()
+            self._source.tell_health()
             while self._frame - times.last_frame > n_ahead:
                 self._await_answer(times, self._frame - n_ahead)
             self._send_frame(time.perf_counter_ns())
@@ -330,10 +266,10 @@ class ProductChain:
         pacer = Pacer(rate_hz * n_strips)
         begin_s = time.perf_counter()
         for _ in range(n_frames):
-            self._tell_health()
+            self._source.tell_health()
             for strip in range(n_strips):
                 pacer.wait()
-                self._send_lines(self._frame, strip * strip_lines, strip_lines, time.perf_counter_ns())
+                self._source.send_lines(self._frame, strip * strip_lines, strip_lines, time.perf_counter_ns())
                 self._await_answer(times, self._frame)
             self._frame += 1
         return self._finish(time.perf_counter() - begin_s)
@@ -374,34 +310,8 @@ class ProductChain:
                     return
 
     def _send_frame(self, t_ready_ns: int) -> None:
-        whole = self._side_px
-        self._send_lines(self._frame, 0, whole, t_ready_ns)
+        self._source.send_lines(self._frame, 0, self._side_px, t_ready_ns)
         self._frame += 1
-
-    def _send_lines(self, frame: int, line0: int, n_lines: int, t_ready_ns: int) -> None:
-        side = self._side_px
-        header = FrameHeader(
-            **self._publisher.stamp("frame.0.0"),
-            plane=0,
-            channel=0,
-            frame=frame,
-            volume=None,
-            line0=line0,
-            n_lines=n_lines,
-            lines_per_frame=side,
-            pixels_per_line=side,
-            dtype="u2",
-            adc_max=None,
-            offset=None,
-            frame_period_ns=round(NS_PER_S / RATE_HZ),
-            line_period_ns=None,
-            t_scan_ns=t_ready_ns,
-            t_scan_uncertainty_ns=0,
-            t_device_s=None,
-            flags=0,
-        )
-        pixels = self.planted.frames[frame % len(self.planted.frames), line0 : line0 + n_lines]
-        self._publisher.send("frame.0.0", header, pixels.data.cast("B"))
 
     def close(self) -> None:
         """End all processes in order."""
@@ -409,9 +319,3 @@ class ProductChain:
             self._supervisor.stop()
         finally:
             self._stack.close()
-
-
-def _health(publisher: Publisher, source: str) -> HealthHeader:
-    return HealthHeader(
-        **publisher.stamp("health"), state="ready", dropped=0, gaps=0, late=0, queue=0, rss_bytes=0, latency_ms={}
-    )

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rt_engine.bench.loop.bench_rig import free_ports
-from rt_engine.bench.loop.chain import ChainPlan, ProductChain
+from rt_engine.bench.loop.chain import ProductChain
+from rt_engine.bench.loop.chain_plan import ChainPlan
 from rt_engine.bench.loop.field import RATE_HZ, plant_loop
 from rt_engine.bench.loop.reference import ReferenceHop
 from rt_engine.interfaces.clock import NS_PER_MS

@@ -15,7 +15,8 @@ import numpy as np
 import psutil
 
 from rt_engine.bench.kernels import machine
-from rt_engine.bench.loop.chain import ChainPlan, ProductChain
+from rt_engine.bench.loop.chain import ProductChain
+from rt_engine.bench.loop.chain_plan import ChainPlan
 from rt_engine.bench.loop.field import RATE_HZ, plant_loop
 from rt_engine.bench.loop.intervals import Intervals
 from rt_engine.bench.loop.latency import N_AHEAD, N_CELLS, N_FRAMES, SEED, SIDE_PX, percentiles

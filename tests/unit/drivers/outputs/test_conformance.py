@@ -19,9 +19,10 @@ from rt_engine.cli import main
 from rt_engine.interfaces.devices import Output, PulseToken
 from rt_engine.interfaces.errors import ConfigError, DeviceError
 from rt_engine.interfaces.messages import Outcome
-from rt_engine.interfaces.output_config import OutputConfig, PulseBoxOutput
+from rt_engine.interfaces.output_config import OutputConfig, PulseBoxOutput, virtual_shutter
 from rt_engine.interfaces.rig_config import load_rig
-from rt_engine.services.interlock_setup import make_output
+from rt_engine.services.interlock_setup import make_output, open_safety
+from rt_engine.services.setup import Setup
 
 PACKAGE = '''
 class Lamp:
@@ -33,6 +34,7 @@ class Lamp:
     def __init__(self, name, settings, watchdog_ms, clock, emit):
         self.name, self.watchdog_ms, self._clock, self._emit = name, watchdog_ms, clock, emit
         self.is_virtual = settings.get("pretends", False)
+        self.longest_wait_ns = round(1e6 * settings.get("warms_up_ms", 0))
         self._colour = settings["colour"]
         self._open = self._armed = False
         self._last = None
@@ -69,7 +71,9 @@ class Lamp:
 
 
 def broken(name, settings, watchdog_ms, clock, emit):
-    return object()
+    lamp = Lamp(name, settings, watchdog_ms, clock, emit)
+    del lamp.longest_wait_ns
+    return lamp
 '''
 POINTS = "[spikeloop.outputs]\nlamp = acme_lamp:Lamp\nbroken = acme_lamp:broken\ngone = acme_nothing:Lamp\n"
 
@@ -181,9 +185,10 @@ def test_every_output_keeps_the_rules(kind, tmp_path, acme):
 @pytest.mark.parametrize(("changes", "words"), [
     ({"name": "lump"}, "no installed package offers 'lump'"),
     ({"name": "gone"}, "cannot be imported"),
-    ({"name": "broken"}, "makes is no Output"),
+    ({"name": "broken"}, "makes is no Output: it lacks longest_wait_ns\\."),
     ({"settings": {}}, "does not take this: KeyError"),
     ({"settings": {"colour": "blue", "pretends": True}}, "real light"),
+    ({"settings": {"colour": "blue", "warms_up_ms": 12}, "longest_wait_ms": 11.9}, "12 ms after its command, not 11.9"),
 ])  # fmt: skip
 def test_a_driver_of_another_package_is_checked_before_it_is_trusted(changes, words, tmp_path, acme):
     config = load_rig(lamp_file(tmp_path, **changes)).outputs["led"]
@@ -194,10 +199,38 @@ def test_a_driver_of_another_package_is_checked_before_it_is_trusted(changes, wo
 @pytest.mark.parametrize(("changes", "words"), [
     ({"watchdog_ms": 200.0}, "watchdog_ms"),
     ({"power": {"date": "2026-11-29", "person": "t", "power_mw": 5.0}}, "more than was measured"),
+    ({"longest_wait_ms": 50.0}, "longest_wait_ms 50: after it a decision is older than limits.max_decision_age_ms 50"),
 ])  # fmt: skip
 def test_its_watchdog_and_power_are_bounded_as_those_of_ours(changes, words, tmp_path, acme):
     with pytest.raises(ConfigError, match=words):
         load_rig(lamp_file(tmp_path, **changes))
+
+
+@pytest.mark.parametrize("kind", ["plugin", "virtual"])
+def test_light_that_waits_is_judged_alike_whoever_makes_it(kind, tmp_path, acme):
+    settings = {"settings": {"colour": "blue", "warms_up_ms": 12}, "longest_wait_ms": 12.0}
+    path = lamp_file(tmp_path, **settings)
+    if kind == "virtual":
+        path = write_rig(tmp_path, small_rig(outputs__led__shutter={"lead_ms": 12.0, "lag_ms": 0.0}))
+    loaded = load_rig(path)
+    config = loaded.outputs["led"]
+    setup = Setup("stimulation", loaded.model_dump(mode="json"), "s", str(tmp_path), 0, 0, dry_run=True, lossless=False)
+    safety = open_safety(setup, FakeClock(), print, print)
+    safety.wal.close()
+    judged = safety.interlock.limits["led"]
+    rig = Rig(FakeClock(), virtual=kind == "virtual", max_decision_age_ms=judged.max_decision_age_ms)
+    output = rig.outputs["led"] = rig.interlock._outputs["led"] = make_output("led", config, rig.clock, print)
+    rig.armed()
+    assert judged.max_decision_age_ms == config.limits.max_decision_age_ms - 12
+    scanned_ns = rig.clock.now_ns()
+    rig.clock.step(39 * MS)
+    too_old = rig.interlock.request(rig.request(t_scan_ns=scanned_ns))
+    assert too_old.outcome is Outcome.LATE
+    fired = rig.interlock.request(rig.request(t_scan_ns=scanned_ns + 2 * MS))
+    assert fired.outcome is Outcome.DELIVERED
+    assert rig.interlock._firing_until_ns >= fired.t_command_ns + 12 * MS
+    assert virtual_shutter(config).lead_ms == 12.0
+    output.close()
 
 
 def test_an_uncalibrated_one_runs_dry_only(tmp_path, acme, capsys):

@@ -29,9 +29,9 @@ from drivers.outputs.simulators.pattern_program import PatternByWire, showing
 from rt_engine.interfaces.errors import DeviceError
 from rt_engine.interfaces.findings import Verdict
 from rt_engine.interfaces.messages import Outcome
+from rt_engine.interfaces.output_config import limits_at_command
 from rt_engine.interfaces.rig_config import RigConfig
 from rt_engine.services.doctor.fire import fire_test
-from rt_engine.services.interlock_setup import _limits
 
 SETTLE_MS = BY_LINES["settle_ms"]
 SHAPES = [("analog", None), ("gate", None), ("counter", None), ("analog", EDGE), ("gate", EDGE)]
@@ -306,7 +306,7 @@ def rig_of(port=1, **bounds):
 
 def test_a_decision_has_to_be_younger_by_the_time_that_light_waits():
     output = rig_of(max_decision_age_ms=50.0).outputs["led"]
-    assert _limits(output, tied=True).max_decision_age_ms == 50.0 - SETTLE_MS
+    assert limits_at_command(output).max_decision_age_ms == 50.0 - SETTLE_MS
     with pytest.raises(ValidationError, match="settle_ms 6"):
         rig_of(max_decision_age_ms=6.0)
 
