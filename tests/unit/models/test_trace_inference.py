@@ -212,7 +212,7 @@ def test_the_network_moves_odds_and_rate_within_its_bounds_and_leaves_noise_its_
     told = (plain.probability > 1e-4) & (plain.probability < 0.99)
     odds = [np.log(r.probability[told] / (1 - r.probability[told].astype(float))) for r in (plain, voted)]
     moved = np.abs(odds[1] - odds[0])
-    assert 0.5 < moved.max() <= 0.75 + 1e-3
+    assert 0.75 < moved.max() <= 1.125 + 1e-3
 
 
 def test_expected_counts_come_with_the_network_alone(traces):
