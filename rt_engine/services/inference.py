@@ -347,13 +347,13 @@ class InferenceService(Service):
         self._out.hold_frames = calibration.hold_frames
         self._desk.open(calibration, Path(args["path"]))
         gc.collect()  # a fraction of a second, so now and not when the first live frame is waiting
+        self._intake.go_straight()
         return {"n_rois": calibration.n_rois, "rev": self._desk.rev}
 
     def _go_live(self, args: dict[str, Any]) -> dict[str, Any]:
         if self._engine is None:
             raise CalibrationError("no calibration has been loaded", "send `calibrate` first")
         self._live_from = int(args["from_frame"])
-        self._intake.go_straight()
         return {"from_frame": self._live_from}
 
     def _begin_live(self, frame: int) -> None:

@@ -13,11 +13,13 @@ import sys
 from multiprocessing.shared_memory import SharedMemory
 from typing import NamedTuple
 
+import numpy as np
+
 from rt_engine.interfaces.errors import MessageError, ServiceError
 
 RING_BYTES = 64 * 1024 * 1024
 """Of all slots together; as many whole frames as fit wait for an engine that stands still."""
-_MOST_SLOTS, _FEWEST_SLOTS = 4000, 8
+_MOST_SLOTS, _FEWEST_SLOTS = 4000, 32
 _PAGE_BYTES = 4096
 _IS_ATTACHED, _IS_FOLLOWED, _FIRST_STATE = 0, 1, 64
 """Bytes of the first page: two words of the reader, then one for every slot, 1 while its frame is wanted."""
@@ -90,8 +92,7 @@ class FrameRing:
             raise ServiceError(f"no shared memory: {error.strerror or error}") from error
         self._bytes = _bytes_of(self._memory)
         self._is_named = True
-        for place in range(0, shape.n_bytes, _PAGE_BYTES):  # from here on the memory is ours
-            self._bytes[place] = 0
+        np.frombuffer(self._bytes, np.uint8)[::_PAGE_BYTES] = 0  # from here on the memory is ours
 
     @property
     def name(self) -> str:
@@ -167,6 +168,7 @@ class RingReader:
             self._memory.close()
             raise MessageError(f"the shared memory has {self._memory.size} bytes where {shape.n_bytes} were told")
         self._bytes = _bytes_of(self._memory)
+        np.frombuffer(self._bytes, np.uint8)[::_PAGE_BYTES].max()  # looked up now, and not when a frame is waiting
         self._bytes[_IS_ATTACHED] = 1
 
     def follow(self) -> None:

@@ -71,7 +71,6 @@ class Rig:
         """Until frames come through, and `spikes` come back."""
         give_up_s = time.monotonic() + DEADLINE_S
         self.next = 0
-        self.service._intake.go_straight()
         while not (self.heard and self._is_joined()) and time.monotonic() < give_up_s:
             self.send(self.next)
             self.next += 1

@@ -29,7 +29,7 @@ from rt_engine.transport.straight_frames import FrameSender, StraightInbox
 
 DEADLINE_S = 30.0
 SHAPE = (40, 50)
-N_SLOTS = 8
+N_SLOTS = 32
 
 
 class Endpoints(NamedTuple):
@@ -229,7 +229,7 @@ def test_the_source_does_without_messages_once_it_is_followed(pair: Pair) -> Non
 def test_a_frame_in_hand_is_not_overwritten(pair: Pair) -> None:
     pair.join()
     pair.ends_at(pair.source.number - 1)
-    for _ in range(3 * N_SLOTS):
+    for _ in range(2 * N_SLOTS):
         pair.source.frame()
         pair.engine.look()
 
@@ -238,7 +238,7 @@ def test_an_engine_that_stands_still_holds_nobody_up_and_every_loss_has_a_number
     pair.join()
     pair.ends_at(pair.source.number - 1)
     first = pair.source.number
-    for _ in range(5 * N_SLOTS):
+    for _ in range(2 * N_SLOTS):
         pair.source.frame()
     lost = pair.source.straight.dropped
     assert lost > 0
