@@ -30,7 +30,7 @@ ROOT_TOPIC = root_topic("spikeloop", "virtual_rig")
 DEADLINE_S = 60.0
 _PORTS = (
     *("control", "acquisition", "inference", "stimulation", "stimulation_control"),
-    *("recording", "telemetry", "supervisor", "recorder_inlet", "engine_frames", "decisions"),
+    *("recording", "telemetry", "supervisor", "recorder_inlet", "engine_frames", "decisions", "shared_frames"),
 )
 
 

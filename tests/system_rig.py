@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("SPIKELOOP_DATA", ROOT.parent / "shared" / "data"))
 PORTS = (
     *("control", "acquisition", "inference", "stimulation", "stimulation_control"),
-    *("recording", "telemetry", "supervisor", "recorder_inlet", "engine_frames", "decisions"),
+    *("recording", "telemetry", "supervisor", "recorder_inlet", "engine_frames", "decisions", "shared_frames"),
 )
 DEADLINE_S = 900.0
 

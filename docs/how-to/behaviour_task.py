@@ -2,13 +2,15 @@
 
 pip install paho-mqtt
 python behaviour_task.py 127.0.0.1 1883 virtual_rig
+python behaviour_task.py broker.lab 8883 my_rig --password-file task.password --ca lab-ca.pem
 """
 
+import argparse
 import json
 import queue
-import sys
 import time
 import uuid
+from pathlib import Path
 
 import paho.mqtt.client as paho
 
@@ -18,7 +20,7 @@ TASK = "mouse_task"
 class Rig:
     """The rig, as a task sees it: commands that are answered, and news."""
 
-    def __init__(self, host: str, port: int, rig: str) -> None:
+    def __init__(self, host: str, port: int, rig: str, password_file: str | None, ca: str | None) -> None:
         self.root = f"spikeloop/v1/{rig}"
         self.news: queue.Queue = queue.Queue()
         self.replies: dict = {}
@@ -27,6 +29,10 @@ class Rig:
             client.subscribe(f"{self.root}/{topic}", qos=1) for topic in ("status", "stim", "trip", f"reply/{TASK}")
         ]
         self.client.on_message = self.hear
+        if password_file is not None:
+            self.client.username_pw_set(TASK, Path(password_file).read_text(encoding="utf-8").rstrip("\r\n"))
+        if ca is not None:
+            self.client.tls_set(ca_certs=ca)
         self.client.connect(host, port, keepalive=5)
         self.client.loop_start()
 
@@ -51,9 +57,16 @@ class Rig:
         return {"ok": False, "error": {"message": "the rig does not answer", "remedy": "is it there?"}}
 
 
-def main(host: str, port: int, name: str, n_trials: int = 3) -> None:
-    rig = Rig(host, port, name)
-    for trial in range(n_trials):
+def main() -> None:
+    parser = argparse.ArgumentParser(description="A behaviour task that tells, asks and hears.")
+    parser.add_argument("host")
+    parser.add_argument("port", type=int)
+    parser.add_argument("rig", help="name in the rig file")
+    parser.add_argument("--password-file", help=f"of the broker's user {TASK}")
+    parser.add_argument("--ca", help="certificate of the authority that signed the broker's")
+    asked = parser.parse_args()
+    rig = Rig(asked.host, asked.port, asked.rig, asked.password_file, asked.ca)
+    for trial in range(3):
         print(f"trial {trial}:", rig.tell("trial", trial=trial, kind="go")["ok"])
         time.sleep(0.1)  # here the animal would lick
         answer = rig.tell("request", name="lick")
@@ -66,4 +79,4 @@ def main(host: str, port: int, name: str, n_trials: int = 3) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    main()

@@ -51,6 +51,7 @@ class NiConnection:
     def __init__(self, name: str, device: str, server: str | None) -> None:
         self.name, self.device, self.server = name, device, server
         self._channel: Any = None
+        self.versions: dict[str, str] = {}
 
     def open(self) -> None:
         """Find the card.
@@ -71,13 +72,18 @@ class NiConnection:
         with self.errors(self.device):
             system = nidaqmx.system.System.remote(self._options()) if self.server else nidaqmx.system.System.local()
             names = list(system.devices.device_names)
-            major, *_ = system.driver_version
+            major, minor, update = system.driver_version
         if major < OLDEST_DRIVER:
             text = f"NI-DAQmx 20{major:02d} is too old" if major else "does not tell the version of its driver"
             raise DeviceError(self.name, text, f"install NI-DAQmx 20{OLDEST_DRIVER} or later")
         if self.device not in names:
             there = ", ".join(names) or "none"
             raise DeviceError(self.name, f"there is no device {self.device} (there: {there})", _REMEDIES[-200220])
+        found = self.describe()
+        self.versions = {
+            "NI-DAQmx": f"20{major:02d}.{minor}.{update}" + (f" at {self.server}" if self.server else ""),
+            self.device: f"{found['model']}, serial {found['serial']}",
+        }
 
     def close(self) -> None:
         """Leave the server."""

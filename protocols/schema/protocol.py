@@ -20,7 +20,7 @@ class ProtocolConfig(Strict):
     """Which cells, what is followed, when something happens, what happens, and in which design."""
 
     schema_version: Literal[2]
-    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$")
+    name: str = Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$")
     description: str = ""
     source: str = Field("", description="where the design comes from: paper, DOI")
     cells: dict[Name, CellSelection] = Field(min_length=1)

@@ -40,7 +40,9 @@ def execute(arguments: argparse.Namespace) -> int:
 
     store = KeyStore(Path(arguments.folder))
     if arguments.action == "list":
-        for client in store.clients():
+        if not (clients := store.clients()):
+            sys.stdout.write(f"no keys in {arguments.folder}; spikeloop keys new NAME --role operator\n")
+        for client in clients:
             until = f", revoked {client.revoked_utc}" if client.revoked_utc else ""
             sys.stdout.write(f"{client.name:20} {client.role:9} since {client.created_utc}{until}\n")
         return 0

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rt_engine.commands.figures import write_json
 from rt_engine.commands.parsers import Commands, add_json, add_key, new_command
 
+_SESSIONS = "sessions"
+"""Where a run without `--output` puts its session."""
 _INTERVALS = ("scan_to_receive", "receive_to_decision", "decision_to_command", "scan_to_command")
 
 
@@ -23,13 +26,36 @@ def add_parser(commands: Commands) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """0: it runs and nothing has tripped; 1: it does not answer, or is tripped."""
-    from rt_engine.commands.ctl import ask_rig
+    """0: it runs and nothing has tripped; 1: it does not answer, or is tripped.
 
-    status = ask_rig(arguments, "status", {})
+    Raises
+    ------
+    ServiceError
+        It does not answer; a session below the current folder that seems to have died is named.
+    """
+    from rt_engine.commands.ctl import ask_rig
+    from rt_engine.interfaces.errors import ServiceError
+
+    try:
+        status = ask_rig(arguments, "status", {})
+    except ServiceError as error:
+        torn = unfinished(Path(_SESSIONS))
+        if torn is None:
+            raise
+        remedy = f"{error.remedy} {torn} has no summary: if nobody runs it, spikeloop recover {torn}"
+        raise ServiceError(error.message, remedy) from error
     sys.stdout.write("\n".join(status_lines(status)) + "\n")
     write_json(arguments, status)
     return 1 if status.get("interlock") == "tripped" else 0
+
+
+def unfinished(sessions: Path) -> Path | None:
+    """The newest session folder, if its run has not written a summary."""
+    folders = [one for one in sessions.glob("*") if any(one.glob("session_*.mcap"))]
+    if not folders:
+        return None
+    newest = max(folders, key=lambda one: one.stat().st_mtime)
+    return None if (newest / "summary.json").exists() else newest
 
 
 def status_lines(status: Mapping[str, Any]) -> list[str]:

@@ -18,6 +18,13 @@ class NewCells(StrEnum):
     TAKE = "take"
 
 
+class FrameWay(StrEnum):
+    """How inference gets its frames."""
+
+    SHARED_MEMORY = "shared_memory"
+    MESSAGES = "messages"
+
+
 USUAL_FALSE_ALARMS_PER_MIN = 0.5
 """Of each cell, where a rig file chooses neither a rate nor a cost of false events."""
 
@@ -41,6 +48,9 @@ class InferenceConfig(Strict):
     max_backlog_frames: int = Field(32, ge=1, le=1000)
     deadline_ms: float | None = Field(None, gt=0, description="null: the shortest max_decision_age_ms of the outputs")
     new_cells: NewCells = Field(NewCells.OFFER, description="off, offer, or take what is found while the rig runs")
+    frames_by: FrameWay = Field(
+        FrameWay.SHARED_MEMORY, description="shared_memory on one computer, where it can be; messages always can"
+    )
     spare_rois: int = Field(32, ge=0, le=256, description="rows for cells that are added while the rig runs")
 
     @model_validator(mode="before")
@@ -98,7 +108,7 @@ MAY_BE_ELSEWHERE = ("acquisition", "inference", "stimulation")
 """Services that another computer may carry. Journal and telemetry stay with the supervisor, which reads the journal."""
 
 
-_CARRIED_BY = {"engine_frames": "acquisition", "stimulation_control": "stimulation"}
+_CARRIED_BY = {"engine_frames": "acquisition", "shared_frames": "acquisition", "stimulation_control": "stimulation"}
 """Ports that a service has beside that of its name."""
 
 
@@ -124,6 +134,7 @@ class Ports(Strict):
     recorder_inlet: int = Field(5565, ge=1024, le=65535)
     decisions: int = Field(5567, ge=1024, le=65535, description="spikes for stimulation on the same computer")
     engine_frames: int = Field(5566, ge=1024, le=65535, description="frames for inference, which gets them first")
+    shared_frames: int = Field(5568, ge=1024, le=65535, description="frames in shared memory: word that they are there")
 
     def endpoint(self, name: str) -> str:
         """``tcp://host:port`` of one of the fields."""

@@ -25,6 +25,7 @@ from rt_engine.interfaces.messages import (
     SpikesHeader,
     StimHeader,
 )
+from rt_engine.recording.device_versions import device_versions
 from rt_engine.recording.reader import JournalMessage, Session, read_config
 
 Row = tuple[Any, ...]
@@ -70,7 +71,9 @@ class SessionDiff:
         """For people."""
         counts = ", ".join(f"{n} {what}" for what, n in self.n_compared.items())
         lines = [f"different from the start: {text}" for text in self.setup]
-        if self.same:
+        if self.same and not any(self.n_compared.values()):
+            lines.append("nothing to compare: neither of them has decided anything while live")
+        elif self.same:
             lines.append(f"the same events, inputs, decisions, light and marks, bit for bit ({counts})")
         else:
             lines.append(f"the same up to here: {counts}")
@@ -185,10 +188,10 @@ def _lights(session: Session) -> Iterator[Row]:
 
 
 def _inputs(session: Session) -> Iterator[Row]:
-    """Edges and keys as the protocol took them in, with their place."""
+    """Edges, keys and loads as the protocol took them in, with their place."""
     for _, header in _headers(session, "input"):
         if isinstance(header, InputHeader):
-            fields = {name: getattr(header, name) for name in ("edge", "t_edge_ns", "after")}
+            fields = {name: getattr(header, name) for name in ("edge", "t_edge_ns", "after", "sha256")}
             yield max(header.after[0], 0), f"{header.kind.value} {header.name}", fields
 
 
@@ -256,6 +259,8 @@ def _setup(a: Session, b: Session) -> Iterator[str]:
         then, now = one.get("versions", {}).get(name), other.get("versions", {}).get(name)
         if then != now:
             yield f"{name} is {then} in A and {now} in B"
+    if not (one.get("replay") or other.get("replay")):  # a replay opens no device of a vendor
+        yield from _config_differences("device", device_versions(a), device_versions(b))
     for section in ("inference", "outputs"):
         yield from _config_differences(section, one.get("rig", {}).get(section), other.get("rig", {}).get(section))
     digests = [_digest(session.folder / "calibration.h5") for session in (a, b)]

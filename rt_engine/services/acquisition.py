@@ -23,16 +23,18 @@ from rt_engine.interfaces.messages import (
     decode,
 )
 from rt_engine.services.base import Service
+from rt_engine.services.device_versions import DeviceVersions
 from rt_engine.services.frame_clock import FrameClockMatch
 from rt_engine.services.input_lines import InputLines
-from rt_engine.services.microscopes import make_microscope
+from rt_engine.services.microscopes import make_microscope, message_bytes
 from rt_engine.services.plane_watch import PlaneWatch
 from rt_engine.services.source_lead import SourceLead
 from rt_engine.services.source_stream import SourceStream
+from rt_engine.services.straight_ways import frame_sender
 from rt_engine.services.trial_pause import TrialPause
 from rt_engine.services.truth_desk import TruthDesk
 from rt_engine.transport.sockets import connect
-from rt_engine.transport.source_publisher import IO_THREADS, SourcePublisher
+from rt_engine.transport.source_publisher import IO_THREADS, SourcePublisher, frame_queues
 
 AHEAD_FRAMES = 32
 """Frames that a lossless source may be ahead of inference and recorder."""
@@ -58,8 +60,10 @@ class AcquisitionService(Service):
             source=self.source,
             session=self.setup.session,
             clock=self.clock,
+            queues=frame_queues(message_bytes(self.rig), lossless=self.setup.lossless),
             lossless=self.setup.lossless,
             interrupted=self.stopping.is_set,
+            straight=frame_sender(self.setup),
         )
 
     def announce(self, state: str, error: SpikeloopError | None = None, **facts: Any) -> None:
@@ -91,9 +95,12 @@ class AcquisitionService(Service):
         self._truth = TruthDesk(self.publisher, self.clock)
         self._rejects = self._microscope if isinstance(self._microscope, CountsRejected) else None
         self._rejected = self._rejected_said = self._say_due_ns = 0
-        self._why_said = ""
+        self._why_said, self._said_way = "", False
         self._frame_clock = FrameClockMatch()
         self._lines = InputLines(self.rig, self.clock, self.publisher, self.log, self._see_edge)
+        self._versions = DeviceVersions(self.log)
+        for name, device in self._lines.devices.items():
+            self._versions.tell(name, device)
         self.commands |= {
             "segment": self._segment,
             "pause": self._pause,
@@ -127,6 +134,7 @@ class AcquisitionService(Service):
             self._clocks.serve()
         self._take_feedback()
         self._lines.step()
+        self._say_way()
         if self._geometry is None:
             self._find_geometry()
             self._say_rejected()
@@ -177,10 +185,13 @@ class AcquisitionService(Service):
         if geometry is None:
             return
         self._geometry = geometry
+        self._versions.tell("microscope", self._microscope)
         if self.rig.trial_gated:
             self._trials = TrialPause(round(NS_PER_S / geometry.frame_rate_hz))
         self._watch.bear(round(2 * geometry.frames_per_volume / geometry.frame_rate_hz * NS_PER_S))
         self._buffer = np.zeros((geometry.n_lines, geometry.pixels_per_line), np.dtype("<" + geometry.dtype))
+        if (words := self.publisher.most_waiting_in_words(self._buffer.nbytes)) is not None:
+            self.log("warning", words)
         self.announce(self.state, geometry=dataclasses.asdict(geometry))
 
     def _segment(self, args: dict[str, Any]) -> dict[str, Any]:
@@ -347,6 +358,11 @@ class AcquisitionService(Service):
                     self._lead.decided(header.plane, header.frame)
                 else:
                     self._lead.written(header.plane, header.frame)
+
+    def _say_way(self) -> None:
+        if self.publisher.why_not_straight and not self._said_way:
+            self._said_way = True
+            self.log("warning", f"frames go to the engine as messages: {self.publisher.why_not_straight}")
 
     def _say_rejected(self) -> None:
         """Count what the driver could not deliver, and say why: each new reason at once, the same once a second."""

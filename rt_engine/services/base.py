@@ -172,7 +172,7 @@ class Service:
         header = HealthHeader(
             **self.publisher.stamp("health"),
             state=self.state,
-            dropped=self.dropped + self.publisher.recorder_dropped,
+            dropped=self.dropped + self.publisher.n_dropped,
             gaps=self.gaps,
             late=self.late,
             queue=self.queue,

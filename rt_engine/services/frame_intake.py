@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +12,10 @@ from numpy.typing import NDArray
 from rt_engine.interfaces.errors import MessageError
 from rt_engine.interfaces.messages import FrameHeader, HealthHeader
 from rt_engine.services.base import Service
+from rt_engine.services.straight_ways import frame_receiver
 from rt_engine.services.structural_lines import FRAME_DTYPES, StructuralLines
 from rt_engine.transport.frame_inbox import Arrival, FrameInbox
+from rt_engine.transport.frame_ways import FrameWays
 from rt_engine.transport.loss import SequenceTracker
 from rt_engine.transport.sockets import connect, queue_length
 
@@ -49,7 +52,7 @@ class FrameIntake:
         on_state: Callable[[str], None],
         refuse: Callable[[str], None],
     ) -> None:
-        rig = service.rig
+        self._service, rig = service, service.rig
         self._channel, self._structural_channel = rig.functional_channel, rig.registration_channel
         endpoint = rig.ports.endpoint("engine_frames")
         self._socket = connect(service.context, zmq.SUB, endpoint, queue_length(512 * 1024))
@@ -57,7 +60,11 @@ class FrameIntake:
             self._socket.subscribe(f"frame.{plane}.{channel}".encode())
         self._socket.subscribe(b"health")
         service.poller.register(self._socket, zmq.POLLIN)
-        self._inbox = FrameInbox(self._socket, service.clock)
+        self._poller = service.poller
+        self._straight = frame_receiver(service.setup, service.clock)
+        self._polled: socket.socket | None = None
+        self._wants_straight = self._was_straight = False
+        self._ways = FrameWays(FrameInbox(self._socket, service.clock), self._straight, service.clock)
         self._structural = StructuralLines(
             lambda frame, n: service.log("warning", f"frame {frame} came without its structural channel ({n} so far)")
         )
@@ -73,7 +80,14 @@ class FrameIntake:
 
     def waiting(self) -> bool:
         """True if there is a message."""
-        return self._inbox.waiting()
+        return self._ways.waiting()
+
+    def go_straight(self) -> None:
+        """From now on take frames out of shared memory, where there is any.
+
+        Not before the engine is ready: while it is made, frames wait for seconds, and messages have the longer queue.
+        """
+        self._wants_straight = True
 
     def serve(self, n_messages: int) -> None:
         """Hand out what has come, at most so many messages."""
@@ -81,16 +95,40 @@ class FrameIntake:
             self._clocks.serve()
         for _ in range(n_messages):
             try:
-                arrival = self._inbox.take()
+                arrival = self._ways.take()
             except MessageError as error:
                 self._refuse(error.message)
                 continue
             if arrival is None:
                 break
             self._receive(arrival)
+        if self._straight is not None and self._wants_straight:
+            self._straight.attend()
+            self._poll(self._straight.socket)
+            self._say_way()
+
+    def _say_way(self) -> None:
+        if self._ways.is_straight is self._was_straight:
+            return
+        self._was_straight = self._ways.is_straight
+        way = "through shared memory" if self._was_straight else "as messages"
+        self._service.log("info", f"frames come {way}")
+
+    def _poll(self, now: socket.socket | None) -> None:
+        if now is self._polled:
+            return
+        if self._polled is not None:
+            self._poller.unregister(self._polled)
+        if now is not None:
+            self._poller.register(now, zmq.POLLIN)
+        self._polled = now
 
     def close(self) -> None:
         """Close the sockets."""
+        self._structural = StructuralLines(lambda frame, n: None)  # the old one may hold a frame in shared memory
+        self._poll(None)
+        if self._straight is not None:
+            self._straight.close()
         self._socket.close()
         if self._clocks is not None:
             self._clocks.close()

@@ -26,7 +26,7 @@ from rt_engine.services.frame_intake import FrameIntake
 from rt_engine.services.marks import frame_mark
 from rt_engine.services.replay_pace import replay_pace
 from rt_engine.services.setup import Setup
-from rt_engine.services.spikes_inlet import goes_straight
+from rt_engine.services.straight_ways import goes_straight
 from rt_engine.services.strip_assembly import StripAssembly
 from rt_engine.services.structural_lines import FRAME_DTYPES
 from rt_engine.transport.direct import DirectSender
@@ -124,6 +124,7 @@ class InferenceService(Service):
             self._desk.close()
         if hasattr(self, "_out"):
             self._out.close()
+        self._engine = None  # it may look at a frame in shared memory
         if hasattr(self, "_intake"):
             self._intake.close()
         if hasattr(self, "_mark"):
@@ -346,6 +347,7 @@ class InferenceService(Service):
         self._out.hold_frames = calibration.hold_frames
         self._desk.open(calibration, Path(args["path"]))
         gc.collect()  # a fraction of a second, so now and not when the first live frame is waiting
+        self._intake.go_straight()
         return {"n_rois": calibration.n_rois, "rev": self._desk.rev}
 
     def _go_live(self, args: dict[str, Any]) -> dict[str, Any]:

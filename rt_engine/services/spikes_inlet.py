@@ -8,23 +8,11 @@ import zmq
 
 from rt_engine.interfaces.clock import Clock
 from rt_engine.interfaces.messages import SpikesHeader
-from rt_engine.interfaces.rig_config import ReplayMicroscope
 from rt_engine.services.setup import Setup
+from rt_engine.services.straight_ways import goes_straight
 from rt_engine.transport.direct import DirectReceiver
 
 _TOPIC = b"spikes."
-
-
-def goes_straight(setup: Setup) -> bool:
-    """True where decisions may take the direct way: one plane, live, this computer, no keys.
-
-    Elsewhere the order of `spikes` among other messages, or who may send them, matters more
-    than a few tenths of a millisecond.
-    """
-    rig = setup.rig_config()
-    lives = not setup.lossless and not isinstance(rig.microscope, ReplayMicroscope)
-    is_here = rig.ports.is_loopback and not rig.ports.hosts
-    return lives and len(rig.planes_inferred) == 1 and rig.keys is None and is_here
 
 
 class SpikesInlet:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -27,6 +28,7 @@ from rt_engine.transport.sockets import bind, connect
 
 _BATCH = 64
 """Requests answered in one turn, so that a flood of them keeps nothing else waiting."""
+_PROBE_S = 1.0
 Handler = Callable[[Request], dict[str, Any]]
 
 
@@ -111,8 +113,30 @@ class ControlClient:
             if reply.error is not None:
                 raise ServiceError(reply.error.message, reply.error.remedy)
             return reply.result or {}
-        raise ServiceError(f"no answer from {self._endpoint} in {timeout_s:g} s", "is a run alive on this computer?")
+        raise self._silence(timeout_s)
+
+    def _silence(self, timeout_s: float) -> ServiceError:
+        """Why there may have been no answer: nobody is there, or whoever is does not know us."""
+        text = f"no answer from {self._endpoint} in {timeout_s:g} s"
+        if not _listens(self._endpoint):
+            return ServiceError(
+                f"{text}: nothing listens there",
+                "is a run alive there? --rig names its rig file, --connect its computer",
+            )
+        return ServiceError(
+            f"{text}, though something listens there",
+            "a rig with keys turns away who has none, a revoked or another's: --rig, or --key; its log names them",
+        )
 
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
+
+
+def _listens(endpoint: str) -> bool:
+    host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), _PROBE_S):
+            return True
+    except OSError:
+        return False

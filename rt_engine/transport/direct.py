@@ -17,7 +17,7 @@ from rt_engine.interfaces.errors import ServiceError
 
 _HEAD = struct.Struct("<III")
 """Length of topic, header and payload."""
-_HELLO = b"hello"
+HELLO = b"hello"
 _MOST_BYTES = 16 * 1024 * 1024
 _RETRY_NS = NS_PER_S // 10
 _GREETING_NS = 2 * NS_PER_S
@@ -29,6 +29,25 @@ Message = tuple[bytes, bytes, bytes]
 def _address(endpoint: str) -> tuple[str, int]:
     host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
     return host, int(port)
+
+
+def listen_at(endpoint: str) -> socket.socket:
+    """A socket that others connect to and that nothing waits for.
+
+    Raises
+    ------
+    ServiceError
+        The port is taken.
+    """
+    try:
+        listener = socket.create_server(_address(endpoint))
+    except OSError as error:
+        raise ServiceError(
+            f"port {endpoint} cannot be used: {error.strerror}",
+            "another run may be alive on this computer; stop it, or set other ports in the rig file (key ports)",
+        ) from error
+    listener.setblocking(False)
+    return listener
 
 
 class DirectSender:
@@ -54,16 +73,9 @@ class DirectSender:
 
     def __init__(self, endpoint: str, session: str) -> None:
         self._session = session.encode()
-        self._peers: list[_Peer] = []
+        self._peers: list[Peer] = []
         self.dropped = 0
-        try:
-            self._listener = socket.create_server(_address(endpoint))
-        except OSError as error:
-            raise ServiceError(
-                f"port {endpoint} cannot be used: {error.strerror}",
-                "another run may be alive on this computer; stop it, or set other ports in the rig file (key ports)",
-            ) from error
-        self._listener.setblocking(False)
+        self._listener = listen_at(endpoint)
 
     def admit(self) -> None:
         """Let in whoever has come since; to be called now and then."""
@@ -71,15 +83,15 @@ class DirectSender:
             made, _ = self._listener.accept()
             made.setblocking(False)
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            peer = _Peer(made)
-            peer.send(_packed((_HELLO, self._session)))
+            peer = Peer(made)
+            peer.send(packed((HELLO, self._session)))
             self._peers.append(peer)
 
     def send(self, parts: Sequence[bytes]) -> bool:
         """Send topic, header and payload to all; false if nobody is connected."""
         if not self._peers:
             return False
-        data = _packed(parts)
+        data = packed(parts)
         for peer in self._peers:
             self.dropped += not peer.send(data)
         if any(peer.is_gone for peer in self._peers):
@@ -94,7 +106,7 @@ class DirectSender:
         self._listener.close()
 
 
-class _Peer:
+class Peer:
     """One reader; the rest of a message that did not fit into his buffer waits, whole messages after it are dropped."""
 
     def __init__(self, made: socket.socket) -> None:
@@ -103,7 +115,7 @@ class _Peer:
         self.is_gone = False
 
     def send(self, data: bytes) -> bool:
-        """False if the message was dropped."""
+        """Send a message that `packed` has made; false if it was dropped."""
         try:
             if self._rest:
                 self._rest = self._rest[self._socket.send(self._rest) :]
@@ -117,11 +129,13 @@ class _Peer:
         return True
 
     def close(self) -> None:
+        """Hang up."""
         self.is_gone = True
         self._socket.close()
 
 
-def _packed(parts: Sequence[bytes]) -> bytes:
+def packed(parts: Sequence[bytes]) -> bytes:
+    """Topic, header and payload as they stand in the stream."""
     topic, header, payload = (*parts, b"")[:3]
     return b"".join((_HEAD.pack(len(topic), len(header), len(payload)), topic, header, payload))
 
@@ -135,6 +149,8 @@ class DirectReceiver:
     session : str
         A sender of another session is not listened to.
     clock : Clock
+    greets : bool
+        Name the session to the sender, who waits for that.
 
     Attributes
     ----------
@@ -142,13 +158,15 @@ class DirectReceiver:
         To be polled; None while nobody is there.
     """
 
-    def __init__(self, endpoint: str, session: str, clock: Clock) -> None:
+    def __init__(self, endpoint: str, session: str, clock: Clock, *, greets: bool = False) -> None:
         self._address = _address(endpoint)
         self._session = session.encode()
         self._clock = clock
         self._retry_ns = self._greet_by_ns = 0
         self._waiting = bytearray()
         self._is_known = False
+        self._greeting = packed((HELLO, self._session)) if greets else b""
+        self._unsaid = b""
         self.socket: socket.socket | None = None
 
     @property
@@ -162,6 +180,8 @@ class DirectReceiver:
         if self.socket is not None:
             if not self._is_known and now_ns > self._greet_by_ns:
                 self.close()
+            elif self._unsaid:
+                self._greet(self.socket)
             return
         if now_ns < self._retry_ns:
             return
@@ -171,10 +191,28 @@ class DirectReceiver:
         made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         made.connect_ex(self._address)  # what comes of it shows when it is read
         self._greet_by_ns = now_ns + _GREETING_NS
+        self._unsaid = self._greeting
+
+    def waiting(self) -> bool:
+        """True if something has come that has not been taken."""
+        if self._waiting:
+            return True
+        with contextlib.suppress(OSError):
+            return self.socket is not None and bool(self.socket.recv(1, socket.MSG_PEEK))
+        return False
+
+    def _greet(self, to: socket.socket) -> None:
+        try:
+            self._unsaid = self._unsaid[to.send(self._unsaid) :]
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:  # else still connecting
+                self.close()
 
     def take(self) -> Message | None:
         """The next whole message; None if there is none, or the sender has gone (`socket` is None then)."""
-        while (message := self._next()) is None or message[0] == _HELLO:
+        while (message := self._next()) is None or message[0] == HELLO:
             if message is not None:
                 self._is_known = message[1] == self._session
                 if not self._is_known:
@@ -189,7 +227,7 @@ class DirectReceiver:
         if len(waiting) < _HEAD.size:
             return None
         n_topic, n_header, n_payload = _HEAD.unpack_from(waiting)
-        if n_topic + n_header + n_payload > _MOST_BYTES or not (self._is_known or n_topic == len(_HELLO)):
+        if n_topic + n_header + n_payload > _MOST_BYTES or not (self._is_known or n_topic == len(HELLO)):
             self.close()
             return None
         first = _HEAD.size + n_topic

@@ -30,6 +30,24 @@ class Arrival(NamedTuple):
     t_received_ns: int
 
 
+def pixel_bytes(header: FrameHeader) -> int:
+    """Bytes of the pixels that a header tells of."""
+    return 2 * header.n_lines * header.pixels_per_line
+
+
+def require_fit(header: FrameHeader, received: int) -> None:
+    """Refuse pixels that are not as many as their header says.
+
+    Raises
+    ------
+    MessageError
+        They are fewer or more.
+    """
+    n_bytes = pixel_bytes(header)
+    if received != n_bytes:
+        raise MessageError(f"frame {header.frame}: payload of {received} bytes does not fit its header ({n_bytes})")
+
+
 class FrameInbox:
     """Takes messages from a socket without waiting; payloads of a topic land in one buffer, made for its first frame.
 
@@ -90,11 +108,10 @@ class FrameInbox:
     def _payload(self, topic: str, header: Header) -> memoryview:
         if not isinstance(header, FrameHeader):
             return memoryview(self._socket.recv())
-        n_bytes = 2 * header.n_lines * header.pixels_per_line
+        n_bytes = pixel_bytes(header)
         buffer = self._buffers.get(topic)
         if buffer is None or len(buffer) < n_bytes:
             self._buffers[topic] = buffer = memoryview(bytearray(n_bytes))
         received = self._socket.recv_into(buffer, nbytes=n_bytes) if n_bytes else 0
-        if received != n_bytes:
-            raise MessageError(f"frame {header.frame}: payload of {received} bytes does not fit its header ({n_bytes})")
+        require_fit(header, received)
         return buffer[:n_bytes]

@@ -50,11 +50,12 @@ class Publisher:
         lossless: bool = False,
         interrupted: Callable[[], bool] = lambda: False,
         affinity: int = 0,
+        recorder_queue: int | None = None,
     ) -> None:
         self._pub = bind(context, zmq.PUB, endpoint, queue, affinity=affinity)
         self._recorder = None
         if recorder_endpoint:
-            self._recorder = connect(context, zmq.PUSH, recorder_endpoint, queue, affinity=affinity)
+            self._recorder = connect(context, zmq.PUSH, recorder_endpoint, recorder_queue or queue, affinity=affinity)
         self._source = source
         self._session = session
         self._clock = clock
@@ -64,6 +65,11 @@ class Publisher:
         self._lossless = lossless
         self._interrupted = interrupted
         self.recorder_dropped = 0
+
+    @property
+    def n_dropped(self) -> int:
+        """Messages that somebody who is to have all did not get, for want of room."""
+        return self.recorder_dropped
 
     def stamp(self, topic: str) -> Stamp:
         """Common keys of the next message on `topic`; each call takes one sequence number."""
@@ -80,12 +86,12 @@ class Publisher:
 
     def send(self, topic: str, header: Header, payload: Payload | None = None, *, record: bool = True) -> None:
         """Publish one message and hand it to the recorder. `payload` is copied before this returns."""
-        self.pass_on(self.parts(topic, header, payload), record=record)
+        self.pass_on(self.parts(topic, encode(header), payload), record=record)
 
     @staticmethod
-    def parts(topic: str, header: Header, payload: Payload | None) -> Parts:
+    def parts(topic: str, header: bytes, payload: Payload | None) -> Parts:
         """A message that no longer needs the caller's memory; a long payload is copied once for all sockets."""
-        parts: Parts = [topic.encode(), encode(header)]
+        parts: Parts = [topic.encode(), header]
         if payload is not None:
             parts.append(bytes(payload) if len(payload) < _SHARED_BYTES else zmq.Frame(payload, copy=True))
         return parts
@@ -97,17 +103,20 @@ class Publisher:
             self._send_to_recorder(parts)
 
     def _send_to_recorder(self, parts: Parts) -> None:
-        if self._recorder is None:
-            return
+        if self._recorder is not None:
+            self._push(self._recorder, parts)
+
+    def _push(self, recorder: zmq.Socket[bytes], parts: Parts) -> None:
+        """To the recorder, over a socket that is bounded: counted if it does not fit, or waited for."""
         while True:
             try:
-                self._recorder.send_multipart(parts, flags=zmq.NOBLOCK)
+                recorder.send_multipart(parts, flags=zmq.NOBLOCK)
                 return
             except zmq.Again:
                 if not self._lossless or self._interrupted():
                     self.recorder_dropped += 1
                     return
-                self._recorder.poll(100, zmq.POLLOUT)
+                recorder.poll(100, zmq.POLLOUT)
 
     def close(self, linger_ms: int = 1000) -> None:
         """Close both sockets, giving queued messages `linger_ms` to leave."""

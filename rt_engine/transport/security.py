@@ -26,10 +26,8 @@ SOURCES = frozenset((Role.SOURCE, Role.SERVICE))
 SERVICES = frozenset((Role.SERVICE,))
 _ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 _FAILED = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-_REASONS: dict[int, str] = {
-    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: "its handshake is broken, or meant for another rig's key",
-    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "it came without a key",
-}
+_KEYLESS = "it came without a key"
+_BROKEN = "its handshake is broken, or meant for another rig's key"
 _GONE = "somebody (gone before the address could be read)"
 _POLL_MS = 200
 _MAX_REFUSALS = 100
@@ -200,7 +198,7 @@ class Guard:
     def _judge(self, admits: list[str], mechanism: bytes, credentials: list[bytes]) -> tuple[str, str]:
         """Name of the peer, and why it may not come in (empty if it may)."""
         if mechanism != b"CURVE" or len(credentials) != 1 or len(credentials[0]) != 32:
-            return "", "it came without a key"
+            return "", _KEYLESS
         public = z85.encode(credentials[0]).decode()
         try:
             client = self._store.client_with(public)
@@ -222,9 +220,21 @@ class Guard:
             return False
         if kind == zmq.EVENT_ACCEPTED:
             self._monitors[monitor] = _peer_address(int(event["value"]))
-        elif kind in _REASONS:
-            self.note(f"refused {self._monitors[monitor] or _GONE}: {_REASONS[kind]}")
+        elif (why := _early_failure(kind, int(event["value"]))) is not None:
+            self.note(f"refused {self._monitors[monitor] or _GONE}: {why}")
         return True
+
+
+def _early_failure(kind: int, value: int) -> str | None:
+    """What a handshake failed of; None if it is said elsewhere.
+
+    Who speaks without encryption is seen in two ways: he hangs up, or we do, whoever is the first to read a greeting.
+    """
+    if kind == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+        return _KEYLESS
+    if kind == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
+        return _KEYLESS if value == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH else _BROKEN
+    return None
 
 
 def _peer_address(descriptor: int) -> str:

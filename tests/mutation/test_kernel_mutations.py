@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +16,6 @@ import pytest
 from mutation.kernel_mutations import KERNEL_TESTS, MUTATIONS, WITHOUT_KERNELS
 
 ROOT = Path(__file__).parents[2]
-COPIED = ("rt_engine", "drivers", "protocols", "gui", "tests", "hardware_configs", "pyproject.toml")
 PASSED, FAILED = 0, 1
 UNCOMPILED_S = 30.0  # tests that take longer without the compiler are run with it
 CASES = [(kernel, i) for kernel, mutations in MUTATIONS.items() for i in range(len(mutations))]
@@ -32,19 +30,6 @@ def test_every_kernel_file_is_made_wrong_somewhere() -> None:
 def test_what_is_to_be_changed_stands_there_once(kernel: str, i: int) -> None:
     source = (ROOT / "rt_engine" / "kernels" / f"{kernel}.py").read_text(encoding="utf-8")
     assert source.count(MUTATIONS[kernel][i].old) == 1
-
-
-@pytest.fixture(scope="session")
-def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The repository, somewhere else."""
-    folder = tmp_path_factory.mktemp("mutants")
-    for name in COPIED:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("*.nbi", "*.nbc"))
-        else:
-            shutil.copy2(source, folder / name)
-    return folder
 
 
 def run_tests(copy: Path, kernel: str, *, compiled: bool, timeout_s: float = 3600) -> subprocess.CompletedProcess[str]:

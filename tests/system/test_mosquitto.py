@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 
 import paho.mqtt.client as paho
 import pytest
+import yaml
 from free_ports import free_ports
 from mqtt_rig import MqttRig, Task, until
 
@@ -181,3 +183,53 @@ def test_a_message_of_quality_1_does_not_wait_for_nagle(broker: Broker, monkeypa
 
 
 _OF_THE_RIG = {"ca_file": "ca.pem", "cert_file": "rig.pem", "key_file": "rig.key"}
+
+
+def _blocks(page: Path) -> list[str]:
+    return [one.split("\n", 1)[1] for one in page.read_text(encoding="utf-8").split("```")[1::2]]
+
+
+@pytest.fixture
+def documented(tmp_path: Path) -> Iterator[tuple[Path, int]]:
+    """The broker of the how-to, from its own words, but for the address; its folder and port."""
+    certificates, passwords, conf, access = (_block(word) for word in ("lab-ca.key -out", "-c -b", "listener", "user"))
+    here = certificates.replace("DNS:broker.lab", "IP:127.0.0.1") + passwords
+    subprocess.run(["sh", "-e"], input=here, cwd=tmp_path, check=True, capture_output=True, text=True)
+    (port,) = free_ports(1)
+    (tmp_path / "mosquitto.conf").write_text(conf.replace("listener 8883", f"listener {port} 127.0.0.1"))
+    (tmp_path / "access").write_text(access)
+    for path in tmp_path.iterdir():
+        path.chmod(0o644)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    process = subprocess.Popen([str(MOSQUITTO), "-c", "mosquitto.conf"], cwd=tmp_path)
+    yield tmp_path, port
+    process.terminate()
+    process.wait(30)
+
+
+HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
+
+
+def _block(word: str) -> str:
+    (found,) = [one for one in _blocks(HOW_TO / "connect-a-behaviour-task.md") if word in one and "mqtt:" not in one]
+    return found
+
+
+def test_the_how_to_leads_to_a_task_that_is_answered(documented: tuple[Path, int]) -> None:
+    folder, port = documented
+    (section,) = [one for one in _blocks(HOW_TO / "connect-a-behaviour-task.md") if one.startswith("mqtt:")]
+    mqtt = yaml.safe_load(section)["mqtt"] | {"host": "127.0.0.1", "port": port, "max_request_age_ms": 10_000.0}
+    mqtt["password_file"], mqtt["tls"] = str(folder / "rig.password"), {"ca_file": str(folder / "lab-ca.pem")}
+    for name, secret in (("rig", "SECRET_OF_THE_RIG"), ("task", "SECRET_OF_THE_TASK")):
+        (folder / f"{name}.password").write_text(secret + "\n")
+        (folder / f"{name}.password").chmod(0o600)
+    line = [sys.executable, str(HOW_TO / "behaviour_task.py"), "127.0.0.1", str(port), "virtual_rig"]
+    secrets = ["--password-file", str(folder / "task.password"), "--ca", str(folder / "lab-ca.pem")]
+    with MqttRig(mqtt) as rig:
+        rig.until(lambda: rig.said("info", "connected"), "the broker")
+        task = subprocess.Popen([*line, *secrets], stdout=subprocess.PIPE, text=True)
+        rig.until(lambda: task.poll() is not None, "the end of the task")
+        said, _ = task.communicate()
+    assert [one.args["client"] for one in rig.asked] == ["mouse_task"] * 7
+    assert said.count("taken") == 3

@@ -38,6 +38,7 @@ class BoxConnection:
         self._serial: Any = None
         self._rest = b""
         self._asked: deque[str] = deque()
+        self.versions: dict[str, str] = {}
 
     @property
     def is_open(self) -> bool:
@@ -80,6 +81,10 @@ class BoxConnection:
         if words[3] != "1":
             self.close()
             raise DeviceError(self._name, f"its firmware speaks protocol {words[3]}, 1 is needed", _ADVICE["COMMAND"])
+        self.versions = {
+            "pulse box": f"firmware protocol {words[3]}, pulses up to {words[4]} us, on {self._port}",
+            "pyserial": str(serial.__version__),
+        }
         return int(words[4])
 
     def send(self, line: str) -> None:

@@ -7,7 +7,7 @@ import socket
 from typing import Any
 
 from rt_engine.bench.loop.field import INDICATOR, N_TRIGGERING, RATE_HZ
-from rt_engine.interfaces.service_config import SchedulingConfig
+from rt_engine.interfaces.service_config import FrameWay, SchedulingConfig
 
 
 def free_ports(n: int) -> list[int]:
@@ -25,6 +25,7 @@ def bench_rig(
     keeps_frames: bool,
     searches: bool = False,
     scheduling: SchedulingConfig | None = None,
+    frames_by: FrameWay = FrameWay.SHARED_MEMORY,
 ) -> dict[str, Any]:
     """Everything allowed, nothing real: the output is virtual, so its limits protect nobody."""
     limits = {
@@ -52,7 +53,11 @@ def bench_rig(
             "n_lines": side_px,
             "pixels_per_line": side_px,
         },
-        "inference": {"indicator": INDICATOR, "new_cells": "offer" if searches else "off"},
+        "inference": {
+            "indicator": INDICATOR,
+            "new_cells": "offer" if searches else "off",
+            "frames_by": frames_by.value,
+        },
         "outputs": {"led": {"driver": "virtual", "watchdog_ms": 60_000.0, "limits": limits}},
         "session_limits": {"max_energy_mj": 1e9, "max_pulses": 1_000_000_000},
         "recording": {"frames": "all" if keeps_frames else "none", "min_free_mb": 2000.0},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from rt_engine.interfaces.service_config import FrameWay
+
 
 class ChainPlan(NamedTuple):
     """One variant of the product.
@@ -29,6 +31,8 @@ class ChainPlan(NamedTuple):
         A finder looks for new cells beside inference.
     has_window : bool
         The window is open.
+    frames_by : FrameWay
+        How inference gets its frames.
     """
 
     name: str
@@ -41,3 +45,4 @@ class ChainPlan(NamedTuple):
     demixed: bool = False
     searches: bool = False
     has_window: bool = False
+    frames_by: FrameWay = FrameWay.SHARED_MEMORY

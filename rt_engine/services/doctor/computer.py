@@ -124,6 +124,10 @@ def clock(
     return passed("clock", text)
 
 
+_MORE_PORTS = {"stimulation": {"stimulation_control"}, "acquisition": {"engine_frames", "shared_frames"}}
+"""Of a service that lives elsewhere, beside that of its name."""
+
+
 def ports(rig: RigConfig) -> Finding:
     """Whether somebody else listens where the services want to."""
     wanted = dict(rig.ports.all_ports())
@@ -131,7 +135,9 @@ def ports(rig: RigConfig) -> Finding:
     for far in rig.ports.hosts:  # what lives elsewhere takes no port here
         kind, _, plane = far.partition(".")
         own = {far, kind} if plane in ("", "0") else {f"inference of plane {plane}"}
-        own |= {"stimulation": {"stimulation_control"}, "acquisition": {"engine_frames"}}.get(kind, set())
+        own |= {"stimulation": {"stimulation_control"}, "acquisition": {"engine_frames", "shared_frames"}}.get(
+            kind, set()
+        )
         own |= {name for name in wanted if not plane and name.startswith(f"{kind} of plane")}
         wanted = {name: port for name, port in wanted.items() if name not in own}
     taken = []

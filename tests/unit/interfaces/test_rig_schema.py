@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rt_engine.interfaces.errors import ConfigError
-from rt_engine.interfaces.rig_config import RigConfig, load_rig, rig_schema
+from rt_engine.interfaces.rig_config import RigConfig, load_rig, read_yaml, rig_schema
 
 CONFIGS = Path(__file__).parents[3] / "hardware_configs"
 RIGS = sorted(CONFIGS.glob("*.yaml"))
@@ -44,4 +45,12 @@ def test_real_light_needs_a_source_tied_to_the_clock(tmp_path):
     text = (CONFIGS / "virtual_ni.yaml").read_text(encoding="utf-8").replace("pace: real_time", "pace: max")
     (tmp_path / "rig.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match="pace max"):
+        load_rig(tmp_path / "rig.yaml")
+
+
+@pytest.mark.parametrize("name", ["..", ".hidden", "../x", "a/b", "a\\b", "", "a b", "rig\n"])
+def test_the_name_of_a_rig_is_no_path(name, tmp_path):
+    described = {**read_yaml(CONFIGS / "virtual_rig.yaml"), "name": name}
+    (tmp_path / "rig.yaml").write_text(yaml.safe_dump(described), encoding="utf-8")
+    with pytest.raises(ConfigError, match="name"):
         load_rig(tmp_path / "rig.yaml")

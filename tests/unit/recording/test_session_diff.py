@@ -121,6 +121,30 @@ def test_every_plane_is_compared_unless_one_is_named(tmp_path: Path) -> None:
     assert not compare(a, b, 1).same
 
 
+def test_other_drivers_are_named_between_sessions_and_not_to_a_replay(tmp_path: Path) -> None:
+    for name, version in (("a", "2024.1.0"), ("b", "2025.0.0")):
+        maker = SessionMaker(tmp_path / name)
+        maker.session()
+        fields = {"device_versions": {"led": {"NI-DAQmx": version}}}
+        maker.send("log", LogHeader, "stimulation", level="info", text="led: …", fields=fields)
+        maker.send("log", LogHeader, "stimulation", level="info", text="odd", fields={"device_versions": 3})
+        maker.spikes(4)
+        maker.close()
+    a, b = open_session(tmp_path / "a"), open_session(tmp_path / "b")
+    assert "device.led.NI-DAQmx is '2024.1.0' in A and '2025.0.0' in B" in compare(a, b).setup
+    (tmp_path / "b" / "config.yaml").write_text("replay: {starts_from: frames}\n", encoding="utf-8")
+    assert not any("NI-DAQmx" in text for text in compare(a, b).setup)
+
+
+def test_two_sessions_that_decided_nothing_are_not_called_the_same(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        maker = SessionMaker(tmp_path / name)
+        maker.session()
+        maker.close()
+    lines = compare(open_session(tmp_path / "a"), open_session(tmp_path / "b")).lines()
+    assert lines == ["nothing to compare: neither of them has decided anything while live"]
+
+
 def test_frames_are_not_missed_in_a_replay_from_traces(tmp_path: Path) -> None:
     a, b = record(tmp_path / "a"), record(tmp_path / "b", trace=5, event=9)
     (b / "config.yaml").write_text("replay: {starts_from: traces}\n", encoding="utf-8")

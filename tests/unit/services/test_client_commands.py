@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from fake_run import Run
 from rt_engine.interfaces.control import Request, Role
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.services.client_commands import ClientCommands
+from rt_engine.services.stimulation import StimulationService
 
 
 @pytest.fixture
@@ -89,3 +91,33 @@ def test_describe_makes_every_engine_tell_its_cells(run: Run) -> None:
 def test_an_unknown_command_lists_those_that_are_known(run: Run) -> None:
     with pytest.raises(ConfigError, match="mark"):
         ask(run, "dance")
+
+
+NO_PROTOCOLS = ["../spike_triggered", "/etc/passwd", "a/b", "a\\b", "..", ".hidden", "", "x" * 200, ["x"], None]
+
+
+@pytest.fixture
+def beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is a protocol one folder up from where the run was started."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "spike_triggered").write_text("schema_version: 2")
+    monkeypatch.chdir(tmp_path / "run")
+
+
+@pytest.mark.usefixtures("beside")
+@pytest.mark.parametrize("name", NO_PROTOCOLS)
+def test_a_client_names_a_protocol_and_no_path(run: Run, name: Any) -> None:
+    with pytest.raises(ConfigError, match="is not the name of a protocol"):
+        ask(run, "set_protocol", path=name)
+    assert run.asked == []
+
+
+@pytest.mark.usefixtures("beside")
+@pytest.mark.parametrize("name", NO_PROTOCOLS)
+def test_nor_does_a_client_of_the_stimulation_service_itself(name: Any) -> None:
+    asked: list[dict[str, Any]] = []
+    service = object.__new__(StimulationService)
+    service.commands = {"set_protocol": lambda args: asked.append(args) or {}}
+    with pytest.raises(ConfigError, match="is not the name of a protocol"):
+        service.handle(Request(id="1", role=Role.OPERATOR, cmd="set_protocol", args={"path": name}))
+    assert asked == []

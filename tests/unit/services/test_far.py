@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,10 @@ from typing import Any
 import pytest
 import zmq
 from free_ports import free_ports
+from mqtt_rig import until
 from system_rig import small_rig
 
+from rt_engine.interfaces.clock import NS_PER_S
 from rt_engine.interfaces.control import Reply, Request, Role
 from rt_engine.interfaces.errors import ConfigError, MessageError, ServiceError
 from rt_engine.interfaces.messages import ClockHeader, decode_as
@@ -235,6 +239,55 @@ def test_a_revoked_key_goes_with_the_first_word_and_with_every_other(tmp_path: P
         desk.context.destroy(linger=0)
     assert store.role_of("ben") is None
     assert ("warning", "the key 'ben' was revoked on 127.0.0.2; it is refused here too") in desk.said
+
+
+def test_a_keeper_and_a_run_tell_each_other_what_is_revoked(tmp_path: Path) -> None:
+    """Both real ends over real sockets: with the word that joins, and with every word while a service runs."""
+    there, here = KeyStore(tmp_path / "rig"), KeyStore(tmp_path / "here")
+    for name in ("before", "here_later", "there_later", "never"):
+        there.new_client(name, Role.OPERATOR)
+    shutil.copytree(there.folder, here.folder)
+    rig = rig_with().model_copy(update={"keys": str(there.folder)})
+    desk = Desk(Setup("", rig.model_dump(mode="json"), "s", str(tmp_path), 1, 2, dry_run=True, lossless=False))
+    guard = secure_rig(desk.context, str(there.folder))
+    server = ControlServer(desk.context, rig.ports.endpoint("control"), desk.far.handle, guard)
+    keeper = Keeper(rig.model_copy(update={"keys": str(here.folder)}), "acquisition", tmp_path, lambda text: None)
+    service = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,))
+    stop = threading.Event()
+
+    def serve() -> None:
+        while not stop.is_set():
+            server.socket.poll(5)
+            server.serve()
+            desk.clock.t_ns += NS_PER_S  # the run looks at its keys at every word
+
+    threads = [threading.Thread(target=serve), threading.Thread(target=keeper._accompany, args=(service, "s"))]
+    try:
+        threads[0].start()
+        here.revoke("before")
+        assert keeper._await_run() is not None
+        assert there.role_of("before") is None
+        service.start()
+        threads[1].start()
+        here.revoke("here_later")
+        there.revoke("there_later")
+        until(lambda: there.role_of("here_later") is None and here.role_of("there_later") is None, "both to know")
+        assert [store.role_of("never") for store in (here, there)] == [Role.OPERATOR] * 2
+    finally:
+        keeper.stopping.set()
+        stop.set()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+        if service.pid is not None:
+            service.kill()
+            service.join()
+        server.close()
+        keeper.close()
+        desk.publisher.close(0)
+        assert guard is not None
+        guard.close()
+        desk.context.destroy(linger=0)
 
 
 def test_a_keeper_revokes_before_it_starts_a_service(tmp_path: Path) -> None:

@@ -74,6 +74,22 @@ def test_pieces_out_of_order_are_refused(there: Path, at: Any, data: Any) -> Non
     assert not (there / "a").exists()
 
 
+def test_no_file_is_longer_than_the_bound(there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_exchange, "MAX_BYTES", 20)
+    ask = asking(there)
+    ask("take_file", {"name": "a", "at": 0, "data": bytes(20), "is_last": False})
+    with pytest.raises(MessageError, match="cannot be one"):
+        ask("take_file", {"name": "a", "at": 20, "data": b"x", "is_last": True})
+    assert (there / "a.part").stat().st_size == 20
+
+    def endless(cmd: str, args: dict[str, Any]) -> dict[str, Any]:
+        assert args.get("at", 0) < 1000, "it would go on for ever"
+        return {"names": ["stim_000.wal"], "data": bytes(7)}
+
+    with pytest.raises(MessageError, match="longer than 20"):
+        fetch_logs(endless, tmp_path)
+
+
 @pytest.mark.parametrize("name", ["../../x", "stim_000.wal.exe", 5])
 def test_a_far_service_cannot_choose_where_its_log_goes(tmp_path: Path, name: Any) -> None:
     def lying(cmd: str, args: dict[str, Any]) -> dict[str, Any]:

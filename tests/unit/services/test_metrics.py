@@ -45,7 +45,7 @@ def fill(metrics: RigMetrics) -> None:
     """What a rig says in a moment."""
     for message in (
         *(spikes(frame, np.zeros(2, EVENT_DTYPE)) for frame in range(3)),
-        health("inference", gaps=4, queue=2, fates={"lost": 5}),
+        health("inference", gaps=4, queue=2, fates={"missing": 5, "decided": 1800, "unused": 30, "discarded": 7}),
         state(interlock="tripped", trips=[{"t_ns": 1}]),
         stim("a"),
         stim("b"),
@@ -60,7 +60,7 @@ def test_figures_are_what_the_messages_say(served: tuple[RigMetrics, int]) -> No
     assert found["spikeloop_messages_total"] == {(("plane", "0"),): 3}
     assert found["spikeloop_events_total"] == {(("plane", "0"),): 6}
     assert found["spikeloop_gaps_total"] == {(("service", "inference"),): 4}
-    assert found["spikeloop_frames_total"] == {(("fate", "lost"),): 5}
+    assert found["spikeloop_frames_total"][("fate", "missing"),] == 5
     assert found["spikeloop_stim_total"] == {(("outcome", "delivered"),): 2}
     assert found["spikeloop_trips_total"] == {(): 1}
     assert [dict(labels)["state"] for labels, on in found["spikeloop_interlock"].items() if on] == ["tripped"]
@@ -92,6 +92,31 @@ def test_the_dashboard_asks_for_what_there_is(served: tuple[RigMetrics, int]) ->
     assert names
     assert names <= set(found), names - set(found)
     for expression in asked:
-        for name, labels in re.findall(r"(spikeloop_\w+)\{([^}]*)\}", expression):
-            there = {key for one in found[name] for key, _ in one}
-            assert set(re.findall(r"(\w+)\s*[=!~]", labels)) <= there, expression
+        assert selected(expression, found), expression
+    for panel in dashboard["panels"]:
+        for target in panel["targets"]:
+            there = {key for labels in selected(target["expr"], found) for key, _ in labels}
+            assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= there, panel["title"]
+
+
+Series = dict[tuple[tuple[str, str], ...], float]
+
+
+def selected(expression: str, found: dict[str, Series]) -> Series:
+    """What the one selector of a query finds, by Prometheus' rules."""
+    ((name, _, matchers),) = re.findall(r"(spikeloop_\w+)(\{([^}]*)\})?", expression)
+    kept = found[name]
+    for label, how, value in re.findall(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"', matchers):
+        fits = {one: re.fullmatch(value if "~" in how else re.escape(value), dict(one)[label]) for one in kept}
+        kept = {one: kept[one] for one in kept if (fits[one] is None) == how.startswith("!")}
+    return kept
+
+
+def test_frames_that_are_no_loss_are_not_among_the_losses(served: tuple[RigMetrics, int]) -> None:
+    """A thousand frames a minute that were decided would hide one that was not."""
+    metrics, port = served
+    fill(metrics)
+    dashboard = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    (losses,) = [panel for panel in dashboard["panels"] if panel["title"].startswith("Losses")]
+    (asked,) = [one["expr"] for one in losses["targets"] if "spikeloop_frames_total" in one["expr"]]
+    assert selected(asked, read(port)) == {(("fate", "missing"),): 5}

@@ -6,33 +6,72 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import zmq
 from free_ports import free_ports
+from mqtt_rig import until
 
 from rt_engine.bench.loop.bench_rig import bench_rig
+from rt_engine.interfaces.control import Role
 from rt_engine.interfaces.errors import RecordingError
 from rt_engine.interfaces.messages import FrameHeader, encode
 from rt_engine.interfaces.rig_config import RigConfig
 from rt_engine.interfaces.service_config import Ports
 from rt_engine.services.recording import RecordingService
 from rt_engine.services.setup import Setup
+from rt_engine.transport.key_store import KeyStore, read_client_key
+from rt_engine.transport.security import secure_client
+from rt_engine.transport.sockets import connect
 
 SIDE_PX = 32
 
 
-@pytest.fixture
-def recorder(tmp_path: Path) -> Iterator[RecordingService]:
+def open_recorder(folder: Path, keys: Path | None = None) -> RecordingService:
     """A recorder that is to keep no frames."""
     names = list(Ports().all_ports())
-    rig = bench_rig(SIDE_PX, dict(zip(names, free_ports(len(names)), strict=True)), keeps_frames=False)
-    setup = Setup("recording", RigConfig.model_validate(rig).model_dump(mode="json"), "s", str(tmp_path), 0, 0,
-                  dry_run=False, lossless=False)  # fmt: skip
+    described = bench_rig(SIDE_PX, dict(zip(names, free_ports(len(names)), strict=True)), keeps_frames=False)
+    rig = RigConfig.model_validate(described).model_copy(update={"keys": None if keys is None else str(keys)})
+    setup = Setup("recording", rig.model_dump(mode="json"), "s", str(folder), 0, 0, dry_run=False, lossless=False)
     service = RecordingService(setup)
     service.open()
-    yield service
+    return service
+
+
+def close(service: RecordingService) -> None:
     service.finish()
     service.publisher.close(linger_ms=0)
     service._supervisor.close()
+    if service.guard is not None:
+        service.guard.close()
     service.context.destroy(linger=0)
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Iterator[RecordingService]:
+    service = open_recorder(tmp_path)
+    yield service
+    close(service)
+
+
+def test_no_client_writes_into_the_journal(tmp_path: Path) -> None:
+    """Not even an operator: what stands there is what the rig's own services said."""
+    store = KeyStore(tmp_path / "keys")
+    key = read_client_key(store.new_client("anna", Role.OPERATOR))
+    service = open_recorder(tmp_path, store.folder)
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    secure_client(context, key)
+    sender = connect(context, zmq.PUSH, service.rig.ports.endpoint("recorder_inlet"))
+    sender.send_multipart([b"log", b"x"])
+    refused: list[str] = []
+    try:
+        until(
+            lambda: bool(service._inlet.poll(0) or refused), "an answer", lambda: refused.extend(service.guard.take())
+        )
+        assert not service._inlet.poll(0)
+        assert "the key 'anna' is of role operator" in refused[0]
+    finally:
+        sender.close()
+        context.destroy(linger=0)
+        close(service)
 
 
 def take_frame(recorder: RecordingService) -> int:

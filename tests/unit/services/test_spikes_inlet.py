@@ -17,7 +17,8 @@ from rt_engine.interfaces.clock import MonotonicClock
 from rt_engine.interfaces.messages import SpikesHeader, decode
 from rt_engine.interfaces.rig_config import RigConfig
 from rt_engine.services.setup import Setup
-from rt_engine.services.spikes_inlet import SpikesInlet, goes_straight
+from rt_engine.services.spikes_inlet import SpikesInlet
+from rt_engine.services.straight_ways import goes_straight
 from rt_engine.transport.direct import DirectSender
 
 DEADLINE_S = 30.0

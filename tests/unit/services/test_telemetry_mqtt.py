@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from free_ports import free_ports
 from mqtt_rig import ROOT_TOPIC, MqttRig, Task, refuse, until
@@ -32,6 +33,12 @@ def broker() -> Iterator[EmbeddedBroker]:
 
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def test_the_embedded_broker_lets_in_this_computer_alone(broker: EmbeddedBroker) -> None:
+    assert broker._process.pid is not None
+    open_at = [one.laddr for one in psutil.Process(broker._process.pid).net_connections() if one.status == "LISTEN"]
+    assert [(one.ip, one.port) for one in open_at] == [("127.0.0.1", broker.port)]
 
 
 def test_a_task_sees_what_the_rig_does_and_that_it_ended_in_order(broker: EmbeddedBroker) -> None:

@@ -12,7 +12,7 @@ from free_ports import free_ports
 
 from rt_engine.interfaces.clock import NS_PER_S, MonotonicClock
 from rt_engine.interfaces.errors import ServiceError
-from rt_engine.transport.direct import DirectReceiver, DirectSender, _Peer
+from rt_engine.transport.direct import DirectReceiver, DirectSender, Peer
 
 DEADLINE_S = 30.0
 
@@ -169,7 +169,7 @@ class _Narrow:
 
 def test_no_message_begins_inside_another() -> None:
     narrow = _Narrow(3, 1, 2, 4)
-    peer = _Peer(narrow)  # type: ignore[arg-type]
+    peer = Peer(narrow)  # type: ignore[arg-type]
     assert peer.send(b"first!")  # three bytes of it are left over
     assert not peer.send(b"lost")  # one of them goes out, so this one is dropped whole
     assert peer.send(b"last")

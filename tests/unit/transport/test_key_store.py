@@ -49,6 +49,12 @@ def test_a_revoked_key_stays_revoked_and_its_name_taken(tmp_path: Path) -> None:
         store.new_client("anna", Role.VIEWER)
 
 
+def test_nobody_else_gets_the_rig_s_own_role(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the rig's own"):
+        KeyStore(tmp_path / "keys").new_client("anna", Role.SERVICE)
+    assert not (tmp_path / "keys").exists()
+
+
 NO_NAMES = ("..", "../anna", "a/b", "a\\b", "", "rig", ".hidden", "a" * 65, "anna\n", "ann\0a", "é")
 KING = b'{"name": "anna", "role": "king", "public": "", "secret": ""}'
 
@@ -75,6 +81,8 @@ def test_a_damaged_key_is_said_to_be_none(content: bytes, tmp_path: Path) -> Non
 
 def test_the_command_makes_lists_and_revokes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = str(tmp_path / "keys")
+    assert main(["keys", "list", "--folder", folder]) == 0
+    assert "no keys in" in capsys.readouterr().out
     assert main(["keys", "new", "anna", "--role", "operator", "--folder", folder]) == 0
     assert "anna.key" in capsys.readouterr().out
     assert main(["keys", "new", "anna", "--folder", folder]) == 2

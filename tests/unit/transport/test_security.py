@@ -18,6 +18,7 @@ from mqtt_rig import until
 from rt_engine.interfaces.control import ANYONE, COMMANDS, Request, Role, encode_control
 from rt_engine.interfaces.errors import ConfigError, ServiceError
 from rt_engine.transport.control import ControlClient, ControlServer
+from rt_engine.transport.gate import Gate
 from rt_engine.transport.key_store import ClientKey, KeyStore, read_client_key
 from rt_engine.transport.security import SERVICES, Guard, is_loopback, secure_client, secure_rig
 from rt_engine.transport.sockets import MAX_CONTROL_BYTES, bind, connect
@@ -74,8 +75,19 @@ class Rig:
 _CLIENTS = (Role.VIEWER, Role.OPERATOR, Role.SOURCE)
 
 
+@pytest.fixture(scope="module")
+def doors_open(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where nobody is let in at all, that is said once and not waited for in every test."""
+    rig = Rig(tmp_path_factory.mktemp("first") / "keys")
+    try:
+        with client(rig, rig.keys[Role.VIEWER]) as viewer:
+            viewer.request("status", timeout_s=PATIENCE_S)
+    finally:
+        rig.close()
+
+
 @pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
+def rig(tmp_path: Path, doors_open: None) -> Iterator[Rig]:
     rig = Rig(tmp_path / "keys")
     yield rig
     rig.close()
@@ -115,6 +127,18 @@ def test_a_viewer_may_look_and_stop(rig: Rig, cmd: str) -> None:
             viewer.request(cmd, timeout_s=PATIENCE_S)
     assert rig.carried_out == []
     assert rig.said(f"refused {cmd!r} (key 'the_viewer', 127.0.0.1)")
+
+
+@pytest.mark.parametrize("cmd", COMMANDS)
+def test_a_source_may_also_mark(rig: Rig, cmd: str) -> None:
+    with client(rig, rig.keys[Role.SOURCE]) as source:
+        if cmd in (*ANYONE, "mark"):
+            source.request(cmd, timeout_s=PATIENCE_S)
+            assert rig.carried_out == [(Role.SOURCE, cmd)]
+            return
+        with pytest.raises(ServiceError, match="a source may not"):
+            source.request(cmd, timeout_s=PATIENCE_S)
+    assert rig.carried_out == []
 
 
 @pytest.mark.parametrize("cmd", ["announce", "segment", "go_live", "key", "source", "conclude"])
@@ -254,6 +278,30 @@ def test_the_same_refusal_does_not_fill_the_log(rig: Rig) -> None:
     ]
 
 
+def _own_key(rig: Rig) -> ClientKey:
+    own = rig.store.rig_key()
+    return ClientKey("rig", Role.SERVICE, own.public, own.secret, own.public)
+
+
+def test_nobody_but_services_answers_for_a_service(rig: Rig) -> None:
+    """Else whoever may look could answer in the place of the interlock."""
+    endpoint = f"tcp://127.0.0.1:{free_ports(1)[0]}"
+    router, gate = bind(rig.context, zmq.ROUTER, endpoint), Gate(rig.guard)
+    said = {}
+    for key in (*rig.keys.values(), _own_key(rig)):
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        secure_client(context, key)
+        dealer = connect(context, zmq.DEALER, endpoint)
+        dealer.send(b"a reply")
+        assert router.poll(60_000)
+        _, part = router.recv_multipart(copy=False)
+        said[key.role] = gate.is_service(part)
+        dealer.close()
+        context.destroy(linger=0)
+    router.close()
+    assert said == dict.fromkeys(_CLIENTS, False) | {Role.SERVICE: True}
+
+
 @pytest.mark.parametrize("role", _CLIENTS)
 def test_only_services_reach_the_recorder_s_inlet(rig: Rig, role: Role) -> None:
     """Else whoever may look could write into the journal."""
@@ -273,8 +321,7 @@ def test_only_services_reach_the_recorder_s_inlet(rig: Rig, role: Role) -> None:
     endpoint = f"tcp://127.0.0.1:{free_ports(1)[0]}"
     inlet = bind(rig.context, zmq.PULL, endpoint, admits=SERVICES)
     try:
-        own = rig.store.rig_key()
-        assert arrives(ClientKey("rig", Role.SERVICE, own.public, own.secret, own.public))
+        assert arrives(_own_key(rig))
         inlet.recv()
         assert not arrives(rig.keys[role])
         assert rig.said(f"the key 'the_{role}' is of role {role}")

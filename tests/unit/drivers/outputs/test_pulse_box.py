@@ -82,6 +82,8 @@ def test_the_light_is_the_train_that_was_judged():
     with box_rig() as rig:
         assert isinstance(rig.output, Output)
         rig.armed()
+        assert rig.output.versions["pulse box"].startswith("firmware protocol 1, pulses up to ")
+        assert rig.output.versions["pyserial"] == serial.__version__
         decision = rig.interlock.request(rig.request(pulses=3, period_ms=200.0, width_ms=5.0))
         assert decision.outcome is Outcome.DELIVERED
         rig.settle()
