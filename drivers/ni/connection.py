@@ -155,17 +155,18 @@ class NiConnection:
         """What NI says inside, as a DeviceError that names device, channel and remedy."""
         from nidaqmx import errors
 
+        where = self.device if channel == self.device else f"{self.device} {channel}"
         try:
             yield
         except errors.RpcError as error:
             code = getattr(error.rpc_code, "name", str(error.rpc_code))
-            text = f"{self.device} at {self.server}, {channel}: {_first_line(error)} ({code})"
+            text = f"{where} at {self.server}: {_first_line(error)} ({code})"
             raise DeviceError(self.name, text, _GRPC_REMEDIES.get(code, "")) from error
         except errors.DaqError as error:
-            text = f"{self.device} {channel}: {_first_line(error)} (NI-DAQmx {error.error_code})"
+            text = f"{where}: {_first_line(error)} (NI-DAQmx {error.error_code})"
             raise DeviceError(self.name, text, _REMEDIES.get(error.error_code, "")) from error
         except errors.Error as error:
-            raise DeviceError(self.name, f"{self.device} {channel}: {_first_line(error)}", _INSTALL) from error
+            raise DeviceError(self.name, f"{where}: {_first_line(error)}", _INSTALL) from error
 
     def _options(self, session: str = "") -> Any:
         if self._channel is None:
@@ -184,7 +185,8 @@ class NiConnection:
 
 def _first_line(error: Exception) -> str:
     """What happened, without the table of codes below it."""
-    return " ".join(str(error).split("\n\n")[0].split())
+    text = " ".join(str(error).split("\n\n")[0].split())
+    return text.removeprefix("StatusCode.UNAVAILABLE: ")
 
 
 def _connected(server: str) -> Any:

@@ -185,7 +185,7 @@ def test_a_port_that_another_program_holds_is_said():
 @pytest.mark.parametrize(("fault", "changes", "words"), [
     ("stranger", {}, ["no pulse box", "right port"]),
     ("old", {}, ["protocol 2", "load pulse_box.ino"]),
-    (None, {"port": "socket://127.0.0.1:9"}, ["cannot be opened", "Device Manager"]),
+    (None, {"port": "socket://127.0.0.1:9"}, ["cannot be opened", "start what listens there"]),
     (None, {"port": "/dev/ttyNOWHERE"}, ["cannot be opened", "Device Manager"]),
 ])  # fmt: skip
 def test_what_is_wrong_is_said_before_arming_and_by_the_doctor(fault, changes, words):
