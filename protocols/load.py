@@ -11,7 +11,7 @@ from protocols.running.pulse_times import read_partner
 from protocols.schema.design import BlockKind
 from protocols.schema.protocol import ProtocolConfig
 from rt_engine.interfaces.errors import ConfigError
-from rt_engine.interfaces.rig_config import config_error, read_yaml
+from rt_engine.interfaces.rig_config import config_error, parse_yaml, read_bytes
 
 LIBRARY = Path(__file__).parent / "library"
 """Folder of the shipped protocols, in a checkout and in an installed wheel alike."""
@@ -51,19 +51,30 @@ def load_protocol(path: Path) -> ProtocolConfig:
     ConfigError
         Naming the file, the key, and what is allowed.
     """
-    data = read_yaml(path)
+    return parse_protocol(read_bytes(path), str(path))
+
+
+def parse_protocol(text: bytes, file: str) -> ProtocolConfig:
+    """Check the text of a protocol; `file` is named in errors.
+
+    Raises
+    ------
+    ConfigError
+        Naming the file, the key, and what is allowed.
+    """
+    data = parse_yaml(text, file)
     if data.get("schema_version") == 1:
         raise ConfigError(
             "version 1 (`kind: spike_triggered`) is no longer read",
             "the shipped spike_triggered.yaml shows the same protocol in version 2",
-            file=str(path),
+            file=file,
             key="schema_version",
         )
     try:
         config = ProtocolConfig.model_validate(data)
     except ValidationError as error:
-        raise config_error(str(path), error) from error
-    check_references(config, str(path))
+        raise config_error(file, error) from error
+    check_references(config, file)
     return config
 
 

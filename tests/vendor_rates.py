@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -54,12 +55,17 @@ VENDORS = {
 }  # fmt: skip
 
 
+_DOUBT = re.compile(r"between frames (\d+) and (\d+) cannot be excluded")
+
+
 class Loss:
     """Compares what the pictures say with what the driver says."""
 
     def __init__(self) -> None:
-        self.came = self.missing = self.told = self.unreported = self.broken = 0
+        self.came = self.missing = self.told = self.broken = 0
         self._last: tuple[int, int, int] | None = None
+        self._untold: list[tuple[int, int, int]] = []
+        self._doubts: set[tuple[int, int]] = set()
 
     def see(self, stamp: tuple[int, int] | None, frame: int, flags: int, rejected: int) -> None:
         """One frame."""
@@ -72,8 +78,32 @@ class Loss:
             is_told = frame - self._last[1] > 1 or flags & FrameFlag.LOST_BEFORE or rejected > self._last[2]
             self.missing += skipped
             self.told += skipped if is_told else 0
-            self.unreported += 0 if is_told else abs(skipped)
+            if not is_told and skipped:
+                self._untold.append((self._last[1], frame, abs(skipped)))
         self._last = (stamp[0], frame, rejected)
+
+    def hear(self, why: str) -> None:
+        """What the driver says: it may say later that between two frames losses cannot be excluded."""
+        if found := _DOUBT.search(why):
+            self._doubts.add((int(found[1]), int(found[2])))
+
+    @property
+    def unreported(self) -> int:
+        """Frames of losses that were told neither at their place nor later."""
+        return sum(n for first, last, n in self._untold if not self._is_doubted(first, last))
+
+    @property
+    def told_later(self) -> int:
+        """Frames of losses of which the driver said later that they cannot be excluded."""
+        return sum(n for first, last, n in self._untold if self._is_doubted(first, last))
+
+    @property
+    def n_doubts(self) -> int:
+        """How often it was said."""
+        return len(self._doubts)
+
+    def _is_doubted(self, first: int, last: int) -> bool:
+        return any(a <= first and last <= b for a, b in self._doubts)
 
 
 def drive(kind: str, seconds: float, folder: Path, more: list[str], *, low: bool = False) -> dict[str, Any]:
@@ -103,6 +133,7 @@ def drive(kind: str, seconds: float, folder: Path, more: list[str], *, low: bool
             if info is not None:
                 last_s = time.monotonic()
                 loss.see(stamp_of(buffer), info.frame, info.flags, getattr(microscope, "rejected", 0))
+            loss.hear(getattr(microscope, "why", ""))
     finally:
         microscope.stop()
         microscope.close()
@@ -111,7 +142,14 @@ def drive(kind: str, seconds: float, folder: Path, more: list[str], *, low: bool
     return {
         **{"kind": kind, "rate_hz": vendor.rate_hz, "seconds": round(last_s - begun_s, 1)},
         **{"lines": geometry.n_lines, "pixels": geometry.pixels_per_line, "came": loss.came},
-        **{"missing": loss.missing, "told": loss.told, "unreported": loss.unreported, "broken": loss.broken},
+        **{
+            "missing": loss.missing,
+            "told": loss.told,
+            "told_later": loss.told_later,
+            "doubts": loss.n_doubts,
+            "unreported": loss.unreported,
+            "broken": loss.broken,
+        },
     }
 
 

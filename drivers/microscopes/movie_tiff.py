@@ -22,7 +22,7 @@ from drivers.microscopes.movie_frames import (
     MovieRequest,
     require_counts,
 )
-from drivers.microscopes.scanfields import ScanField
+from drivers.microscopes.scanfields import ScanField, plane_names
 from drivers.microscopes.tiff_metadata import read_tiff_metadata
 from rt_engine.interfaces.errors import MovieError
 
@@ -66,7 +66,7 @@ def _movie(path: Path, tiff: tifffile.TiffFile, request: MovieRequest) -> Movie:
     require_counts(path, series.dtype)
     metadata = read_tiff_metadata(tiff)
     field = _field(path, metadata, request)
-    images = request if field is None else replace(request, plane=0)
+    images = request if field is None else replace(request, plane=request.plane // len(metadata.fields))
     layout, order = _page_order(path, series.axes, series.shape, metadata, images)
     lines, pixels = series.shape[-2:]
     _require_whole(path, series)
@@ -88,7 +88,7 @@ def _movie(path: Path, tiff: tifffile.TiffFile, request: MovieRequest) -> Movie:
         metadata = replace(metadata, um_per_px=field.um_per_px or metadata.um_per_px)
     return Movie(
         path, (len(order), lines, pixels), series.dtype, read_raw, tiff.close, request=request,
-        metadata=metadata, n_channels=layout.n_channels, n_planes=len(metadata.fields) or layout.n_planes,
+        metadata=metadata, n_channels=layout.n_channels, n_planes=layout.n_planes * max(1, len(metadata.fields)),
     )  # fmt: skip
 
 
@@ -96,10 +96,11 @@ def _field(path: Path, metadata: MovieMetadata, request: MovieRequest) -> ScanFi
     """The region that is asked for as a plane; None where an image is one region."""
     if not metadata.fields:
         return None
-    if request.plane >= len(metadata.fields):
-        told = ", ".join(f"{i} is {one.name}" for i, one in enumerate(metadata.fields))
+    names = plane_names(metadata.fields, metadata.n_planes)
+    if request.plane >= len(names):
+        told = "; ".join(f"{i} is {name}" for i, name in enumerate(names))
         raise MovieError(f"there is no plane {request.plane}", f"planes are its ROIs: {told}", file=str(path))
-    return metadata.fields[request.plane]
+    return metadata.fields[request.plane % len(metadata.fields)]
 
 
 def _field_reader(read_raw: Callable[[int], NDArray[Any]], field: ScanField) -> Callable[[int], NDArray[Any]]:
@@ -147,7 +148,8 @@ def _page_order(
     leading: tuple[int, ...] = shape[:-2]
     n_images = int(np.prod(leading, dtype=np.int64))
     per_volume = metadata.frames_per_volume * metadata.n_interleaved
-    if request.axes is None and per_volume > 1 and "C" not in axes:
+    in_turn = "C" not in axes or (metadata.frames_per_volume > 1 and "Z" not in axes)  # tifffile knows no flyback
+    if request.axes is None and per_volume > 1 and in_turn:
         leading = (n_images // per_volume, metadata.frames_per_volume, metadata.n_interleaved)
         layout = lay_out(path, "TZCYX", (*leading, *shape[-2:]), request, n_planes=metadata.n_planes)
     else:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from rt_engine.interfaces.errors import MovieError
 
-_REMEDY = "image one depth with ROIs of one resolution each, or without mROI"
+_REMEDY = "give every ROI one resolution and all of the depths, or image without mROI"
 
 
 class ScanField(NamedTuple):
@@ -54,16 +55,17 @@ def read_scanfields(
     -----
     ScanImage stacks the scanfields of a frame in the order of its ROI group, and between two of them are the lines that
     passed while the mirrors flew: all gaps have one size, and there is none before the first and behind the last.
+    At several depths every picture holds those regions that are there: they are taken apart where all are everywhere.
     What does not add up is refused, not guessed: a wrong line would mix two regions in one registration.
     """
     if value("hRoiManager.mroiEnable").lower() not in ("true", "1"):
         return ()
-    if value("hFastZ.enable").lower() in ("true", "1"):
-        raise MovieError("images multiple ROIs at several depths, which cannot be taken apart yet", _REMEDY, file=file)
     regions = [one for one in _regions(groups) if one.get("enable", 1)]
     if not regions:
         raise MovieError("says that multiple ROIs were imaged, and not where they lie", _REMEDY, file=file)
-    if any(one.get("discretePlaneMode") for one in regions) and len({str(one.get("zs")) for one in regions}) > 1:
+    if value("hFastZ.enable").lower() in ("true", "1"):
+        _require_everywhere(regions, _numbers(value("hStackManager.zs")), file)
+    elif any(one.get("discretePlaneMode") for one in regions) and len({str(one.get("zs")) for one in regions}) > 1:
         raise MovieError("has ROIs at different depths, of which some are not in the picture", _REMEDY, file=file)
     sizes = [_size(one, file) for one in regions]
     n_lines, n_pixels = shape
@@ -116,6 +118,12 @@ def chosen_fields(found: tuple[ScanField, ...], names: Sequence[str] | None, fil
     return fields
 
 
+def plane_names(fields: Sequence[ScanField], n_depths: int) -> tuple[str, ...]:
+    """Names of the planes in the order in which they are scanned: every region of a depth, depth after depth."""
+    depths = [f", depth {depth + 1}" for depth in range(n_depths)] if n_depths > 1 else [""]
+    return tuple(one.name + depth for depth in depths for one in fields)
+
+
 def _regions(groups: object) -> list[dict[str, Any]]:
     """ROIs of the imaging group, in order; MATLAB writes a list of one as the thing itself."""
     inner = groups.get("RoiGroups", groups) if isinstance(groups, dict) else None
@@ -128,6 +136,32 @@ def _regions(groups: object) -> list[dict[str, Any]]:
 def _scanfields(region: dict[str, Any]) -> list[dict[str, Any]]:
     found = region.get("scanfields")
     return [one for one in (found if isinstance(found, list) else [found]) if isinstance(one, dict)]
+
+
+def _require_everywhere(regions: list[dict[str, Any]], depths_um: tuple[float, ...], file: str) -> None:
+    """Refuse regions that are not in the picture of every depth.
+
+    One with a single scanfield is at all depths, unless it is confined to its own (`discretePlaneMode`); one with
+    several is between the outermost of them.
+    """
+    for i, region in enumerate(regions):
+        confined = bool(region.get("discretePlaneMode"))
+        own_um = _numbers(str(region.get("zs")))
+        if not confined and len(_scanfields(region)) < 2:
+            continue
+        if confined:
+            there = [z for z in depths_um if z in own_um]
+        else:
+            there = [z for z in depths_um if own_um and min(own_um) <= z <= max(own_um)]
+        if not depths_um or len(there) < len(depths_um):
+            told = ", ".join(f"{z:g}" for z in depths_um) or "unknown"
+            own = ", ".join(f"{z:g}" for z in own_um) or "unknown"
+            text = f"has ROI {region.get('name') or i + 1!r} at {own} um, and depths of {told} um"
+            raise MovieError(f"{text}: whose the lines of each picture are is not certain", _REMEDY, file=file)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(one) for one in re.findall(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?", text))
 
 
 def _size(region: dict[str, Any], file: str) -> tuple[int, int]:

@@ -51,6 +51,7 @@ class NiConnection:
     def __init__(self, name: str, device: str, server: str | None) -> None:
         self.name, self.device, self.server = name, device, server
         self._channel: Any = None
+        self.versions: dict[str, str] = {}
 
     def open(self) -> None:
         """Find the card.
@@ -71,13 +72,18 @@ class NiConnection:
         with self.errors(self.device):
             system = nidaqmx.system.System.remote(self._options()) if self.server else nidaqmx.system.System.local()
             names = list(system.devices.device_names)
-            major, *_ = system.driver_version
+            major, minor, update = system.driver_version
         if major < OLDEST_DRIVER:
             text = f"NI-DAQmx 20{major:02d} is too old" if major else "does not tell the version of its driver"
             raise DeviceError(self.name, text, f"install NI-DAQmx 20{OLDEST_DRIVER} or later")
         if self.device not in names:
             there = ", ".join(names) or "none"
             raise DeviceError(self.name, f"there is no device {self.device} (there: {there})", _REMEDIES[-200220])
+        found = self.describe()
+        self.versions = {
+            "NI-DAQmx": f"20{major:02d}.{minor}.{update}" + (f" at {self.server}" if self.server else ""),
+            self.device: f"{found['model']}, serial {found['serial']}",
+        }
 
     def close(self) -> None:
         """Leave the server."""
@@ -149,17 +155,18 @@ class NiConnection:
         """What NI says inside, as a DeviceError that names device, channel and remedy."""
         from nidaqmx import errors
 
+        where = self.device if channel == self.device else f"{self.device} {channel}"
         try:
             yield
         except errors.RpcError as error:
             code = getattr(error.rpc_code, "name", str(error.rpc_code))
-            text = f"{self.device} at {self.server}, {channel}: {_first_line(error)} ({code})"
+            text = f"{where} at {self.server}: {_first_line(error)} ({code})"
             raise DeviceError(self.name, text, _GRPC_REMEDIES.get(code, "")) from error
         except errors.DaqError as error:
-            text = f"{self.device} {channel}: {_first_line(error)} (NI-DAQmx {error.error_code})"
+            text = f"{where}: {_first_line(error)} (NI-DAQmx {error.error_code})"
             raise DeviceError(self.name, text, _REMEDIES.get(error.error_code, "")) from error
         except errors.Error as error:
-            raise DeviceError(self.name, f"{self.device} {channel}: {_first_line(error)}", _INSTALL) from error
+            raise DeviceError(self.name, f"{where}: {_first_line(error)}", _INSTALL) from error
 
     def _options(self, session: str = "") -> Any:
         if self._channel is None:
@@ -178,7 +185,8 @@ class NiConnection:
 
 def _first_line(error: Exception) -> str:
     """What happened, without the table of codes below it."""
-    return " ".join(str(error).split("\n\n")[0].split())
+    text = " ".join(str(error).split("\n\n")[0].split())
+    return text.removeprefix("StatusCode.UNAVAILABLE: ")
 
 
 def _connected(server: str) -> Any:

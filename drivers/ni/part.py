@@ -27,6 +27,11 @@ class NiPart(ABC):
         self._card = NiConnection(name, device, server)
         self._task: Any = None
 
+    @property
+    def versions(self) -> dict[str, str]:
+        """Driver and card; see `interfaces.devices.TellsVersions`."""
+        return self._card.versions
+
     def open(self) -> None:
         """Begin. Raises DeviceError."""
         if self._task is not None:

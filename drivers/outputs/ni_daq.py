@@ -73,6 +73,11 @@ class NiDaqOutput:
             self._enable, self._failure = enable, None
             undo.pop_all()
 
+    @property
+    def versions(self) -> dict[str, str]:
+        """Driver and card; see `interfaces.devices.TellsVersions`."""
+        return self._card.versions
+
     def examine(self) -> list[Finding]:
         """What card there is, whether it has the channels, and where the enable line floats while nobody drives it."""
         return examine_output(NiConnection(self.name, self._config.device, self._config.server), self._config)

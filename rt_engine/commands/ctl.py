@@ -19,7 +19,7 @@ def add_parser(commands: Commands) -> None:
     )
     known = (
         *("status", "arm", "disarm", "pause", "start", "mark", "stop", "trip", "reset", "describe"),
-        *("rois_edit", "set_threshold", "press"),
+        *("rois_edit", "set_threshold", "set_protocol", "press"),
     )
     parser.add_argument("cmd", metavar="CMD", choices=known, help=", ".join(known))
     parser.add_argument(
@@ -27,6 +27,7 @@ def add_parser(commands: Commands) -> None:
         metavar="ARGS",
         nargs="*",
         help="reset: the reason; trip: why; arm: who; mark: a note; press: a virtual line; "
+        "set_protocol: a name (disarms); "
         "set_threshold: false events per cell and minute, or ROI=Z …; "
         "rois_edit: add N | reject N (a candidate), remove ROI …, merge ROI ROI …, tag NAME ROI …",
     )
@@ -88,6 +89,7 @@ def _arguments_of(arguments: argparse.Namespace) -> dict[str, Any]:
 
     text = " ".join(arguments.text)
     names = {"trip": "text", "reset": "reason", "arm": "operator", "disarm": "reason", "mark": "note", "press": "line"}
+    names["set_protocol"] = "name"
     args: dict[str, Any] = {names[arguments.cmd]: text} if arguments.cmd in names and text else {}
     if arguments.cmd == "rois_edit":
         args = _edit(arguments.text)
@@ -99,6 +101,10 @@ def _arguments_of(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ConfigError("a reset needs a reason", 'spikeloop ctl reset "why light may be allowed again"')
     if arguments.cmd == "arm" and not text:
         raise ConfigError("arming needs the name of the operator", "spikeloop ctl arm NAME")
+    if arguments.cmd == "set_protocol" and not text:
+        raise ConfigError(
+            "which protocol?", "spikeloop ctl set_protocol NAME, a shipped one or a file of the run's folder"
+        )
     if arguments.cmd == "trip" and arguments.connect is None:  # another computer has another clock
         args["t_asked_ns"] = MonotonicClock().now_ns()
     return args

@@ -86,6 +86,16 @@ class Microscope(Protocol):
 
 
 @runtime_checkable
+class TellsVersions(Protocol):
+    """A device that knows of the vendor's part what no package tells: driver, model, firmware."""
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """What and its version, as the vendor tells it; empty before it is open."""
+        ...
+
+
+@runtime_checkable
 class CountsRejected(Protocol):
     """A microscope that knows of frames that came and could not be delivered; the acquisition says so."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
-from rt_engine.interfaces.errors import SpikeloopError
+from rt_engine.interfaces.errors import DeviceError, SpikeloopError
 
 
 class Verdict(StrEnum):
@@ -38,8 +38,11 @@ def passed(part: str, text: str) -> Finding:
 
 
 def failed(part: str, error: SpikeloopError, meaning: str) -> Finding:
-    """An error of our tree as a finding."""
-    return Finding(Verdict.FAIL, part, error.message, meaning, error.remedy)
+    """An error of our tree as a finding; what the part says already is not said again."""
+    text = error.message
+    if isinstance(error, DeviceError) and part.endswith(error.device):
+        text = text.removeprefix(f"{error.device}: ")
+    return Finding(Verdict.FAIL, part, text, meaning, error.remedy)
 
 
 @runtime_checkable

@@ -28,13 +28,17 @@ class InputKind(StrEnum):
     EDGE = "edge"
     KEY = "key"
     LOAD = "load"
+    ACTIVITY = "activity"
 
 
 class InputHeader(Header, kw_only=True):
     """Topic ``input``: an edge of a line, or a key, that the protocol has taken in, and its place in what it was told.
 
     A key is a mark that a person gave, a start of a trial, or a request from outside. ``load``: the protocol `name`
-    began anew here, with the cells of then. `after` names the last message that the protocol had been given: volume
+    began anew here, with the cells of then; the payload is its file (YAML), `sha256` the digest of that. ``activity``:
+    from here on that protocol hears `activity`, which it did not before.
+
+    `after` names the last message that the protocol had been given: volume
     (else frame), plane, first line (2^31: its `activity`); ``[-1, -1, -1]`` before the first. `edge`: ``rising`` or
     ``falling``; `edge` and `t_edge_ns` are nil but of edges.
     """
@@ -44,3 +48,4 @@ class InputHeader(Header, kw_only=True):
     edge: str | None
     t_edge_ns: int | None
     after: list[int]
+    sha256: str | None = None

@@ -43,7 +43,8 @@ class ScanImageFile(Strict):
     """ScanImage, by the TIFF files that it is writing: no change on its side, later than by the user function.
 
     `pattern` names the files (``D:/data/run1_*.tif``): the newest is followed, then each that comes after it by name.
-    Multiple ROIs (mROI) of one picture are planes, in the order of `fields`, which all have one size.
+    Multiple ROIs (mROI) of one picture are planes, in the order of `fields`, which all have one size; at several depths
+    those of the first depth come first.
     """
 
     driver: Literal["scanimage_file"]

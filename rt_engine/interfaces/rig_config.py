@@ -337,14 +337,37 @@ def read_yaml(path: Path) -> dict[str, Any]:
     ConfigError
         The file is missing, is no YAML, or holds no mapping.
     """
+    return parse_yaml(read_bytes(path), str(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """Content of a file that a person named.
+
+    Raises
+    ------
+    ConfigError
+        It cannot be read.
+    """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return path.read_bytes()
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", file=str(path)) from error
+
+
+def parse_yaml(text: bytes, file: str) -> dict[str, Any]:
+    """A YAML mapping, safely loaded from UTF-8; `file` is named in errors.
+
+    Raises
+    ------
+    ConfigError
+        It is no YAML, or holds no mapping.
+    """
+    try:
+        data = yaml.safe_load(text.decode("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"is not valid YAML: {' '.join(str(error).split())}", file=str(path)) from error
+        raise ConfigError(f"is not valid YAML: {' '.join(str(error).split())}", file=file) from error
     if not isinstance(data, dict):
-        raise ConfigError("must hold a mapping of keys to values", file=str(path))
+        raise ConfigError("must hold a mapping of keys to values", file=file)
     return data
 
 

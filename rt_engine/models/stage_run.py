@@ -96,6 +96,8 @@ def run_stage(
     good: NDArray[np.bool_],
     settings: RunSettings,
     drive: DriveConstants | None = None,
+    *,
+    track_baseline: bool = True,
 ) -> StageRun:
     """Run a recording through the stage.
 
@@ -107,8 +109,10 @@ def run_stage(
     settings : RunSettings
     drive : DriveConstants, optional
         With it the combined decision is run, else the matched filter.
+    track_baseline : bool
+        As of `TraceStage`.
     """
-    stage = TraceStage(replace(calibration_of(current, settings, 0), drive=drive))
+    stage = TraceStage(replace(calibration_of(current, settings, 0), drive=drive), track_baseline=track_baseline)
     n_frames, n_rois = f_roi.shape
     dff, f0, z = (np.empty((n_frames, n_rois), np.float32) for _ in range(3))
     none = np.zeros(n_rois, np.uint8)

@@ -10,14 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from rt_engine.interfaces.drive_constants import DriveConstants
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.events import EventFlag
 from rt_engine.interfaces.network_weights import HEADS, HOLDS, NetworkWeights
 from rt_engine.models.count_law import expected_counts
 from rt_engine.models.detection import frames_before
-from rt_engine.models.drive_fit import MIN_FRAMES, USUAL_FALSE_ALARMS_PER_MIN, fit_drive
+from rt_engine.models.drive_calibration import measure_noise
+from rt_engine.models.drive_fit import MIN_FRAMES, USUAL_FALSE_ALARMS_PER_MIN, DriveFit, fit_drive
 from rt_engine.models.indicators import Indicator
-from rt_engine.models.stage_run import RunSettings, TraceCalibration, calibration_of
+from rt_engine.models.stage_run import RunSettings, TraceCalibration, calibration_of, run_stage
 from rt_engine.models.trace_calibration import calibrate_from_priors, calibrate_traces
 from rt_engine.pipeline.deconvolution import SMALLEST_JUMP
 from rt_engine.pipeline.traces import TraceStage
@@ -245,7 +247,7 @@ class TraceGroup:
         drive = None
         if combined:
             f_c = self._f[:n_past] - found.neuropil_coefficient * (self._np[:n_past] - found.neuropil_median_counts)
-            drive = fit_drive(
+            fit = fit_drive(
                 ((f_c - found.f0_counts) / found.f0_counts).astype(np.float32),
                 self._good[:n_past],
                 frame_rate_hz=self._rate_hz,
@@ -254,12 +256,23 @@ class TraceGroup:
                 false_alarms_per_min=asked,
                 false_event_cost=settings.false_event_cost,
                 voted=self._network is not None,
-            ).constants
+            )
+            drive = fit.constants
+            if asked is not None:
+                drive = self._measured(fit, found, run, n_past, tracks=tracks)
         return TraceStage(
             replace(calibration_of(found, run, n_past), drive=drive, network=self._network),
             track_baseline=tracks,
             smallest_jump=0.0 if deconvolves else SMALLEST_JUMP,
         )
+
+    def _measured(
+        self, fit: DriveFit, found: TraceCalibration, run: RunSettings, n_past: int, *, tracks: bool
+    ) -> DriveConstants:
+        """Constants whose z is measured on the past, as the live calibration does."""
+        past = self._f[:n_past], self._np[:n_past], self._good[:n_past]
+        told = run_stage(found, *past, run, fit.constants, track_baseline=tracks)
+        return measure_noise(fit, told, found, past[2], run, np.zeros(self._f.shape[1])).constants
 
     def _warm(self, stage: TraceStage, n_past: int) -> None:
         for t in range(max(0, n_past - round(WARM_UP_S * self._rate_hz)), n_past):

@@ -29,7 +29,7 @@ CENTRES = (1.0, 2.5, 0.5, 0.0, -3.0, 1.0)
 """Taken off the conditions, so that they are of the order of 1."""
 MOST = 6.0
 """Of a condition, either way: what is beyond was never seen."""
-TRUST_IN_ODDS, TRUST_IN_RATE = 0.5, 0.75
+TRUST_IN_ODDS, TRUST_IN_RATE = 0.75, 0.75
 """How much is believed of what the network adds to the log odds, and to the logarithm of the rate at high noise: on
 data sets that it has not seen it is surer than it is right (docs/explanation/network.md)."""
 NOISE_OF_TRUST, WIDTH_OF_TRUST = 2.7, 0.15

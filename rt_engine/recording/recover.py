@@ -90,7 +90,7 @@ def recover(
     Raises
     ------
     RecordingError
-        There is no journal, ``recovered`` exists, or it cannot be written.
+        There is no journal, no whole message in it, ``recovered`` exists, or it cannot be written.
     """
     session = open_session(folder)
     target = session.folder / RECOVERED_FOLDER
@@ -113,6 +113,10 @@ def recover(
         from_log = copy.add_missing(wal_records)
     finally:
         writer.close()
+    if not copy.n_messages:
+        shutil.rmtree(target, ignore_errors=True)
+        damage = "; ".join(map(str, session.damage))
+        raise RecordingError(f"{folder}: no whole message is left: {damage}", "look for another copy of the session")
     return RecoveryReport(
         target, copy.n_messages, session.lost, tuple(str(damage) for damage in session.damage), from_log
     )

@@ -222,6 +222,8 @@ def _provenance(summary: dict[str, Any], config: dict[str, Any], logs: list[str]
     rows += [(f"seed: {name}", str(seed)) for name, seed in summary["seeds"].items()]
     rows += [(f"driver: {name}", str(driver)) for name, driver in (config.get("drivers") or {}).items()]
     rows += list((config.get("driver_packages") or {}).items())
+    for device, found in summary["device_versions"].items():
+        rows += [(f"{device}: {what}", version) for what, version in found.items()]
     if processor := (config.get("machine") or {}).get("processor"):
         rows.append(("processor", str(processor)))
     return html.section(

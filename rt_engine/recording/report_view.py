@@ -59,8 +59,8 @@ class ReportView:
 
     @property
     def span_s(self) -> tuple[float, float]:
-        """Live part of the session, seconds from going live."""
-        return (0.0, self.table.n_counts_live * self.period_s)
+        """Live part of the session, seconds from going live; one frame of a session that never did."""
+        return (0.0, max(1, self.table.n_counts_live) * self.period_s)
 
     def seconds(self, frames: F64) -> F64:
         """Frame numbers as seconds from going live."""

@@ -25,6 +25,8 @@ from rt_engine.interfaces.messages import (
     SpikesHeader,
     StimHeader,
 )
+from rt_engine.recording.device_versions import device_versions
+from rt_engine.recording.event_closeness import event_closeness
 from rt_engine.recording.reader import JournalMessage, Session, read_config
 
 Row = tuple[Any, ...]
@@ -55,11 +57,14 @@ class SessionDiff:
         The first difference of each of frames, traces, events, inputs, decisions, light, marks, earliest cause first.
     n_compared : dict of str to int
         Messages found equal before the first difference, by topic.
+    closeness : str or None
+        Of events that differ, how far: another processor changes last digits, another threshold spikes.
     """
 
     setup: tuple[str, ...]
     first: tuple[Difference, ...]
     n_compared: dict[str, int]
+    closeness: str | None = None
 
     @property
     def same(self) -> bool:
@@ -70,11 +75,14 @@ class SessionDiff:
         """For people."""
         counts = ", ".join(f"{n} {what}" for what, n in self.n_compared.items())
         lines = [f"different from the start: {text}" for text in self.setup]
-        if self.same:
+        if self.same and not any(self.n_compared.values()):
+            lines.append("nothing to compare: neither of them has decided anything while live")
+        elif self.same:
             lines.append(f"the same events, inputs, decisions, light and marks, bit for bit ({counts})")
         else:
             lines.append(f"the same up to here: {counts}")
-        return lines + [f"{one.what} first differ{_at(one.frame)}: {one.text}" for one in self.first]
+        lines += [f"{one.what} first differ{_at(one.frame)}: {one.text}" for one in self.first]
+        return lines if self.closeness is None else [*lines, self.closeness]
 
 
 def compare(a: Session, b: Session, plane: int | None = None) -> SessionDiff:
@@ -110,7 +118,8 @@ def compare(a: Session, b: Session, plane: int | None = None) -> SessionDiff:
         found = causes + found
     first = [one for one in found if one is not None]
     first.sort(key=lambda one: (one.frame is None, one.frame or 0))
-    return SessionDiff(tuple(_setup(a, b)), tuple(first), counts)
+    differ = any(one.what == "events" for one in first)
+    return SessionDiff(tuple(_setup(a, b)), tuple(first), counts, event_closeness(a, b, planes) if differ else None)
 
 
 def _first(
@@ -185,10 +194,10 @@ def _lights(session: Session) -> Iterator[Row]:
 
 
 def _inputs(session: Session) -> Iterator[Row]:
-    """Edges and keys as the protocol took them in, with their place."""
+    """Edges, keys and loads as the protocol took them in, with their place."""
     for _, header in _headers(session, "input"):
         if isinstance(header, InputHeader):
-            fields = {name: getattr(header, name) for name in ("edge", "t_edge_ns", "after")}
+            fields = {name: getattr(header, name) for name in ("edge", "t_edge_ns", "after", "sha256")}
             yield max(header.after[0], 0), f"{header.kind.value} {header.name}", fields
 
 
@@ -252,10 +261,15 @@ def _setup(a: Session, b: Session) -> Iterator[str]:
     for key in ("git_hash", "protocol", "subject", "dry_run"):
         if key in one and key in other and one[key] != other[key] and key != "protocol":
             yield f"{key} is {one[key]} in A and {other[key]} in B"
+    processors = [(config.get("machine") or {}).get("processor") for config in (one, other)]
+    if None not in processors and processors[0] != processors[1]:
+        yield f"the processor is {processors[0]} in A and {processors[1]} in B: last bits of traces may differ"
     for name in sorted(set(one.get("versions", {})) | set(other.get("versions", {}))):
         then, now = one.get("versions", {}).get(name), other.get("versions", {}).get(name)
         if then != now:
             yield f"{name} is {then} in A and {now} in B"
+    if not (one.get("replay") or other.get("replay")):  # a replay opens no device of a vendor
+        yield from _config_differences("device", device_versions(a), device_versions(b))
     for section in ("inference", "outputs"):
         yield from _config_differences(section, one.get("rig", {}).get(section), other.get("rig", {}).get(section))
     digests = [_digest(session.folder / "calibration.h5") for session in (a, b)]

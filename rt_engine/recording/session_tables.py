@@ -27,6 +27,7 @@ from rt_engine.interfaces.messages import (
     StimHeader,
     TruthHeader,
 )
+from rt_engine.recording.device_versions import DeviceVersions, told_versions
 from rt_engine.recording.reader import JournalMessage, Session
 from rt_engine.transport.plane_counter import PlaneCounter
 
@@ -153,6 +154,7 @@ class SessionTables:
     trips: list[dict[str, Any]] = field(default_factory=list)
     health: dict[tuple[str, str], HealthHeader] = field(default_factory=dict)
     logs: list[LogHeader] = field(default_factory=list)
+    device_versions: DeviceVersions = field(default_factory=dict)
     n_messages: dict[str, int] = field(default_factory=dict)
     n_malformed: dict[str, int] = field(default_factory=dict)
     n_gaps: dict[str, int] = field(default_factory=dict)
@@ -225,7 +227,9 @@ def _file_away(tables: SessionTables, message: JournalMessage, header: Header) -
             tables.session = header
         case FateHeader():
             _count(tables.fates.setdefault(header.plane, {}), header.fate.value, header.n)
-        case LogHeader() if header.level != "info" and len(tables.logs) < _MOST_LOG_LINES:
+        case LogHeader() if header.level == "info":
+            tables.device_versions |= told_versions(header)
+        case LogHeader() if len(tables.logs) < _MOST_LOG_LINES:
             tables.logs.append(header)
         case _:
             pass

@@ -145,6 +145,7 @@ def summary_of(analysis: Analysis) -> dict[str, Any]:
         "services": _services(tables),
         "journal": _journal(analysis),
         "versions": header.versions if header else {},
+        "device_versions": tables.device_versions,
         "git_hash": header.git_hash if header else None,
         "seeds": header.seeds if header else {},
         "replay": header.config.get("replay") if header else None,

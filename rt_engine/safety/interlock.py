@@ -101,6 +101,9 @@ class Interlock(SafetyLatch):
             An unknown output.
         """
         self.disarm("limits changed")
+        self._bind(tighter)
+
+    def _bind(self, tighter: Mapping[str, Mapping[str, Any]]) -> None:
         if unknown := set(tighter) - set(self._outputs):
             raise SafetyError(f"the protocol limits unknown outputs {sorted(unknown)}")
         wanted = {name: tighten(name, one, tighter.get(name, {})) for name, one in self._rig_limits.items()}

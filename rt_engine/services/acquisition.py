@@ -23,9 +23,10 @@ from rt_engine.interfaces.messages import (
     decode,
 )
 from rt_engine.services.base import Service
+from rt_engine.services.device_versions import DeviceVersions
 from rt_engine.services.frame_clock import FrameClockMatch
 from rt_engine.services.input_lines import InputLines
-from rt_engine.services.microscopes import make_microscope
+from rt_engine.services.microscopes import make_microscope, message_bytes
 from rt_engine.services.plane_watch import PlaneWatch
 from rt_engine.services.source_lead import SourceLead
 from rt_engine.services.source_stream import SourceStream
@@ -33,7 +34,7 @@ from rt_engine.services.straight_ways import frame_sender
 from rt_engine.services.trial_pause import TrialPause
 from rt_engine.services.truth_desk import TruthDesk
 from rt_engine.transport.sockets import connect
-from rt_engine.transport.source_publisher import IO_THREADS, SourcePublisher
+from rt_engine.transport.source_publisher import IO_THREADS, SourcePublisher, frame_queues
 
 AHEAD_FRAMES = 32
 """Frames that a lossless source may be ahead of inference and recorder."""
@@ -59,6 +60,7 @@ class AcquisitionService(Service):
             source=self.source,
             session=self.setup.session,
             clock=self.clock,
+            queues=frame_queues(message_bytes(self.rig), lossless=self.setup.lossless),
             lossless=self.setup.lossless,
             interrupted=self.stopping.is_set,
             straight=frame_sender(self.setup),
@@ -96,6 +98,9 @@ class AcquisitionService(Service):
         self._why_said, self._said_way = "", False
         self._frame_clock = FrameClockMatch()
         self._lines = InputLines(self.rig, self.clock, self.publisher, self.log, self._see_edge)
+        self._versions = DeviceVersions(self.log)
+        for name, device in self._lines.devices.items():
+            self._versions.tell(name, device)
         self.commands |= {
             "segment": self._segment,
             "pause": self._pause,
@@ -180,10 +185,13 @@ class AcquisitionService(Service):
         if geometry is None:
             return
         self._geometry = geometry
+        self._versions.tell("microscope", self._microscope)
         if self.rig.trial_gated:
             self._trials = TrialPause(round(NS_PER_S / geometry.frame_rate_hz))
         self._watch.bear(round(2 * geometry.frames_per_volume / geometry.frame_rate_hz * NS_PER_S))
         self._buffer = np.zeros((geometry.n_lines, geometry.pixels_per_line), np.dtype("<" + geometry.dtype))
+        if (words := self.publisher.most_waiting_in_words(self._buffer.nbytes)) is not None:
+            self.log("warning", words)
         self.announce(self.state, geometry=dataclasses.asdict(geometry))
 
     def _segment(self, args: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any, cast
 
@@ -65,6 +65,11 @@ class InputLines:
             for device in self._devices.values():
                 device.open()
             undo.pop_all()
+
+    @property
+    def devices(self) -> Mapping[str, AnyInput]:
+        """Every device by its name in the rig, open."""
+        return self._devices
 
     def step(self) -> None:
         """Publish what has changed, and now and then what has not; call it in every turn."""

@@ -21,7 +21,7 @@ from rt_engine.interfaces.microscope_config import (
     VendorMicroscope,
 )
 from rt_engine.interfaces.plugin_config import PluginMicroscope
-from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig
+from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, VirtualMicroscope
 from rt_engine.interfaces.stream_config import StreamMicroscope as StreamConfig
 from rt_engine.services.plugins import plugin_microscope
 
@@ -109,3 +109,11 @@ def make_microscope(rig: RigConfig, clock: Clock) -> Microscope:
     from drivers.microscopes.virtual import VirtualMicroscope
 
     return VirtualMicroscope(config, clock)
+
+
+def message_bytes(rig: RigConfig) -> int | None:
+    """Bytes of one message of lines, as far as the rig file tells; None where only the microscope knows."""
+    microscope = rig.microscope
+    if not isinstance(microscope, VirtualMicroscope):
+        return None
+    return 2 * (microscope.strip_lines or microscope.n_lines) * microscope.pixels_per_line

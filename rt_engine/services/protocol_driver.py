@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.checking.check import check_against_rig
-from protocols.load import load_protocol, partner_of
+from protocols.load import parse_protocol, partner_of
 from protocols.rois import RoiTable
 from protocols.running.evaluator import ProtocolRun
 from protocols.schema.protocol import ProtocolConfig
@@ -31,7 +32,7 @@ from rt_engine.interfaces.messages import (
     StimHeader,
     SyncHeader,
 )
-from rt_engine.interfaces.rig_config import RigConfig
+from rt_engine.interfaces.rig_config import RigConfig, read_bytes
 from rt_engine.interfaces.stimulation import Decision, MarkCommand, MessageCommand, ProtocolCommand, PulseRequest
 from rt_engine.pipeline.histogram import LatencyHistogram
 from rt_engine.safety.interlock import Interlock
@@ -42,6 +43,7 @@ from rt_engine.services.recorded_inputs import TakenInput, recorded_inputs
 from rt_engine.transport.publisher import Publisher
 
 _TRAINS_KEPT = 16
+_BEGINNING: Place = (-1, -1, -1)
 _NO_EVENTS = np.zeros(0, EVENT_DTYPE)
 MARK_LEVEL, MESSAGE_LEVEL = "mark", "mqtt"
 """Levels of the `log` messages that carry a protocol's marks, and its messages for the telemetry service."""
@@ -83,7 +85,10 @@ class ProtocolDriver:
         self._edges = OutputEdges({name: one.longest_wait_ms for name, one in rig.outputs.items()})
         self._measures = {getattr(one, "measured_by", None): name for name, one in rig.outputs.items()}
         self._intervals = {name: LatencyHistogram() for name in ("decision_to_command", "scan_to_command")}
-        self._place: Place = (-1, -1, -1)
+        self._place: Place = _BEGINNING
+        self._text = b""
+        self._is_deaf = False
+        self._follows_loads: bool | None = None
         self._recorded = recorded_inputs(rig)
         self.name: str | None = None
 
@@ -98,7 +103,9 @@ class ProtocolDriver:
 
     @property
     def uses_activity(self) -> bool:
-        """True if the protocol needs `activity` messages."""
+        """True if the protocol needs `activity` messages, or one that the replayed session went on to does."""
+        if self._recorded is not None and self._recorded.has_activity:
+            return True
         return self._protocol is not None and self._protocol.uses_activity
 
     @property
@@ -128,17 +135,18 @@ class ProtocolDriver:
         SafetyError
             No cells are known yet.
         """
-        protocol = load_protocol(path)
+        text = read_bytes(path)
+        protocol = parse_protocol(text, str(path))
         check_against_rig(protocol, self._rig, str(path))
         rois = self._cells.table()
         if rois is None:
             raise SafetyError("no cells are known yet", "load a calibration first")
         self._interlock.set_protocol_limits(protocol.limits)
         begun = self._begin(protocol, rois)
-        self.name, self._path, self._rois_changed = protocol.name, path, False
+        self.name, self._path, self._text, self._rois_changed = protocol.name, path, text, False
         self._say_unplaced(begun)
         if self._recorded is None:
-            self._tell(TakenInput(InputKind.LOAD, protocol.name, None, None))
+            self._tell(TakenInput(InputKind.LOAD, protocol.name, text=text))
         return {
             "protocol": protocol.name,
             "groups": {name: [i for i in group.ids if i >= 0] for name, group in begun.groups.items()},
@@ -147,9 +155,12 @@ class ProtocolDriver:
     def _begin(self, protocol: ProtocolConfig, rois: RoiTable) -> ProtocolRun:
         """The protocol from its start, with these cells."""
         um_per_px = getattr(self._rig.microscope, "um_per_px", None)
+        heard = self._protocol is not None and self._protocol.uses_activity
         self._protocol = begun = ProtocolRun(protocol, replace(rois, um_per_px=um_per_px), partner_of(protocol))
         for note in begun.notes:
             self._log("warning", f"protocol {protocol.name}: {note}")
+        will_hear = self._recorded is None or self._recorded.will_hear_activity()
+        self._is_deaf = begun.uses_activity and not heard and will_hear
         return begun
 
     def _say_unplaced(self, protocol: ProtocolRun) -> None:
@@ -215,8 +226,11 @@ class ProtocolDriver:
 
         It comes after the `spikes` of the same frame, and before those of frames scanned later (`frame_join`).
         """
+        if self._is_deaf and self._recorded is None and self._protocol is not None:
+            # When a subscription takes effect nobody knows: a replay has to be told where.
+            self._give(TakenInput(InputKind.ACTIVITY, self._protocol.config.name))
         self._reach(header)
-        if self._protocol is None or not self._protocol.uses_activity:
+        if self._protocol is None or not self._protocol.uses_activity or self._is_deaf:
             return True
         if len(payload) != 4 * header.n_rois * len(header.fields):
             return False
@@ -246,7 +260,7 @@ class ProtocolDriver:
 
         The replay of a session hears nobody: it is given what the recording was given.
         """
-        return self._recorded is None and self._give(TakenInput(InputKind.KEY, key, None, None))
+        return self._recorded is None and self._give(TakenInput(InputKind.KEY, key))
 
     def _reach(self, header: SpikesHeader | ActivityHeader) -> None:
         """Note the place of the message that is next; in a replay, give what the recording was given before it."""
@@ -258,17 +272,16 @@ class ProtocolDriver:
     def _give(self, taken: TakenInput, after: Place | None = None) -> bool:
         """Give an edge or a key to the protocol and tell its place, here or as it was recorded (`after`).
 
-        False if the protocol listens to no such. Where the recording loaded its protocol anew, that of the replay
-        begins anew; arming and limits are repeated by the interlock itself.
+        False if the protocol listens to no such.
         """
+        if taken.kind is InputKind.LOAD:
+            return self._load_again(taken, after)
         protocol = self._protocol
         if protocol is None:
             return False
         match taken.kind:
-            case InputKind.LOAD:
-                rois = self._cells.table()
-                if rois is not None:
-                    self._begin(protocol.config, rois)
+            case InputKind.ACTIVITY:
+                self._is_deaf = False
             case InputKind.EDGE if taken.name in protocol.lines:
                 protocol.on_sync(taken.name, taken.edge == "rising", taken.t_edge_ns or 0)
             case InputKind.KEY if taken.name in protocol.keys:
@@ -278,9 +291,40 @@ class ProtocolDriver:
         self._tell(taken, after)
         return True
 
+    def _load_again(self, taken: TakenInput, after: Place | None) -> bool:
+        """Where the recording loaded a protocol the replay begins that one, or its own anew if it is another.
+
+        Arming and disarming are repeated by the interlock itself.
+        """
+        rois = self._cells.table()
+        protocol = None if self._protocol is None else self._protocol.config
+        if self._follows(taken) and taken.text not in (b"", self._text):
+            protocol = parse_protocol(taken.text, f"protocol {taken.name} of the recording")
+            self._interlock.set_protocol_limits(protocol.limits)
+            self.name, self._text = protocol.name, taken.text
+            self._log("info", f"protocol {protocol.name}, as the recording from here on")
+        if protocol is None or rois is None:
+            return False
+        self._begin(protocol, rois)
+        self._tell(taken._replace(name=protocol.name, text=self._text), after)
+        return True
+
+    def _follows(self, taken: TakenInput) -> bool:
+        """False if the replay was given another protocol than that which the recording began with."""
+        if self._follows_loads is None:
+            if self._protocol is None:  # asked to go without one, or the recording had none in the beginning
+                self._follows_loads = self._place != _BEGINNING
+            else:
+                self._follows_loads = taken.text in (b"", self._text)
+        return self._follows_loads
+
     def _tell(self, taken: TakenInput, after: Place | None = None) -> None:
-        header = InputHeader(**self._publisher.stamp("input"), **taken._asdict(), after=list(after or self._place))
-        self._publisher.send("input", header)
+        fields = taken._asdict()
+        text = fields.pop("text")
+        digest = hashlib.sha256(text).hexdigest() if text else None
+        where = list(after or self._place)
+        header = InputHeader(**self._publisher.stamp("input"), **fields, after=where, sha256=digest)
+        self._publisher.send("input", header, text or None)
 
     def _carry_out(self, commands: Sequence[ProtocolCommand], t_scan_ns: int) -> None:
         """Requests go to the interlock, the rest to the wire; `t_scan_ns`: of the lines decided on."""

@@ -25,12 +25,16 @@ from rt_engine.services.frame_join import Place, place_of
 
 
 class TakenInput(NamedTuple):
-    """An edge (``rising`` or ``falling``), a key, or a load of the protocol; fields of `messages.InputHeader`."""
+    """An edge (``rising`` or ``falling``), a key, a load of the protocol, or that it begins to hear `activity`.
+
+    Fields of `messages.InputHeader`; `text` is the protocol's file of a load, empty in journals that do not keep it.
+    """
 
     kind: InputKind
     name: str
-    edge: str | None
-    t_edge_ns: int | None
+    edge: str | None = None
+    t_edge_ns: int | None = None
+    text: bytes = b""
 
 
 class RecordedInputs:
@@ -44,6 +48,8 @@ class RecordedInputs:
     ----------
     without_place : frozenset of str
         Lines and keys of which no place is known.
+    has_activity : bool
+        A protocol of the recording heard `activity`.
 
     Raises
     ------
@@ -66,7 +72,8 @@ class RecordedInputs:
                 continue
             if isinstance(header, InputHeader):
                 index, plane, line = header.after
-                taken = TakenInput(header.kind, header.name, header.edge, header.t_edge_ns)
+                text = bytes(message.payload)
+                taken = TakenInput(header.kind, header.name, header.edge, header.t_edge_ns, text)
                 self._placed.append(((index, plane, line), taken))
             elif (found := _timed(header)) is not None:
                 timed.append(found)
@@ -74,7 +81,13 @@ class RecordedInputs:
         timed = [one for one in timed if (one[1].kind, one[1].name) not in known]
         self._timed = deque(sorted(timed, key=lambda one: one[0]))
         self.without_place = frozenset(taken.name for _, taken in self._timed)
+        self.has_activity = any(taken.kind is InputKind.ACTIVITY for _, taken in self._placed)
         self._began = False
+
+    def will_hear_activity(self) -> bool:
+        """True if the protocol loaded last has yet to begin to hear `activity`."""
+        kinds = (taken.kind for _, taken in self._placed)
+        return next((k for k in kinds if k in (InputKind.LOAD, InputKind.ACTIVITY)), None) is InputKind.ACTIVITY
 
     def before(self, header: SpikesHeader | ActivityHeader) -> Iterator[tuple[TakenInput, Place | None]]:
         """What comes to the protocol before this message, and has not come yet; with its place where that is known."""
@@ -127,4 +140,4 @@ def _timed(header: Header) -> tuple[int, TakenInput] | None:
         key = TRIAL_KEY
     elif kind == CommandKind.REQUEST:
         key = header.text.removeprefix(REQUEST_NOTE)
-    return header.t_sent_ns, TakenInput(InputKind.KEY, key, None, None)
+    return header.t_sent_ns, TakenInput(InputKind.KEY, key)

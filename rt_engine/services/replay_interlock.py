@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,13 @@ class ReplayInterlock(Interlock):
     def tend(self, now_ns: int) -> InterlockState:
         """Go on with trains in the time of the recording."""
         return super().tend(self._session_clock.now_ns())
+
+    def set_protocol_limits(self, tighter: Mapping[str, Mapping[str, Any]]) -> None:
+        """As `Interlock.set_protocol_limits`; while it replays, the disarming comes when it came in the recording."""
+        if self._heartbeat.mode is None or not self._follows_acts:
+            super().set_protocol_limits(tighter)
+        else:
+            self._bind(tighter)
 
     def heartbeat(self, t_ns: int, mode: Mode, plane: int = 0) -> None:
         """Let the time of the recording come to a message of the engine, and do what was done until then."""

@@ -20,6 +20,7 @@ from rt_engine.interfaces.output_config import VirtualOutput, virtual_shutter
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig
 from rt_engine.interfaces.virtual_inputs import VirtualLine
 from rt_engine.models.detection import event_threshold
+from rt_engine.recording.device_versions import device_versions, versions_in_words
 from rt_engine.recording.kept_frames import kept_frames
 from rt_engine.recording.reader import open_session, read_config
 from rt_engine.safety.limits import untied
@@ -229,9 +230,16 @@ def replay_of_session(
         differs = (*differs, f"frame {pixels.first_missing_frame} and others after it missing")
     kept, notes, config = kept_protocol(folder), _other_code(header), read_config(open_session(folder))
     notes += _other_machine(config)
-    if len(loaded := _protocols_loaded(folder)) > 1:
-        first, *later = loaded
-        differs = (*differs, f"protocol {first} all through, where the session went on to {', '.join(later)}")
+    if devices := device_versions(open_session(folder)):
+        notes.append(f"recorded with {versions_in_words(devices)}; a replay opens none of them")
+    is_other = kept is not None and not (protocol is not None and _same(protocol, kept))
+    if len(loaded := _protocols_loaded(folder)) > 1 and not is_other:
+        went_on = [name for name, _ in loaded]
+        if all(has_text for _, has_text in loaded[1:]):
+            notes.append(f"the protocol is changed where the session changed it: {', then '.join(went_on)}")
+        else:
+            told = f"protocol {went_on[0]} all through, where the session went on to {', '.join(went_on[1:])}"
+            differs = (*differs, told)
     for key, file in (("calibration_sha256", own), ("protocol_sha256", kept)):
         hashed = config.get(key)
         if hashed is not None and file is not None and file.is_file() and hashed != file_digest(file):
@@ -240,8 +248,9 @@ def replay_of_session(
     if _rig_of(header.config) not in (None, _rig_of(config)):
         notes.append("the rig in config.yaml has been changed since the session")
         differs = (*differs, "a rig that is not the one recorded with")
-    if kept is not None and not (protocol is not None and _same(protocol, kept)):
-        differs = (*differs, f"another protocol: {protocol.stem if protocol else 'none'} instead of {kept.stem}")
+    if kept is not None and is_other:
+        names = ", then ".join(name for name, _ in loaded) if len(loaded) > 1 else kept.stem
+        differs = (*differs, f"another protocol: {protocol.stem if protocol else 'none'} instead of {names}")
     elif kept is None and protocol is not None and header.protocol != protocol.stem:
         differs = (*differs, f"another protocol: {protocol.stem} instead of {header.protocol or 'none'}")
     return ReplayOf(
@@ -344,16 +353,20 @@ def _first_session_header(folder: Path) -> SessionHeader:
     raise ConfigError("its journal holds no `session` message", "recover it first", file=str(folder))
 
 
-def _protocols_loaded(folder: Path) -> list[str]:
-    """Names of the protocols that a session ran, in the order in which they began."""
-    found: list[str] = []
+def _protocols_loaded(folder: Path) -> list[tuple[str, bool]]:
+    """Names of the protocols that a session ran, in the order in which they began, and whether it kept their text."""
+    found: list[tuple[str, bool]] = []
+    digest: str | None = None
     for message in open_session(folder).messages("input"):
         try:
             header = message.header
         except MessageError:
             continue
-        if isinstance(header, InputHeader) and header.kind is InputKind.LOAD and header.name not in found[-1:]:
-            found.append(header.name)
+        if not isinstance(header, InputHeader) or header.kind is not InputKind.LOAD:
+            continue
+        if not found or header.name != found[-1][0] or header.sha256 != digest:
+            found.append((header.name, header.sha256 is not None))
+        digest = header.sha256
     return found
 
 

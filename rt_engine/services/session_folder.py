@@ -20,7 +20,7 @@ from rt_engine.interfaces.errors import ConfigError
 
 PROTOCOL_FOLDER = "protocol"
 _PACKAGES = ("spikeloop", "numpy", "scipy", "numba", "pyzmq", "msgspec", "mcap", "h5py")
-_DRIVER_PACKAGES = ("nidaqmx", "pyserial", "pymmcore")
+_DRIVER_PACKAGES = ("nidaqmx", "grpcio", "pyserial", "pymmcore", "mm-test-adapters")
 
 
 def make_session_folder(output: str | None, rig_name: str, min_free_mb: float) -> Path:

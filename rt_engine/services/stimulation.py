@@ -28,6 +28,7 @@ from rt_engine.safety.interlock import InterlockState, Precondition
 from rt_engine.safety.watchdog import live_silence_ns
 from rt_engine.services.base import Service
 from rt_engine.services.client_commands import named_protocol
+from rt_engine.services.device_versions import DeviceVersions
 from rt_engine.services.disk_sync import DiskSync
 from rt_engine.services.frame_join import MOST_WAIT_NS, FrameJoin
 from rt_engine.services.host_clocks import localize_events
@@ -100,7 +101,14 @@ class StimulationService(Service):
         }
         engines = [f"inference.{plane}" for plane in self.rig.planes_inferred]
         self._clocks = self.listen_to_clocks(*engines, "acquisition", "telemetry")
+        self._hear_activity()
+        self._versions = DeviceVersions(self.log)
+        self._self_test()
+
+    def _self_test(self) -> None:
         self._interlock.self_test()
+        for name, output in self._outputs.items():
+            self._versions.tell(name, output)
 
     def is_ready(self) -> bool:
         """True once engine and recorder have been heard, and the clocks of other computers are known."""
@@ -328,7 +336,7 @@ class StimulationService(Service):
         self._interlock.reset(reason)
         self.log("info", f"interlock reset: {reason}")
         if not self._interlock.preconditions()[Precondition.OUTPUTS_TESTED]:
-            self._interlock.self_test()
+            self._self_test()
         return self._status({})
 
     def _source(self, args: dict[str, Any]) -> dict[str, Any]:
@@ -341,15 +349,18 @@ class StimulationService(Service):
     def _set_protocol(self, args: dict[str, Any]) -> dict[str, Any]:
         """Load a protocol for the cells of the present calibration; disarms."""
         loaded = self._driver.load(Path(str(args["path"])))
-        if self._driver.uses_activity:
-            self._inlet.go_round()
-            self._sub.subscribe(b"activity.")
-            self._join.awaits_activity = True
+        self._hear_activity()
         if self._driver.lines and not self.rig.inputs:
             self._sub.connect(self.rig.ports.endpoint("acquisition"))
         gc.collect()
         gc.freeze()  # what is there by now stays: no collection looks through it again while there is light to give
         return loaded
+
+    def _hear_activity(self) -> None:
+        if self._driver.uses_activity:
+            self._inlet.go_round()
+            self._sub.subscribe(b"activity.")
+            self._join.awaits_activity = True
 
     def _key(self, args: dict[str, Any]) -> dict[str, Any]:
         """A mark that a person gave, or a request; protocols may react to it, until its deadline if it has one."""

@@ -50,11 +50,12 @@ class Publisher:
         lossless: bool = False,
         interrupted: Callable[[], bool] = lambda: False,
         affinity: int = 0,
+        recorder_queue: int | None = None,
     ) -> None:
         self._pub = bind(context, zmq.PUB, endpoint, queue, affinity=affinity)
         self._recorder = None
         if recorder_endpoint:
-            self._recorder = connect(context, zmq.PUSH, recorder_endpoint, queue, affinity=affinity)
+            self._recorder = connect(context, zmq.PUSH, recorder_endpoint, recorder_queue or queue, affinity=affinity)
         self._source = source
         self._session = session
         self._clock = clock
@@ -102,17 +103,20 @@ class Publisher:
             self._send_to_recorder(parts)
 
     def _send_to_recorder(self, parts: Parts) -> None:
-        if self._recorder is None:
-            return
+        if self._recorder is not None:
+            self._push(self._recorder, parts)
+
+    def _push(self, recorder: zmq.Socket[bytes], parts: Parts) -> None:
+        """To the recorder, over a socket that is bounded: counted if it does not fit, or waited for."""
         while True:
             try:
-                self._recorder.send_multipart(parts, flags=zmq.NOBLOCK)
+                recorder.send_multipart(parts, flags=zmq.NOBLOCK)
                 return
             except zmq.Again:
                 if not self._lossless or self._interrupted():
                     self.recorder_dropped += 1
                     return
-                self._recorder.poll(100, zmq.POLLOUT)
+                recorder.poll(100, zmq.POLLOUT)
 
     def close(self, linger_ms: int = 1000) -> None:
         """Close both sockets, giving queued messages `linger_ms` to leave."""

@@ -15,7 +15,7 @@ import zmq
 from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.messages import Header, encode
 from rt_engine.transport.publisher import Parts, Payload, Publisher
-from rt_engine.transport.sockets import bind
+from rt_engine.transport.sockets import bind, connect, queue_length
 from rt_engine.transport.straight_frames import FrameSender
 
 IO_THREADS = 2
@@ -24,7 +24,45 @@ HEAD_START_NS = 5_000_000
 """Longer than the way to the command: copying for those who look does not compete with it at usual rates."""
 _MOST_WAITING = 256
 _FLUSH_S = 10.0
+_ASSUMED_BYTES = 1 << 20
+"""Of a frame message whose size is not known in time: between 512 x 512 and 1024 x 1024 pixels."""
+_RECORDER_SHARE = 4
+_MUCH_GB = 2.0
+_SMALL_QUEUE = 1000
+"""Of the messages for the recorder that are no frames: a start may take a minute."""
 _FOR_ENGINE, _FOR_OTHERS = 1, 2
+
+
+class FrameQueues(NamedTuple):
+    """Frame messages that may wait in this process, for each reader that does not take them.
+
+    They hold from the start: a queue is never changed while it is in use, for its other end counts by the old length.
+
+    Attributes
+    ----------
+    lookers, engine, recorder : int
+    """
+
+    lookers: int = 1000
+    engine: int = 1000
+    recorder: int = 1000
+
+
+LONGEST_QUEUES = FrameQueues()
+
+
+def frame_queues(message_bytes: int | None, *, lossless: bool) -> FrameQueues:
+    """Queues for messages of so many bytes; None where nobody knows before the source is open.
+
+    Whoever looks, and the engine, have `QUEUE_BYTES`; the recorder has four times that, for its disk may stand still.
+    A lossless source waits instead, and is ahead of engine and recorder by a bounded number of frames.
+    """
+    if lossless:
+        return LONGEST_QUEUES
+    assumed = _ASSUMED_BYTES if message_bytes is None else message_bytes
+    shallow = min(LONGEST_QUEUES.lookers, queue_length(assumed))
+    deep = min(LONGEST_QUEUES.recorder, queue_length(assumed // _RECORDER_SHARE))
+    return FrameQueues(shallow, shallow, deep)
 
 
 class _Message(NamedTuple):
@@ -49,6 +87,8 @@ class SourcePublisher(Publisher):
         As `Publisher`.
     engine_endpoint : str
         Where inference subscribes.
+    queues : FrameQueues
+        How many frame messages may wait for a reader; other messages for the recorder have a queue of their own.
     straight : FrameSender, optional
         By which inference gets its messages while it listens there; closed with the rest.
     head_start_ns : int
@@ -70,17 +110,22 @@ class SourcePublisher(Publisher):
         source: str,
         session: str,
         clock: Clock,
-        queue: int = 1000,
+        queues: FrameQueues = LONGEST_QUEUES,
         lossless: bool = False,
         interrupted: Callable[[], bool] = lambda: False,
         head_start_ns: int = HEAD_START_NS,
         straight: FrameSender | None = None,
     ) -> None:
         super().__init__(
-            context, endpoint, recorder_endpoint, source=source, session=session, clock=clock, queue=queue,
-            lossless=lossless, interrupted=interrupted, affinity=_FOR_OTHERS,
+            context, endpoint, recorder_endpoint, source=source, session=session, clock=clock, queue=queues.lookers,
+            lossless=lossless, interrupted=interrupted, affinity=_FOR_OTHERS, recorder_queue=_SMALL_QUEUE,
         )  # fmt: skip
-        self._engine = bind(context, zmq.PUB, engine_endpoint, queue, affinity=_FOR_ENGINE)
+        self._engine = bind(context, zmq.PUB, engine_endpoint, queues.engine, affinity=_FOR_ENGINE)
+        self._frames_to_recorder = None
+        if recorder_endpoint:
+            kind = zmq.PUSH
+            self._frames_to_recorder = connect(context, kind, recorder_endpoint, queues.recorder, affinity=_FOR_OTHERS)
+        self._queues = queues
         self._straight = straight
         self._head_start_ns = head_start_ns
         self.records_pixels = True
@@ -107,6 +152,16 @@ class SourcePublisher(Publisher):
             time.sleep(0.001)
         self._later.put(_Message(parts, record, time.perf_counter_ns() + self._head_start_ns if is_frame else 0))
 
+    def most_waiting_in_words(self, message_bytes: int) -> str | None:
+        """What messages of so many bytes may take here at most, if that is a lot; None if it is not."""
+        looker, recorder = (n * message_bytes / 1e9 for n in (self._queues.lookers, self._queues.recorder))
+        if recorder <= _MUCH_GB:
+            return None
+        return (
+            f"a frame has {message_bytes / 1e6:.1f} MB: up to {recorder:.1f} GB may wait here while the recorder "
+            f"stands still, and {looker:.1f} GB for each program that looks at frames and does not keep up"
+        )
+
     @property
     def why_not_straight(self) -> str:
         """Why the engine gets messages though it asked for shared memory; empty if it does not."""
@@ -131,6 +186,8 @@ class SourcePublisher(Publisher):
         if self._straight is not None:
             self._straight.close()
         self._engine.close(linger=linger_ms)
+        if self._frames_to_recorder is not None:
+            self._frames_to_recorder.close(linger=linger_ms)
         super().close(linger_ms)
 
     def _serve_others(self) -> None:
@@ -155,8 +212,10 @@ class SourcePublisher(Publisher):
 
     def _send_to_recorder(self, parts: Parts) -> None:
         topic = parts[0]
-        is_bare = not self.records_pixels and isinstance(topic, bytes) and topic.startswith(b"frame.")
-        super()._send_to_recorder([*parts[:2], b""] if is_bare else parts)
+        if self._frames_to_recorder is None or not isinstance(topic, bytes) or not topic.startswith(b"frame."):
+            super()._send_to_recorder(parts)
+        else:
+            self._push(self._frames_to_recorder, parts if self.records_pixels else [*parts[:2], b""])
 
     def _wait_s(self) -> float | None:
         """Until the oldest frame is due; None if there is none."""

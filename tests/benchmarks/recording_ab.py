@@ -3,11 +3,12 @@
     python tests/benchmarks/recording_ab.py prepare /tmp/ab
     python tests/benchmarks/recording_ab.py measure /tmp/ab --rounds 3
 
-A program outside streams 512 x 512 frames of the virtual rig at 30 Hz, which are inferred and recorded. Four kinds of
+A program outside streams 512 x 512 frames of the virtual rig at 30 Hz, which are inferred and recorded. Five kinds of
 rounds alternate within the run: `idle`, nothing else; `sink`, 400 more frames a second go to a program that throws them
 away, which is what making and sending them costs the computer; `recorder`, they go straight to the recorder, as from
-another camera of the rig; `microscope`, they come with the others as a second channel, through acquisition.
-`disk` is what the journal grew by. Needs 2.5 GB a round on the disk of the folder; the session is deleted.
+another camera of the rig; `nice`, the same with the recorder at nice 5; `microscope`, they come with the others as a
+second channel, through acquisition. `disk` is what the journal grew by. Needs 2.5 GB a round on the disk of the folder;
+the session is deleted.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ from rt_engine.interfaces.rig_config import load_rig
 
 RATE_HZ = 30.0
 PATIENCE_S = 120.0
-KINDS = ("idle", "sink", "recorder", "microscope")
+NICE = 5
+KINDS = ("idle", "sink", "recorder", "microscope", "nice")
 
 
 def prepare(folder: Path) -> None:
@@ -133,6 +135,14 @@ def size_mb(session: Path) -> float:
     return sum(path.stat().st_size for path in session.glob("session_*.mcap")) / 1e6
 
 
+def recorder_of(pid: int) -> psutil.Process:
+    """The recorder among the services of a run: the one that has the journal open."""
+    for process in psutil.Process(pid).children(recursive=True):
+        if any(file.path.endswith(".mcap") for file in process.open_files()):
+            return process
+    raise RuntimeError("no process has a journal open")
+
+
 def dropped(socket: zmq.Socket[bytes]) -> dict[str, int]:
     """Of every service, as it says itself."""
     found: dict[str, int] = {}
@@ -145,7 +155,7 @@ def dropped(socket: zmq.Socket[bytes]) -> dict[str, int]:
     return found
 
 
-def measure(folder: Path, n_rounds: int, seconds: float, load_hz: float) -> dict[str, Any]:
+def measure(folder: Path, n_rounds: int, seconds: float, load_hz: float, kinds: tuple[str, ...]) -> dict[str, Any]:
     """Medians over the rounds, their ratios to `idle`, and all rounds."""
     rig = load_rig(folder / "rig.yaml")
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -158,6 +168,7 @@ def measure(folder: Path, n_rounds: int, seconds: float, load_hz: float) -> dict
         health.connect(rig.ports.endpoint(name))
     spawn = multiprocessing.get_context("spawn")
     loads = {kind: spawn.Value("d", 0.0) for kind in KINDS}
+    loads["nice"] = loads["recorder"]
     refused, untaken = spawn.Value("q", 0), spawn.Value("q", 0)
     ends = rig.microscope.endpoint, rig.ports.endpoint("recorder_inlet"), f"tcp://127.0.0.1:{free_ports(1)[0]}"
     sources = [
@@ -168,7 +179,7 @@ def measure(folder: Path, n_rounds: int, seconds: float, load_hz: float) -> dict
     ]
     session = folder / f"session_{time.time_ns()}"
     line = ("run", folder / "rig.yaml", "--calibration", folder / "calibration.h5", "--output", session, "--no-gui")
-    rounds: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
+    rounds: dict[str, list[dict[str, float]]] = {kind: [] for kind in kinds}
     with (folder / "log").open("w") as log:
         for source in sources:
             source.start()
@@ -178,8 +189,11 @@ def measure(folder: Path, n_rounds: int, seconds: float, load_hz: float) -> dict
             while not delays_ms(delays, 1.0)["scan_to_command"] and time.monotonic() < end_s:
                 pass
             health.subscribe(b"health")
+            recorder = recorder_of(run.pid)
+            usual = recorder.nice()
             for _ in range(n_rounds):
-                for kind in KINDS:
+                for kind in kinds:
+                    recorder.nice(usual + NICE if kind == "nice" else usual)
                     loads[kind].value = load_hz if kind != "idle" else 0.0
                     delays_ms(delays, 0.5)
                     before_mb, t_s = size_mb(session), time.monotonic()
@@ -203,9 +217,11 @@ def measure(folder: Path, n_rounds: int, seconds: float, load_hz: float) -> dict
     over = {
         f"over_{base}": {
             kind: {key: medians[kind][key] / medians[base][key] for key in medians[kind] if key.endswith("_ms")}
-            for kind in KINDS[1:]
+            for kind in kinds
+            if kind != base
         }
-        for base in KINDS[:2]
+        for base in ("idle", "sink")
+        if base in kinds
     }
     return {"medians": medians, **over, "dropped": lost, "rounds": rounds}
 
@@ -228,13 +244,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--load-hz", type=float, default=400.0)
+    parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--json", metavar="F")
     arguments = parser.parse_args()
     if arguments.what == "prepare":
         prepare(arguments.folder)
         return
-    found = measure(arguments.folder, arguments.rounds, arguments.seconds, arguments.load_hz)
-    shown = {key: found[key] for key in ("medians", "over_idle", "over_sink", "dropped")}
+    found = measure(
+        arguments.folder, arguments.rounds, arguments.seconds, arguments.load_hz, tuple(arguments.kinds.split(","))
+    )
+    shown = {key: found[key] for key in ("medians", "over_idle", "over_sink", "dropped") if key in found}
     sys.stdout.write(json.dumps(shown, indent=1) + "\n")
     if arguments.json:
         Path(arguments.json).write_text(json.dumps(found, indent=1), encoding="utf-8")

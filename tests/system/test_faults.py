@@ -128,7 +128,8 @@ def test_a_frozen_engine_trips_and_no_light_follows(start: Start, small_calibrat
 def test_a_disk_that_fills_up_ends_the_frames_and_nothing_else(
     tmp_path: Path, small_calibration: Path, start: Start
 ) -> None:
-    rig = small_rig(microscope__pace="real_time")
+    # The limit on files would be one on shared memory too, which no full disk is.
+    rig = small_rig(microscope__pace="real_time", inference__frames_by="messages")
     arguments = ("--calibration", small_calibration, "--duration", "20")
     run = start(rig, *arguments, file_size_limit=6_000_000)
     assert run.wait() == 0, run.output()
@@ -147,7 +148,8 @@ def test_a_disk_that_fills_up_ends_the_frames_and_nothing_else(
 def test_a_disk_too_full_for_events_ends_the_run_and_keeps_what_was_written(
     tmp_path: Path, small_calibration: Path, start: Start
 ) -> None:
-    run = start(small_rig(microscope__pace="real_time"), "--calibration", small_calibration, file_size_limit=1_200_000)
+    rig = small_rig(microscope__pace="real_time", inference__frames_by="messages")
+    run = start(rig, "--calibration", small_calibration, file_size_limit=1_200_000)
     assert run.wait() == 1, run.output()
     assert "session_001.mcap" in run.output()
     assert "Traceback" not in run.output()

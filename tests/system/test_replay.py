@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -152,3 +153,39 @@ def test_a_session_that_kept_no_frames_replays_from_its_traces_to_the_same(
     found = spikeloop("diff", run.session, tmp_path / "again")
     assert found.returncode == 0, found.stdout
     assert "B is a replay that began at the recorded traces" in found.stdout
+
+
+@pytest.mark.realtime
+def test_a_session_whose_protocol_was_changed_live_replays_to_the_same(
+    start: Start, small_calibration: Path, tmp_path: Path
+) -> None:
+    first = tmp_path / "quick.yaml"
+    first.write_text(PROTOCOL, encoding="utf-8")
+    run = start(
+        small_rig(microscope__pace="real_time"),
+        "--calibration",
+        small_calibration,
+        "--protocol",
+        first,
+        "--duration",
+        "40",
+    )
+    run.live()
+    for name in ("activity_clamp", "spike_triggered"):  # the first of them hears activity, the others do not
+        time.sleep(8.0)
+        run.ctl("set_protocol", name)
+        run.ctl("arm", "tester")
+    assert run.wait() == 0, run.output()
+    loads = [m.header.name for m in open_session(run.session).messages("input") if m.header.kind == "load"]
+    assert loads == ["quick", "activity_clamp", "spike_triggered"]
+    done = spikeloop("replay", run.session, "--speed", "max", "--output", tmp_path / "again")
+    assert done.returncode == 0, done.stderr
+    assert "the protocol is changed where the session changed it: quick, then activity_clamp" in done.stdout
+    found = spikeloop("diff", run.session, tmp_path / "again", "--json", tmp_path / "diff.json")
+    assert found.returncode == 0, found.stdout
+    counts = json.loads((tmp_path / "diff.json").read_text(encoding="utf-8"))["n_compared"]
+    assert counts["decisions"] > 10
+    again = open_session(tmp_path / "again")
+    changed_after = [m.header.after[0] for m in again.messages("input") if m.header.kind == "load"]
+    frames = [m.header.frame for m in again.messages("stim")]
+    assert min(frames) < changed_after[1] < changed_after[2] < max(frames), "the first and the last have decided"

@@ -37,6 +37,8 @@ class MicroManagerMicroscope:
     ----------
     restarts : int
         How often the camera has stopped by itself and was started again.
+    versions : dict of str to str
+        Of Micro-Manager's core and device interface, and which camera; see `interfaces.devices.TellsVersions`.
     """
 
     def __init__(self, config: Config, clock: Clock) -> None:
@@ -51,6 +53,7 @@ class MicroManagerMicroscope:
         self._first_number = self._next_frame = 0
         self._retry_ns = 0
         self.restarts = 0
+        self.versions: dict[str, str] = {}
 
     def open(self) -> FrameGeometry | None:
         """Begin to load the configuration; the geometry once that is done. Raises DeviceError."""
@@ -144,6 +147,10 @@ class MicroManagerMicroscope:
             raise DeviceError(_DEVICE, text, "set its pixel type to 16 bit grey, in `properties`")
         um_per_px = config.um_per_px or core.getPixelSizeUm() or None
         self._core, self._metadata = core, pymmcore.Metadata()
+        self.versions = {
+            "MMCore": f"{core.getVersionInfo()}, {core.getAPIVersionInfo()}",
+            "camera": f"{camera}: {core.getDeviceLibrary(camera)} {core.getDeviceName(camera)}",
+        }
         return FrameGeometry(
             n_lines=core.getImageHeight(),
             pixels_per_line=core.getImageWidth(),

@@ -139,7 +139,8 @@ class PrairieViewMicroscope:
                     self._news.notify()
                 return
             except OSError as error:
-                self._why = f"the connection to Prairie View is lost: {error}"
+                doubt = self._stream.conclude()
+                self._why = f"the connection to Prairie View is lost: {error}" + (f"; {doubt}" if doubt else "")
             finally:
                 link.close()
             self._closing.wait(_RETRY_S)
@@ -150,7 +151,7 @@ class PrairieViewMicroscope:
             text = f"it now says {settings}, this run began with {self._settings}"
             raise DeviceError(DEVICE, text, "stop this run and begin another")
         self._why = ""
-        self._stream.begin(link, settings, self._config.ring_frames)
+        self._stream.begin(link, settings, self._config.ring_frames, self._config.dma_buffer_ms or 0)
         with self._news:
             self._settings = settings
             self._news.notify()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from drivers.microscopes.continued_numbers import ContinuedNumbers
 from drivers.microscopes.prairieview.link import DEVICE, PrairieLink
+from drivers.microscopes.prairieview.pace import Doubt, PaceWatch
 from drivers.microscopes.prairieview.samples import FrameCutter, Layout
 from drivers.microscopes.steady_scan import SteadyScan
 from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S, Clock
@@ -83,6 +84,13 @@ def _number(link: PrairieLink, *words: str) -> float:
     return value
 
 
+def _doubted(doubt: Doubt) -> str:
+    return (
+        f"fewer frames came than a steady scanner scans: losses between frames {doubt.first} and {doubt.last} "
+        "cannot be excluded"
+    )
+
+
 class RawStream:
     """Frames of one connection after another, numbered through.
 
@@ -108,16 +116,19 @@ class RawStream:
         self._is_anew = self._is_adrift = False
         self._last_ns = self._dropped_due_ns = 0
         self._has_dropped = False
+        self._pace: PaceWatch | None = None
         self._since_ns = self._taken = 0
         self.losses, self.why = 0, ""
 
-    def begin(self, link: PrairieLink, settings: Settings, ring_frames: int) -> None:
+    def begin(self, link: PrairieLink, settings: Settings, ring_frames: int, portion_ms: int) -> None:
         """Let Prairie View stream into memory of ours from its next acquisition on. Raises OSError, DeviceError."""
         self._link = link
         self._memory = np.zeros(_PORTION_FRAMES * settings.layout.n_samples, np.int16)
         self._words = (str(os.getpid()), str(self._memory.ctypes.data), str(len(self._memory)))
         self._cutter, self._scan = FrameCutter(settings.layout), SteadyScan(settings.period_ns)
+        self._ring_frames = ring_frames
         self._ring_ns, self._period_ns = 0.9 * ring_frames * settings.period_ns, settings.period_ns
+        self._pace = PaceWatch(settings.period_ns, self._ring_ns, portion_ms * NS_PER_MS)
         self._rounds = 1 + ring_frames // _PORTION_FRAMES
         self._silence_ns = max(_SILENCE_NS, _SILENCE_FRAMES * settings.period_ns)
         self._has_dropped = False
@@ -136,7 +147,7 @@ class RawStream:
         arrived_ns = self._clock.now_ns()
         found = self._cutter.take(samples)
         is_emptied = len(samples) < len(self._memory)
-        if self._is_behind(arrived_ns):
+        if self._is_behind(arrived_ns) or self._taken + len(found) > 0.5 * self._ring_frames:
             self._skip(len(found) + (0 if is_emptied else self._drain()))
             found, is_emptied, asked_ns = [], True, self._clock.now_ns()
         self._taken += len(found)
@@ -152,7 +163,22 @@ class RawStream:
         if self._is_adrift:
             self.losses += len(found)
             return []
-        return [self._picture(frame, arrived_ns) for frame in found]
+        pictures = [self._picture(frame, arrived_ns) for frame in found]
+        doubt = None
+        if pictures and self._pace is not None:
+            doubt = self._pace.see(len(found), pictures[-1].frame, arrived_ns)
+        if doubt is not None:
+            self._lose(_doubted(doubt))
+        return pictures
+
+    def conclude(self) -> str:
+        """The acquisition, or the connection, has ended: what of it is in doubt; empty where nothing is."""
+        doubt = None if self._pace is None else self._pace.end()
+        if doubt is None:
+            return ""
+        self.losses += 1
+        self.why = _doubted(doubt)
+        return self.why
 
     def _is_behind(self, arrived_ns: int) -> bool:
         """Whether more waits in the ring than is of use; Prairie View does not tell when it has run over."""
@@ -178,7 +204,11 @@ class RawStream:
         """Leave out frames that are too old to be of use: a gap in the numbers, of exactly as many."""
         self.losses += n_frames
         self._position += n_frames
-        if not self._is_anew:
+        if self._pace is not None:
+            self._pace.pass_over(n_frames)
+        if self._taken + n_frames > 0.9 * self._ring_frames:
+            self._lose("Prairie View's ring was full: it may have run over while this side or Prairie View was held up")
+        elif not self._is_anew:
             self.why = f"this side is too slow: {n_frames} frames that waited were passed over"
 
     def _samples(self) -> NDArray[np.int16]:
@@ -206,9 +236,10 @@ class RawStream:
         if not self._last_ns or now_ns - self._last_ns < self._silence_ns:
             return
         self._last_ns = 0
+        doubt = self.conclude()
         if self._cutter.drop():
             self.losses += 1
-            self.why = "an acquisition ended within a frame"
+            self.why = "; ".join(["an acquisition ended within a frame", doubt][: 1 + bool(doubt)])
         self._start_anew()
 
     def _start_anew(self) -> None:

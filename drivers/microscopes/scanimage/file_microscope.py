@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from drivers.microscopes.arrival_times import ArrivalTimes
 from drivers.microscopes.continued_numbers import ContinuedNumbers
 from drivers.microscopes.next_file import NextFile
-from drivers.microscopes.scanfields import ScanField, chosen_fields, decoded_groups, read_scanfields
+from drivers.microscopes.scanfields import ScanField, chosen_fields, decoded_groups, plane_names, read_scanfields
 from drivers.microscopes.scanimage.growing_tiff import GrowingTiff, Page, value_of
 from drivers.microscopes.tiff_metadata import scanimage_volume
 from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S, Clock
@@ -37,6 +37,7 @@ class ScanImageFileMicroscope:
     The newest file that the pattern names is followed, then every later one, in the order of their names. Frames are
     numbered as ScanImage does; where it begins again, the numbers go on, and one is left out. Where ScanImage stacks
     multiple ROIs (mROI) in a picture, each is a plane: of k of them, field i of its frame n is frame (n - 1) k + i + 1.
+    At several depths planes are counted as they are scanned: all ROIs of the first depth, then those of the next.
 
     Parameters
     ----------
@@ -54,7 +55,7 @@ class ScanImageFileMicroscope:
         self._fields: tuple[ScanField, ...] = ()
         self._fields_of: GrowingTiff | None = None
         self._picture: NDArray[Any] = np.zeros((0, 0), np.int16)
-        self._parts: deque[FrameInfo] = deque()
+        self._parts: deque[tuple[FrameInfo, ScanField]] = deque()
         self._place = self._last = 0
         self._numbers = ContinuedNumbers()
         self._per_volume = self._n_planes = 1
@@ -95,8 +96,7 @@ class ScanImageFileMicroscope:
                 return None
             else:
                 time.sleep(_POLL_S)
-        info = self._parts.popleft()
-        field = self._fields[info.plane if len(self._fields) > 1 else 0]
+        info, field = self._parts.popleft()
         np.copyto(buffer, self._picture[field.line0 : field.end])
         return info
 
@@ -116,18 +116,17 @@ class ScanImageFileMicroscope:
         for field in self._fields:
             number = (self._last - 1) * len(self._fields) + len(self._parts) + 1
             volume, place = divmod(number - 1, self._per_volume)
-            self._parts.append(
-                FrameInfo(
-                    frame=number,
-                    plane=min(place, self._n_planes - 1),
-                    volume=volume if self._per_volume > 1 else None,
-                    t_scan_ns=t_ns - (page.n_lines - field.end) * self._line_ns,
-                    channel=channel,
-                    t_scan_uncertainty_ns=self._times.uncertainty_ns + NS_PER_MS,
-                    t_device_s=page.t_s,
-                    flags=int(flags | (FrameFlag.DISCARD if place >= self._n_planes else 0)),
-                )
+            info = FrameInfo(
+                frame=number,
+                plane=min(place, self._n_planes - 1),
+                volume=volume if self._per_volume > 1 else None,
+                t_scan_ns=t_ns - (page.n_lines - field.end) * self._line_ns,
+                channel=channel,
+                t_scan_uncertainty_ns=self._times.uncertainty_ns + NS_PER_MS,
+                t_device_s=page.t_s,
+                flags=int(flags | (FrameFlag.DISCARD if place >= self._n_planes else 0)),
             )
+            self._parts.append((info, field))
 
     def stop(self) -> None:
         """Nothing to do: ScanImage decides when it writes."""
@@ -197,9 +196,8 @@ class ScanImageFileMicroscope:
         self._per_volume, self._n_planes = scanimage_volume(lambda key: value_of(metadata, key))
         self._numbers = ContinuedNumbers(self._per_volume)
         self._fields = self._fields_in(page, tiff)
-        n_fields = len(self._fields)
-        if n_fields > 1:
-            self._per_volume = self._n_planes = n_fields
+        n_depths, n_fields = self._n_planes, len(self._fields)
+        self._per_volume, self._n_planes = self._per_volume * n_fields, n_depths * n_fields
         self._line_ns = round(NS_PER_S / float(rate) / page.n_lines)
         self._picture = np.zeros((page.n_lines, page.n_pixels), "<" + page.dtype)
         saved = [int(one) - 1 for one in re.findall(r"\d+", value_of(metadata, "hChannels.channelSave"))]
@@ -215,7 +213,7 @@ class ScanImageFileMicroscope:
             frames_per_volume=self._per_volume,
             channels=self._channels,
             frames_per_edge=n_fields,
-            plane_names=tuple(one.name for one in self._fields if one.name),
+            plane_names=plane_names(self._fields, n_depths) if self._fields[0].name else (),
         )
 
 

@@ -18,9 +18,11 @@ from drivers.microscopes.simulators.pictures import stamped
 
 _MAGIC = 117_637_889
 _METADATA = (
-    "SI.hRoiManager.scanFrameRate = {rate:g}\nSI.hChannels.channelSave = {channels}\nSI.hFastZ.enable = false\n"
+    "SI.hRoiManager.scanFrameRate = {rate:g}\nSI.hChannels.channelSave = {channels}\nSI.hFastZ.enable = {volume}\n"
     "SI.hChannels.channelAdcResolution = {{14 14}}\nSI.hRoiManager.imagingFovUm = [-48 -48;48 -48;48 48;-48 48]\n"
     "SI.hRoiManager.mroiEnable = {mroi}\nSI.objectiveResolution = 15\n"
+    "SI.hStackManager.numSlices = {depths}\nSI.hStackManager.numFramesPerVolumeWithFlyback = {pictures}\n"
+    "SI.hStackManager.zs = {zs}\n"
 )
 _BLOCK_AT, _ENTRIES = 32, 9
 FIELD_STAMPS = 8
@@ -42,6 +44,10 @@ class SimulatedScanImageFile:
         Lines of each of multiple ROIs, called ``ROI 1``, ...; none: one picture of `shape`, whose pixels all have.
     gap : int
         Lines of flight between two of them.
+    depths_um : tuple of float
+        Of a volume; one: the focus stands still.
+    n_flyback : int
+        Pictures of each volume in which it returns.
     """
 
     def __init__(
@@ -53,10 +59,13 @@ class SimulatedScanImageFile:
         *,
         rois: tuple[int, ...] = (),
         gap: int = 0,
+        depths_um: tuple[float, ...] = (0.0,),
+        n_flyback: int = 0,
     ) -> None:
         self._folder, self._channels, self._rate_hz = folder, channels, rate_hz
         self._heights, self._gap, self._n_pixels = rois or (shape[0],), gap, shape[1]
         self._has_rois = bool(rois)
+        self._depths_um, self._n_flyback = depths_um, n_flyback
         self.path: Path | None = None
         self._link = 8
         self._acquisition = 0
@@ -66,6 +75,9 @@ class SimulatedScanImageFile:
         """A new file, of a new acquisition or (roll-over) of the same."""
         self._acquisition += is_anew
         said = {"rate": self._rate_hz, "channels": list(self._channels), "mroi": str(self._has_rois).lower()}
+        depths = self._depths_um
+        said |= {"volume": str(len(depths) > 1).lower(), "depths": len(depths)}
+        said |= {"pictures": len(depths) + self._n_flyback, "zs": "[" + " ".join(f"{z:g}" for z in depths) + "]"}
         text, groups = _METADATA.format(**said).encode() + b"\0", self._roi_groups().encode() + b"\0"
         head = struct.pack("<2sHHHQ", b"II", 43, 8, 0, 0) + struct.pack("<IIII", _MAGIC, 3, len(text), len(groups))
         self.path, self._link = self._folder / name, 8

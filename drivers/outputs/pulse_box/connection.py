@@ -38,6 +38,7 @@ class BoxConnection:
         self._serial: Any = None
         self._rest = b""
         self._asked: deque[str] = deque()
+        self.versions: dict[str, str] = {}
 
     @property
     def is_open(self) -> bool:
@@ -69,7 +70,7 @@ class BoxConnection:
             )
         except serial.SerialException as error:
             raise DeviceError(
-                self._name, f"{self._port} cannot be opened: {error}", _port_advice(str(error))
+                self._name, f"{self._port} cannot be opened: {error}", _port_advice(self._port, str(error))
             ) from error
         self._rest, self._asked = b"", deque()
         answer = self._greet()
@@ -80,6 +81,10 @@ class BoxConnection:
         if words[3] != "1":
             self.close()
             raise DeviceError(self._name, f"its firmware speaks protocol {words[3]}, 1 is needed", _ADVICE["COMMAND"])
+        self.versions = {
+            "pulse box": f"firmware protocol {words[3]}, pulses up to {words[4]} us, on {self._port}",
+            "pyserial": str(serial.__version__),
+        }
         return int(words[4])
 
     def send(self, line: str) -> None:
@@ -160,7 +165,9 @@ class BoxConnection:
             ) from error
 
 
-def _port_advice(error: str) -> str:
+def _port_advice(port: str, error: str) -> str:
+    if "://" in port:
+        return "start what listens there, and check address and port"
     if any(word in error for word in ("ermission", "denied", "exclusively lock")):
         return "close other programs that use it; on Linux: sudo usermod -aG dialout $USER, then log in again"
     return "look up the port (Windows: Device Manager; Linux: ls /dev/serial/by-id) and write it to `port`"

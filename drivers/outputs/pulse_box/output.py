@@ -68,6 +68,11 @@ class PulseBoxOutput:
         self._max_width_us = self._box.open()
         self._box.ask("SAFE")
 
+    @property
+    def versions(self) -> dict[str, str]:
+        """Firmware of the box; see `interfaces.devices.TellsVersions`."""
+        return self._box.versions
+
     def examine(self) -> list[Finding]:
         """Whether the box answers, and how long its pulses may be. It is asked for nothing else."""
         part = f"output {self.name}"

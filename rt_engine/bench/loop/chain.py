@@ -251,6 +251,10 @@ class ProductChain:
         """Process id of every service."""
         return self._supervisor.pids()
 
+    def watcher_pids(self) -> list[int]:
+        """Process ids of the subscribers of everything."""
+        return [process.pid for process in self._watchers if process.pid is not None]
+
     def run_strips(self, n_frames: int, rate_hz: float) -> Intervals:
         """Strips in the pace of the scan.
 

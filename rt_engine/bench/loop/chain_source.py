@@ -13,8 +13,7 @@ from rt_engine.interfaces.service_config import Ports
 from rt_engine.services.setup import Setup
 from rt_engine.services.straight_ways import frame_sender
 from rt_engine.transport.publisher import Publisher
-from rt_engine.transport.sockets import queue_length
-from rt_engine.transport.source_publisher import SourcePublisher
+from rt_engine.transport.source_publisher import SourcePublisher, frame_queues
 
 _HEALTH_S = 0.2
 
@@ -52,7 +51,7 @@ class ChainSource:
             source="acquisition",
             session=setup.session,
             clock=clock,
-            queue=queue_length(planted.frames[0].nbytes),
+            queues=frame_queues(planted.frames[0].nbytes, lossless=False),
             straight=frame_sender(setup),
         )
         self._health: list[tuple[Publisher, str]] = [(self._publisher, "acquisition")]

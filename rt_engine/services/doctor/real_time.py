@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -131,9 +132,13 @@ def _linux() -> list[Finding]:
 
 
 def _said(command: list[str]) -> str | None:
-    """What a program of the system prints; None where it is missing or refuses."""
+    """What a program of the system prints; None where it is missing or refuses.
+
+    Programs of Windows write in the code page of its terminals, which is not that of its files.
+    """
+    encoding = "oem" if sys.platform == "win32" else "utf-8"
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+        done = subprocess.run(command, capture_output=True, encoding=encoding, errors="replace", timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout

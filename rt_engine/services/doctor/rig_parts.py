@@ -116,22 +116,22 @@ def outputs(rig: RigConfig) -> list[Finding]:
             continue
         if isinstance(driver, Examinable):
             found += driver.examine()
-        found.append(_power(part, config))
+        found.append(_power(part, config, f"spikeloop calibrate-power {rig.name}.yaml {name} -o {name}.power.yaml"))
     if not rig.all_outputs_virtual:
         found.append(_stop_line(rig))
     return found
 
 
-def _power(part: str, config: RealOutput) -> Finding:
+def _power(part: str, config: RealOutput, measure: str) -> Finding:
     power = config.power
     if power is None:
         meaning = "nobody knows how much light a command is; only --dry-run takes it"
-        return Finding(Verdict.FAIL, part, "not calibrated", meaning, "spikeloop calibrate-power RIG OUTPUT")
+        return Finding(Verdict.FAIL, part, "not calibrated", meaning, f"measure it: {measure}")
     age_days = (datetime.date.today() - power.date).days
     text = f"power measured {power.date} by {power.person}, up to {config.highest_mw:g} mW"
     if age_days > _OLD_DAYS:
         meaning = f"{age_days} days old: alignment and lasers change"
-        return Finding(Verdict.WARN, part, text, meaning, "measure again: spikeloop calibrate-power RIG OUTPUT")
+        return Finding(Verdict.WARN, part, text, meaning, f"measure again: {measure}")
     return passed(part, text)
 
 

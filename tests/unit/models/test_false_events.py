@@ -46,11 +46,18 @@ def test_noise_gives_the_rate_of_false_events_asked_for(method, per_min, minutes
     assert_nominal(cells, n_cells, per_min * minutes * n_cells)
 
 
+def test_noise_with_memory_gives_the_combined_decision_the_rate_asked_for():
+    n_cells, minutes = 60, 4.0
+    cells = told_in(minutes, n_cells, 1.0, Method.COMBINED, 3, seed=0, phi=0.3)
+    assert_nominal(cells, n_cells, minutes * n_cells)
+
+
 @pytest.mark.statistics
+@pytest.mark.parametrize("method", [Method.COMBINED, Method.MATCHED_FILTER])
 @pytest.mark.parametrize("phi", [0.1, 0.3])
-def test_noise_with_memory_gives_the_rate_of_false_events_asked_for(phi):
+def test_noise_with_memory_gives_the_rate_of_false_events_asked_for(method, phi):
     n_cells, minutes = 2000, 3.0
-    cells = told_in(minutes, n_cells, 1.0, Method.MATCHED_FILTER, 3, seed=1, phi=phi)
+    cells = told_in(minutes, n_cells, 1.0, method, 3, seed=1, phi=phi)
     assert_nominal(cells, n_cells, minutes * n_cells)
 
 

@@ -10,9 +10,10 @@ from naive.planted_traces import planted_traces
 from rt_engine.interfaces.errors import CalibrationError
 from rt_engine.interfaces.events import EVENT_DTYPE, EventFlag
 from rt_engine.models.detection import frames_before
+from rt_engine.models.drive_calibration import measure_noise
 from rt_engine.models.drive_fit import fit_drive
 from rt_engine.models.indicators import indicator
-from rt_engine.models.stage_run import RunSettings, calibration_of
+from rt_engine.models.stage_run import RunSettings, calibration_of, run_stage
 from rt_engine.models.trace_calibration import calibrate_from_priors
 from rt_engine.models.trace_inference import InferenceSettings, Method, TraceKind, infer_traces
 from rt_engine.pipeline.drive import DriveStage
@@ -75,7 +76,12 @@ def test_is_the_live_stage_bit_for_bit(planted, rule, network):
     settings = RunSettings(RATE_HZ, PRIOR, HOLD, frames_before(PRIOR.tau_s, RATE_HZ), 0.5)
     corrected = f[:n_baseline] - past.neuropil_coefficient * (ring[:n_baseline] - past.neuropil_median_counts)
     dff = ((corrected - past.f0_counts) / past.f0_counts).astype(np.float32)
-    drive = fit_drive(dff, np.ones(dff.shape, bool), prior=PRIOR, **law, **rule).constants
+    fit = fit_drive(dff, np.ones(dff.shape, bool), prior=PRIOR, **law, **rule)
+    drive = fit.constants
+    if rule["false_alarms_per_min"] is not None:
+        good = np.ones(dff.shape, bool)
+        run = run_stage(past, f[:n_baseline], ring[:n_baseline], good, settings, drive)
+        drive = measure_noise(fit, run, past, good, settings, np.zeros(f.shape[1])).constants
     stage = TraceStage(replace(calibration_of(past, settings, n_baseline), drive=drive, network=network))
     stage.warm_up()
     none, events = np.zeros(f.shape[1], np.uint8), []
@@ -206,7 +212,7 @@ def test_the_network_moves_odds_and_rate_within_its_bounds_and_leaves_noise_its_
     told = (plain.probability > 1e-4) & (plain.probability < 0.99)
     odds = [np.log(r.probability[told] / (1 - r.probability[told].astype(float))) for r in (plain, voted)]
     moved = np.abs(odds[1] - odds[0])
-    assert 0.5 < moved.max() <= 0.75 + 1e-3
+    assert 0.75 < moved.max() <= 1.125 + 1e-3
 
 
 def test_expected_counts_come_with_the_network_alone(traces):

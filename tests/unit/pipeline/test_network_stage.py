@@ -52,7 +52,7 @@ def test_it_moves_probabilities_and_leaves_the_events_of_a_threshold(
     assert known.any()
     assert np.isfinite(voted[:, PROBABILITY]).tolist() == known.tolist()
     moved = np.abs(np.log(voted[:, PROBABILITY][known] / plain[:, PROBABILITY][known]))
-    assert 0.1 < moved.max() <= 0.75 + 1e-3
+    assert 0.1 < moved.max() <= 1.125 + 1e-3
     assert events
     assert same_events == events
     unmoved = [k for k, name in enumerate(ACTIVITY_FIELDS) if name not in {"probability", "spike"}]
@@ -92,7 +92,7 @@ def test_noise_and_response_of_a_lag_are_those_of_the_settled_filter() -> None:
 
 
 def test_the_rate_is_voted_on_at_high_noise_alone_and_the_odds_always() -> None:
-    """Standardised noise of 2.7 % per root hertz gives half of what 75 % of exp(0.5) is; sigma = nu root rate / 100."""
+    """75 % of exp(1.5); of the rate, at 2.7 % per root hertz, half of 75 % of exp(0.5). sigma = nu root rate / 100."""
     noise = np.array([0.5, 1.5, 2.7, 4.0, 20.0])
     for rate_hz in (8.0, 30.0, 120.0):
         y = np.random.default_rng(0).standard_normal((400, 5)).astype(np.float32)
@@ -101,7 +101,7 @@ def test_the_rate_is_voted_on_at_high_noise_alone_and_the_odds_always() -> None:
             false_alarms_per_min=None, sigma_dff=noise / 100 * np.sqrt(rate_hz),
         )  # fmt: skip
         odds, rate = bounds_of_trust(fit.constants, rate_hz)
-        np.testing.assert_allclose(odds, 0.75)
+        np.testing.assert_allclose(odds, 1.125)
         assert (np.diff(rate) > 0).all()
         np.testing.assert_allclose(rate[2], 0.375 / 2, rtol=1e-5)
         assert rate[0] < 0.001

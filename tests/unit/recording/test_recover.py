@@ -116,3 +116,10 @@ def test_the_protocol_goes_along(crashed):
     (crashed / "protocol").mkdir()
     (crashed / "protocol" / "p.yaml").write_text("a: 1")
     assert (recover(crashed).folder / "protocol" / "p.yaml").read_text() == "a: 1"
+
+
+def test_where_no_message_is_left_it_says_so_and_leaves_no_folder(tmp_path):
+    (tmp_path / "session_000.mcap").write_bytes(b"nonsense" * 100)
+    with pytest.raises(RecordingError, match=r"no whole message is left.*does not begin as MCAP"):
+        recover(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["session_000.mcap"]

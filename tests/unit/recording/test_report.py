@@ -63,6 +63,18 @@ def test_a_truncated_session_is_reported_and_said_to_be_incomplete(rich, tmp_pat
     assert_stands_alone(text)
 
 
+def test_a_session_whose_activity_was_all_before_going_live_is_reported(tmp_path):
+    maker = SessionMaker(tmp_path / "session")
+    make_calibration(maker.folder / "calibration.h5", [(20, 20), (40, 40)])
+    maker.session()
+    for frame in range(30):
+        maker.spikes(frame, mode=Mode.BASELINE)
+        maker.activity(frame, np.zeros((len(FIELDS), 2), np.float32))
+    maker.state()
+    maker.close()
+    assert_stands_alone(write_report(tmp_path / "session").read_text(encoding="utf-8"))
+
+
 def test_a_session_without_events_light_or_truth_is_reported(tmp_path):
     maker = SessionMaker(tmp_path / "session")
     make_calibration(maker.folder / "calibration.h5", [(20, 20), (40, 40)], n_baseline_frames=4000)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from synthetic_session import SessionMaker
 
+from rt_engine.interfaces.events import EVENT_DTYPE
 from rt_engine.interfaces.messages import InputHeader, InputKind, LogHeader, Mode, SpikesHeader
 from rt_engine.recording.journal import JournalWriter
 from rt_engine.recording.reader import open_session
@@ -119,6 +120,65 @@ def test_every_plane_is_compared_unless_one_is_named(tmp_path: Path) -> None:
     assert found.n_compared["events"] == 1
     assert found.first[0].text == "t_decided_ns is 5 in A and 6 in B"
     assert not compare(a, b, 1).same
+
+
+def test_other_drivers_are_named_between_sessions_and_not_to_a_replay(tmp_path: Path) -> None:
+    for name, version in (("a", "2024.1.0"), ("b", "2025.0.0")):
+        maker = SessionMaker(tmp_path / name)
+        maker.session()
+        fields = {"device_versions": {"led": {"NI-DAQmx": version}}}
+        maker.send("log", LogHeader, "stimulation", level="info", text="led: …", fields=fields)
+        maker.send("log", LogHeader, "stimulation", level="info", text="odd", fields={"device_versions": 3})
+        maker.spikes(4)
+        maker.close()
+    a, b = open_session(tmp_path / "a"), open_session(tmp_path / "b")
+    assert "device.led.NI-DAQmx is '2024.1.0' in A and '2025.0.0' in B" in compare(a, b).setup
+    (tmp_path / "b" / "config.yaml").write_text("replay: {starts_from: frames}\n", encoding="utf-8")
+    assert not any("NI-DAQmx" in text for text in compare(a, b).setup)
+
+
+def test_two_sessions_that_decided_nothing_are_not_called_the_same(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        maker = SessionMaker(tmp_path / name)
+        maker.session()
+        maker.close()
+    lines = compare(open_session(tmp_path / "a"), open_session(tmp_path / "b")).lines()
+    assert lines == ["nothing to compare: neither of them has decided anything while live"]
+
+
+def test_last_digits_are_told_from_other_spikes(tmp_path: Path) -> None:
+    folders = {}
+    for name, factor in (("a", 1.0), ("b", 1.0 + 2e-6)):
+        maker = SessionMaker(folders.setdefault(name, tmp_path / name))
+        maker.session()
+        for frame, roi_id in ((3, 7), (6, 8)):
+            events = np.zeros(1, EVENT_DTYPE)
+            events["roi_id"], events["event_frame"], events["z"] = roi_id, frame - 1, 5.0
+            events["probability"] = 0.75 * (factor if frame == 6 else 1.0)
+            maker.send(
+                "spikes.0", SpikesHeader, "inference", events.tobytes(), plane=0, frame=frame, line0=0, n_lines=64,
+                hold_frames=1, mode=Mode.LIVE, t_scan_ns=frame, t_received_ns=frame, t_decided_ns=frame, n_events=1,
+            )  # fmt: skip
+        maker.close()
+    a, b = (open_session(folders[name]) for name in ("a", "b"))
+    found = compare(a, b)
+    assert not found.same
+    assert found.lines()[-1] == (
+        "all 2 spikes are in both, of the same cells at the same frames; their numbers differ by 2e-06 of themselves "
+        "at most"
+    )
+    assert compare(a, a).closeness is None
+    one, other = (open_session(record(tmp_path / f"r{n}", event=n)) for n in (8, 9))
+    assert compare(one, other).closeness == "1 spikes are in both, 1 in A alone, 1 in B alone"
+
+
+def test_another_processor_is_named(tmp_path: Path) -> None:
+    a, b = record(tmp_path / "a"), record(tmp_path / "b")
+    for folder, name in ((a, "one"), (b, "other")):
+        (folder / "config.yaml").write_text(f"machine: {{processor: {name}}}\n", encoding="utf-8")
+    said = compare(open_session(a), open_session(b)).setup
+    assert "the processor is one in A and other in B: last bits of traces may differ" in said
+    assert not any("processor" in text for text in compare(open_session(a), open_session(a)).setup)
 
 
 def test_frames_are_not_missed_in_a_replay_from_traces(tmp_path: Path) -> None:

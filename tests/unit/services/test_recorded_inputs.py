@@ -34,6 +34,7 @@ from rt_engine.recording.journal import JournalWriter
 from rt_engine.recording.reader import open_session
 from rt_engine.services.protocol_driver import ProtocolDriver
 from rt_engine.services.recorded_inputs import RecordedInputs
+from rt_engine.services.session_folder import file_digest
 
 PERIOD_NS = S // 30
 STAMP: dict[str, Any] = {"session": "s", "source": "x", "host": "h", "boot_id": "b", "seq": 0, "t_sent_ns": 1}
@@ -78,14 +79,16 @@ class Wire:
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, Header]] = []
+        self.payloads: list[bytes] = []
 
     def stamp(self, topic: str) -> dict[str, Any]:
         """Common keys."""
         return {**STAMP, "source": "stimulation"}
 
-    def send(self, topic: str, header: Header) -> None:
+    def send(self, topic: str, header: Header, payload: bytes | None = None) -> None:
         """Keep it."""
         self.sent.append((topic, header))
+        self.payloads.append(payload or b"")
 
 
 class Asked:
@@ -113,7 +116,7 @@ class Asked:
 class Bench:
     """A protocol driver with its peers."""
 
-    def __init__(self, protocol: Path, replays: Path | None = None) -> None:
+    def __init__(self, protocol: Path | None, replays: Path | None = None) -> None:
         rig = load_rig(find_rig("virtual_rig"))
         lines = {name: {"driver": "virtual", "level": "low"} for name in ("lever", "bell")}
         rig = type(rig).model_validate(rig.model_dump(mode="json") | {"inputs": lines})
@@ -122,7 +125,8 @@ class Bench:
         self.wire, self.asked = Wire(), Asked()
         self.driver = ProtocolDriver(rig, self.asked, self.wire, lambda level, text: None)  # type: ignore[arg-type]
         self.driver.take_rois(*_cells(3))
-        self.driver.load(protocol)
+        if protocol is not None:
+            self.driver.load(protocol)
 
     def take(self, kind: str, header: Any, payload: bytes) -> None:
         """One message."""
@@ -136,6 +140,8 @@ class Bench:
             self.driver.take_rois(header, payload)
             if header.source == "armed":
                 self.driver.follow_rois()
+        elif kind == "load":
+            self.driver.load(header)
         else:
             self.driver.take_key(header)
 
@@ -213,16 +219,52 @@ def journal(folder: Path, told: list[tuple[str, Any, bytes]], bench: Bench) -> P
     folder.mkdir()
     writer = JournalWriter(folder, 0, 0)
     for kind, what, payload in told:
+        if kind == "load":
+            continue
         if kind == "key":
             fields = {"operator": "", "phase": "live"}
             mark = LogHeader(**(STAMP | {"source": "supervisor"}), level="mark", text=what, fields=fields)
             writer.write("log", encode(mark), b"", 1)
         else:
             writer.write(kind if kind in ("sync", "rois") else f"{kind}.0", encode(what), payload, 1)
-    for topic, header in bench.wire.sent:
-        writer.write(topic, encode(header), b"", 1)
+    for (topic, header), payload in zip(bench.wire.sent, bench.wire.payloads, strict=True):
+        writer.write(topic, encode(header), payload, 1)
     writer.close()
     return folder
+
+
+def quiet(seed: int) -> dict[str, Any]:
+    """A protocol that hears no activity, and fires after the bell alone."""
+    kept = {name: PROTOCOL["triggers"][name] for name in ("bell", "bell_ends")}
+    reactions = [one for one in PROTOCOL["phases"]["run"]["reactions"] if one["trigger"] in kept]
+    phases = PROTOCOL["phases"] | {
+        "run": {"reactions": [one | {"trial": one["trigger"] == "bell"} for one in reactions]}
+    }
+    design = PROTOCOL["design"] | {"seed": seed}
+    changed = {"name": f"quiet{seed}", "triggers": kept, "phases": phases, "design": design, "signals": {}}
+    return PROTOCOL | changed
+
+
+def write(folder: Path, protocol: dict[str, Any]) -> Path:
+    path = folder / f"{protocol['name']}.yaml"
+    path.write_text(yaml.safe_dump(protocol), encoding="utf-8")
+    return path
+
+
+def with_changes(told: list[tuple[str, Any, bytes]], changes: dict[int, Path]) -> list[tuple[str, Any, bytes]]:
+    """The same, and another protocol after some frame; what the engine says then is heard three frames later."""
+    out, hears_from = [], None
+    for one in told:
+        frame = getattr(one[1], "frame", None)
+        if one[0] == "activity" and (hears_from is None or frame < hears_from):
+            continue
+        out.append(one)
+        if one[0] == "spikes" and frame in changes:
+            path = changes.pop(frame)
+            hears_from = frame + 3 if path.stem == "listens" and hears_from is None else hears_from
+            out.append(("load", path, b""))
+    assert not changes
+    return out
 
 
 @pytest.fixture
@@ -268,6 +310,52 @@ def test_a_replay_asks_for_the_same_light_and_says_the_same(seed: int, protocol:
     assert deaf.asked.requests != recorded.asked.requests
 
 
+def frames_near(told: list[tuple[str, Any, bytes]], *wanted: int) -> list[int]:
+    """Frames that are not skipped."""
+    there = [one[1].frame for one in told if one[0] == "spikes"]
+    return [next(frame for frame in there if frame >= 1000 + one) for one in wanted]
+
+
+@pytest.mark.parametrize("first", ["quiet1", None])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_protocol_that_was_changed_is_changed_at_the_same_place(
+    seed: int, first: str | None, protocol: Path, tmp_path: Path
+) -> None:
+    one, two = write(tmp_path, quiet(1)), write(tmp_path, quiet(2))
+    told = script(seed)
+    at = frames_near(told, 150, 320, 450)
+    heard = with_changes(told, dict(zip(at, (protocol, two, protocol), strict=True)))
+    begun = None if first is None else one
+    recorded = run(Bench(begun), heard)
+    assert len({request.rule for request in recorded.asked.requests}) == 5
+    session = journal(tmp_path / "session", heard, recorded)
+    for path in (two, protocol):  # the session has their text
+        path.unlink()
+    again = run(Bench(begun, session), of_engine(told))
+    again.driver.conclude()
+    assert again.asked.requests == recorded.asked.requests
+    for is_input in (True, False):
+        sent = [
+            [one for one in zip(b.wire.sent, b.wire.payloads, strict=True) if (one[0][0] == "input") is is_input]
+            for b in (recorded, again)
+        ]
+        assert sent[0] == sent[1]
+    assert again.driver.name == "listens"
+
+
+def test_a_replay_with_another_protocol_keeps_that_one(protocol: Path, tmp_path: Path) -> None:
+    one, two, other = (write(tmp_path, quiet(n)) for n in (1, 2, 3))
+    told = script(2)
+    heard = with_changes(told, dict(zip(frames_near(told, 300), (two,), strict=True)))
+    session = journal(tmp_path / "session", heard, run(Bench(one), heard))
+    bench = run(Bench(other, session), of_engine(told))
+    loads = [h.name for _, h in bench.wire.sent if isinstance(h, InputHeader) and h.kind is InputKind.LOAD]
+    assert bench.driver.name == "quiet3"
+    assert set(loads) == {"quiet3"}
+    dark = run(Bench(None, session), of_engine(told))
+    assert dark.asked.requests == []
+
+
 def test_only_what_the_protocol_listens_to_is_told_with_its_place(protocol: Path) -> None:
     bench = Bench(protocol)
     random = Random(1)
@@ -278,11 +366,14 @@ def test_only_what_the_protocol_listens_to_is_told_with_its_place(protocol: Path
     bench.take(*_activity(7, random))
     bench.take("key", "unknown", b"")
     bench.take("key", "trial_start", b"")
+    assert bench.wire.payloads[0] == protocol.read_bytes()
+    assert bench.wire.sent[0][1].sha256 == file_digest(protocol)
     found = [(h.kind, h.name, h.edge, h.t_edge_ns, h.after) for t, h in bench.wire.sent if isinstance(h, InputHeader)]
     assert found == [
         (InputKind.LOAD, "listens", None, None, [-1, -1, -1]),
         (InputKind.KEY, "now", None, None, [-1, -1, -1]),
         (InputKind.EDGE, "lever", "rising", 5, [7, 0, 0]),
+        (InputKind.ACTIVITY, "listens", None, None, [7, 0, 0]),
         (InputKind.KEY, "trial_start", None, None, [7, 0, 1 << 31]),
     ]
 

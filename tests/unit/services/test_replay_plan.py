@@ -108,6 +108,27 @@ def test_a_protocol_that_was_changed_in_the_run_is_said(tmp_path: Path) -> None:
     assert replay.differs == ("protocol mine all through, where the session went on to theirs",)
 
 
+def test_a_protocol_whose_text_the_journal_has_is_changed_again_and_that_is_a_note(tmp_path: Path) -> None:
+    maker = SessionMaker(tmp_path)
+    maker.session()
+    for name, digest in (("mine", "a"), ("mine", "a"), ("mine", "b"), ("theirs", "c")):
+        maker.send(
+            "input", InputHeader, "stimulation", kind=InputKind.LOAD, name=name, edge=None, t_edge_ns=None,
+            after=[1, 0, 0], sha256=digest,
+        )  # fmt: skip
+    maker.close()
+    make_calibration(tmp_path / "calibration.h5", [(20, 20)])
+    protocol, other = tmp_path / "mine.yaml", tmp_path / "other.yaml"
+    protocol.write_text("a: 1\n")
+    other.write_text("a: 2\n")
+    keep_protocol(tmp_path, protocol)
+    replay = replay_of_session(tmp_path, tmp_path / "calibration.h5", kept_protocol(tmp_path), ())
+    assert replay.differs == ()
+    assert "the protocol is changed where the session changed it: mine, then mine, then theirs" in replay.notes
+    replay = replay_of_session(tmp_path, tmp_path / "calibration.h5", other, ())
+    assert replay.differs == ("another protocol: other instead of mine, then mine, then theirs",)
+
+
 def test_another_processor_is_told_and_makes_no_other_experiment(recorded: Path) -> None:
     config = {"host": "rig-pc", "machine": {"processor": "Abacus 3000"}}
     write_config(recorded, config)

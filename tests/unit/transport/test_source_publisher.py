@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import zmq
 from free_ports import free_ports
@@ -14,7 +15,13 @@ from wire_samples import frame, health
 
 from rt_engine.interfaces.clock import NS_PER_S, MonotonicClock
 from rt_engine.interfaces.messages import decode
-from rt_engine.transport.source_publisher import IO_THREADS, SourcePublisher
+from rt_engine.transport.source_publisher import (
+    IO_THREADS,
+    LONGEST_QUEUES,
+    FrameQueues,
+    SourcePublisher,
+    frame_queues,
+)
 
 DEADLINE_MS = 20_000
 FOREVER_NS = 3600 * NS_PER_S
@@ -23,14 +30,14 @@ FOREVER_NS = 3600 * NS_PER_S
 class Ears:
     """A source with an engine, one who looks, and a recorder at its sockets."""
 
-    def __init__(self, head_start_ns: int, lossless: bool = False) -> None:
+    def __init__(self, head_start_ns: int, lossless: bool = False, queues: FrameQueues = LONGEST_QUEUES) -> None:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(IO_THREADS)
         engine, looker, inlet = (f"tcp://127.0.0.1:{port}" for port in free_ports(3))
         self.recorder = self.context.socket(zmq.PULL)
         self.recorder.bind(inlet)
         self.source = SourcePublisher(
             self.context, looker, inlet, engine_endpoint=engine, source="acquisition", session="s",
-            clock=MonotonicClock(), lossless=lossless, head_start_ns=head_start_ns,
+            clock=MonotonicClock(), lossless=lossless, head_start_ns=head_start_ns, queues=queues,
         )  # fmt: skip
         self.engine, self.looker = (self._subscribe(endpoint) for endpoint in (engine, looker))
 
@@ -168,3 +175,74 @@ def test_frames_reach_the_recorder_after_hundreds_of_small_messages(patient: Ear
     patient.frame(1, (512, 512))
     patient.source.flush()
     assert len(_recorded(patient, 1)[0][2]) == 2 * 512 * 512
+
+
+SHALLOW = FrameQueues(lookers=16, engine=16, recorder=64)
+SIDE = 512
+FRAME_MIB = 2 * SIDE * SIDE / (1 << 20)
+
+
+def test_who_takes_nothing_costs_a_bounded_memory_and_nobody_else_a_frame() -> None:
+    """A program that looks stands still; the recorder takes everything meanwhile."""
+    ears = Ears(0, queues=SHALLOW)
+    try:
+        for socket in (ears.engine, ears.looker):  # what they hold is in this process too
+            socket.close()
+        still = ears.context.socket(zmq.SUB)
+        still.setsockopt(zmq.RCVHWM, 1)
+        still.connect(ears.source._pub.getsockopt_string(zmq.LAST_ENDPOINT))
+        still.subscribe(b"")
+        while not still.poll(10):
+            ears.health()
+        taken: list[int] = []
+        before = psutil.Process().memory_info().rss
+        grown = 0
+        for number in range(120):
+            ears.frame(number % 100, (SIDE, SIDE))
+            ears.source.flush()
+            taken += ears.frames(ears.recorder, 1)
+            grown = max(grown, psutil.Process().memory_info().rss - before)
+        assert taken == [number % 100 for number in range(120)]
+        assert grown / (1 << 20) < 80 * FRAME_MIB, "a queue of 16 and what TCP holds; without a bound it is 120"
+    finally:
+        ears.close()
+
+
+def test_a_start_of_a_minute_costs_the_recorder_neither_a_word_nor_a_frame() -> None:
+    """The recorder is there only after hundreds of messages, and then frames come: its queues are as they were made."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(IO_THREADS)
+    engine, looker, inlet = (f"tcp://127.0.0.1:{port}" for port in free_ports(3))
+    source = SourcePublisher(
+        context, looker, inlet, engine_endpoint=engine, source="acquisition", session="s", clock=MonotonicClock(),
+        queues=SHALLOW, head_start_ns=0,
+    )  # fmt: skip
+    try:
+        topic, header, _ = health()
+        for _ in range(600):  # ten a second
+            source.send(topic, header)
+        recorder = context.socket(zmq.PULL)
+        recorder.bind(inlet)
+        found = {b"health": 0, b"frame.0.0": 0}
+        for number in range(300):
+            pixels = np.full((256, 256), number, np.uint16)
+            topic, header, _ = frame(number, pixels)
+            source.send(topic, header, pixels.data.cast("B"))
+            source.flush()
+            while sum(found.values()) < 601 + number and recorder.poll(DEADLINE_MS):
+                found[recorder.recv_multipart()[0]] += 1
+        assert found == {b"health": 600, b"frame.0.0": 300}
+        assert source.recorder_dropped == 0
+    finally:
+        source.close()
+        context.destroy(linger=0)
+
+
+def test_queues_hold_a_bounded_number_of_bytes_where_the_size_is_known_in_time() -> None:
+    for message_bytes in (2 * 16 * 512, 512 * 1024, 1 << 21, 1 << 23):
+        queues = frame_queues(message_bytes, lossless=False)
+        assert queues.lookers == queues.engine
+        assert 64 <= queues.lookers <= queues.recorder <= 1000
+        assert queues.lookers * message_bytes <= max(128 << 20, 64 * message_bytes)
+        assert queues.recorder * message_bytes <= max(512 << 20, 64 * message_bytes)
+    assert frame_queues(None, lossless=False).lookers == 128
+    assert frame_queues(1 << 21, lossless=True) == LONGEST_QUEUES

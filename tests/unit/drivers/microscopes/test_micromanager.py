@@ -10,7 +10,7 @@ import pytest
 from drivers.microscopes.arrival_times import ArrivalTimes
 from drivers.microscopes.micromanager.microscope import MicroManagerMicroscope
 from rt_engine.interfaces.clock import MonotonicClock
-from rt_engine.interfaces.devices import Microscope
+from rt_engine.interfaces.devices import Microscope, TellsVersions
 from rt_engine.interfaces.errors import DeviceError
 from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.microscope_config import MicroManagerMicroscope as Config
@@ -52,7 +52,12 @@ def take(microscope, n):
 
 def test_every_frame_of_the_real_core_comes_numbered_and_timed(microscope):
     assert isinstance(microscope, Microscope)
+    assert isinstance(microscope, TellsVersions)
+    assert microscope.versions == {}
     geometry = opened(microscope)
+    assert "MMCore version" in microscope.versions["MMCore"]
+    assert "Device API version" in microscope.versions["MMCore"]
+    assert "DemoCamera" in microscope.versions["camera"]
     assert (geometry.n_lines, geometry.pixels_per_line, geometry.dtype, geometry.adc_max) == (96, 128, "u2", 65535)
     microscope.start()
     found = take(microscope, 60)

@@ -178,6 +178,28 @@ def test_a_ring_that_ran_over_while_nobody_asked_is_told(bench):
     assert one.view.overflown == 26
 
 
+def test_a_burst_that_fills_the_ring_within_milliseconds_is_told(bench):
+    """Both sides were held up: no time passes by which it could be seen, and the ring may have run over."""
+    one = bench(ring_frames=40)
+    one.begin()
+    one.scan(2)
+    one.take(2)
+    one.view.is_hanging = True
+    one.scan(60)
+    one.view.is_hanging = False
+    one.until(lambda: "ring was full" in one.microscope.why)
+    assert one.view.overflown == 20
+    one.scan(2)
+    found = one.take(1)
+    while found[-1][1] != (63, 0):
+        found += one.take(1)
+    (before, *_), (frame, stamp, info) = found[-3:-1]
+    assert stamp == (62, 0)
+    assert info.flags & FrameFlag.LOST_BEFORE
+    assert before < 20
+    assert frame > 41
+
+
 def test_a_side_that_is_too_slow_passes_over_what_waits_and_knows_how_many(bench, monkeypatch):
     one = bench(ring_frames=40)
     one.begin()

@@ -25,9 +25,10 @@ LINES, PIXELS, GAP, RATE_HZ = 16, 24, 5, 30.0
 class Rig:
     """A driver, and ScanImage's side of it."""
 
-    def __init__(self, folder, rois=(LINES, LINES, LINES), channels=(1, 2), **config):
+    def __init__(self, folder, rois=(LINES, LINES, LINES), channels=(1, 2), depths_um=(0.0,), n_flyback=0, **config):
         self.clock, self.folder, self.channels = FakeClock(), folder, channels
-        self.side = SimulatedScanImageFile(folder, (LINES, PIXELS), channels, RATE_HZ, rois=rois, gap=GAP)
+        volume = {"depths_um": depths_um, "n_flyback": n_flyback}
+        self.side = SimulatedScanImageFile(folder, (LINES, PIXELS), channels, RATE_HZ, rois=rois, gap=GAP, **volume)
         values = {"driver": "scanimage_file", "pattern": str(folder / "run_*.tif"), **config}
         self.driver = ScanImageFileMicroscope(Config.model_validate(values), self.clock)
         self.buffer = np.zeros((LINES, PIXELS), "<i2")
@@ -96,6 +97,40 @@ def test_a_picture_that_never_came_is_a_gap_for_every_plane_and_a_new_acquisitio
     assert all(info.flags & FrameFlag.LOST_BEFORE for info in first)
 
 
+def test_regions_of_a_volume_are_planes_in_the_order_in_which_they_are_scanned(tmp_path):
+    rig = Rig(tmp_path, rois=(LINES, LINES), channels=(1,), depths_um=(0.0, 30.0), n_flyback=1)
+    geometry = rig.begin()
+    assert (geometry.frames_per_volume, geometry.frame_rate_hz, geometry.frames_per_edge) == (6, 2 * RATE_HZ, 2)
+    assert geometry.plane_names == ("ROI 1, depth 1", "ROI 2, depth 1", "ROI 1, depth 2", "ROI 2, depth 2")
+    for number in (2, 3, 4, 5, 9):
+        volume, depth = divmod(number - 1, 3)
+        found = rig.grab(number)
+        assert [stamp for _, stamp in found] == [(number, 0), (number, FIELD_STAMPS)]
+        assert [info.frame for info, _ in found] == [2 * number - 1, 2 * number]
+        assert {info.volume for info, _ in found} == {volume}
+        if depth < 2:
+            assert [info.plane for info, _ in found] == [2 * depth, 2 * depth + 1]
+        assert {bool(info.flags & FrameFlag.DISCARD) for info, _ in found} == {depth == 2}
+    rig.driver.close()
+
+
+def test_a_movie_of_regions_at_several_depths_has_them_as_planes(tmp_path):
+    depths = {"depths_um": (0.0, 30.0), "n_flyback": 1}
+    side = SimulatedScanImageFile(tmp_path, (LINES, PIXELS), (1, 2), RATE_HZ, rois=(LINES, LINES), gap=GAP, **depths)
+    side.begin("a.tif")
+    for number in range(1, 10):
+        side.grab(number)
+    for plane in range(4):
+        with open_movie(tmp_path / "a.tif", plane=plane, channel=1) as movie:
+            assert (movie.n_planes, movie.n_channels, movie.n_lines, movie.n_frames) == (4, 2, LINES, 3)
+            assert movie.frame_rate_hz == pytest.approx(RATE_HZ / 3)
+            field, depth = plane % 2, plane // 2
+            expected = [(1 + depth + 3 * volume, 1 + FIELD_STAMPS * field) for volume in range(3)]
+            assert [stamp_of(frame) for frame in movie.frames()] == expected
+    with pytest.raises(MovieError, match=r"no plane 4.*3 is ROI 2, depth 2"):
+        open_movie(tmp_path / "a.tif", plane=4)
+
+
 def test_regions_are_chosen_by_name_and_order_and_must_have_one_size(tmp_path):
     rig = Rig(tmp_path, rois=(LINES, 2 * LINES, LINES), channels=(1,), fields=["ROI 3", "ROI 1"])
     assert rig.begin().plane_names == ("ROI 3", "ROI 1")
@@ -148,7 +183,7 @@ def test_a_movie_of_several_regions_has_them_as_planes(tmp_path):
             assert movie.frame_rate_hz == RATE_HZ
             assert movie.um_per_px == pytest.approx(6.0 * 15 / PIXELS)
             assert np.array_equal(np.array(list(movie.frames())), pages[:, 1, first : first + LINES])
-    with pytest.raises(MovieError, match=r"no plane 2.*0 is ROI 1, 1 is ROI 2"):
+    with pytest.raises(MovieError, match=r"no plane 2.*0 is ROI 1; 1 is ROI 2"):
         open_movie(tmp_path / "a.tif", plane=2)
     volume = open_volume(tmp_path / "a.tif", (0, 1))
     assert (volume.n_frames, volume.require_frame_rate()) == (10, 2 * RATE_HZ)
@@ -177,6 +212,15 @@ def read(rois, n_lines, text=None, **header):
     return read_scanfields(lambda key: said.get(key, ""), decoded_groups(told), (n_lines, PIXELS), "a.tif")
 
 
+SIZE = {"pixelResolutionXY": [PIXELS, 10]}
+VOLUME = {"hFastZ.enable": "true", "hStackManager.zs": "[0 30]"}
+
+
+def test_regions_that_are_at_every_depth_are_taken_apart_at_every_depth():
+    everywhere = [roi(10), roi(10, zs=[0, 15, 40], scanfields=3 * [SIZE]), roi(10, zs=[30, 0], discretePlaneMode=1)]
+    assert [one.line0 for one in read(everywhere, 40, **VOLUME)] == [0, 15, 30]
+
+
 def test_where_regions_lie_follows_from_their_heights_and_the_picture():
     places = [(one.line0, one.end) for one in read([roi(10), roi(30), roi(20)], 74)]
     assert places == [(0, 10), (17, 47), (54, 74)]
@@ -194,7 +238,10 @@ def test_where_regions_lie_follows_from_their_heights_and_the_picture():
     ([], 25, "not where they lie", {}),
     ([roi(10), {"name": "x", "scanfields": []}], 25, "does not tell the pixels of ROI 'x'", {}),
     ([roi(10, zs=0, discretePlaneMode=1), roi(10, zs=30, discretePlaneMode=1)], 25, "different depths", {}),
-    ([roi(10), roi(10)], 25, "several depths", {"hFastZ.enable": "true"}),
+    ([roi(10), roi(10, zs=0, discretePlaneMode=1)], 25, "ROI 'of 10' at 0 um, and depths of 0, 30 um", VOLUME),
+    ([roi(10), roi(10, zs=[0, 20], scanfields=2 * [SIZE])], 25, "at 0, 20 um, and depths of 0, 30 um", VOLUME),
+    ([roi(10), roi(10, zs=[0, 30], scanfields=2 * [SIZE])], 25, "depths of unknown", {"hFastZ.enable": "true"}),
+    ([roi(10), roi(10, scanfields=2 * [SIZE])], 25, "at unknown um", VOLUME),
     (None, 25, "not where they lie", {"text": "no JSON"}),
     ([{"name": "y", "scanfields": [{"pixelResolutionXY": [24, 10]}, {"pixelResolutionXY": [24, 12]}]}], 10,
      "does not tell the pixels", {}),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from ni_rig import EDGE, ENABLE, NiRig, ni_rig, settings
 from safety_rig import MS, FakeClock
@@ -9,7 +11,7 @@ from safety_rig import MS, FakeClock
 from drivers.outputs.ni_daq import NiDaqOutput
 from drivers.outputs.simulators.ni_card import SimulatedCard
 from drivers.outputs.simulators.ni_server import serving
-from rt_engine.interfaces.devices import Output
+from rt_engine.interfaces.devices import Output, TellsVersions
 from rt_engine.interfaces.errors import DeviceError, SafetyError
 from rt_engine.interfaces.messages import Outcome
 from rt_engine.safety.interlock import InterlockState
@@ -53,6 +55,16 @@ def test_a_second_train_of_the_same_shape_is_one_call_to_the_driver(kind, trigge
         assert made == ({"StartTask": 1} if trigger is None else {"WriteDigitalLines": 1})
         rig.turn(100)
         assert len(rig.light()) == 4
+
+
+def test_driver_and_card_are_told_once_it_is_open():
+    with ni_rig() as rig:
+        assert isinstance(rig.output, TellsVersions)
+        rig.armed()
+        told = rig.output.versions
+        assert set(told) == {"NI-DAQmx", "Dev1"}
+        assert re.fullmatch(r"20\d\d\.\d+\.\d+ at \S+:\d+", told["NI-DAQmx"])
+        assert re.fullmatch(r".+, serial [0-9A-F]+", told["Dev1"])
 
 
 def test_another_power_is_another_voltage_and_none_is_extrapolated():

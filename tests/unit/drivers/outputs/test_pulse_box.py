@@ -82,6 +82,8 @@ def test_the_light_is_the_train_that_was_judged():
     with box_rig() as rig:
         assert isinstance(rig.output, Output)
         rig.armed()
+        assert rig.output.versions["pulse box"].startswith("firmware protocol 1, pulses up to ")
+        assert rig.output.versions["pyserial"] == serial.__version__
         decision = rig.interlock.request(rig.request(pulses=3, period_ms=200.0, width_ms=5.0))
         assert decision.outcome is Outcome.DELIVERED
         rig.settle()
@@ -183,7 +185,7 @@ def test_a_port_that_another_program_holds_is_said():
 @pytest.mark.parametrize(("fault", "changes", "words"), [
     ("stranger", {}, ["no pulse box", "right port"]),
     ("old", {}, ["protocol 2", "load pulse_box.ino"]),
-    (None, {"port": "socket://127.0.0.1:9"}, ["cannot be opened", "Device Manager"]),
+    (None, {"port": "socket://127.0.0.1:9"}, ["cannot be opened", "start what listens there"]),
     (None, {"port": "/dev/ttyNOWHERE"}, ["cannot be opened", "Device Manager"]),
 ])  # fmt: skip
 def test_what_is_wrong_is_said_before_arming_and_by_the_doctor(fault, changes, words):
