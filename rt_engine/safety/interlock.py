@@ -164,10 +164,10 @@ class Interlock(SafetyLatch):
 
     def _admit(self, request: PulseRequest, now_ns: int) -> tuple[OutputDose | None, str]:
         """The ledger of the output if light is allowed at all, and why not."""
+        self.check(now_ns)  # first the clock: one that went backwards makes every decision one of the future
         fault = time_fault(request, now_ns)
         if fault is not None:
             self.trip("decision_time", fault, 0, fault)
-        self.check(now_ns)
         if not self.is_armed:
             text = self.trips[-1].text if self.state is InterlockState.TRIPPED else "not armed"
             return None, f"interlock is {self.state.value}: {text}"

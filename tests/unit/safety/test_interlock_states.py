@@ -50,6 +50,16 @@ def test_a_clock_that_goes_backwards_trips():
     assert rig.interlock.trips[-1].signal == "clock_ms"
 
 
+def test_a_decision_is_not_blamed_for_a_clock_that_goes_backwards():
+    rig = Rig().armed()
+    rig.interlock.check(rig.clock.now_ns())
+    request = rig.request()
+    rig.clock.offset_ns -= 5 * S
+    assert rig.interlock.request(request).outcome is Outcome.REFUSED
+    assert rig.interlock.trips[0].signal == "clock_ms"
+    assert rig.interlock.state is InterlockState.TRIPPED
+
+
 def test_trips_latch_until_a_person_says_why():
     rig = Rig().armed()
     rig.interlock.trip("operator", "stop", "", "stop button")
