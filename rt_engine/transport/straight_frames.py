@@ -11,6 +11,7 @@ import socket
 import struct
 import threading
 import time
+from collections import deque
 
 from rt_engine.interfaces.clock import Clock
 from rt_engine.interfaces.errors import MessageError, ServiceError
@@ -25,6 +26,8 @@ _PLACE = struct.Struct("<IQQ")
 """Slot, number of the message, bytes of pixels."""
 _GREETING_S = 2.0
 _MOST_STRANGERS = 8
+_MOST_LENT = 2
+"""Frames of one topic that may be in use at the same time."""
 
 
 class FrameSender:
@@ -181,7 +184,8 @@ class FrameSender:
 class StraightInbox:
     """The engine's end: messages one by one, pixels where they are.
 
-    The pixels of a message are valid until the next one of its topic is taken.
+    The pixels of a message are valid until the next but one of its topic is taken: lines may wait for their partner of
+    the structural channel until the next ones come.
 
     Parameters
     ----------
@@ -194,7 +198,7 @@ class StraightInbox:
         self._receiver = DirectReceiver(endpoint, session, clock, greets=True)
         self._clock = clock
         self._ring: RingReader | None = None
-        self._lent: dict[bytes, int] = {}
+        self._lent: dict[bytes, deque[int]] = {}
         self._left: list[RingReader] = []
         self._topics: dict[bytes, str] = {}
 
@@ -248,13 +252,13 @@ class StraightInbox:
 
     def _arrival(self, ring: RingReader, topic: bytes, header: bytes, place: bytes) -> Arrival:
         t_received_ns = self._clock.now_ns()
-        before = self._lent.pop(topic, None)
-        if before is not None:
-            ring.give_back(before)
+        lent = self._lent.setdefault(topic, deque())
+        if len(lent) == _MOST_LENT:
+            ring.give_back(lent.popleft())
         pixels = None
         if len(place) == _PLACE.size:
             slot, number, n_bytes = _PLACE.unpack(place)
-            self._lent[topic] = slot  # and given back with the next message, of whatever use this one is
+            lent.append(slot)  # and given back in its turn, of whatever use this message is
             pixels = ring.view(slot, number, n_bytes)
         name = self._topics.get(topic)
         if name is None:

@@ -234,6 +234,23 @@ def test_a_frame_in_hand_is_not_overwritten(pair: Pair) -> None:
         pair.engine.look()
 
 
+def test_a_frame_that_waits_while_the_next_is_taken_is_not_overwritten(pair: Pair) -> None:
+    """As functional lines do whose structural ones have been lost."""
+    pair.join()
+    pair.ends_at(pair.source.number - 1)
+    numbers = [pair.source.frame() for _ in range(2)]
+    until(pair.engine.take)
+    waiting = pair.engine.newest
+    until(pair.engine.take)
+    assert pair.engine.frames[-2:] == numbers
+    for _ in range(2 * N_SLOTS):
+        pair.source.frame()
+    pair.engine.look()
+    pair.engine.newest = waiting
+    pair.engine.look()
+    pair.engine.newest = waiting = None
+
+
 def test_an_engine_that_stands_still_holds_nobody_up_and_every_loss_has_a_number(pair: Pair) -> None:
     pair.join()
     pair.ends_at(pair.source.number - 1)
