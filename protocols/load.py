@@ -11,7 +11,7 @@ from protocols.running.pulse_times import read_partner
 from protocols.schema.design import BlockKind
 from protocols.schema.protocol import ProtocolConfig
 from rt_engine.interfaces.errors import ConfigError
-from rt_engine.interfaces.rig_config import config_error, parse_yaml, read_bytes
+from rt_engine.interfaces.yaml_files import config_error, parse_yaml, read_bytes
 
 LIBRARY = Path(__file__).parent / "library"
 """Folder of the shipped protocols, in a checkout and in an installed wheel alike."""

@@ -13,8 +13,8 @@ from protocols.schema.actions import Clamp, LightAction
 from protocols.schema.protocol import ProtocolConfig
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.output_config import Limits
-from rt_engine.interfaces.rig_config import config_error
 from rt_engine.interfaces.stimulation import MAX_TARGETS
+from rt_engine.interfaces.yaml_files import config_error
 
 _HOUR_MS = 3_600_000.0
 

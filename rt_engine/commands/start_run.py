@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rt_engine.commands.window_process import start_window
 from rt_engine.interfaces.calibration_planes import load_plane
 from rt_engine.interfaces.errors import ConfigError
-from rt_engine.interfaces.rig_config import (
-    ReplayMicroscope,
-    RigConfig,
-    VirtualMicroscope,
-    config_error,
-    read_yaml,
-    require_measured_power,
-)
+from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, VirtualMicroscope, require_measured_power
+from rt_engine.interfaces.yaml_files import config_error, read_yaml
 
 if TYPE_CHECKING:
     from rt_engine.services.replay_plan import ReplayOf

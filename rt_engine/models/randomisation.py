@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
-from rt_engine.interfaces.rig_config import config_error, read_yaml
 from rt_engine.interfaces.strict import Strict
+from rt_engine.interfaces.yaml_files import config_error, read_yaml
 
 SHIPPED_RANGES = Path(__file__).with_name("randomisation.yaml")
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rt_engine.interfaces.errors import ConfigError, MessageError, RecordingError
 from rt_engine.interfaces.messages import WIRE_VERSION, ClockHeader, FrameHeader, Header, decode, decode_as
-from rt_engine.interfaces.rig_config import read_yaml
+from rt_engine.interfaces.yaml_files import read_yaml
 from rt_engine.recording.journal import HEADER_LENGTH
 from rt_engine.recording.journal_clocks import JournalClocks, ports_of
 from rt_engine.recording.mcap_walk import Damage, McapWalk, RawMessage

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.messages import Mode
 from rt_engine.interfaces.output_config import ExclusionZone, Limits
-from rt_engine.interfaces.rig_config import config_error
+from rt_engine.interfaces.yaml_files import config_error
 
 MAX_RATE_N = 10_000
 

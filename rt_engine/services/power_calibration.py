@@ -16,7 +16,7 @@ from rt_engine.interfaces.messages import Outcome
 from rt_engine.interfaces.ni_config import NiAnalog
 from rt_engine.interfaces.output_config import Limits, MeasurableOutput, NiDaqOutput, PulseBoxOutput
 from rt_engine.interfaces.power_table import MeasuredPower, PowerTable
-from rt_engine.interfaces.rig_config import config_error
+from rt_engine.interfaces.yaml_files import config_error
 from rt_engine.services.bench_light import BenchLight
 from rt_engine.services.interlock_setup import make_output
 from rt_engine.services.power_meters import AnchorMeter, DiodeMeter, Flicker, Lit, Meter, TypedMeter

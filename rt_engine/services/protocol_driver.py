@@ -29,17 +29,18 @@ from rt_engine.interfaces.messages import (
     Phase,
     RoisHeader,
     SpikesHeader,
-    StimHeader,
     SyncHeader,
 )
-from rt_engine.interfaces.rig_config import RigConfig, read_bytes
+from rt_engine.interfaces.rig_config import RigConfig
 from rt_engine.interfaces.stimulation import Decision, MarkCommand, MessageCommand, ProtocolCommand, PulseRequest
+from rt_engine.interfaces.yaml_files import read_bytes
 from rt_engine.pipeline.histogram import LatencyHistogram
 from rt_engine.safety.interlock import Interlock
 from rt_engine.services.cells_of_planes import CellsOfPlanes
 from rt_engine.services.frame_join import Place, place_of
 from rt_engine.services.output_edges import OutputEdges
 from rt_engine.services.recorded_inputs import TakenInput, recorded_inputs
+from rt_engine.services.stim_message import stim_header
 from rt_engine.transport.publisher import Publisher
 
 _TRAINS_KEPT = 16
@@ -386,30 +387,5 @@ class ProtocolDriver:
         self, request: PulseRequest, decision: Decision, phase: Phase, *, t_output_ns: int | None = None
     ) -> None:
         """Send one phase of a decision on topic `stim`; `t_output_ns` is when the light was seen, where it is."""
-        fired = phase is not Phase.INTENT
-        header = StimHeader(
-            **self._publisher.stamp("stim"),
-            decision_id=decision.decision_id,
-            phase=phase,
-            rule=request.rule,
-            arm=request.arm,
-            outcome=decision.outcome if fired else None,
-            reason=decision.reason if fired else None,
-            plane=request.plane,
-            frame=request.frame,
-            roi_ids=list(request.roi_ids),
-            target_ids=list(request.target_ids),
-            target_planes=list(request.target_planes),
-            pattern_id=request.pattern_id,
-            t_scan_ns=request.t_scan_ns,
-            t_decided_ns=request.t_decided_ns,
-            t_judged_ns=decision.t_judged_ns,
-            t_command_ns=decision.t_command_ns if fired else None,
-            t_output_ns=t_output_ns,
-            output=decision.output,
-            pulses=decision.pulses,
-            width_us=decision.width_us,
-            power_uw=list(decision.power_uw) if decision.power_uw else None,
-            energy_nj=list(decision.energy_nj) if decision.energy_nj else None,
-        )
+        header = stim_header(self._publisher.stamp("stim"), request, decision, phase, t_output_ns)
         self._publisher.send("stim", header)

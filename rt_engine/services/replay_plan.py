@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
@@ -14,8 +13,7 @@ from numpy.typing import NDArray
 
 from rt_engine.interfaces.calibration import Calibration
 from rt_engine.interfaces.calibration_planes import load_plane
-from rt_engine.interfaces.errors import ConfigError, MessageError
-from rt_engine.interfaces.messages import InputHeader, InputKind, SessionHeader
+from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.output_config import VirtualOutput, virtual_shutter
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig
 from rt_engine.interfaces.virtual_inputs import VirtualLine
@@ -25,7 +23,8 @@ from rt_engine.recording.kept_frames import kept_frames
 from rt_engine.recording.reader import open_session, read_config
 from rt_engine.safety.limits import untied
 from rt_engine.services.replay_interlock import silence_bounds_ns
-from rt_engine.services.session_folder import file_digest, git_hash, kept_protocol, processor, versions
+from rt_engine.services.replay_origin import first_session_header, other_code, other_machine, protocols_loaded
+from rt_engine.services.session_folder import file_digest, kept_protocol
 
 _CELLS = ("roi_id", "roi_start", "roi_pixels", "roi_weight", "neuropil_start", "neuropil_pixels")
 
@@ -222,18 +221,18 @@ def replay_of_session(
     ConfigError
         The journal does not say when it was recorded.
     """
-    header = _first_session_header(folder)
+    header = first_session_header(folder)
     own = folder / "calibration.h5"
     if not _same(calibration, own):
         differs = (*differs, f"another calibration: {calibration.name}")
     if pixels is not None and pixels.first_missing_frame is not None:
         differs = (*differs, f"frame {pixels.first_missing_frame} and others after it missing")
-    kept, notes, config = kept_protocol(folder), _other_code(header), read_config(open_session(folder))
-    notes += _other_machine(config)
+    kept, notes, config = kept_protocol(folder), other_code(header), read_config(open_session(folder))
+    notes += other_machine(config)
     if devices := device_versions(open_session(folder)):
         notes.append(f"recorded with {versions_in_words(devices)}; a replay opens none of them")
     is_other = kept is not None and not (protocol is not None and _same(protocol, kept))
-    if len(loaded := _protocols_loaded(folder)) > 1 and not is_other:
+    if len(loaded := protocols_loaded(folder)) > 1 and not is_other:
         went_on = [name for name, _ in loaded]
         if all(has_text for _, has_text in loaded[1:]):
             notes.append(f"the protocol is changed where the session changed it: {', then '.join(went_on)}")
@@ -342,62 +341,9 @@ def with_false_alarms(calibration: Calibration, false_alarms_per_min: float) -> 
     )
 
 
-def _first_session_header(folder: Path) -> SessionHeader:
-    for message in open_session(folder).messages("session"):
-        try:
-            header = message.header
-        except MessageError:
-            continue
-        if isinstance(header, SessionHeader):
-            return header
-    raise ConfigError("its journal holds no `session` message", "recover it first", file=str(folder))
-
-
-def _protocols_loaded(folder: Path) -> list[tuple[str, bool]]:
-    """Names of the protocols that a session ran, in the order in which they began, and whether it kept their text."""
-    found: list[tuple[str, bool]] = []
-    digest: str | None = None
-    for message in open_session(folder).messages("input"):
-        try:
-            header = message.header
-        except MessageError:
-            continue
-        if not isinstance(header, InputHeader) or header.kind is not InputKind.LOAD:
-            continue
-        if not found or header.name != found[-1][0] or header.sha256 != digest:
-            found.append((header.name, header.sha256 is not None))
-        digest = header.sha256
-    return found
-
-
 def _same(a: Path, b: Path) -> bool:
     return b.is_file() and a.is_file() and file_digest(a) == file_digest(b)
 
 
 def _rig_of(config: dict[str, Any]) -> Any:
     return config.get("rig")
-
-
-def _other_machine(config: dict[str, Any]) -> list[str]:
-    """A sentence about a processor that is not that of the recording."""
-    then, now = (config.get("machine") or {}).get("processor"), processor()
-    if then in (None, now):
-        return []
-    return [f"recorded on {config.get('host', 'another host')} ({then}), replayed on {socket.gethostname()} ({now})"]
-
-
-def _other_code(header: SessionHeader) -> list[str]:
-    """Sentences about code that is not that of the recording."""
-    here = git_hash()
-    found = []
-    if header.git_hash != here:
-        found.append(f"recorded by git {header.git_hash or 'unknown'}, replayed by {here or 'unknown'}")
-    elif here is not None and here.endswith("-dirty"):
-        found.append("recorded and replayed by a working copy with changes that no hash tells of")
-    now = versions()
-    found += [
-        f"{name} {header.versions[name]} then, {now.get(name, 'absent')} now"
-        for name in sorted(header.versions)
-        if header.versions[name] != now.get(name)
-    ]
-    return found

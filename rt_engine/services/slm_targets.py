@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from rt_engine.interfaces.calibration import Calibration
 from rt_engine.interfaces.errors import CalibrationError
-from rt_engine.interfaces.rig_config import config_error, read_yaml
 from rt_engine.interfaces.slm_registration import SlmRegistration
+from rt_engine.interfaces.yaml_files import config_error, read_yaml
 
 
 class TargetCell(NamedTuple):

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from rt_engine.interfaces.errors import ConfigError
-from rt_engine.interfaces.rig_config import RigConfig, load_rig, read_yaml, rig_schema
+from rt_engine.interfaces.rig_config import RigConfig, load_rig, rig_schema
+from rt_engine.interfaces.yaml_files import read_yaml
 
 CONFIGS = Path(__file__).parents[3] / "hardware_configs"
 RIGS = sorted(CONFIGS.glob("*.yaml"))

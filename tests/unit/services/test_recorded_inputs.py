@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from driver_bench import STAMP, Bench, cells
 from protocol_bench import MS, S
 from synthetic_session import FIELDS, SessionMaker
 
@@ -20,24 +21,16 @@ from rt_engine.interfaces.messages import (
     InputKind,
     LogHeader,
     Mode,
-    Outcome,
-    RoiDescription,
-    RoisHeader,
     SpikesHeader,
     SyncHeader,
     encode,
 )
-from rt_engine.interfaces.rig_config import ReplayMicroscope, load_rig
-from rt_engine.interfaces.shipped import find_rig
-from rt_engine.interfaces.stimulation import Decision, PulseRequest
 from rt_engine.recording.journal import JournalWriter
 from rt_engine.recording.reader import open_session
-from rt_engine.services.protocol_driver import ProtocolDriver
 from rt_engine.services.recorded_inputs import RecordedInputs
 from rt_engine.services.session_folder import file_digest
 
 PERIOD_NS = S // 30
-STAMP: dict[str, Any] = {"session": "s", "source": "x", "host": "h", "boot_id": "b", "seq": 0, "t_sent_ns": 1}
 PROTOCOL: dict[str, Any] = {
     "schema_version": 2,
     "name": "listens",
@@ -72,95 +65,6 @@ PROTOCOL: dict[str, Any] = {
     },
     "design": {"seed": 4, "arms": {"stim": {"kind": "stim", "share": 0.7}, "no": {"kind": "withheld", "share": 0.3}}},
 }
-
-
-class Wire:
-    """Stands where the publisher does; keeps what is sent."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, Header]] = []
-        self.payloads: list[bytes] = []
-
-    def stamp(self, topic: str) -> dict[str, Any]:
-        """Common keys."""
-        return {**STAMP, "source": "stimulation"}
-
-    def send(self, topic: str, header: Header, payload: bytes | None = None) -> None:
-        """Keep it."""
-        self.sent.append((topic, header))
-        self.payloads.append(payload or b"")
-
-
-class Asked:
-    """Stands where the interlock does; keeps what is asked for."""
-
-    is_armed = False
-
-    def __init__(self) -> None:
-        self.requests: list[PulseRequest] = []
-        self.reasons: list[str] = []
-
-    def disarm(self, reason: str) -> None:
-        """Keep why."""
-        self.reasons.append(reason)
-
-    def set_protocol_limits(self, limits: Any) -> None:
-        """Nothing to tighten."""
-
-    def request(self, request: PulseRequest) -> Decision:
-        """Deliver all."""
-        self.requests.append(request)
-        return Decision(decision_id=str(len(self.requests)), outcome=Outcome.DELIVERED, reason=None, output="led")
-
-
-class Bench:
-    """A protocol driver with its peers."""
-
-    def __init__(self, protocol: Path | None, replays: Path | None = None) -> None:
-        rig = load_rig(find_rig("virtual_rig"))
-        lines = {name: {"driver": "virtual", "level": "low"} for name in ("lever", "bell")}
-        rig = type(rig).model_validate(rig.model_dump(mode="json") | {"inputs": lines})
-        if replays is not None:
-            rig = rig.model_copy(update={"microscope": ReplayMicroscope(driver="replay", path=str(replays))})
-        self.wire, self.asked = Wire(), Asked()
-        self.driver = ProtocolDriver(rig, self.asked, self.wire, lambda level, text: None)  # type: ignore[arg-type]
-        self.driver.take_rois(*_cells(3))
-        if protocol is not None:
-            self.driver.load(protocol)
-
-    def take(self, kind: str, header: Any, payload: bytes) -> None:
-        """One message."""
-        if kind == "spikes":
-            assert self.driver.take_spikes(header, payload)
-        elif kind == "activity":
-            assert self.driver.take_activity(header, payload)
-        elif kind == "sync":
-            self.driver.take_sync(header)
-        elif kind == "rois":
-            self.driver.take_rois(header, payload)
-            if header.source == "armed":
-                self.driver.follow_rois()
-        elif kind == "load":
-            self.driver.load(header)
-        else:
-            self.driver.take_key(header)
-
-
-def _cells(n: int, source: str = "x") -> tuple[RoisHeader, bytes]:
-    rois = [
-        RoiDescription(roi_id=row, roi_index=row, parent_id=None, kind="soma", plane=0, tags=[], quality=1.0, snr=4.0,
-                       tau_s=0.3, amplitude=0.5, expected_detection=0.9, threshold=4.0) for row in range(n)
-    ]  # fmt: skip
-    header = RoisHeader(
-        **(STAMP | {"source": source}),
-        rev=n,
-        plane=0,
-        lines_per_frame=64,
-        pixels_per_line=64,
-        rois=rois,
-        footprint_start=list(range(n + 1)),
-    )
-    return header, np.arange(n, dtype="<u4").tobytes()
 
 
 def _spikes(frame: int, random: Random, mode: Mode = Mode.LIVE) -> tuple[str, Header, bytes]:
@@ -209,7 +113,7 @@ def script(seed: int, n_frames: int = 600) -> list[tuple[str, Any, bytes]]:
             if random.random() < chance:
                 told.append((frame + random.random(), "key", key, b""))
     # A cell is added, which the protocol learns of when somebody arms, a second later.
-    told += [(200.2, "rois", *_cells(4)), (230.7, "rois", *_cells(4, "armed"))]
+    told += [(200.2, "rois", *cells(4)), (230.7, "rois", *cells(4, "armed"))]
     told.sort(key=lambda one: one[0])
     return [(kind, what, payload) for _, kind, what, payload in told]
 
@@ -394,7 +298,7 @@ def test_cells_that_change_disarm_a_run_and_no_replay_of_a_session(protocol: Pat
     for replays, reasons in ((None, 1), (session, 0)):
         bench = Bench(protocol, replays)
         bench.asked.is_armed = True
-        header, payload = _cells(3)
+        header, payload = cells(3)
         header.rev, header.rois[1].threshold = 2, 9.0
         bench.driver.take_rois(header, payload)
         assert len(bench.asked.reasons) == reasons
