@@ -12,6 +12,19 @@ from rich.table import Table
 from rt_engine.bench.loop.latency import LAST_SHARE
 from rt_engine.recording.figure_style import new_figure, styled
 
+_MODES = ("lockstep", "200 Hz", "30 Hz")
+_SHOWN = (
+    "reference hop",
+    "core",
+    "everything on",
+    "demixed",
+    "chain of peers' parts with core, beside peers",
+    "frames in messages",
+    "window",
+    "strips",
+)
+"""Chains that are drawn, if any of them was measured; the rest are halves of ratios, which the table has."""
+
 
 def print_latency(figures: dict[str, Any], console: Console) -> None:
     """Ratios first, then microseconds."""
@@ -33,23 +46,24 @@ def print_latency(figures: dict[str, Any], console: Console) -> None:
 
 
 def save_latency_figure(figures: dict[str, Any], path: Path) -> None:
-    """Share of frames that took longer, by time, a panel for each way in which frames come."""
-    modes = sorted({mode for of in figures["sorted_us"].values() for mode in of})
+    """Share of frames that took longer, by time, a panel for each way in which frames come, a colour for each chain."""
+    courses = figures["sorted_us"]
+    shown = [name for name in _SHOWN if name in courses] or list(courses)
+    modes = sorted({mode for name in shown for mode in courses[name]}, key=_MODES.index)
     with styled():
-        figure = new_figure(4.0 * len(modes), 3.6)
+        figure = new_figure(3.2 * len(modes) + 2.6, 3.2)
         panels = np.atleast_1d(figure.subplots(1, len(modes), sharey=True))
+        lines = {}
         for panel, mode in zip(panels, modes, strict=True):
-            _draw_mode(panel, mode, figures["sorted_us"])
+            for k, name in enumerate(shown):
+                if mode in courses[name]:
+                    values = np.array(courses[name][mode])
+                    share = np.geomspace(1.0, LAST_SHARE, len(values))
+                    style = "--" if name.startswith("reference") else "-"
+                    (lines[name],) = panel.plot(values, share, style, color=f"C{k % 10}", label=name)
+            panel.set(xscale="log", yscale="log", title=mode, xlabel="µs from the scan")
+            panel.tick_params(axis="x", which="minor", labelbottom=False)  # those of less than a decade would collide
         panels[0].set_ylabel("share of frames that took longer")
+        in_order = [lines[name] for name in shown]
+        figure.legend(handles=in_order, loc="outside right center", fontsize=8, frameon=False)
         figure.savefig(path, facecolor="white")
-
-
-def _draw_mode(panel: Any, mode: str, quantiles: dict[str, dict[str, list[float]]]) -> None:
-    for variant, of in quantiles.items():
-        if mode in of:
-            values = np.array(of[mode])
-            share = np.geomspace(1.0, LAST_SHARE, len(values))
-            panel.plot(values, share, "--" if variant.startswith("reference") else "-", label=variant)
-    panel.set(xscale="log", yscale="log", title=mode, xlabel="µs from the scan")
-    panel.tick_params(axis="x", which="minor", labelbottom=False)  # those of less than a decade stand on each other
-    panel.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False)
