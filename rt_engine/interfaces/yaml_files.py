@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from rt_engine.interfaces.errors import ConfigError
 
@@ -55,26 +56,39 @@ def parse_yaml(text: bytes, file: str) -> dict[str, Any]:
 
 _TAGGED = {"microscope": 1, "outputs": 2, "inputs": 2}
 """Where the path of a finding names the driver that a part of the rig was read as, which is no key of the file."""
+_MOST_NAMED = 8
 
 
 def config_error(file: str, error: ValidationError) -> ConfigError:
-    """First finding of a validation as one line: file, key, and what is allowed."""
-    first = error.errors()[0]
-    loc = [str(part) for part in first["loc"]]
-    what = {
-        "missing": "is required and missing",
-        "extra_forbidden": "is not a known key",
-    }.get(first["type"], f"{first['msg'][:1].lower()}{first['msg'][1:]}, got {first.get('input')!r}")
-    if first["type"] == "value_error":  # our own words say what is wrong; a whole section would bury them
-        what = str(first["ctx"]["error"]) + ("" if isinstance(first["input"], dict) else f", got {first['input']!r}")
-    context = first.get("ctx", {})
-    if first["type"].startswith("union_tag"):
-        loc.append(context["discriminator"].strip("'"))
-        known = (
-            f"one of {context['expected_tags']}" if "expected_tags" in context else "which tells what the rest means"
-        )
-        what = f"is {context['tag']!r}, not {known}" if "tag" in context else f"is required and missing, {known}"
+    """First finding of a validation as one line: file, key, and what is allowed; of the others the keys."""
+    first, *others = error.errors()
+    keys = list(dict.fromkeys(_key_of(one) for one in others))
+    named = ", ".join(keys[:_MOST_NAMED]) + (" …" if len(keys) > _MOST_NAMED else "")
+    more = f" (and {len(others)} more: {named})" if others else ""
+    return ConfigError(_what_of(first) + more, file=file, key=_key_of(first))
+
+
+def _key_of(finding: ErrorDetails) -> str:
+    loc = [str(part) for part in finding["loc"]]
+    if finding["type"].startswith("union_tag"):
+        loc.append(finding["ctx"]["discriminator"].strip("'"))
     elif loc and len(loc) > _TAGGED.get(loc[0], len(loc)):
         del loc[_TAGGED[loc[0]]]
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return ConfigError(what + more, file=file, key=".".join(loc))
+    return ".".join(loc)
+
+
+def _what_of(finding: ErrorDetails) -> str:
+    context = finding.get("ctx", {})
+    match finding["type"]:
+        case "missing":
+            return "is required and missing"
+        case "extra_forbidden":
+            return "is not a known key"
+        case "value_error":  # our own words say what is wrong; a whole section would bury them
+            value = finding["input"]
+            return str(context["error"]) + ("" if isinstance(value, dict) else f", got {value!r}")
+        case kind if kind.startswith("union_tag"):
+            tags = context.get("expected_tags")
+            known = "which tells what the rest means" if tags is None else f"one of {tags}"
+            return f"is {context['tag']!r}, not {known}" if "tag" in context else f"is required and missing, {known}"
+    return f"{finding['msg'][:1].lower()}{finding['msg'][1:]}, got {finding.get('input')!r}"
