@@ -32,6 +32,18 @@ outputs:
 session_limits: {max_energy_mj: 10000.0, max_pulses: 100000}
 """
 """Everything that version 1 ever required; a file that has it must load for as long as there is version 1."""
+BEFORE_ALL_LIMITS = """
+schema_version: 1
+name: before
+microscope: {driver: virtual}
+outputs:
+  led:
+    driver: virtual
+    limits: {max_power_mw: 20.0, max_width_ms: 10.0, max_rate_hz: 10.0, max_duty: 0.05, duty_window_s: 10.0,
+             max_energy_per_target_mj: 20.0, energy_window_s: 60.0, max_total_energy_mj: 10000.0, min_gap_ms: 100.0,
+             max_decision_age_ms: 50.0, exclusion_zones: []}
+"""
+"""As of 22 November 2026, before light had all its limits. Limits have no defaults: whoever lights writes them."""
 
 
 def _as_the_first(header: Header) -> bytes:
@@ -52,6 +64,18 @@ def test_the_first_rig_file_loads(tmp_path: Path) -> None:
     path.write_text(FIRST_RIG, encoding="utf-8")
     rig = load_rig(path)
     assert (rig.name, rig.keys, rig.mqtt, rig.metrics) == ("first", None, None, None)
+
+
+def test_a_rig_file_from_before_all_limits_of_light_is_refused_with_all_that_it_lacks(tmp_path: Path) -> None:
+    path = tmp_path / "rig.yaml"
+    path.write_text(BEFORE_ALL_LIMITS, encoding="utf-8")
+    with pytest.raises(ConfigError) as refused:
+        load_rig(path)
+    told = str(refused.value)
+    assert str(path) in told
+    lacks = ("watchdog_ms", "limits.target_refractory_ms", "limits.max_refused_per_min", "limits.allowed_phases")
+    for key in (*(f"outputs.led.{name}" for name in lacks), "session_limits"):
+        assert key in told
 
 
 @pytest.mark.parametrize("version", [0, 2, "1", None])
