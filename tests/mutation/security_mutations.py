@@ -202,7 +202,7 @@ UNLOCKED = {
         _COMMANDS, "if kind is CommandKind.TRIP:\n            return", "if False:\n            return", _T_MQTT
     ),
     "YAML that makes objects": Unlocked(
-        "rt_engine/interfaces/rig_config.py", "yaml.safe_load(", "yaml.unsafe_load(", _T_CODE
+        "rt_engine/interfaces/yaml_files.py", "yaml.safe_load(", "yaml.unsafe_load(", _T_CODE
     ),
     "figures for everybody": Unlocked(
         "rt_engine/services/metrics.py", 'addr="127.0.0.1"', 'addr="0.0.0.0"', ("unit/services/test_metrics.py",)
