@@ -32,7 +32,7 @@ MAGIC = b"\x89MCAP0\r\n"
 _CHUNK_BYTES = 1 << 16
 """A chunk of this size is ended; a message of this size is a chunk of its own, which readers of events pass over."""
 _SPOOL_BYTES = 1 << 16
-_COPY_BYTES = 1 << 20
+"""Written and read back in pieces of this size: glibc keeps for good what a larger one takes from the heap."""
 _PREFIX = struct.Struct("<BQ")
 _CHUNK = struct.Struct("<BQQQQIIQ")
 _MESSAGE = struct.Struct("<BQHIQQ")
@@ -81,7 +81,6 @@ class McapFile:
     def __init__(self, file: JournalFile, folder: Path, profile: str, library: str) -> None:
         self._file = file
         self._position = 0
-        self._spool = _Spool(folder)
         self._channels: list[Channel] = []
         self._metadata: list[MetadataIndex] = []
         self._counts: dict[int, int] = {}
@@ -92,6 +91,7 @@ class McapFile:
         self._index: dict[int, bytearray] = {}
         self._chunk_first_ns = self._chunk_last_ns = 0
         self._write(MAGIC + _bytes_of(Header(profile, library)))
+        self._spool = _Spool(folder)
 
     @property
     def position(self) -> int:
@@ -243,16 +243,13 @@ class _Spool:
     """Bytes that wait on the disk until the file ends; the file they wait in has no name, and dies with the process."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
         self._waiting = bytearray()
-        self._file: IO[bytes] | None = None
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - outlives this call
 
     def add(self, data: bytes) -> None:
         self._waiting += data
         if len(self._waiting) < _SPOOL_BYTES:
             return
-        if self._file is None:
-            self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115 - outlives this call
         rest = memoryview(self._waiting)
         while rest:
             rest = rest[self._file.write(rest) or 0 :]
@@ -261,17 +258,14 @@ class _Spool:
 
     def pieces(self) -> Iterator[bytes]:
         """All of it, in order."""
-        if self._file is not None:
-            self._file.seek(0)
-            while piece := self._file.read(_COPY_BYTES):
-                yield piece
+        self._file.seek(0)
+        while piece := self._file.read(_SPOOL_BYTES):
+            yield piece
         yield bytes(self._waiting)
 
     def close(self) -> None:
-        if self._file is not None:
-            with contextlib.suppress(OSError):
-                self._file.close()
-            self._file = None
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
 def _bytes_of(record: McapRecord) -> bytes:

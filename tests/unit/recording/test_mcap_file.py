@@ -149,6 +149,21 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
         assert len(SeekingReader(read).get_summary().chunk_indexes) == 3500
 
 
+def test_the_end_of_a_file_takes_no_more_memory_the_longer_the_file(tmp_path):
+    file = fresh(tmp_path)
+    channel = file.add_channel("topic", "spikeloop/1")
+    for i in range(15_000):
+        file.add_message(channel, i, i, b"", b"")
+        file.flush()
+    tracemalloc.start()
+    try:
+        file.finish()
+        at_most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert at_most < MIB / 4, "the index of 15,000 chunks is 1.3 MiB"
+
+
 def test_the_index_waits_in_a_file_that_is_gone_afterwards(tmp_path):
     file = fresh(tmp_path)
     channel = file.add_channel("topic", "spikeloop/1")
