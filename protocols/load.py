@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from protocols.references import check_references
-from protocols.running.pulse_times import read_partner
+from protocols.running.pulse_times import Partner, read_partner
 from protocols.schema.design import BlockKind
 from protocols.schema.protocol import ProtocolConfig
 from rt_engine.interfaces.errors import ConfigError
@@ -78,8 +79,14 @@ def parse_protocol(text: bytes, file: str) -> ProtocolConfig:
     return config
 
 
-def partner_of(config: ProtocolConfig) -> tuple[tuple[float, ...], ...]:
-    """Pulse times of the recorded partner that a yoked block names; empty where none does.
+def partner_of(config: ProtocolConfig, kept: Mapping[str, bytes] | None = None) -> Partner | None:
+    """The recorded partner that a yoked block names; None where none does.
+
+    Parameters
+    ----------
+    config : ProtocolConfig
+    kept : mapping of str to bytes
+        Partners that a session kept, by the name that its protocol has for them: those are not read from the disk.
 
     Raises
     ------
@@ -88,5 +95,5 @@ def partner_of(config: ProtocolConfig) -> tuple[tuple[float, ...], ...]:
     """
     for name, block in (config.design.blocks.kinds if config.design.blocks else {}).items():
         if block.kind is BlockKind.YOKED and block.partner != "previous":
-            return read_partner(block.partner, f"design.blocks.kinds.{name}.partner")
-    return ()
+            return read_partner(block.partner, f"design.blocks.kinds.{name}.partner", (kept or {}).get(block.partner))
+    return None

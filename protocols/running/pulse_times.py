@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -50,8 +50,26 @@ class PulseTimes:
         return {"format": _FORMAT, "blocks_s": blocks} | beyond
 
 
-def read_partner(where: str, key: str) -> tuple[tuple[float, ...], ...]:
-    """Pulse times of a partner's blocks, seconds from the beginning of each.
+class Partner(NamedTuple):
+    """The recorded session that a yoked block repeats.
+
+    Attributes
+    ----------
+    where : str
+        The file, or the folder of the session that wrote it, as the protocol names it.
+    text : bytes
+        The file.
+    blocks_s : tuple of tuple of float
+        Pulse times of its blocks, seconds from the beginning of each.
+    """
+
+    where: str
+    text: bytes
+    blocks_s: tuple[tuple[float, ...], ...]
+
+
+def read_partner(where: str, key: str, kept: bytes | None = None) -> Partner:
+    """Read and check a partner.
 
     Parameters
     ----------
@@ -59,6 +77,8 @@ def read_partner(where: str, key: str) -> tuple[tuple[float, ...], ...]:
         The file, or the folder of the session that wrote it.
     key : str
         Key of the protocol file, for the message.
+    kept : bytes or None
+        What the file held when a session was recorded; then nothing is read.
 
     Raises
     ------
@@ -67,10 +87,11 @@ def read_partner(where: str, key: str) -> tuple[tuple[float, ...], ...]:
     """
     path = Path(where) / FILE_NAME if Path(where).is_dir() else Path(where)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_bytes() if kept is None else kept
+        data = json.loads(text)
         if data["format"] != _FORMAT:
             raise ConfigError(f"{path} is {data['format']!r}, not {_FORMAT!r}", key=key)
-        return tuple(tuple(float(t_s) for t_s in block) for block in data["blocks_s"])
+        return Partner(where, text, tuple(tuple(float(t_s) for t_s in block) for block in data["blocks_s"]))
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be read: {error.strerror}", "name a session that gave light, or its file", key=key

@@ -110,6 +110,7 @@ def _simulate(arguments: argparse.Namespace, config: ProtocolConfig, rig: RigCon
     if target.suffix not in (".png", ".svg", ".pdf") or not target.parent.is_dir():
         raise ConfigError("must be a .png, .svg or .pdf in a folder that is there", key="--output", file=str(target))
     view = RunView()
+    partner = partner_of(config)
     view.say(f"{config.name} on the traces of {rig.name}: no image, no motion; events drawn, not decided by the engine")
     if n_planes > 1:
         view.say(f"plane 0 of {n_planes} alone: `run --dry-run` looks at the whole volume")
@@ -118,7 +119,7 @@ def _simulate(arguments: argparse.Namespace, config: ProtocolConfig, rig: RigCon
         rig,
         arguments.duration,
         is_blanked=not arguments.no_blanking,
-        partner_s=partner_of(config),
+        partner_s=partner.blocks_s if partner else (),
         progress=lambda share: view.progress("simulated", share),
     )
     view.end_progress()

@@ -28,6 +28,7 @@ class InputKind(StrEnum):
     EDGE = "edge"
     KEY = "key"
     LOAD = "load"
+    PARTNER = "partner"
     ACTIVITY = "activity"
 
 
@@ -36,7 +37,8 @@ class InputHeader(Header, kw_only=True):
 
     A key is a mark that a person gave, a start of a trial, or a request from outside. ``load``: the protocol `name`
     began anew here, with the cells of then; the payload is its file (YAML), `sha256` the digest of that. ``activity``:
-    from here on that protocol hears `activity`, which it did not before.
+    from here on that protocol hears `activity`, which it did not before. ``partner``: the protocol that begins next is
+    yoked to the session or file `name`; the payload is its pulse times (JSON).
 
     `after` names the last message that the protocol had been given: volume
     (else frame), plane, first line (2^31: its `activity`); ``[-1, -1, -1]`` before the first. `edge`: ``rising`` or

@@ -16,6 +16,7 @@ from protocols.checking.check import check_against_rig
 from protocols.load import parse_protocol, partner_of
 from protocols.rois import RoiTable
 from protocols.running.evaluator import ProtocolRun
+from protocols.running.pulse_times import Partner
 from protocols.schema.protocol import ProtocolConfig
 from rt_engine.interfaces.devices import CutTrain
 from rt_engine.interfaces.errors import SafetyError
@@ -88,6 +89,7 @@ class ProtocolDriver:
         self._intervals = {name: LatencyHistogram() for name in ("decision_to_command", "scan_to_command")}
         self._place: Place = _BEGINNING
         self._text = b""
+        self._partner: Partner | None = None
         self._is_deaf = False
         self._follows_loads: bool | None = None
         self._recorded = recorded_inputs(rig)
@@ -147,7 +149,7 @@ class ProtocolDriver:
         self.name, self._path, self._text, self._rois_changed = protocol.name, path, text, False
         self._say_unplaced(begun)
         if self._recorded is None:
-            self._tell(TakenInput(InputKind.LOAD, protocol.name, text=text))
+            self._tell_begun(TakenInput(InputKind.LOAD, protocol.name, text=text))
         return {
             "protocol": protocol.name,
             "groups": {name: [i for i in group.ids if i >= 0] for name, group in begun.groups.items()},
@@ -157,7 +159,9 @@ class ProtocolDriver:
         """The protocol from its start, with these cells."""
         um_per_px = getattr(self._rig.microscope, "um_per_px", None)
         heard = self._protocol is not None and self._protocol.uses_activity
-        self._protocol = begun = ProtocolRun(protocol, replace(rois, um_per_px=um_per_px), partner_of(protocol))
+        self._partner = partner_of(protocol, self._recorded.partners if self._recorded is not None else None)
+        blocks_s = self._partner.blocks_s if self._partner is not None else ()
+        self._protocol = begun = ProtocolRun(protocol, replace(rois, um_per_px=um_per_px), blocks_s)
         for note in begun.notes:
             self._log("warning", f"protocol {protocol.name}: {note}")
         will_hear = self._recorded is None or self._recorded.will_hear_activity()
@@ -307,7 +311,7 @@ class ProtocolDriver:
         if protocol is None or rois is None:
             return False
         self._begin(protocol, rois)
-        self._tell(taken._replace(name=protocol.name, text=self._text), after)
+        self._tell_begun(taken._replace(name=protocol.name, text=self._text), after)
         return True
 
     def _follows(self, taken: TakenInput) -> bool:
@@ -318,6 +322,12 @@ class ProtocolDriver:
             else:
                 self._follows_loads = taken.text in (b"", self._text)
         return self._follows_loads
+
+    def _tell_begun(self, load: TakenInput, after: Place | None = None) -> None:
+        """Before the protocol, whom it is yoked to: a replay then needs nothing but the session."""
+        if self._partner is not None:
+            self._tell(TakenInput(InputKind.PARTNER, self._partner.where, text=self._partner.text), after)
+        self._tell(load, after)
 
     def _tell(self, taken: TakenInput, after: Place | None = None) -> None:
         fields = taken._asdict()
@@ -344,8 +354,7 @@ class ProtocolDriver:
         oldest_ns = min(request.t_scan_ns, t_scan_ns)
         if oldest_ns == request.t_scan_ns and not self._uncertainty_ns:
             return request
-        uncertainty_ns = self._uncertainty_ns
-        return msgspec.structs.replace(request, t_scan_ns=oldest_ns, t_scan_uncertainty_ns=uncertainty_ns)
+        return msgspec.structs.replace(request, t_scan_ns=oldest_ns, t_scan_uncertainty_ns=self._uncertainty_ns)
 
     def _ask(self, request: PulseRequest) -> None:
         decision = self._interlock.request(request)

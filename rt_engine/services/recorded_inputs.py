@@ -48,6 +48,8 @@ class RecordedInputs:
     ----------
     without_place : frozenset of str
         Lines and keys of which no place is known.
+    partners : dict of str to bytes
+        Pulse times of the sessions that its protocols were yoked to, by the name that these have for them.
     has_activity : bool
         A protocol of the recording heard `activity`.
 
@@ -64,13 +66,16 @@ class RecordedInputs:
 
     def __init__(self, session: Session) -> None:
         self._placed: deque[tuple[Place, TakenInput]] = deque()
+        self.partners: dict[str, bytes] = {}
         timed: list[tuple[int, TakenInput]] = []
         for message in session.messages("input", "sync", "log"):
             try:
                 header = message.header
             except MessageError:
                 continue
-            if isinstance(header, InputHeader):
+            if isinstance(header, InputHeader) and header.kind is InputKind.PARTNER:
+                self.partners.setdefault(header.name, bytes(message.payload))
+            elif isinstance(header, InputHeader):
                 index, plane, line = header.after
                 text = bytes(message.payload)
                 taken = TakenInput(header.kind, header.name, header.edge, header.t_edge_ns, text)

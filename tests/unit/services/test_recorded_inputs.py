@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,6 +14,7 @@ from driver_bench import STAMP, Bench, cells
 from protocol_bench import MS, S
 from synthetic_session import FIELDS, SessionMaker
 
+from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.events import EVENT_DTYPE
 from rt_engine.interfaces.messages import (
     ActivityHeader,
@@ -245,6 +247,32 @@ def test_a_protocol_that_was_changed_is_changed_at_the_same_place(
         ]
         assert sent[0] == sent[1]
     assert again.driver.name == "listens"
+
+
+@pytest.mark.parametrize("changes_to_it", [False, True])
+def test_a_session_keeps_whom_it_was_yoked_to(changes_to_it: bool, tmp_path: Path) -> None:
+    partner = tmp_path / "partner.json"
+    times_s = [[0.5, 0.9, 1.6], [0.2, 1.1]]
+    partner.write_text(json.dumps({"format": "spikeloop pulse times/1", "blocks_s": times_s}), encoding="utf-8")
+    kinds = {"free": {"kind": "closed_loop"}, "yoked": {"kind": "yoked", "do": "light", "partner": str(partner)}}
+    blocks = {"block_s": 2.0, "pause_s": 0.5, "kinds": kinds}
+    yoked = write(tmp_path, quiet(1) | {"name": "yoked", "design": {"seed": 4, "blocks": blocks}})
+    told = script(1)
+    begun = write(tmp_path, quiet(2)) if changes_to_it else yoked
+    heard = with_changes(told, {frames_near(told, 100)[0]: yoked}) if changes_to_it else told
+    recorded = run(Bench(begun), heard)
+    assert sum(request.arm == "yoked" for request in recorded.asked.requests) >= 5
+    session = journal(tmp_path / "session", heard, recorded)
+    partner.unlink()
+    again = run(Bench(begun, session), of_engine(told))
+    assert again.asked.requests == recorded.asked.requests
+    sent = [
+        [one for one in zip(b.wire.sent, b.wire.payloads, strict=True) if one[0][0] == "input"]
+        for b in (recorded, again)
+    ]
+    assert sent[0] == sent[1]
+    with pytest.raises(ConfigError, match=r"partner\.json cannot be read"):
+        Bench(yoked)
 
 
 def test_a_replay_with_another_protocol_keeps_that_one(protocol: Path, tmp_path: Path) -> None:
