@@ -22,6 +22,7 @@ _MOST_BYTES = 16 * 1024 * 1024
 _RETRY_NS = NS_PER_S // 10
 _GREETING_NS = 2 * NS_PER_S
 _CHUNK_BYTES = 256 * 1024
+_MOST_PEERS = 8
 
 Message = tuple[bytes, bytes, bytes]
 
@@ -78,9 +79,12 @@ class DirectSender:
         self._listener = listen_at(endpoint)
 
     def admit(self) -> None:
-        """Let in whoever has come since; to be called now and then."""
+        """Let in who has come since, and turn away whom there is no room for; to be called now and then."""
         with contextlib.suppress(BlockingIOError, ConnectionError):
             made, _ = self._listener.accept()
+            if len(self._peers) == _MOST_PEERS:
+                made.close()
+                return
             made.setblocking(False)
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             peer = Peer(made)

@@ -100,6 +100,7 @@ class FrameSender:
         if peer.is_gone:
             self._hang_up()
             return False
+        self._let_in()  # who is turned away must not fill the queue in which an engine that comes back will wait
         return is_followed
 
     def close(self) -> None:
@@ -126,8 +127,8 @@ class FrameSender:
                 ring.close()
         self._peer = self._ring = self._made = None
 
-    def _attend(self) -> None:
-        """Let in an engine that has come, and make a ring for it."""
+    def _let_in(self) -> None:
+        """The engine, if it has come; everybody else is turned away."""
         with contextlib.suppress(BlockingIOError, ConnectionError):
             while len(self._strangers) < _MOST_STRANGERS:
                 made, _ = self._listener.accept()
@@ -136,6 +137,10 @@ class FrameSender:
                 self._strangers.append((made, time.monotonic() + _GREETING_S))
         if self._strangers:
             self._strangers = [one for one in self._strangers if not self._admit(*one)]
+
+    def _attend(self) -> None:
+        """Let in an engine that has come, and make a ring for it."""
+        self._let_in()
         if self._peer is None or not self._frame_bytes or self.why_not:
             return
         if self._maker is None:

@@ -66,6 +66,35 @@ def test_messages_of_every_length_come_whole_and_in_order(pair: tuple[DirectSend
     assert sender.dropped == 0
 
 
+def test_only_a_few_are_let_in_and_none_fills_the_queue(endpoint: str) -> None:
+    sender = DirectSender(endpoint, "s")
+    address = "127.0.0.1", int(endpoint.rpartition(":")[2])
+    strangers = []
+    try:
+        for _ in range(200):  # more than the system lets wait
+            strangers.append(socket.create_connection(address, DEADLINE_S))
+            sender.admit()
+        sender.send((b"spikes.0", b"h", b""))
+        heard = [b"spikes.0" in _rest(stranger) for stranger in strangers]
+    finally:
+        for stranger in strangers:
+            stranger.close()
+        sender.close()
+    assert heard == [True] * 8 + [False] * 192
+
+
+def _rest(stranger: socket.socket) -> bytes:
+    """What it gets until nothing more comes, or it is hung up on."""
+    stranger.settimeout(0.2)
+    got = b""
+    try:
+        while data := stranger.recv(1000):
+            got += data
+    except TimeoutError:
+        pass
+    return got
+
+
 def test_a_message_wakes_who_polls(pair: tuple[DirectSender, DirectReceiver]) -> None:
     sender, receiver = pair
     poller = zmq.Poller()

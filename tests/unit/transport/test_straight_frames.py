@@ -312,6 +312,20 @@ def test_who_does_not_know_the_session_gets_nothing_and_keeps_nobody_out(pair: P
                 raise EOFError
 
 
+def test_strangers_who_come_later_are_turned_away_and_do_not_fill_the_queue(pair: Pair) -> None:
+    pair.join()
+    address = "127.0.0.1", int(pair.at.straight.rpartition(":")[2])
+    for _ in range(300):  # more than the system lets wait
+        with socket.create_connection(address, DEADLINE_S) as stranger:
+            stranger.sendall(b"\xff" * 64)
+            pair.run(1)
+    pair.engine.close()
+    pair.source.frame()
+    pair.engine = Engine(pair.at)
+    pair.join()
+    pair.is_well()
+
+
 def test_an_engine_of_another_session_goes_on_with_messages(pair: Pair) -> None:
     pair.engine.close()
     pair.engine = Engine(pair.at, "another")
