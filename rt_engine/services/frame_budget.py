@@ -13,6 +13,8 @@ from rt_engine.services.frame_book import FrameBook
 
 _COSTS_KEPT = 5
 """The median of so many tells what a frame costs: one that was held up does not count, three in a row do."""
+_WAYS_KEPT = 16
+"""Frames behind which nothing waited: the youngest of them tells how long frames are under way."""
 
 
 class FrameBudget:
@@ -26,6 +28,9 @@ class FrameBudget:
       no more than it has to for the newest to be in time.
     - It is the newest, would be late, and the engine is slower than the scanner: at work on it when the next one comes,
       the engine would be late with that as well. Never two in a row.
+
+    A source that delivers late is no overload: ages count from the shortest time that frames are under way, and where
+    that and the cost of a frame are beyond the deadline none is skipped for its sake.
 
     Parameters
     ----------
@@ -56,6 +61,7 @@ class FrameBudget:
         self._skipped_since: int | None = None
         self._costs_ns = deque([0] * _COSTS_KEPT, _COSTS_KEPT)
         self._cost_ns = 0
+        self._ways_ns: deque[int] = deque(maxlen=_WAYS_KEPT)
         self._drains = self._awaits_next = False
         self.n_behind = 0
 
@@ -97,13 +103,16 @@ class FrameBudget:
         self._cost_ns = 0
         period_ns = (header.frame_period_ns or NS_PER_S) * frames_per_index
         age_ns = now_ns - header.t_scan_ns
-        self.n_behind = n_behind = max(0, age_ns // period_ns)
+        way_ns = min(self._ways_ns, default=0)
+        self.n_behind = n_behind = max(0, (age_ns - way_ns) // period_ns)
         cost_ns = median(self._costs_ns)
-        is_slow = cost_ns >= period_ns
-        is_late = age_ns + cost_ns * header.n_lines / header.lines_per_frame > self._deadline_ns
+        is_slow, can_help = cost_ns >= period_ns, way_ns + cost_ns < self._deadline_ns
+        is_late = can_help and age_ns + cost_ns * header.n_lines / header.lines_per_frame > self._deadline_ns
+        if not others_wait:
+            self._ways_ns.append(age_ns)
         if not others_wait or not n_behind:
             self._drains = False
-            self._awaits_next = is_late and is_slow and cost_ns < self._deadline_ns and not self._awaits_next
+            self._awaits_next = is_late and is_slow and not self._awaits_next
             return self._awaits_next
         newest_ns = age_ns - n_behind * period_ns + (n_behind + 1) * cost_ns
         skips = self._drains or n_behind > self._max_backlog_frames or (is_late and newest_ns > self._deadline_ns)

@@ -101,3 +101,21 @@ def test_the_first_strip_of_a_frame_is_in_time_if_its_own_part_is() -> None:
 @pytest.mark.parametrize("age_ms", [40, 500, 5000])
 def test_where_the_source_waits_nothing_is_left_out(age_ms: int) -> None:
     assert not skips(budget(40, lossless=True), age_ms)
+
+
+def test_frames_that_are_under_way_for_long_and_come_in_bursts_are_all_decided() -> None:
+    """A driver that reads what another program writes: 8 frames every 264 ms, the last of them 300 ms old, or 30."""
+    for way_ms in (300, 30):
+        fast = budget(1)
+        assert not skips(fast, way_ms, others_wait=False)
+        for _ in range(5):
+            of_burst = [way_ms + PERIOD_MS * (7 - k) + k for k in range(8)]
+            assert [skips(fast, age, others_wait=age != of_burst[-1]) for age in of_burst] == [False] * 8
+
+
+def test_under_way_for_long_is_not_far_behind() -> None:
+    slow_link = budget(40, deadline_ms=2000)
+    assert not skips(slow_link, 33 * 40, others_wait=False)
+    assert not skips(slow_link, 33 * 42, others_wait=True)
+    assert slow_link.n_behind == 2
+    assert skips(slow_link, 33 * 73 + 1, others_wait=True)
