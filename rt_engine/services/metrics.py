@@ -18,7 +18,7 @@ INTERLOCK_STATES = ("disarmed", "armed", "firing", "tripped")
 _HEALTH_COUNTS = {
     "dropped": "messages that were not sent or could not be used",
     "gaps": "sequence gaps",
-    "late": "what came too late",
+    "late": "messages out of turn: repeated, or after a later one (frames past their deadline: spikeloop_frames)",
 }
 
 

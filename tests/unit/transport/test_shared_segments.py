@@ -26,8 +26,8 @@ SOURCE = """
 import sys, time
 from rt_engine.transport.straight_frames import FrameSender
 
-sender, told, health_only = FrameSender(sys.argv[1], "s", ring_bytes=32 * 4000), False, False
-while True:
+sender, told, end_s = FrameSender(sys.argv[1], "s", ring_bytes=32 * 4000), False, time.monotonic() + 60
+while time.monotonic() < end_s:
     sender.send(b"health", b"h", None)
     ring = sender._ring
     if ring is None:
@@ -69,6 +69,7 @@ class Killed:
             return made
 
     def says(self) -> str:
+        """What it says next; empty once it has ended, as it does after a minute."""
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
