@@ -106,15 +106,16 @@ class FrameBudget:
         way_ns = min(self._ways_ns, default=0)
         self.n_behind = n_behind = max(0, (age_ns - way_ns) // period_ns)
         cost_ns = median(self._costs_ns)
-        is_slow, can_help = cost_ns >= period_ns, way_ns + cost_ns < self._deadline_ns
-        is_late = can_help and age_ns + cost_ns * header.n_lines / header.lines_per_frame > self._deadline_ns
+        first_ns = cost_ns * header.n_lines / header.lines_per_frame
+        is_slow, can_help = cost_ns >= period_ns, way_ns + first_ns < self._deadline_ns
+        is_late = can_help and age_ns + first_ns > self._deadline_ns
         if not others_wait:
             self._ways_ns.append(age_ns)
         if not others_wait or not n_behind:
             self._drains = False
             self._awaits_next = is_late and is_slow and not self._awaits_next
             return self._awaits_next
-        newest_ns = age_ns - n_behind * period_ns + (n_behind + 1) * cost_ns
+        newest_ns = age_ns + n_behind * (cost_ns - period_ns) + first_ns
         skips = self._drains or n_behind > self._max_backlog_frames or (is_late and newest_ns > self._deadline_ns)
         self._drains = skips and (self._drains or n_behind > self._max_backlog_frames or is_slow)
         return skips
