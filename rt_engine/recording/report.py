@@ -14,6 +14,7 @@ from rt_engine.recording import report_template as html
 from rt_engine.recording.activity_table import ActivityTables
 from rt_engine.recording.effect_section import effect_section
 from rt_engine.recording.figure_style import styled
+from rt_engine.recording.input_clocks import clock_in_words, figures_told
 from rt_engine.recording.quality_table import QualityTables
 from rt_engine.recording.reader import open_session, read_config
 from rt_engine.recording.report_course import dose_section, latency_course_section, quality_section
@@ -207,12 +208,14 @@ def _losses(summary: dict[str, Any]) -> str:
     sentences += [f"{n} messages of {topic} never reached the recorder" for topic, n in journal["gaps"].items()]
     sentences += [f"{n} messages of {topic} were malformed" for topic, n in journal["malformed"].items()]
     sentences += journal["damage"]
+    clocks = [(name, clock_in_words(figures_told(told))) for name, told in sorted(summary["input_clocks"].items())]
     trips = [(trip.get("signal", "?"), trip.get("text") or json.dumps(trip)) for trip in summary["trips"]]
     return html.section(
         "Losses and trips",
         html.paragraph(f"Frames lost while live: {summary['frames_lost']}. Files: {', '.join(journal['files'])}."),
         html.paragraph("; ".join(sentences) + "." if sentences else "The journal is whole: no message is missing."),
         html.table(("service", "starts", "dropped", "gaps", "late", "memory"), services) if services else "",
+        html.table(("input", "card clock"), clocks) if clocks else "",
         html.table(("trip", "why"), trips) if trips else html.paragraph("The interlock never tripped."),
     )
 
