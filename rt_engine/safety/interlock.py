@@ -272,7 +272,8 @@ class Interlock(SafetyLatch):
         cut = [one for output in self._outputs.values() for one in output.cut_trains()]
         for one in cut:
             reason = f"ended after {one.emitted} pulses"
-            self._log_done({"decision_id": one.decision_id, "outcome": Outcome.FAILED, "reason": reason})
+            done = {"decision_id": one.decision_id, "outcome": Outcome.FAILED, "reason": reason, "pulses": one.emitted}
+            self._log_done(done)
         return cut
 
     def _log_done(self, fields: dict[str, Any]) -> None:
