@@ -240,10 +240,10 @@ class Interlock(SafetyLatch):
         output = self._outputs[decision.output]
         word = LastWord(decision.output, self._clock, lambda now_ns: self._objection(request, dose, now_ns))
         command = _command(word, request, decision, train)
-        failed, why = True, "its driver broke off"
+        failed, why, t_command_ns = True, "its driver broke off", 0
         try:
-            decision.t_command_ns = output.fire(command)
-            why = word.disobeyed(decision.t_command_ns)
+            decision.t_command_ns = t_command_ns = output.fire(command)
+            why = word.disobeyed(t_command_ns)
             failed = bool(why)
         except WithdrawnError as error:
             failed = word.objection is None
@@ -259,7 +259,7 @@ class Interlock(SafetyLatch):
             return Outcome.FAILED, why
         if word.objection is not None:
             return word.objection
-        latest_ns = decision.t_command_ns + output.longest_wait_ns
+        latest_ns = t_command_ns + output.longest_wait_ns
         dose.settle(latest_ns)
         self.state = InterlockState.FIRING
         self._firing_until_ns = max(self._firing_until_ns, latest_ns + train.duration_ns)
