@@ -21,13 +21,15 @@ import psutil
 import pytest
 from kill_moments import BASELINE_S, FILE_MB, NEEDS_BASELINE, ORDER, Control, Moment, family, kill, wait_for
 from kill_witness import Witness, missing_frames, missing_numbers
+from pynwb import NWBHDF5IO
 from system_rig import DEADLINE_S, RunningRig, Start, small_rig, spikeloop
 
 from rt_engine.interfaces.errors import RecordingError
 from rt_engine.recording.nwb_export import Frames, NwbPlan, export_nwb
 from rt_engine.recording.reader import Session, open_session
 from rt_engine.recording.recover import RecoveryReport, recover
-from rt_engine.safety.wal import read_wal
+from rt_engine.recording.wal_merge import StimulationLog
+from rt_engine.safety.wal import RecordKind, read_wal
 
 pytestmark = pytest.mark.realtime
 N_KILLS = int(os.environ.get("SPIKELOOP_KILLS", "3"))
@@ -63,8 +65,8 @@ limits: {}
 
 def recovered(folder: Path) -> RecoveryReport:
     """What `recover` makes of a session."""
-    records = [record for path in sorted(folder.glob("stim_*.wal")) for record in read_wal(path).records]
-    return recover(folder, wal_records=records)
+    contents = [(path.name, read_wal(path)) for path in sorted(folder.glob("stim_*.wal"))]
+    return recover(folder, logs=[StimulationLog(name, content.records, content.torn) for name, content in contents])
 
 
 def forgotten_light(clean: Session, witness: Witness) -> tuple[list[int], int]:
@@ -74,6 +76,27 @@ def forgotten_light(clean: Session, witness: Witness) -> tuple[list[int], int]:
     begun = {m.header.decision_id for m in clean.messages("stim") if m.header.phase == "intent"}
     finished = {m.header.decision_id for m in clean.messages("stim") if m.header.phase == "done"}
     return [t_ns for t_ns in witness.t_light_ns if t_ns not in known], len(begun - finished)
+
+
+def require_pulses_of_the_log(folder: Path, target: Path) -> int:
+    """Every light that the write-ahead log tells of stands in the NWB file, as it was; returns how many."""
+    records = [record for path in sorted(folder.glob("stim_*.wal")) for record in read_wal(path).records]
+    intents = {one.fields["decision_id"]: one.fields for one in records if one.kind is RecordKind.INTENT}
+    done = [one.fields for one in records if one.kind is RecordKind.DONE and one.fields["t_command_ns"] is not None]
+    with NWBHDF5IO(target, "r") as file:
+        read = file.read()
+        if not done:
+            return 0
+        pulses = read.intervals["optogenetic_pulses"].to_dataframe().set_index("decision_id")
+    offsets_s = []
+    for one in done:
+        intent, row = intents[one["decision_id"]], pulses.loc[one["decision_id"]]
+        assert row["outcome"] == one["outcome"]
+        assert abs((row["stop_time"] - row["start_time"]) * 1e6 - intent["width_us"]) < 0.5
+        assert abs(row["power_in_mW"] * 1e3 - sum(intent["power_uw"])) < 0.5
+        offsets_s.append(one["t_command_ns"] / 1e9 - row["start_time"])
+    assert max(offsets_s) - min(offsets_s) < 1e-6, "one clock: all times are as far apart as in the log"
+    return len(done)
 
 
 def exports(clean: Session, target: Path) -> bool:
@@ -138,11 +161,13 @@ def test_a_killed_process_costs_a_quarter_of_a_second_and_no_pulse(
         assert (witness.frames, witness.t_light_ns) == ({}, []), "there was something to record"
         return
     clean = open_session(report.folder)
-    assert clean.is_complete
+    assert clean.is_whole  # its files; the session itself lacks what the killed process took along
+    assert clean.lost == report.n_lost
     missing = missing_frames(witness, (header.frame for header, _ in clean.frames()), t_kill_ns)
     unknown, n_open = forgotten_light(clean, witness)
     gaps = missing_numbers(m for m in clean.messages() if m.header.source != "recover")
     cost |= {"exported": exports(clean, tmp_path / "x.nwb")}
+    cost |= {"pulses_in_nwb": require_pulses_of_the_log(run.session, tmp_path / "x.nwb") if cost["exported"] else 0}
     cost |= {"files": len(list(run.session.glob("session_*.mcap"))), "heard": len(witness.frames)}
     cost |= {"frames_lost": len(missing.at_the_end), "holes": missing.inside, "skipped": len(missing.numbers_skipped)}
     cost |= {"light": len(witness.t_light_ns), "known_by_intent": len(unknown), "gaps": gaps}
@@ -204,7 +229,8 @@ def test_viewers_may_die_at_any_instant_and_cost_nothing(start: Start, tmp_path:
     finally:
         witness.close()
     session = open_session(run.session if ended_by == "stop" else recovered(run.session).folder)
-    assert session.is_complete
+    assert session.is_whole
+    assert session.is_complete == (ended_by == "stop")
     missing = missing_frames(witness, (header.frame for header, _ in session.frames()), t_end_ns)
     assert missing.inside == []
     assert len(missing.at_the_end) <= (0 if ended_by == "stop" else MOST_LOST_S * RATE_HZ)
