@@ -112,7 +112,7 @@ class Service:
         try:
             self.open()
             # Not as a `log`, which nobody would hear this early.
-            self.announce("waiting", **({"refused": self.refused} if self.refused else {}))
+            self.announce("waiting", refused=self.refused)
             while not self.stopping.is_set():
                 ready = dict(self.poller.poll(self.poll_ms))
                 self.step(ready)

@@ -39,7 +39,6 @@ ALLOWED = {
     ("rt_engine/commands/window_process.py", "creationflags"): _BY_SYSTEM,
     ("rt_engine/commands/window_process.py", "start_new_session"): _BY_SYSTEM,
     ("rt_engine/bench/loop/soak.py", "getloadavg"): "asked for with hasattr",
-    ("rt_engine/services/doctor/real_time.py", "resource"): f"{_LINUX_ONLY}: the right to real-time priority",
     ("rt_engine/services/doctor/real_time.py", "/sys/"): f"{_LINUX_ONLY}: the governor of the processor",
     ("rt_engine/services/scheduling.py", "sched_setscheduler"): _LINUX_ONLY,
     ("rt_engine/services/scheduling.py", "sched_param"): _LINUX_ONLY,
