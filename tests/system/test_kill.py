@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 import zmq
+from pynwb import NWBHDF5IO
 from system_rig import DEADLINE_S, RunningRig, Start, small_rig, spikeloop
 
 from rt_engine.interfaces.control import Role
@@ -27,7 +28,8 @@ from rt_engine.interfaces.messages import LightHeader, SpikesHeader, decode
 from rt_engine.recording.nwb_export import Frames, NwbPlan, export_nwb
 from rt_engine.recording.reader import Session, open_session
 from rt_engine.recording.recover import recover
-from rt_engine.safety.wal import read_wal
+from rt_engine.recording.wal_merge import StimulationLog
+from rt_engine.safety.wal import RecordKind, read_wal
 from rt_engine.transport.control import ControlClient
 
 pytestmark = pytest.mark.realtime
@@ -119,9 +121,12 @@ def live_pids(run: RunningRig, ports: dict[str, int]) -> dict[str, int]:
 
 def recovered(run: RunningRig) -> Session:
     """The session as `recover` leaves it."""
-    records = [record for path in sorted(run.session.glob("stim_*.wal")) for record in read_wal(path).records]
-    clean = open_session(recover(run.session, wal_records=records).folder)
-    assert clean.is_complete
+    contents = [(path.name, read_wal(path)) for path in sorted(run.session.glob("stim_*.wal"))]
+    logs = [StimulationLog(name, content.records, content.torn) for name, content in contents]
+    clean = open_session(recover(run.session, logs=logs).folder)
+    assert clean.is_whole  # its files; the session itself lacks what the killed process took along
+    assert clean.recovery is not None
+    assert clean.lost == clean.recovery.n_lost
     return clean
 
 
@@ -132,6 +137,27 @@ def forgotten_light(clean: Session, witness: Witness) -> tuple[list[int], int]:
     begun = {m.header.decision_id for m in clean.messages("stim") if m.header.phase == "intent"}
     finished = {m.header.decision_id for m in clean.messages("stim") if m.header.phase == "done"}
     return [t_ns for t_ns in witness.t_light_ns if t_ns not in known], len(begun - finished)
+
+
+def require_pulses_of_the_log(folder: Path, target: Path) -> int:
+    """Every light that the write-ahead log tells of stands in the NWB file, as it was; returns how many."""
+    records = [record for path in sorted(folder.glob("stim_*.wal")) for record in read_wal(path).records]
+    intents = {one.fields["decision_id"]: one.fields for one in records if one.kind is RecordKind.INTENT}
+    done = [one.fields for one in records if one.kind is RecordKind.DONE and one.fields["t_command_ns"] is not None]
+    with NWBHDF5IO(target, "r") as file:
+        read = file.read()
+        if not done:
+            return 0
+        pulses = read.intervals["optogenetic_pulses"].to_dataframe().set_index("decision_id")
+    offsets_s = []
+    for one in done:
+        intent, row = intents[one["decision_id"]], pulses.loc[one["decision_id"]]
+        assert row["outcome"] == one["outcome"]
+        assert abs((row["stop_time"] - row["start_time"]) * 1e6 - intent["width_us"]) < 0.5
+        assert abs(row["power_in_mW"] * 1e3 - sum(intent["power_uw"])) < 0.5
+        offsets_s.append(one["t_command_ns"] / 1e9 - row["start_time"])
+    assert max(offsets_s) - min(offsets_s) < 1e-6, "one clock: all times are as far apart as in the log"
+    return len(done)
 
 
 def start_busy(start: Start, calibration: Path, tmp_path: Path) -> tuple[RunningRig, dict[str, int]]:
@@ -168,6 +194,7 @@ def test_a_killed_process_costs_a_quarter_of_a_second_and_no_pulse(
     unknown, n_open = forgotten_light(clean, witness)
     export_nwb(clean, NwbPlan(tmp_path / "x.nwb", Frames.NONE, compress=False), lambda stage, done: None)
     cost = {"killed": name, "trial": trial, "frames_lost": last_heard - last_kept, "light": len(witness.t_light_ns)}
+    cost |= {"pulses_in_nwb": require_pulses_of_the_log(run.session, tmp_path / "x.nwb")}
     cost |= {"known_by_intent": len(unknown), "live_after_s": round(live_s, 1)}
     print(json.dumps(cost | {"took_s": round(time.monotonic() - t_start_s, 1)}))
     assert last_heard - last_kept <= MOST_LOST_S * RATE_HZ, cost
@@ -194,7 +221,7 @@ def test_what_recover_leaves_replays_to_the_same(
     told = json.loads((tmp_path / "diff.json").read_text(encoding="utf-8"))
     print(json.dumps({"killed": name, "compared": told["n_compared"], "same": found.returncode == 0}))
     assert found.returncode == 0, found.stdout
-    assert told["n_compared"]["events"] > 100
+    assert told["n_compared"]["spikes"] > 100
 
 
 def test_viewers_may_die_at_any_instant_and_cost_nothing(start: Start, small_calibration: Path, tmp_path: Path) -> None:
