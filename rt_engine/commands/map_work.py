@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from rt_engine.services.many_tasks import Fate, Outcome, Task
+from rt_engine.services.scheduling import ONE_THREAD
 
 LOG_SUFFIX = ".log"
 
@@ -21,7 +22,7 @@ def work(task: Task) -> Outcome:
     """
     from rt_engine.cli import main
 
-    os.environ.update({name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")})
+    os.environ.update(ONE_THREAD)
     part, target, began_s = Path(task.part), Path(task.target), time.perf_counter()
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)

@@ -6,10 +6,11 @@ import json
 from typing import Any
 
 from rt_engine.recording import report_template as html
+from rt_engine.recording.input_clocks import clock_in_words, figures_told
 
 
 def losses_section(summary: dict[str, Any]) -> str:
-    """Losses by topic, by service and by recovery; trips.
+    """Losses by topic, by service and by recovery; clocks of cards; trips.
 
     Parameters
     ----------
@@ -21,6 +22,7 @@ def losses_section(summary: dict[str, Any]) -> str:
         for name, row in sorted(summary["services"].items())
     ]
     trips = [(trip.get("signal", "?"), trip.get("text") or json.dumps(trip)) for trip in summary["trips"]]
+    clocks = [(name, clock_in_words(figures_told(told))) for name, told in sorted(summary["input_clocks"].items())]
     journal = summary["journal"]
     sentences = _missing(journal)
     return html.section(
@@ -29,6 +31,7 @@ def losses_section(summary: dict[str, Any]) -> str:
         _recovered(journal["recovery"]),
         html.paragraph("; ".join(sentences) + "." if sentences else "The journal is whole: no message is missing."),
         html.table(("service", "starts", "dropped", "gaps", "late", "memory"), services) if services else "",
+        html.table(("input", "card clock"), clocks) if clocks else "",
         html.table(("trip", "why"), trips) if trips else html.paragraph("The interlock never tripped."),
     )
 

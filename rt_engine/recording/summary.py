@@ -147,6 +147,7 @@ def summary_of(analysis: Analysis) -> dict[str, Any]:
         "journal": _journal(analysis),
         "versions": header.versions if header else {},
         "device_versions": tables.device_versions,
+        "input_clocks": tables.input_clocks,
         "git_hash": header.git_hash if header else None,
         "seeds": header.seeds if header else {},
         "replay": header.config.get("replay") if header else None,
