@@ -17,6 +17,7 @@ import psutil
 
 from rt_engine.commands.map_sources import LOG_SUFFIX
 from rt_engine.services.many_tasks import Fate, Outcome, Task
+from rt_engine.services.scheduling import ONE_THREAD
 
 _LOOK_S = 0.2
 _TOO_LARGE = 77
@@ -27,7 +28,7 @@ def work(task: Task) -> Outcome:
 
     What it said stands in ``<target>.log``.
     """
-    os.environ.update({name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")})
+    os.environ.update(ONE_THREAD)
     part, target, began_s = Path(task.part), Path(task.target), time.perf_counter()
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)

@@ -14,6 +14,7 @@ from rt_engine.recording import report_template as html
 from rt_engine.recording.activity_table import ActivityTables
 from rt_engine.recording.effect_section import effect_section
 from rt_engine.recording.figure_style import styled
+from rt_engine.recording.losses_section import losses_section
 from rt_engine.recording.quality_table import QualityTables
 from rt_engine.recording.reader import open_session, read_config
 from rt_engine.recording.report_course import dose_section, latency_course_section, quality_section
@@ -70,7 +71,7 @@ def write_report(session_folder: Path) -> Path:
             latency_course_section(views[0]),
             accuracy_section(views, summary),
             *(quality_section(view, quality) for view in views),
-            _losses(summary),
+            losses_section(summary),
             _provenance(summary, config, [log.text for log in analysis.tables.logs]),
         ]
     path = session.folder / REPORT_FILE
@@ -142,7 +143,7 @@ def _warnings(summary: dict[str, Any]) -> list[str]:
             "from the nominal ones."
         )
     if not summary["journal"]["complete"]:
-        sentences.append("The journal is not complete (see Losses): figures count what it holds.")
+        sentences.append("The session is not complete (see Losses): figures count what is left of it.")
     if summary["trips"]:
         sentences.append(f"The interlock tripped ({len(summary['trips'])}): see Losses and trips.")
     if summary["frames"] == 0:
@@ -195,26 +196,6 @@ def _rate(summary: dict[str, Any]) -> str:
     if not summary["cells"] or summary["duration_s"] <= 0:
         return ""
     return f", {60 * summary['spikes'] / summary['cells'] / summary['duration_s']:.2g} per cell and minute"
-
-
-def _losses(summary: dict[str, Any]) -> str:
-    services = [
-        (name, row["starts"], row["dropped"], row["gaps"], row["late"], f"{row['rss_bytes'] / 1e6:.0f} MB")
-        for name, row in sorted(summary["services"].items())
-    ]
-    journal = summary["journal"]
-    sentences = [f"{n} messages of {topic} are missing in the journal" for topic, n in journal["lost_messages"].items()]
-    sentences += [f"{n} messages of {topic} never reached the recorder" for topic, n in journal["gaps"].items()]
-    sentences += [f"{n} messages of {topic} were malformed" for topic, n in journal["malformed"].items()]
-    sentences += journal["damage"]
-    trips = [(trip.get("signal", "?"), trip.get("text") or json.dumps(trip)) for trip in summary["trips"]]
-    return html.section(
-        "Losses and trips",
-        html.paragraph(f"Frames lost while live: {summary['frames_lost']}. Files: {', '.join(journal['files'])}."),
-        html.paragraph("; ".join(sentences) + "." if sentences else "The journal is whole: no message is missing."),
-        html.table(("service", "starts", "dropped", "gaps", "late", "memory"), services) if services else "",
-        html.table(("trip", "why"), trips) if trips else html.paragraph("The interlock never tripped."),
-    )
 
 
 def _provenance(summary: dict[str, Any], config: dict[str, Any], logs: list[str]) -> str:

@@ -52,6 +52,7 @@ class Service:
             files = FileDesk(setup.path())
             self.commands |= {"take_file": files.take, "give_file": files.give}
         self.state = "starting"
+        self.refused: list[str] = []  # of the wishes in `scheduling`, in words; told with the first announcement
         self.dropped = self.gaps = self.late = self.queue = 0
         self.stopping = threading.Event()
         self._health_due_ns = 0
@@ -113,7 +114,8 @@ class Service:
         """Work until told to stop; returns the exit code of the process."""
         try:
             self.open()
-            self.announce("waiting")
+            # Not as a `log`, which nobody would hear this early.
+            self.announce("waiting", refused=self.refused)
             while not self.stopping.is_set():
                 ready = dict(self.poller.poll(self.poll_ms))
                 self.step(ready)

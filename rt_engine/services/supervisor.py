@@ -34,6 +34,7 @@ from rt_engine.services import far
 from rt_engine.services.far import FarService, FarServices
 from rt_engine.services.file_exchange import fetch_logs, send_file
 from rt_engine.services.process import run_service
+from rt_engine.services.scheduling import ONE_THREAD
 from rt_engine.services.setup import Setup, service_names
 from rt_engine.services.slow_start import START_TIMEOUT_S
 from rt_engine.transport.gate import Gate
@@ -44,7 +45,6 @@ from rt_engine.transport.sockets import bind, connect
 
 _STOP_ORDER = ("acquisition", "inference", "stimulation", "telemetry", "recording")
 """The source first, so that what is under way comes to its end; the recorder last, so that it sees all of it."""
-_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 _BATCH = 256
 """Control messages taken in one turn, so that a flood of them keeps nothing else waiting."""
 _TOPICS = ("health", "log", "state", "stim", "spikes.", "rois")
@@ -131,7 +131,7 @@ class Supervisor:
         ServiceError, ConfigError
             One of them failed, with its own words, or took longer than `timeout_s`.
         """
-        os.environ.update(_ONE_THREAD)
+        os.environ.update(ONE_THREAD)
         spawn = multiprocessing.get_context("spawn")
         for name in self.services:
             if name in self.far.services:
@@ -345,6 +345,9 @@ class Supervisor:
         if request.role is not Role.SERVICE or service not in self.services:
             return
         self._identity[service] = identity
+        refused = request.args.pop("refused", ())
+        for text in refused if isinstance(refused, list) else ():
+            self._say("warning", str(text))
         self.facts.setdefault(service, {}).update(request.args)
 
     def _answer_keeper(self, request: Request) -> Reply:
