@@ -52,7 +52,10 @@ def execute(arguments: argparse.Namespace) -> int:
     counts = export_nwb(session, plan, view.progress)
     view.end_progress()
     if not session.is_complete:
-        view.say("the journal is not complete: the file holds what could be read", "yellow")
+        view.say(
+            "the session is not complete: the file holds what is left, its notes say what is missing",
+            "yellow",
+        )
     if not counts.pop("subject"):
         view.say("no subject is known: archives want --subject at the run and `animal` in the rig file", "yellow")
     view.say(f"{target}: " + ", ".join(f"{n:,} {what}" for what, n in counts.items()))

@@ -110,7 +110,15 @@ class JournalWriter:
         """Bytes of the present file that have reached the operating system."""
         return self._file.position
 
-    def write(self, topic: str, header_bytes: bytes, payload: bytes | memoryview, t_ns: int) -> None:
+    def write(
+        self,
+        topic: str,
+        header_bytes: bytes,
+        payload: bytes | memoryview,
+        t_ns: int,
+        *,
+        sequence: int | None = None,
+    ) -> None:
         """Append one message.
 
         Parameters
@@ -122,6 +130,8 @@ class JournalWriter:
             Read before this returns; may be empty.
         t_ns : int
             Monotonic time, nanoseconds; becomes the log time.
+        sequence : int, optional
+            Number of the message within its topic, where it has one already; the next ones count on from it.
 
         Raises
         ------
@@ -132,7 +142,8 @@ class JournalWriter:
         if self._file.position > self._file_bytes or self._n_flushes > _FLUSHES_PER_FILE:
             self.rotate()
         t_log_ns = max(t_ns + self._wall_minus_monotonic_ns, 0)
-        sequence = self._sequence.get(topic, 0)
+        if sequence is None:
+            sequence = self._sequence.get(topic, 0)
         self._sequence[topic] = sequence + 1
         head = HEADER_LENGTH.pack(len(header_bytes)) + header_bytes
         try:

@@ -40,6 +40,8 @@ def latency_intervals_ms(tables: SessionTables, scores: dict[int, TruthScore]) -
         ns["receive_to_decision"].extend(plane.receive_to_decision_ns)
     triggers = _triggering_spikes(tables, scores)
     for decision in tables.decisions.values():
+        if not decision.has_trigger:
+            continue
         scan_ns, decided_ns = decision.first.t_scan_ns, decision.first.t_decided_ns
         t_spike_ns = _spike_time(triggers, decision.first.plane, decision.first.frame, decision.first.roi_ids)
         if decision.t_command_ns is not None:

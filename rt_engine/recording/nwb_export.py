@@ -137,9 +137,23 @@ class _Export:
             experiment_description=experiment.get("description") or what,
             protocol=header.protocol,
             keywords=["calcium imaging", "closed loop", "optogenetics", "spike inference"],
-            notes=yaml.safe_dump(self._config | {"git_hash": header.git_hash}, sort_keys=False, allow_unicode=True),
+            notes=yaml.safe_dump(
+                self._config | {"git_hash": header.git_hash} | self._missing(), sort_keys=False, allow_unicode=True
+            ),
             was_generated_by=generated or None,
         )
+
+    def _missing(self) -> dict[str, Any]:
+        """What is not in the session any more; nothing of a complete one."""
+        session = self._session
+        if session.is_complete:
+            return {}
+        recovery = session.recovery
+        damage = [*map(str, session.damage), *(recovery.damage if recovery is not None else ())]
+        missing: dict[str, Any] = {"complete": False, "lost_messages": session.lost, "damage": damage}
+        if recovery is not None:
+            missing |= {"reaches_until_utc": recovery.reaches_until_utc, "reaches_s": recovery.reaches_s}
+        return {"missing": missing}
 
     def _add_subject(self) -> None:
         animal = (self._config.get("rig") or {}).get("animal") or {}

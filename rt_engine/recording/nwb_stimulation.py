@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from bisect import bisect_right
 from typing import Any
 
 import numpy as np
@@ -23,10 +22,11 @@ from pynwb.misc import AnnotationSeries
 from pynwb.ogen import OptogeneticSeries, OptogeneticStimulusSite
 
 from rt_engine.interfaces.messages import LightHeader, LogHeader, SyncHeader
+from rt_engine.recording.commanded_light import Commands, Decision
 from rt_engine.recording.nwb_time import SessionTime
 from rt_engine.recording.reader import Session
 from rt_engine.recording.session_arrays import headers
-from rt_engine.recording.session_tables import Decision, SessionTables
+from rt_engine.recording.session_tables import SessionTables
 
 _TRIALS = ("delivered", "withheld", "sham", "dry_run")
 _COLUMNS = {
@@ -35,8 +35,8 @@ _COLUMNS = {
     "arm": "arm of the design the trigger was assigned to; empty where none was drawn",
     "outcome": "what became of it: delivered, withheld (control), sham, suppressed, refused, late, failed, dry_run",
     "reason": "why, in the words of protocol or interlock; empty where delivered",
-    "plane": "plane whose events triggered",
-    "trigger_frame": "frame after which it was decided",
+    "plane": "plane whose events triggered; -1 where only the end of the decision was saved",
+    "trigger_frame": "frame after which it was decided; -1 where only the end of the decision was saved",
     "trigger_roi_ids": "cells that triggered, JSON list of roi_id",
     "target_roi_ids": "cells to be lit, JSON list of roi_id",
     "scan_to_command_ms": "from the last line scanned to the command of the output, software; NaN without one",
@@ -90,13 +90,13 @@ def _row(decision: Decision, time: SessionTime) -> dict[str, Any]:
         "arm": first.arm,
         "outcome": decision.outcome or "unfinished",
         "reason": decision.reason or "",
-        "plane": first.plane,
-        "trigger_frame": first.frame,
+        "plane": first.plane if decision.has_trigger else -1,
+        "trigger_frame": first.frame if decision.has_trigger else -1,
         "trigger_roi_ids": json.dumps(first.roi_ids),
         "target_roi_ids": json.dumps(first.target_ids),
-        "scan_to_command_ms": _ms(decision.t_command_ns, first.t_scan_ns),
-        "decision_to_command_ms": _ms(decision.t_command_ns, first.t_decided_ns),
-        "scan_to_output_ms": _ms(decision.t_output_ns, first.t_scan_ns),
+        "scan_to_command_ms": _ms(decision, decision.t_command_ns, first.t_scan_ns),
+        "decision_to_command_ms": _ms(decision, decision.t_command_ns, first.t_decided_ns),
+        "scan_to_output_ms": _ms(decision, decision.t_output_ns, first.t_scan_ns),
         "pulses": pulses,
         "width_ms": width_us / 1e3,
         "power_mw": json.dumps([uw / 1e3 for uw in first.power_uw or ()]),
@@ -175,7 +175,7 @@ def _pulses(
     table.add_column("power_of_targets_in_mW", "power for each target, JSON list")
     for name in _OF_PULSE:
         table.add_column(name, _COLUMNS[name])
-    commands = _Commands(tables)
+    commands = Commands(tables.decisions.values())
     for light in sorted(tables.lights, key=lambda one: one.t_on_ns):
         on_s, decision = time.seconds(light.t_on_ns), commands.of(light)
         row = dict.fromkeys(_OF_PULSE, "") | {"scan_to_command_ms": float("nan")}
@@ -188,29 +188,6 @@ def _pulses(
             power_of_targets_in_mW=json.dumps([uw / 1e3 for uw in light.power_uw]), **row,
         )  # fmt: skip
     return table
-
-
-class _Commands:
-    """Which decision commanded a pulse: the last of its output before it, for as many pulses as it asked for."""
-
-    def __init__(self, tables: SessionTables) -> None:
-        self._decisions: dict[str, list[tuple[int, Decision]]] = {}
-        self._n_told: dict[str, int] = {}
-        for one in tables.decisions.values():
-            if one.t_command_ns is not None and one.first.output is not None:
-                self._decisions.setdefault(one.first.output, []).append((one.t_command_ns, one))
-        for commanded in self._decisions.values():
-            commanded.sort(key=lambda pair: pair[0])
-
-    def of(self, light: LightHeader) -> Decision | None:
-        """None for light that no decision of the session commanded; to be asked in the order of time."""
-        commanded = self._decisions.get(light.output, [])
-        at = bisect_right(commanded, light.t_on_ns, key=lambda pair: pair[0])
-        if not at:
-            return None
-        decision = commanded[at - 1][1]
-        n = self._n_told[decision.first.decision_id] = self._n_told.get(decision.first.decision_id, 0) + 1
-        return decision if n <= max(decision.first.pulses or 1, 1) else None
 
 
 def add_behaviour(nwb: NWBFile, session: Session, time: SessionTime) -> ProcessingModule | None:
@@ -254,8 +231,8 @@ def add_behaviour(nwb: NWBFile, session: Session, time: SessionTime) -> Processi
     return module
 
 
-def _ms(t_ns: int | None, since_ns: int) -> float:
-    return float("nan") if t_ns is None else (t_ns - since_ns) / 1e6
+def _ms(decision: Decision, t_ns: int | None, since_ns: int) -> float:
+    return (t_ns - since_ns) / 1e6 if t_ns is not None and decision.has_trigger else float("nan")
 
 
 def _or_nan(value: float | None) -> float:

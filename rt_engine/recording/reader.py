@@ -16,6 +16,7 @@ from rt_engine.interfaces.yaml_files import read_yaml
 from rt_engine.recording.journal import HEADER_LENGTH
 from rt_engine.recording.journal_clocks import JournalClocks, ports_of
 from rt_engine.recording.mcap_walk import Damage, McapWalk, RawMessage
+from rt_engine.recording.recovery_report import Recovery, read_recovery
 
 if TYPE_CHECKING:
     import pandas
@@ -37,9 +38,11 @@ class JournalMessage:
         As on the wire, read-only.
     t_log_ns : int
         Unix time of writing, nanoseconds.
+    sequence : int
+        Number within its topic.
     """
 
-    __slots__ = ("_clocks", "_header", "header_bytes", "payload", "t_log_ns", "topic")
+    __slots__ = ("_clocks", "_header", "header_bytes", "payload", "sequence", "t_log_ns", "topic")
 
     def __init__(
         self,
@@ -48,8 +51,10 @@ class JournalMessage:
         payload: memoryview,
         t_log_ns: int,
         clocks: JournalClocks | None = None,
+        sequence: int = 0,
     ) -> None:
         self._clocks = clocks
+        self.sequence = sequence
         self.topic = topic
         self.header_bytes = header_bytes
         self.payload = payload
@@ -125,9 +130,25 @@ class Session:
         return dict(self._lost)
 
     @property
+    def is_whole(self) -> bool:
+        """True if every file has its end and no byte of it is damaged; messages may be missing all the same."""
+        return not self.damage
+
+    @property
     def is_complete(self) -> bool:
-        """True if every file has its end and every message is there."""
-        return not self.damage and not self.lost
+        """True if the session is whole: its files are, every message is there, and no recovery lost anything."""
+        return self.is_whole and not self.lost and (self.recovery is None or not self.recovery.damage)
+
+    @property
+    def recovery(self) -> Recovery | None:
+        """What `recover` said of the session that this one was recovered from; None if it is as it was recorded.
+
+        Raises
+        ------
+        RecordingError
+            It is there and cannot be read.
+        """
+        return read_recovery(self.folder)
 
     def messages(self, *topics: str) -> Iterator[JournalMessage]:
         """All messages in the order of writing.
@@ -299,4 +320,4 @@ def _split(raw: RawMessage, clocks: JournalClocks | None = None) -> JournalMessa
     end = HEADER_LENGTH.size + length
     if end > len(data):
         return None
-    return JournalMessage(raw.topic, data[HEADER_LENGTH.size : end], data[end:], raw.t_log_ns, clocks)
+    return JournalMessage(raw.topic, data[HEADER_LENGTH.size : end], data[end:], raw.t_log_ns, clocks, raw.sequence)

@@ -10,11 +10,11 @@ from typing import Any
 import yaml
 
 from rt_engine.interfaces.errors import RecordingError
-from rt_engine.interfaces.fates import Fate
 from rt_engine.recording import report_template as html
 from rt_engine.recording.activity_table import ActivityTables
 from rt_engine.recording.effect_section import effect_section
 from rt_engine.recording.figure_style import styled
+from rt_engine.recording.losses_section import losses_section
 from rt_engine.recording.quality_table import QualityTables
 from rt_engine.recording.reader import open_session, read_config
 from rt_engine.recording.report_course import dose_section, latency_course_section, quality_section
@@ -71,7 +71,7 @@ def write_report(session_folder: Path) -> Path:
             latency_course_section(views[0]),
             accuracy_section(views, summary),
             *(quality_section(view, quality) for view in views),
-            _losses(summary),
+            losses_section(summary),
             _provenance(summary, config, [log.text for log in analysis.tables.logs]),
         ]
     path = session.folder / REPORT_FILE
@@ -143,7 +143,7 @@ def _warnings(summary: dict[str, Any]) -> list[str]:
             "from the nominal ones."
         )
     if not summary["journal"]["complete"]:
-        sentences.append("The journal is not complete (see Losses): figures count what it holds.")
+        sentences.append("The session is not complete (see Losses): figures count what is left of it.")
     if summary["trips"]:
         sentences.append(f"The interlock tripped ({len(summary['trips'])}): see Losses and trips.")
     if summary["frames"] == 0:
@@ -196,52 +196,6 @@ def _rate(summary: dict[str, Any]) -> str:
     if not summary["cells"] or summary["duration_s"] <= 0:
         return ""
     return f", {60 * summary['spikes'] / summary['cells'] / summary['duration_s']:.2g} per cell and minute"
-
-
-def _losses(summary: dict[str, Any]) -> str:
-    services = [
-        (name, row["starts"], row["dropped"], row["gaps"], row["late"], f"{row['rss_bytes'] / 1e6:.0f} MB")
-        for name, row in sorted(summary["services"].items())
-    ]
-    journal = summary["journal"]
-    sentences = [f"{n} messages of {topic} are missing in the journal" for topic, n in journal["lost_messages"].items()]
-    sentences += [f"{n} messages of {topic} never reached the recorder" for topic, n in journal["gaps"].items()]
-    sentences += [f"{n} messages of {topic} were malformed" for topic, n in journal["malformed"].items()]
-    sentences += journal["damage"]
-    trips = [(trip.get("signal", "?"), trip.get("text") or json.dumps(trip)) for trip in summary["trips"]]
-    return html.section(
-        "Losses and trips",
-        html.paragraph(f"Frames lost while live: {summary['frames_lost']}. Files: {', '.join(journal['files'])}."),
-        html.paragraph("; ".join(sentences) + "." if sentences else "The journal is whole: no message is missing."),
-        _fates(summary),
-        html.table(("service", "starts", "dropped", "gaps", "out of turn", "memory"), services) if services else "",
-        html.table(("trip", "why"), trips) if trips else html.paragraph("The interlock never tripped."),
-    )
-
-
-_FATES = {
-    Fate.DECIDED: "decided",
-    Fate.LATE: "of them late",
-    Fate.BLANKED: "of them in own light",
-    Fate.SKIPPED: "skipped",
-    Fate.MISSING: "missing",
-    Fate.REFUSED: "refused",
-    Fate.DUPLICATED: "came twice",
-    Fate.OUT_OF_ORDER: "out of order",
-}
-
-
-def _fates(summary: dict[str, Any]) -> str:
-    """What became of the frames of every plane, over the whole session."""
-    rows = [
-        (plane, *(f"{counts.get(fate.value, 0):,}" for fate in _FATES)) for plane, counts in summary["fates"].items()
-    ]
-    if not rows:
-        return ""
-    return html.paragraph(
-        "Frames by what became of them: no trigger comes of late ones, and states of the cells advance over those "
-        "skipped under overload, missing or refused. The recorder has those that were skipped."
-    ) + html.table(("plane", *_FATES.values()), rows)
 
 
 def _provenance(summary: dict[str, Any], config: dict[str, Any], logs: list[str]) -> str:

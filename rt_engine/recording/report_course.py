@@ -22,7 +22,8 @@ def latency_course_section(view: ReportView) -> str:
     if len(received) < 2:
         return ""
     t_s = np.linspace(*view.span_s, len(received))
-    commands = [d for d in view.decisions if d.t_command_ns is not None and d.first.plane == view.plane]
+    placed = (d for d in view.decisions if d.has_trigger and d.first.plane == view.plane)
+    commands = [d for d in placed if d.t_command_ns is not None]
     decided_s = view.seconds(np.array([d.first.frame for d in commands], np.float64))
     command_ms = np.array([((d.t_command_ns or 0) - d.first.t_scan_ns) / 1e6 for d in commands])
     figure = latency_course_figure(t_s, received + decided, decided_s, command_ms, view.span_s)

@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 
 from rt_engine.interfaces.calibration import Calibration
 from rt_engine.recording.activity_table import ActivityTable
+from rt_engine.recording.commanded_light import Decision
 from rt_engine.recording.event_triggered import TriggeredAverage, triggered_average
 from rt_engine.recording.report_figures import Trace
-from rt_engine.recording.session_tables import Decision, PlaneTable
+from rt_engine.recording.session_tables import PlaneTable
 from rt_engine.recording.summary import Analysis, frame_period_s
 
 F64 = NDArray[np.float64]
@@ -32,7 +33,7 @@ class ReportView:
     Attributes
     ----------
     decisions : list of Decision
-        Of all planes: light aimed at one plane may follow events of another.
+        Of all planes: light aimed at one plane may follow events of another. Without those whose trigger is lost.
     """
 
     def __init__(self, analysis: Analysis, activity: ActivityTable, plane: int) -> None:
@@ -45,7 +46,7 @@ class ReportView:
         self.period_is_known = frame_period_s(tables, analysis.calibration) is not None
         self.row_of_id = self._rows()
         self.n_cells = max(len(self.row_of_id), self.activity.dff.shape[1])
-        self.decisions = list(tables.decisions.values())
+        self.decisions = [one for one in tables.decisions.values() if one.has_trigger]
 
     @property
     def of_plane(self) -> str:

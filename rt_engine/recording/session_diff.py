@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rt_engine.interfaces.errors import MessageError
+from rt_engine.interfaces.errors import ConfigError, MessageError
 from rt_engine.interfaces.events import EVENT_DTYPE
 from rt_engine.interfaces.messages import (
     ActivityHeader,
@@ -56,7 +57,8 @@ class SessionDiff:
     first : tuple of Difference
         The first difference of each of frames, traces, events, inputs, decisions, light, marks, earliest cause first.
     n_compared : dict of str to int
-        Messages found equal before the first difference, by topic.
+        What was found equal before the first difference, by kind: ``spikes`` counts messages (one a frame or strip,
+        with or without events), ``events`` the events in them.
     closeness : str or None
         Of events that differ, how far: another processor changes last digits, another threshold spikes.
     """
@@ -73,7 +75,7 @@ class SessionDiff:
 
     def lines(self) -> list[str]:
         """For people."""
-        counts = ", ".join(f"{n} {what}" for what, n in self.n_compared.items())
+        counts = ", ".join(_counted(what, n) for what, n in self.n_compared.items())
         lines = [f"different from the start: {text}" for text in self.setup]
         if self.same and not any(self.n_compared.values()):
             lines.append("nothing to compare: neither of them has decided anything while live")
@@ -96,13 +98,15 @@ def compare(a: Session, b: Session, plane: int | None = None) -> SessionDiff:
 
     Raises
     ------
+    ConfigError
+        Neither has decided anything live in `plane`.
     RecordingError
         A file cannot be opened.
     """
-    counts: dict[str, int] = {}
-    planes = sorted({*_planes(a), *_planes(b)}) if plane is None else [plane]
+    counts: dict[str, int] = {"spikes": 0}
+    planes = _chosen(a, b, plane)
     found = [
-        _first("events", _each(planes, _events, a), _each(planes, _events, b), _explain_events, counts),
+        _first("events", _each(planes, _events, a), _each(planes, _events, b), _explain_events, counts, _n_events),
         _first("inputs", _inputs(a), _inputs(b), _explain_fields, counts),
         _first("decisions", _decisions(a), _decisions(b), _explain_fields, counts),
         _first("light", _lights(a), _lights(b), _explain_fields, counts),
@@ -122,14 +126,38 @@ def compare(a: Session, b: Session, plane: int | None = None) -> SessionDiff:
     return SessionDiff(tuple(_setup(a, b)), tuple(first), counts, event_closeness(a, b, planes) if differ else None)
 
 
+def _chosen(a: Session, b: Session, plane: int | None) -> list[int]:
+    """The planes that are compared: one that neither has would compare nothing and find it the same."""
+    there = sorted({*_planes(a), *_planes(b)})
+    if plane is None:
+        return there
+    if plane not in there:
+        listed = ", ".join(map(str, there))
+        raise ConfigError(
+            f"nothing was decided live in plane {plane}, neither in {a.folder} nor in {b.folder}",
+            f"planes with decisions: {listed}" if there else "there are no live decisions at all",
+            key="--plane",
+        )
+    return [plane]
+
+
 def _first(
-    what: str, a: Iterator[Row], b: Iterator[Row], explain: Callable[[Row, Row], str], counts: dict[str, int]
+    what: str,
+    a: Iterator[Row],
+    b: Iterator[Row],
+    explain: Callable[[Row, Row], str],
+    counts: dict[str, int],
+    n_inside: Callable[[Row], int] | None = None,
 ) -> Difference | None:
-    """The first pair that differs. Rows begin with the frame they belong to and a name for the reader."""
+    """The first pair that differs. Rows begin with the frame they belong to and a name for the reader.
+
+    `n_inside`: how many of `what` are in a row, where a row is a message of ``spikes`` that holds any number of them.
+    """
     counts[what] = 0
     for one, other in zip_longest(a, b):
-        if one == other:
-            counts[what] += 1
+        if one is not None and one == other:
+            counts[what] += 1 if n_inside is None else n_inside(one)
+            counts["spikes"] += n_inside is not None
             continue
         if one is None or other is None:
             left, row = ("A", other) if one is None else ("B", one)
@@ -175,6 +203,10 @@ def _events(session: Session, plane: int) -> Iterator[Row]:
         if isinstance(header, SpikesHeader) and header.mode is Mode.LIVE:
             name = f"frame {header.frame}, lines from {header.line0}"
             yield header.frame, name, header.t_scan_ns, header.t_decided_ns, bytes(message.payload)
+
+
+def _n_events(row: Row) -> int:
+    return len(row[4]) // EVENT_DTYPE.itemsize
 
 
 def _decisions(session: Session) -> Iterator[Row]:
@@ -240,8 +272,9 @@ def _explain_events(a: Row, b: Row) -> str:
 
 
 def _explain_fields(a: Row, b: Row) -> str:
+    one, other = a[2], b[2]
     return "; ".join(
-        f"{name} is {a[2][name]!r} in A and {b[2][name]!r} in B" for name in a[2] if a[2][name] != b[2][name]
+        f"{name} is {_shown(one[name])} in A and {_shown(other[name])} in B" for name in one if one[name] != other[name]
     )
 
 
@@ -253,7 +286,7 @@ def _explain_traces(a: Row, b: Row) -> str:
     one, other = (np.frombuffer(row[4], np.uint32).reshape(len(a[2]), -1) for row in (a, b))
     field, cell = (int(i) for i in np.argwhere(one != other)[0])
     values = one.view(np.float32)[field, cell], other.view(np.float32)[field, cell]
-    return f"{a[2][field]} of roi_index {cell} is {values[0]!r} in A and {values[1]!r} in B"
+    return f"{a[2][field]} of roi_index {cell} is {values[0]} in A and {values[1]} in B"
 
 
 def _setup(a: Session, b: Session) -> Iterator[str]:
@@ -300,6 +333,17 @@ def _config_differences(key: str, a: Any, b: Any) -> Iterator[str]:
 
 def _digest(path: Path) -> str | None:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def _shown(value: Any) -> str:
+    return value.value if isinstance(value, StrEnum) else repr(value)
+
+
+def _counted(what: str, n: int) -> str:
+    """A number with its noun."""
+    if what == "spikes":
+        return f"{n} {'message' if n == 1 else 'messages'} of spikes"
+    return f"{n} {what.removesuffix('s') if n == 1 else what}"
 
 
 def _at(frame: int | None) -> str:

@@ -26,8 +26,11 @@ from rt_engine.interfaces.messages import (
     StateHeader,
     StimHeader,
     TruthHeader,
+    encode,
 )
+from rt_engine.recording.commanded_light import Decision, add_phase, light_of, without_light
 from rt_engine.recording.device_versions import DeviceVersions, told_versions
+from rt_engine.recording.input_clocks import InputClocks, told_clocks, worst_clocks
 from rt_engine.recording.reader import JournalMessage, Session
 from rt_engine.transport.plane_counter import PlaneCounter
 
@@ -40,18 +43,6 @@ class Observer(Protocol):
     def see(self, message: JournalMessage, header: Header) -> None:
         """One message whose header is valid."""
         ...
-
-
-@dataclass(slots=True)
-class Decision:
-    """One decision of the stimulation service, its phases merged; times in monotonic nanoseconds."""
-
-    first: StimHeader
-    outcome: str | None = None
-    reason: str | None = None
-    t_command_ns: int | None = None
-    t_output_ns: int | None = None
-    energy_nj: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -155,6 +146,7 @@ class SessionTables:
     health: dict[tuple[str, str], HealthHeader] = field(default_factory=dict)
     logs: list[LogHeader] = field(default_factory=list)
     device_versions: DeviceVersions = field(default_factory=dict)
+    input_clocks: InputClocks = field(default_factory=dict)
     n_messages: dict[str, int] = field(default_factory=dict)
     n_malformed: dict[str, int] = field(default_factory=dict)
     n_gaps: dict[str, int] = field(default_factory=dict)
@@ -169,7 +161,8 @@ class SessionTables:
 def collect(session: Session, observers: Iterable[Observer] = ()) -> SessionTables:
     """Read the journal once.
 
-    Messages that violate the wire contract are counted by topic in `n_malformed` and otherwise passed over.
+    Messages that violate the wire contract are counted by topic in `n_malformed` and otherwise passed over. A command
+    of which the journal holds no light counts as light all the same, as of the command.
 
     Raises
     ------
@@ -196,7 +189,19 @@ def collect(session: Session, observers: Iterable[Observer] = ()) -> SessionTabl
             continue
         for observer in observers:
             observer.see(message, header)
+    for light in _light_of_commands(tables):
+        message = JournalMessage("light", memoryview(encode(light)), memoryview(b""), 0)
+        tables.lights.append(light)
+        for observer in observers:
+            observer.see(message, light)
     return tables
+
+
+def _light_of_commands(tables: SessionTables) -> list[LightHeader]:
+    """Pulses that were commanded and of which the journal holds no light: it was cut before it, or lost it."""
+    return [
+        light for decision in without_light(tables.decisions.values(), tables.lights) for light in light_of(decision)
+    ]
 
 
 def _count(counts: dict[str, int], key: str, n: int = 1) -> None:
@@ -209,7 +214,7 @@ def _file_away(tables: SessionTables, message: JournalMessage, header: Header) -
         case SpikesHeader():
             return tables.plane(header.plane).add(header, message.payload)
         case StimHeader():
-            _add_decision(tables.decisions, header)
+            add_phase(tables.decisions, header)
         case FrameHeader():
             tables.frame_period_ns = header.frame_period_ns or tables.frame_period_ns
         case TruthHeader():
@@ -229,23 +234,12 @@ def _file_away(tables: SessionTables, message: JournalMessage, header: Header) -
             _count(tables.fates.setdefault(header.plane, {}), header.fate.value, header.n)
         case LogHeader() if header.level == "info":
             tables.device_versions |= told_versions(header)
+            tables.input_clocks = worst_clocks(tables.input_clocks, told_clocks(header))
         case LogHeader() if len(tables.logs) < _MOST_LOG_LINES:
             tables.logs.append(header)
         case _:
             pass
     return True
-
-
-def _add_decision(decisions: dict[str, Decision], header: StimHeader) -> None:
-    decision = decisions.setdefault(header.decision_id, Decision(header))
-    if header.outcome is not None:
-        decision.outcome, decision.reason = header.outcome.value, header.reason
-    if header.t_command_ns is not None:
-        decision.t_command_ns = header.t_command_ns
-    if header.t_output_ns is not None:
-        decision.t_output_ns = header.t_output_ns
-    if header.energy_nj is not None:
-        decision.energy_nj = header.energy_nj
 
 
 def _add_truth(truth: dict[int, TruthTable], header: TruthHeader) -> bool:

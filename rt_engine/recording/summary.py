@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -147,6 +148,7 @@ def summary_of(analysis: Analysis) -> dict[str, Any]:
         "journal": _journal(analysis),
         "versions": header.versions if header else {},
         "device_versions": tables.device_versions,
+        "input_clocks": tables.input_clocks,
         "git_hash": header.git_hash if header else None,
         "seeds": header.seeds if header else {},
         "replay": header.config.get("replay") if header else None,
@@ -307,12 +309,16 @@ def _services(tables: SessionTables) -> dict[str, dict[str, int]]:
 def _journal(analysis: Analysis) -> dict[str, Any]:
     """What the journal holds and lacks."""
     session, tables = analysis.session, analysis.tables
+    lost, recovery = session.lost, session.recovery
+    # What was destroyed on the disk is missing by the numbers of its sender, too: it did reach the recorder.
+    never = {topic: n - lost.get(topic, 0) for topic, n in tables.n_gaps.items() if n > lost.get(topic, 0)}
     return {
         "files": [file.name for file in session.files],
         "complete": session.is_complete,
         "damage": [str(damage) for damage in session.damage],
-        "lost_messages": session.lost,
-        "gaps": tables.n_gaps,
+        "lost_messages": lost,
+        "gaps": never,
         "malformed": tables.n_malformed,
         "messages": tables.n_messages,
+        "recovery": None if recovery is None else msgspec.to_builtins(recovery),
     }

@@ -159,7 +159,8 @@ def read_wal(path: Path) -> WalContent:
     Returns
     -------
     WalContent
-        Slots of zeros are room that was never used; every other slot that is not part of a whole record is torn.
+        Slots of zeros at the end are room that was never used; every other slot that is not part of a whole record is
+        torn, zeros between records too: they are written in a row.
 
     Raises
     ------
@@ -172,13 +173,15 @@ def read_wal(path: Path) -> WalContent:
         raise RecordingError(f"{path} cannot be read: {error.strerror}") from error
     records: list[WalRecord] = []
     pending: list[bytes] = []
-    torn = 0
+    torn = n_empty = 0
     for start in range(0, len(data), SLOT_BYTES):
         slot = data[start : start + SLOT_BYTES]
         if not slot.strip(b"\0"):
             torn += len(pending)
             pending.clear()
+            n_empty += 1
             continue
+        torn, n_empty = torn + n_empty, 0
         found = _parse(slot, start // SLOT_BYTES)
         if found is None or found[1] != len(pending):
             torn += len(pending) + (found is None or found[1] != 0)

@@ -118,8 +118,10 @@ def test_readers_and_recover_survive_and_invent_nothing(memory: Path) -> None:
             report = recover(folder)
             clean = open_session(report.folder)
             again = Counter((m.topic, bytes(m.header_bytes), bytes(m.payload)) for m in clean.messages())
-            assert again == found
-            assert clean.is_complete
+            assert found <= again
+            assert {topic for topic, *_ in again - found} <= {"light"}  # of commands whose light was lost
+            assert clean.is_whole
+            assert clean.is_complete <= (not session.damage and not session.lost)
             for file in report.folder.iterdir():
                 file.unlink()
             report.folder.rmdir()

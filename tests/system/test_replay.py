@@ -113,7 +113,7 @@ def test_a_recorded_session_replays_to_the_same_or_says_what_would_have_happened
         found = spikeloop("diff", recorded, tmp_path / name, "--json", tmp_path / f"{name}.json")
         assert found.returncode == 0, found.stdout
         counts = json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8"))["n_compared"]
-        assert counts["events"] == 1200
+        assert counts["spikes"] == 1200
         assert counts["decisions"] > 10
         assert counts["light"] > 0
         assert summary_of(tmp_path / name)["stim"] == summary_of(recorded)["stim"]

@@ -190,6 +190,6 @@ def test_a_session_of_accidents_replays_bit_for_bit(
     told["trips"] = len(summary_of(run.session)["trips"])
     print(json.dumps(told | {"same": found.returncode == 0, "refused": person.refused[:2]}))
     assert found.returncode == 0, found.stdout
-    least = {"events": 800, "inputs": 20, "decisions": 10, "light": 2, "marks": 3, "lost": 20, "nan": 100}
+    least = {"spikes": 800, "inputs": 20, "decisions": 10, "light": 2, "marks": 3, "lost": 20, "nan": 100}
     least |= {"edits": 3, "added": 1}
     assert all(told[name] >= n for name, n in least.items()), (told, person.refused)

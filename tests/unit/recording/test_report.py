@@ -58,7 +58,7 @@ def test_a_truncated_session_is_reported_and_said_to_be_incomplete(rich, tmp_pat
     data = (rich / "session_000.mcap").read_bytes()
     (tmp_path / "session_000.mcap").write_bytes(data[: len(data) * 2 // 3])
     text = write_report(tmp_path).read_text(encoding="utf-8")
-    assert "The journal is not complete" in text
+    assert "The session is not complete" in text
     assert "no calibration" in text
     assert_stands_alone(text)
 

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from synthetic_session import SessionMaker
 
+from rt_engine.cli import main
+from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.events import EVENT_DTYPE
 from rt_engine.interfaces.messages import InputHeader, InputKind, LogHeader, Mode, SpikesHeader
 from rt_engine.recording.journal import JournalWriter
@@ -56,11 +58,42 @@ def test_sessions_that_only_call_themselves_otherwise_are_the_same(tmp_path: Pat
     found = diff(tmp_path, name="b-1")
     assert found.same
     assert found.first == ()
-    assert found.n_compared == {"events": 10, "inputs": 1, "decisions": 1, "light": 1, "marks": 1}
+    assert found.n_compared == {"spikes": 10, "events": 2, "inputs": 1, "decisions": 1, "light": 1, "marks": 1}
     assert found.lines() == [
         "the same events, inputs, decisions, light and marks, bit for bit "
-        "(10 events, 1 inputs, 1 decisions, 1 light, 1 marks)"
+        "(10 messages of spikes, 2 events, 1 input, 1 decision, 1 light, 1 mark)"
     ]
+
+
+def test_events_are_counted_as_reading_a_session_counts_them(tmp_path: Path) -> None:
+    session = open_session(record(tmp_path / "a"))
+    assert compare(session, session).n_compared["events"] == len(session.events()) == 2
+
+
+@pytest.mark.parametrize("plane", [1, 7])
+def test_a_plane_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path, plane: int) -> None:
+    session = open_session(record(tmp_path / "a"))
+    with pytest.raises(ConfigError, match=f"--plane: nothing was decided live in plane {plane}") as refused:
+        compare(session, session, plane)
+    assert refused.value.remedy == "planes with decisions: 0"
+    assert str(tmp_path / "a") in str(refused.value)
+
+
+def test_a_plane_of_one_session_alone_is_a_difference_and_no_mistake(tmp_path: Path) -> None:
+    a = open_session(record(tmp_path / "a"))
+    maker = SessionMaker(tmp_path / "b")
+    maker.session()
+    maker.close()
+    assert not compare(a, open_session(tmp_path / "b"), 0).same
+
+
+def test_the_command_refuses_a_plane_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = str(record(tmp_path / "a"))
+    assert main(["diff", folder, folder, "--plane", "7"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert main(["diff", folder, folder, "--plane", "0"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -68,7 +101,7 @@ def test_sessions_that_only_call_themselves_otherwise_are_the_same(tmp_path: Pat
     [
         ({"event": 9}, "events", 6, "events of cells [8] in A alone, of [9] in B alone"),
         ({"later_ms": 1}, "events", 6, "t_decided_ns"),
-        ({"outcome": "late"}, "decisions", 6, "outcome is <Outcome.DELIVERED: 'delivered'> in A"),
+        ({"outcome": "late"}, "decisions", 6, "outcome is delivered in A and late in B"),
         ({"after": [4, 0, 0]}, "inputs", 5, "after is [5, 0, 0] in A and [4, 0, 0] in B"),
         ({"marked": 7}, "marks", None, "frame is 6 in A and 7 in B"),
         ({"target_px": 6.5}, "light", None, "targets_yx_px is [[5.0, 6.0]] in A and [[5.0, 6.5]] in B"),
@@ -84,7 +117,7 @@ def test_the_first_difference_is_named(tmp_path: Path, changes, what, frame, tex
 def test_causes_stand_before_what_follows_from_them(tmp_path: Path) -> None:
     found = diff(tmp_path, pixel=4, trace=5, event=9)
     assert [(one.what, one.frame) for one in found.first] == [("frames", 4), ("traces", 5), ("events", 6)]
-    assert "dff of roi_index 2 is np.float32(0.0) in A and np.float32(0.25) in B" in found.first[1].text
+    assert "dff of roi_index 2 is 0.0 in A and 0.25 in B" in found.first[1].text
     assert found.n_compared["traces"] == 5
 
 
@@ -117,7 +150,7 @@ def test_every_plane_is_compared_unless_one_is_named(tmp_path: Path) -> None:
     assert compare(a, b, 0).same
     found = compare(a, b)
     assert not found.same
-    assert found.n_compared["events"] == 1
+    assert (found.n_compared["spikes"], found.n_compared["events"]) == (1, 0)
     assert found.first[0].text == "t_decided_ns is 5 in A and 6 in B"
     assert not compare(a, b, 1).same
 
