@@ -26,7 +26,7 @@ from rt_engine.transport.source_publisher import IO_THREADS, SourcePublisher
 
 SIDE_PX, N_CELLS = 96, 16
 PERIOD_NS = 33 * NS_PER_MS
-DEADLINE_S = 60.0
+DEADLINE_S = 240.0
 
 
 def planted_field() -> PlantedLoop:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -18,12 +17,11 @@ from rt_engine.bench.loop.bench_rig import PROTOCOL
 from rt_engine.bench.loop.field import PlantedLoop
 from rt_engine.interfaces.clock import NS_PER_MS
 from rt_engine.interfaces.fates import Fate
-from rt_engine.interfaces.messages import SpikesHeader
+from rt_engine.interfaces.messages import FrameHeader, SpikesHeader
 from rt_engine.interfaces.service_config import FrameWay
 from rt_engine.services.protocol_driver import ProtocolDriver
 
 DEADLINE_MS = 50.0
-ANSWERED_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +59,14 @@ class Scanner:
         assert engine is not None
         self._process = engine.process_lines
         engine.process_lines = self._work  # type: ignore[method-assign]
+        # What has been sent waits, also while it is under way between two threads of a busy computer.
+        self.n_waiting, intake = 0, bench.service._intake
+        self._on_lines, intake._on_lines = intake._on_lines, self._take
+        intake.waiting = lambda: self.n_waiting > 0  # type: ignore[method-assign]
+
+    def _take(self, header: FrameHeader, *rest: Any) -> None:
+        self.n_waiting -= header.frame >= self.first
+        self._on_lines(header, *rest)
 
     def _work(self, frame: Any, number: int, end_line: int, *rest: Any) -> int:
         n_events = self._process(frame, number, end_line, *rest)
@@ -74,18 +80,13 @@ class Scanner:
     def _pass(self, ns: int) -> None:
         """Time passes, and what has been scanned by then comes."""
         self.bench.clock.step(ns)
-        now_ns, sent = self.bench.clock.now_ns(), False
+        now_ns = self.bench.clock.now_ns()
         while (due_ns := self._due_ns()) <= now_ns:
             n_lines = self.bench.strip_lines
             self.bench.send(self.next, line0=self.line0, n_lines=n_lines, age_ms=(now_ns - due_ns) / NS_PER_MS)
             self.line0 = (self.line0 + n_lines) % SIDE_PX
             self.next += self.line0 == 0
-            sent = True
-        if sent:
-            give_up_s = time.monotonic() + ANSWERED_S
-            while not self.bench.service._intake.waiting():
-                assert time.monotonic() < give_up_s
-            time.sleep(0.002)  # the others of the same moment
+            self.n_waiting += 1
 
     @property
     def n_sent(self) -> int:
@@ -94,13 +95,15 @@ class Scanner:
 
     def run(self, n_frames: int) -> None:
         """Until so many frames have been scanned, and a few more while the last were worked off."""
-        book = self.bench.service._book
-        while self.next < self.first + n_frames:
-            if not self.bench.service._intake.waiting():
-                self._pass(max(0, self._due_ns() - self.bench.clock.now_ns()))
-            self.bench.turn()
+        self.bench.until(lambda: self._go_on(n_frames))
         self.t0_ns += 1 << 60  # no more
-        self.bench.until(lambda: book.last == self.next - 1 and not self.bench.service._intake.waiting())
+        self.bench.until(lambda: self.bench.service._book.last == self.next - 1 and not self.n_waiting)
+
+    def _go_on(self, n_frames: int) -> bool:
+        """Let time pass until the next lines have been scanned, if none wait; true once there have been enough."""
+        if not self.n_waiting:
+            self._pass(max(0, self._due_ns() - self.bench.clock.now_ns()))
+        return self.next >= self.first + n_frames
 
 
 class Answer:
