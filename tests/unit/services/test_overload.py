@@ -96,6 +96,8 @@ class Scanner:
     def run(self, n_frames: int) -> None:
         """Until so many frames have been scanned, and a few more while the last were worked off."""
         self.bench.until(lambda: self._go_on(n_frames))
+        while self.line0:  # the frame that has been begun is ended
+            self._pass(max(0, self._due_ns() - self.bench.clock.now_ns()))
         self.t0_ns += 1 << 60  # no more
         self.bench.until(lambda: self.bench.service._book.last == self.next - 1 and not self.n_waiting)
 
