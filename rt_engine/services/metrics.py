@@ -29,7 +29,7 @@ SILENT_NS = 5 * NS_PER_S
 _HEALTH_COUNTS = {
     "dropped": "messages that were not sent or could not be used",
     "gaps": "sequence gaps",
-    "late": "what came too late",
+    "late": "messages out of turn: repeated, or after a later one (frames past their deadline: spikeloop_frames)",
 }
 
 
