@@ -13,14 +13,18 @@ _CONTRASTS = (
 )
 
 
-def effect_section(effects: dict[str, Any] | None) -> str:
+def effect_section(effects: dict[str, Any] | None, missing: str | None = None) -> str:
     """Trials by arm, and every comparison; nothing where the protocol had no trial.
 
     Parameters
     ----------
     effects : dict or None
         `effects` of the summary.
+    missing : str, optional
+        Why they could not be made again.
     """
+    if not effects and missing:
+        return html.section("Effect of the light", html.paragraph(f"Not known: {missing}.", "warning"))
     if not effects or not any(sum(counts.values()) for counts in effects["arms"].values()):
         return ""
     parts = [
