@@ -8,8 +8,9 @@ from rt_engine.recording import report_template as html
 
 _STATUS = ("complete", "void", "lost", "open")
 _CONTRASTS = (
-    "Difference of the means; IPW: the same, every trial weighted by one over the probability of its arm. The interval "
-    "and the e-value hold however often somebody looked; p: re-randomisation of the trials as they were drawn."
+    "Difference of the means; IPW: the same, every trial weighted by one over the probability of its arm. Both compare "
+    "the protocol's response, which is not the curve above where signal or window differ. The interval and the e-value "
+    "hold however often somebody looked; p: re-randomisation of the trials as they were drawn."
 )
 
 

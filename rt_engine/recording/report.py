@@ -215,7 +215,7 @@ def _provenance(summary: dict[str, Any], config: dict[str, Any], logs: list[str]
     return html.section(
         "Versions and configuration",
         html.table(("what", "version"), rows),
-        html.folded("Configuration", yaml.safe_dump(config, sort_keys=False)) if config else "",
+        html.folded("Configuration", yaml.safe_dump(config, sort_keys=False), is_printed=True) if config else "",
         html.folded(f"Warnings logged ({len(logs)})", "\n".join(logs)) if logs else "",
         html.folded("summary.json", json.dumps(summary, indent=2)),
     )

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from rt_engine.interfaces.errors import ConfigError, SafetyError
 from rt_engine.interfaces.rig_config import RigConfig
 from rt_engine.recording.reader import Session, open_session, read_config
+from rt_engine.recording.replaced_file import write_beside
 from rt_engine.recording.report import run_facts, write_report
 from rt_engine.recording.summary import summarize
 from rt_engine.services.protocol_results import RESULT_FILES, effect_lines, write_results
@@ -33,7 +34,7 @@ def conclude(folder: Path, facts: dict[str, Any], view: RunView) -> dict[str, An
     view.say("summing up …")
     summary = summarize(open_session(folder)) | facts
     text = json.dumps(summary, indent=1, default=float)
-    (folder / "summary.json").write_text(text, encoding="utf-8")
+    write_beside(folder / "summary.json", text.encode())
     report = write_report(folder)
     for line in summary_lines(summary):
         view.say(line)

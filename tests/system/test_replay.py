@@ -125,7 +125,7 @@ def what_the_run_had_written_is_made_again_from_its_journal(recorded: Path) -> N
     """The run's own files are the expectation: as if it had been killed before it wrote them."""
     left = {name: (recorded / name).read_text(encoding="utf-8") for name in ("trials.csv", "pulse_times.json")}
     before = summary_of(recorded)
-    assert sum(before["effects"]["arms"]["stim"].values()) > 5
+    assert sum(before["effects"]["arms"]["stim"].values()) > 2
     for name in (*left, "summary.json", "report.html"):
         (recorded / name).unlink()
     done = spikeloop("recover", recorded)
