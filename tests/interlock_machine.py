@@ -55,6 +55,7 @@ RELOADS = [
     {"max_power_mw": 1e6},
 ]
 PLACES = [(50.0, 50.0), (53.0, 50.0), (59.9, 50.0), (60.1, 50.0), (65.0, 52.0), (200.0, 10.0)]
+DELAYS_NS = [0, 0, MS, 25 * MS, 45 * MS, 300 * MS, 2 * S]
 TALLY: Counter[Outcome] = Counter()
 STEPS: list[int] = []
 GARBAGE = [math.nan, math.inf, -1.0, 0.0, 1e300]
@@ -215,7 +216,9 @@ class InterlockMachine(RuleBasedStateMachine):
         self.last_beat = None
         assert self.lock.state is InterlockState.TRIPPED
 
-    @rule(name=st.sampled_from(["led", "laser"]), delay_ns=st.sampled_from([0, 0, MS, 300 * MS, 2 * S]))
+    @rule(
+        name=st.sampled_from(["led", "laser"]), delay_ns=st.sampled_from([0, 0, MS, 25 * MS, 45 * MS, 300 * MS, 2 * S])
+    )
     def slow_output(self, name, delay_ns):
         self.rig.outputs[name].delay_ns = delay_ns
 
@@ -308,6 +311,10 @@ class InterlockMachine(RuleBasedStateMachine):
         decision = self.lock.request(request)
         n_fired = self.rig.n_fired - fired_before
         assert n_fired == (decision.outcome is Outcome.DELIVERED)
+        if self.clock.true_ns > asked_ns:
+            self.seen_ns = max(self.seen_ns, self.clock.now_ns())
+            if beat is not None and self.clock.now_ns() - beat[0] > LIVE_BOUND_NS:
+                self.may_light = False
         if n_fired == 0:
             return
         called_ns, began_ns, command = self.rig.outputs[request.output].fired[-1]
@@ -318,10 +325,10 @@ class InterlockMachine(RuleBasedStateMachine):
         assert command.decision_id in intents, "fired without an intent in the log"
         assert beat is not None
         assert beat[1] is Mode.LIVE
-        assert now_ns - beat[0] <= LIVE_BOUND_NS
+        assert now_ns + (began_ns - asked_ns) - beat[0] <= LIVE_BOUND_NS
         assert not request.withheld
         assert called_ns == asked_ns + slow_ns
-        assert age_ns + slow_ns <= self.rig.limits[request.output].max_decision_age_ms * MS
+        assert age_ns + (began_ns - asked_ns) <= self.rig.limits[request.output].max_decision_age_ms * MS
         for pulse in range(command.pulses):
             onset_s = (began_ns + pulse * command.period_us * 1000) / S
             power_mw, width_s = command.power_uw[0] / 1e3, command.width_us / 1e6

@@ -107,8 +107,9 @@ class FakeOutput:
             raise AssertionError("the interlock fired an output that is in its safe state")
         self.clock.step(self.delay_ns)
         self.delay_ns = 0
+        t_command_ns = command.last_word()
         self.fired.append((called_ns, self.clock.true_ns, command))
-        return self.clock.now_ns()
+        return t_command_ns
 
     def safe_state(self) -> None:
         self.armed = False

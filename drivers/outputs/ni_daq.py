@@ -154,6 +154,8 @@ class NiDaqOutput:
         DeviceError
             Not the interlock's command for this output, fired before, not armed, a power that was not measured, or the
             card fails.
+        WithdrawnError
+            The interlock's last word, asked for when the card is primed, is no.
         """
         command = require_command(self.name, command, armed=self._armed, last=self._last)
         level = self._level(command)
@@ -166,7 +168,8 @@ class NiDaqOutput:
         self._last = command
         self._pulse.lower_edge()
         self._pulse.prime(shape)
-        t_command_ns = self._clock.now_ns()
+        self._require_fed()
+        t_command_ns = command.last_word()
         self._trains.begin(command, t_command_ns + wait_ns)
         self._give_up_ns = t_command_ns + wait_ns
         with self._card.errors(self._pulse.channel):

@@ -150,14 +150,16 @@ class VirtualOutput:
         ------
         DeviceError
             Not the interlock's command for this output, fired before, not armed, the watchdog had expired, or the train
-        is longer than the lines that it would have to fall in.
+            is longer than the lines that it would have to fall in.
+        WithdrawnError
+            The interlock's last word is no.
         """
         command = require_command(self.name, command, armed=self._armed, last=self._last)
-        t_command_ns = self._clock.now_ns()
-        self._require_fed(t_command_ns)
+        self._require_fed(self._clock.now_ns())
         self._recall()
         self._require_window(command)
         self._last = command
+        t_command_ns = command.last_word()
         self._train = self._begun(command, t_command_ns)
         if self._train.due_ns <= t_command_ns:
             self._go_on(self._train, t_command_ns)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -19,7 +19,8 @@ class FrameGeometry:
     `dtype` is ``"u2"`` or ``"i2"``; `adc_max`, `offset` (counts) and `um_per_px` are None where unknown.
     `frame_rate_hz` is that of the frame counter: a plane is scanned once in `frames_per_volume` counts of it.
     `frames_per_edge` of them are scanned between two edges of the microscope's frame clock. `plane_names` are what
-    the vendor calls the planes, where they are regions of one picture; else there are none.
+    the vendor calls the planes, where they are regions of one picture; else there are none. `zoom` is the vendor's
+    factor: twice as much shows half of the field; None where it does not tell.
     """
 
     n_lines: int
@@ -34,6 +35,15 @@ class FrameGeometry:
     line_period_ns: int | None = None
     frames_per_edge: int = 1
     plane_names: tuple[str, ...] = ()
+    zoom: float | None = None
+
+    def in_words(self) -> str:
+        """Size, rate, zoom and pixel size as far as they are known, and the names of planes that have some."""
+        told = [f"{self.n_lines} x {self.pixels_per_line} at {self.frame_rate_hz:g} Hz"]
+        told += [] if self.zoom is None else [f"zoom {self.zoom:g}"]
+        told += [] if self.um_per_px is None else [f"{self.um_per_px:.3g} um per pixel"]
+        names = ", ".join(f"plane {i} is {name}" for i, name in enumerate(self.plane_names))
+        return "; ".join([", ".join(told), names] if names else [", ".join(told)])
 
 
 @dataclass(slots=True)
@@ -177,6 +187,8 @@ class PulseCommand:
     ----------
     token : PulseToken
         The interlock's token.
+    ask : callable
+        The interlock's last word, see `last_word`.
     decision_id, output : str
     pulses : int
     width_us : int
@@ -197,6 +209,7 @@ class PulseCommand:
     """
 
     __slots__ = (
+        "_ask",
         "_proof",
         "decision_id",
         "output",
@@ -216,11 +229,13 @@ class PulseCommand:
     power_uw: tuple[int, ...]
     targets_yx_px: tuple[tuple[float, float], ...]
     target_planes: tuple[int, ...]
+    _ask: Callable[[], int]
 
     def __init__(
         self,
         token: PulseToken,
         *,
+        ask: Callable[[], int],
         decision_id: str,
         output: str,
         pulses: int,
@@ -234,6 +249,7 @@ class PulseCommand:
             raise PermissionError("a PulseCommand can be made only by rt_engine.safety.interlock")
         put = object.__setattr__
         put(self, "_proof", token)
+        put(self, "_ask", ask)
         put(self, "decision_id", decision_id)
         put(self, "output", output)
         put(self, "pulses", pulses)
@@ -242,6 +258,25 @@ class PulseCommand:
         put(self, "power_uw", power_uw)
         put(self, "targets_yx_px", targets_yx_px)
         put(self, "target_planes", target_planes)
+
+    def last_word(self) -> int:
+        """Ask the interlock once more: every `fire` does so right before the one call that makes light.
+
+        Whatever has to be prepared is prepared before: a preparation that took too long is no reason to be late.
+
+        Returns
+        -------
+        int
+            The time at which it was judged: `t_command_ns`.
+
+        Raises
+        ------
+        WithdrawnError
+            The decision has become too old, the engine silent, the interlock has tripped, or the request is over. The
+            output lights nothing, and lets the error pass.
+        """
+        asked: int = self._ask()
+        return asked
 
     def __init_subclass__(cls) -> None:
         """No other kind of command exists."""
@@ -333,7 +368,10 @@ class Output(Protocol):
         ...
 
     def fire(self, command: PulseCommand) -> int:
-        """Emit the train now; returns `t_command_ns`, taken at the driver call. Raises DeviceError."""
+        """Emit the train now; returns `t_command_ns`: what `command.last_word()` said right before the driver call.
+
+        Raises DeviceError, and WithdrawnError where the last word is no.
+        """
         ...
 
     def cut_trains(self) -> tuple[CutTrain, ...]:

@@ -94,6 +94,10 @@ class SafetyError(SpikeloopError):
     """The interlock, its ledger or its log refuses to go on; nothing is lit."""
 
 
+class WithdrawnError(SafetyError):
+    """The interlock takes a command back in the last moment, see `PulseCommand.last_word`; nothing is lit."""
+
+
 class ServiceError(SpikeloopError):
     """A service did not start, stopped answering, or died."""
 

@@ -50,6 +50,8 @@ def session_time(session: Session) -> SessionTime:
     if last is None:
         if next(session.messages(), None) is None:
             raise no_whole_message(session)
-        text = f"{session.folder}: its journal holds no `session` message: nobody knows when it was recorded"
-        raise RecordingError(text, "look for another copy of the session")
+        raise RecordingError(
+            f"{session.folder}: its journal holds no `session` message, which tells when it was",
+            "recover it; if that is done, the run ended while it was starting, and there is nothing to export",
+        )
     return SessionTime(last)

@@ -7,10 +7,11 @@ from typing import Any
 
 from rt_engine.interfaces.clock import NS_PER_MS, Clock
 from rt_engine.interfaces.devices import CutTrain, Output, PulseCommand, issue_pulse_token
-from rt_engine.interfaces.errors import DeviceError, RecordingError, SafetyError
+from rt_engine.interfaces.errors import DeviceError, RecordingError, SafetyError, WithdrawnError
 from rt_engine.interfaces.messages import Mode, Outcome
 from rt_engine.interfaces.output_config import Limits
 from rt_engine.interfaces.stimulation import Decision, PulseRequest
+from rt_engine.safety.last_word import LastWord
 from rt_engine.safety.latch import SafetyLatch
 from rt_engine.safety.ledger import DoseLedger
 from rt_engine.safety.limits import Violation, bounds_of, tighten
@@ -205,9 +206,9 @@ class Interlock(SafetyLatch):
             self.trip("stimulation_log", "failed", "every pulse is logged", str(error))
             return self._end(decision, Outcome.REFUSED, f"cannot be logged: {error}")
         decision.is_logged = True
-        late = self._late(request, dose, self._clock.now_ns())
-        if late is not None:
-            outcome, reason = Outcome.LATE, late
+        no = self._objection(request, dose, self._clock.now_ns())
+        if no is not None:
+            outcome, reason = no
         elif self.dry_run:
             outcome, reason = Outcome.DRY_RUN, None
         else:
@@ -225,32 +226,40 @@ class Interlock(SafetyLatch):
         )
         return decision
 
+    def _objection(self, request: PulseRequest, dose: OutputDose, now_ns: int) -> tuple[Outcome, str] | None:
+        """Why a request that was granted, logged and charged may not begin at this time after all."""
+        admitted, reason = self._admit(request, now_ns)
+        if admitted is None:
+            return Outcome.REFUSED, reason
+        late = self._late(request, dose, now_ns)
+        return None if late is None else (Outcome.LATE, late)
+
     def _fire(
         self, request: PulseRequest, decision: Decision, dose: OutputDose, train: Train
     ) -> tuple[Outcome, str | None]:
-        command = PulseCommand(
-            _TOKEN,
-            decision_id=decision.decision_id,
-            output=decision.output,
-            pulses=train.pulses,
-            width_us=train.width_us,
-            period_us=train.period_us,
-            power_uw=(train.power_uw,) * len(train.targets_yx_px),
-            targets_yx_px=train.targets_yx_px,
-            target_planes=request.target_planes,
-        )
-        returned, why = False, "its driver broke off"
+        output = self._outputs[decision.output]
+        word = LastWord(decision.output, self._clock, lambda now_ns: self._objection(request, dose, now_ns))
+        command = _command(word, request, decision, train)
+        failed, why, t_command_ns = True, "its driver broke off", 0
         try:
-            decision.t_command_ns = self._outputs[decision.output].fire(command)
-            returned = True
+            decision.t_command_ns = t_command_ns = output.fire(command)
+            why = word.disobeyed(t_command_ns)
+            failed = bool(why)
+        except WithdrawnError as error:
+            failed = word.objection is None
+            why = str(error)
         except DeviceError as error:
             why = str(error)
-            return Outcome.FAILED, why
         finally:
-            if not returned:
+            word.over = True
+            if failed:
                 self._held[Precondition.OUTPUTS_TESTED] = False
                 self.trip("output", decision.output, "fires", f"output {decision.output} failed while firing: {why}")
-        latest_ns = decision.t_command_ns + self._outputs[decision.output].longest_wait_ns
+        if failed:
+            return Outcome.FAILED, why
+        if word.objection is not None:
+            return word.objection
+        latest_ns = t_command_ns + output.longest_wait_ns
         dose.settle(latest_ns)
         self.state = InterlockState.FIRING
         self._firing_until_ns = max(self._firing_until_ns, latest_ns + train.duration_ns)
@@ -293,6 +302,22 @@ class Interlock(SafetyLatch):
             "session_dose": self._ledger.session.used(),
             "counts": {outcome.value: n for outcome, n in self.counts.items() if n},
         }
+
+
+def _command(word: LastWord, request: PulseRequest, decision: Decision, train: Train) -> PulseCommand:
+    """What the output gets."""
+    return PulseCommand(
+        _TOKEN,
+        ask=word.ask,
+        decision_id=decision.decision_id,
+        output=decision.output,
+        pulses=train.pulses,
+        width_us=train.width_us,
+        period_us=train.period_us,
+        power_uw=(train.power_uw,) * len(train.targets_yx_px),
+        targets_yx_px=train.targets_yx_px,
+        target_planes=request.target_planes,
+    )
 
 
 def _intent_fields(request: PulseRequest, decision: Decision, now_ns: int) -> dict[str, Any]:

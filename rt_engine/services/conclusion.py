@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rt_engine.interfaces.errors import ConfigError, SafetyError
+from rt_engine.interfaces.errors import ConfigError, RecordingError, SafetyError
 from rt_engine.interfaces.rig_config import RigConfig
 from rt_engine.recording.reader import Session, open_session, read_config
 from rt_engine.recording.replaced_file import write_beside
@@ -30,11 +30,20 @@ def conclude(folder: Path, facts: dict[str, Any], view: RunView) -> dict[str, An
         Session folder.
     facts : dict
         What only the run knows (how it ended); becomes part of the summary.
+
+    Raises
+    ------
+    RecordingError
+        They cannot be written.
     """
     view.say("summing up …")
     summary = summarize(open_session(folder)) | facts
     text = json.dumps(summary, indent=1, default=float)
-    write_beside(folder / "summary.json", text.encode())
+    try:
+        write_beside(folder / "summary.json", text.encode())
+    except RecordingError as error:
+        remedy = "the journal is whole: make room, then `spikeloop recover` writes summary and report"
+        raise RecordingError(error.message, remedy) from error
     report = write_report(folder)
     for line in summary_lines(summary):
         view.say(line)

@@ -117,8 +117,7 @@ class ReplayInterlock(Interlock):
         """Age at the judgement, then again just before light, which the recording had not seen pass if it fired."""
         self._n_looks += 1
         if self._n_looks > 1:
-            if not self._judged.fired:
-                now_ns = self._judged.t_done_ns
+            now_ns = self._judged.t_judged_ns if self._judged.fired else self._judged.t_done_ns
             self._session_clock.advance(self._judged.t_done_ns)
         return super()._late(request, dose, now_ns)
 

@@ -17,7 +17,8 @@ from safety_rig import FakeClock, Rig
 from drivers.outputs.virtual import VirtualOutput
 from rt_engine.interfaces import devices
 from rt_engine.interfaces.devices import PulseCommand, PulseToken, issue_pulse_token, require_command
-from rt_engine.interfaces.errors import DeviceError
+from rt_engine.interfaces.errors import DeviceError, WithdrawnError
+from rt_engine.interfaces.messages import Outcome
 
 ROOT = Path(__file__).parents[2]
 FILES = [path for folder in ("rt_engine", "drivers", "protocols", "gui") for path in (ROOT / folder).rglob("*.py")]
@@ -84,7 +85,7 @@ def test_an_output_refuses_what_the_interlock_has_not_made(
 @pytest.mark.parametrize("token", [PulseToken(), None, "token", object()])
 def test_a_command_cannot_be_made_without_the_token(token: Any) -> None:
     with pytest.raises(PermissionError):
-        PulseCommand(token, **FIELDS)
+        PulseCommand(token, ask=lambda: 0, **FIELDS)
 
 
 def test_the_token_is_handed_out_once() -> None:
@@ -113,12 +114,27 @@ def test_a_command_has_no_subclasses() -> None:
 
 
 def test_a_real_command_lights_only_the_output_it_was_judged_for(output: VirtualOutput, light: list[Any]) -> None:
-    command = _judged()
-    with pytest.raises(DeviceError, match="output led"):
-        require_command("laser", command, armed=True, last=None)
-    output.fire(command)
-    with pytest.raises(DeviceError, match="fired before"):
-        output.fire(command)
+    rig, caught = Rig().armed(), list[PulseCommand]()
+
+    def fire(command: PulseCommand) -> int:
+        caught.append(command)
+        with pytest.raises(DeviceError, match="output led"):
+            require_command("laser", command, armed=True, last=None)
+        t_command_ns = output.fire(command)
+        with pytest.raises(DeviceError, match="fired before"):
+            output.fire(command)
+        return t_command_ns
+
+    vars(rig.outputs["led"])["fire"] = fire
+    assert rig.interlock.request(rig.request()).outcome is Outcome.DELIVERED
+    assert len(light) == 1
+    output.safe_state()
+    output.arm()
+    other = VirtualOutput("led", FakeClock(), light.append, watchdog_ms=100.0)
+    other.open()
+    other.arm()
+    with pytest.raises(WithdrawnError, match="has been answered"):
+        other.fire(caught[0])
     assert len(light) == 1
 
 

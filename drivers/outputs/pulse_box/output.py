@@ -139,7 +139,9 @@ class PulseBoxOutput:
         ------
         DeviceError
             Not the interlock's command for this output, fired before, not armed, another power or a longer pulse than
-            the source and box have, a train is running, or the box fails.
+            the source and box have, a train is running, not fed within the watchdog, or the box fails.
+        WithdrawnError
+            The interlock's last word, asked for when the box is primed, is no.
         """
         command = require_command(self.name, command, armed=self._armed, last=self._last)
         self._require_possible(command)
@@ -149,7 +151,8 @@ class PulseBoxOutput:
             self._box.ask("PRIME {} {} {}".format(*train))
             self._primed = train
         self._last = command
-        t_command_ns = self._clock.now_ns()
+        self._require_fed()
+        t_command_ns = command.last_word()
         self._trains.begin(command, t_command_ns)
         self._box.send(f"FIRE {command.decision_id[-40:]}")
         self._trains.tell(t_command_ns)
@@ -184,6 +187,13 @@ class PulseBoxOutput:
         elif now_ns - self._answered_ns > self.watchdog_ms * NS_PER_MS:
             text = f"{self._config.port} has not answered for {(now_ns - self._answered_ns) / NS_PER_MS:.0f} ms"
             raise DeviceError(self.name, text, "check the cable; reset the box")
+
+    def _require_fed(self) -> None:
+        """Before the line that makes light: a box that has gone dark by itself would answer it with an error."""
+        silent_ns = self._clock.now_ns() - self._fed_ns
+        if silent_ns > self.watchdog_ms * NS_PER_MS:
+            text = f"its watchdog expired: not fed for {silent_ns / NS_PER_MS:.0f} ms, {self.watchdog_ms:g} are allowed"
+            raise DeviceError(self.name, text, "look at the latencies and at the box, then reset and arm again")
 
     def _require_possible(self, command: PulseCommand) -> None:
         power = self._config.power

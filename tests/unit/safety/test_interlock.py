@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
 import pytest
 from safety_rig import MS, Rig, S, limits
 
 from rt_engine.interfaces.devices import CutTrain, PulseCommand, PulseToken, issue_pulse_token
-from rt_engine.interfaces.errors import ConfigError, SafetyError
+from rt_engine.interfaces.errors import ConfigError, SafetyError, WithdrawnError
 from rt_engine.interfaces.messages import Mode, Outcome
 from rt_engine.interfaces.output_config import SessionLimits
 from rt_engine.safety.interlock import InterlockState
@@ -81,12 +82,69 @@ def test_what_became_late_while_it_was_logged_is_charged_and_not_fired():
 
 def test_the_gap_counts_from_when_a_slow_driver_was_really_called():
     rig = Rig().armed()
-    rig.outputs["led"].delay_ns = 300 * MS
+    rig.outputs["led"].delay_ns = 30 * MS
     assert rig.interlock.request(rig.request()).outcome is Outcome.DELIVERED
     rig.clock.step(104 * MS)
     assert "gap_ms 99 is beyond its limit 100" in rig.interlock.request(rig.request()).reason
     rig.clock.step(1 * MS)
     assert rig.interlock.request(rig.request()).outcome is Outcome.DELIVERED
+
+
+@pytest.mark.parametrize(("delay_ms", "outcome", "reason"), [
+    (10, Outcome.DELIVERED, None),
+    (11, Outcome.LATE, "decision_age_ms 51 is beyond its limit 50"),
+    (45, Outcome.LATE, "decision_age_ms 85 is beyond its limit 50"),
+    (1001, Outcome.REFUSED, "interlock is tripped: no sign of the engine"),
+])  # fmt: skip
+def test_what_became_old_while_the_output_prepared_itself_is_not_begun(delay_ms, outcome, reason):
+    rig = Rig(virtual=False).armed()
+    rig.outputs["led"].delay_ns = delay_ms * MS
+    decision = rig.interlock.request(rig.request(t_scan_ns=rig.clock.now_ns() - 40 * MS))
+    assert decision.outcome is outcome
+    assert (decision.reason or "").startswith(reason or "")
+    assert rig.n_fired == (outcome is Outcome.DELIVERED)
+    assert rig.log.records[-1][1]["outcome"] == outcome or rig.interlock.state is InterlockState.TRIPPED
+    assert {fields["outcome"] for kind, fields in rig.log.records if kind is RecordKind.DONE} == {outcome}
+    if outcome is Outcome.LATE:
+        assert decision.t_command_ns is None
+        assert rig.interlock.state is InterlockState.ARMED
+        assert rig.ledger.used(rig.clock.now_ns())["led"]["pulses"] == 1
+        rig.clock.step(200 * MS)
+        rig.beat()
+        assert rig.interlock.request(rig.request()).outcome is Outcome.DELIVERED
+
+
+def _careless(output, how):
+    """An output that does not do as the last word says."""
+
+    def fire(command):
+        if how != "does not ask":
+            with suppress(WithdrawnError):
+                output.clock.step(output.delay_ns)
+                command.last_word()
+            output.clock.step(MS if how == "asks too early" else 0)
+        output.fired.append((0, 0, command))
+        return output.clock.now_ns()
+
+    return fire
+
+
+@pytest.mark.parametrize(("how", "delay_ms", "words"), [
+    ("does not ask", 0, "without asking"),
+    ("asks too early", 0, "1 ms after the last word"),
+    ("goes on", 60, "although the interlock said no: decision_age_ms 65"),
+])  # fmt: skip
+def test_an_output_that_does_not_heed_the_last_word_trips(how, delay_ms, words):
+    rig = Rig().armed()
+    output = rig.outputs["led"]
+    output.delay_ns, output.fire = delay_ms * MS, _careless(output, how)
+    decision = rig.interlock.request(rig.request())
+    assert decision.outcome is Outcome.FAILED
+    assert words in decision.reason
+    assert words in rig.interlock.trips[-1].text
+    assert not rig.interlock.preconditions()["outputs_tested"]
+    with pytest.raises(WithdrawnError, match="has been answered"):
+        output.fired[0][2].last_word()
 
 
 @pytest.mark.parametrize("field", ["t_scan_ns", "t_decided_ns"])
@@ -174,7 +232,7 @@ def test_nobody_but_the_interlock_makes_a_command():
     fields = {"decision_id": "x", "output": "led", "pulses": 1, "width_us": 1, "period_us": 0}
     for token in (PulseToken(), None):
         with pytest.raises(PermissionError):
-            PulseCommand(token, power_uw=(1,), targets_yx_px=((0.0, 0.0),), **fields)
+            PulseCommand(token, ask=int, power_uw=(1,), targets_yx_px=((0.0, 0.0),), **fields)
 
 
 def test_the_snapshot_has_what_a_state_message_needs():

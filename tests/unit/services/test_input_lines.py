@@ -134,6 +134,40 @@ def test_a_frame_that_software_neither_delivered_nor_counted_is_found(hidden_at,
     assert found == match.hidden == len(hidden_at)
 
 
+@pytest.mark.parametrize("late", [0.2, 0.5], ids=["a fifth late", "stamps on both sides of the next edge"])
+@pytest.mark.parametrize(
+    ("restarts_at", "no_edge_at", "hidden_at"),
+    [
+        ((), (), ()),
+        ((300, 700), (), ()),
+        ((), range(300, 330), ()),
+        ((300,), (), (500,)),
+        ((300, 700), (), (500, 900)),
+        ((300, 301, 302), (), (500, 501)),
+        ((), range(300, 330), range(500, 505)),
+        ((400,), range(600, 640), (200, 500, 800)),
+    ],
+)
+def test_what_is_hidden_is_found_though_a_number_was_left_out_or_edges_were_lost(
+    restarts_at, no_edge_at, hidden_at, late
+):
+    """A restarted vendor leaves a number out for which nothing was scanned; an input that was away has lost edges."""
+    random, match, period_ns = Random(2), FrameClockMatch(), 33 * MS
+    found, frame = [], 0
+    for scanned in range(1200):
+        t_begin_ns = S + scanned * period_ns
+        frame += scanned in restarts_at
+        if scanned not in no_edge_at:
+            match.see_edge(t_begin_ns)
+        if scanned in hidden_at:
+            continue
+        late_ns = int(random.uniform(0.1, 0.8) * period_ns) if random.random() < late else -MS
+        found += [scanned] * match.see_frame(frame, t_begin_ns + period_ns + late_ns)
+        frame += 1
+    assert match.hidden == len(found) == len(hidden_at)
+    assert all(hidden < told <= hidden + 40 for hidden, told in zip(hidden_at, found, strict=True))
+
+
 def decision(t_command_ns, outcome=Outcome.DELIVERED):
     return Decision(
         decision_id=str(t_command_ns), outcome=outcome, reason=None, output="led", t_command_ns=t_command_ns

@@ -60,8 +60,8 @@ class Replay:
             self.interlock.set_precondition(name, True)
 
     def _fire(self, command: Any) -> int:
-        self.fired_ns.append(self.clock.now_ns())
-        return self.clock.now_ns()
+        self.fired_ns.append(command.last_word())
+        return self.fired_ns[-1]
 
 
 def request(frame: int, **changes: Any) -> PulseRequest:

@@ -58,7 +58,7 @@ class Lamp:
         from rt_engine.interfaces.devices import require_command
         command = require_command(self.name, command, armed=self._armed, last=self._last)
         self._last = command
-        return self._clock.now_ns()
+        return command.last_word()
 
     def cut_trains(self):
         return ()
@@ -180,6 +180,21 @@ def test_every_output_keeps_the_rules(kind, tmp_path, acme):
         output.close()
         output.open()
         assert output.self_test()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_output_has_the_last_word_of_the_interlock_before_light(kind, tmp_path, acme):
+    with made(kind, tmp_path) as rig:
+        output = rig.outputs["led"] = rig.interlock._outputs["led"] = rig.output
+        fire = output.fire
+        rig.armed()
+        scanned_ns = rig.clock.now_ns() - 40 * MS
+        output.fire = lambda command: (rig.clock.step(45 * MS), fire(command))[1]
+        decision = rig.interlock.request(rig.request(t_scan_ns=scanned_ns))
+        assert decision.outcome is Outcome.LATE
+        assert decision.reason == "decision_age_ms 85 is beyond its limit 50"
+        assert rig.interlock.is_armed
+        assert output.cut_trains() == ()
 
 
 @pytest.mark.parametrize(("changes", "words"), [

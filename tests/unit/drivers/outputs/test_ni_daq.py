@@ -158,6 +158,50 @@ def test_a_pulse_that_the_closed_enable_line_would_swallow_is_no_delivery():
         assert rig.light() == []
 
 
+@pytest.mark.parametrize("trigger", [None, EDGE], ids=["call", "edge"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_card_that_is_slow_to_be_primed_starts_no_train_that_has_become_too_old(kind, trigger):
+    with ni_rig(kind=kind, trigger=trigger) as rig:
+        rig.armed()
+        prime = rig.output._pulse.prime
+        rig.output._pulse.prime = lambda shape: (prime(shape), rig.clock.step(45 * MS))
+        decision = rig.interlock.request(rig.request(t_scan_ns=rig.clock.now_ns() - 40 * MS))
+        assert decision.outcome is Outcome.LATE
+        assert decision.reason == "decision_age_ms 85 is beyond its limit 50"
+        rig.beat()
+        rig.interlock.tend(rig.clock.now_ns())
+        rig.turn(300)
+        assert rig.light() == rig.card.signal(rig.channel).steps() == []
+        assert rig.emitted == []
+        assert rig.interlock.is_armed
+        rig.output._pulse.prime = prime
+        assert rig.interlock.request(rig.request()).outcome is Outcome.DELIVERED
+        rig.turn(100)
+        assert len(rig.light()) == 2
+
+
+@pytest.mark.parametrize("meanwhile", ["trip", "disarm", "silence"])
+def test_a_trip_a_disarming_or_an_expired_watchdog_while_the_card_is_primed_leaves_no_light(meanwhile):
+    with ni_rig() as rig:
+        rig.armed()
+        prime = rig.output._pulse.prime
+        happen = {
+            "trip": lambda: rig.interlock.trip("command", "trip", "-", "stop"),
+            "disarm": lambda: rig.interlock.disarm("stop"),
+            "silence": lambda: rig.clock.step(51 * MS),
+        }[meanwhile]
+        rig.output._pulse.prime = lambda shape: (prime(shape), happen())
+        decision = rig.interlock.request(rig.request(t_scan_ns=rig.clock.now_ns()))
+        words = {"trip": "interlock is tripped: stop", "disarm": "not armed", "silence": "not fed for 51 ms"}
+        assert decision.outcome is (Outcome.FAILED if meanwhile == "silence" else Outcome.REFUSED)
+        assert words[meanwhile] in decision.reason
+        assert not rig.interlock.is_armed
+        rig.clock.step(500 * MS)
+        assert rig.light() == rig.card.signal("ao0").steps() == []
+        assert rig.emitted == []
+        assert rig.card.level(ENABLE) == 0.0
+
+
 def test_after_a_trip_and_a_reset_it_fires_again():
     with ni_rig() as rig:
         rig.armed()

@@ -123,6 +123,27 @@ def test_a_trip_cuts_the_train_and_a_loop_that_stands_still_is_dark_within_the_w
         assert rig.interlock.state is InterlockState.TRIPPED
 
 
+@pytest.mark.parametrize(("stall_ms", "outcome", "words"), [
+    (45, Outcome.LATE, "decision_age_ms 85 is beyond its limit 50"),
+    (51, Outcome.FAILED, "not fed for 51 ms"),
+])  # fmt: skip
+def test_a_box_that_is_slow_to_be_primed_fires_no_train_that_has_become_too_old(stall_ms, outcome, words):
+    with box_rig() as rig:
+        rig.armed()
+        ask = rig.output._box.ask
+
+        def slowly(line, *patience_s):
+            answer = ask(line, *patience_s)
+            rig.clock.step(stall_ms * MS * line.startswith("PRIME"))
+            return answer
+
+        rig.output._box.ask = slowly
+        decision = rig.interlock.request(rig.request(t_scan_ns=rig.clock.now_ns() - 40 * MS))
+        assert decision.outcome is outcome
+        assert words in decision.reason
+        assert rig.light() == rig.emitted == []
+
+
 @pytest.mark.parametrize(("request_", "words"), [
     ({"power_mw": 4.0}, ["8.0 mW"]),
     ({"width_ms": 60.0}, ["up to 50000 us", "MAX_WIDTH_US"]),
