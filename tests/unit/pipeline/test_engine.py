@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import gc
-import sys
-import tracemalloc
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from small_field import N_BASELINE, N_LIVE, PERIOD_NS, SIZE
+from small_field import N_BASELINE, PERIOD_NS, SIZE
 
 from rt_engine.interfaces.calibration import Calibration
 from rt_engine.interfaces.clock import MonotonicClock
@@ -99,25 +95,3 @@ def test_a_gap_advances_the_states_as_frames_without_samples_do(
     after = engine.activity[ACTIVITY_FIELDS.index("dff")]
     assert np.isfinite(before).all()
     assert np.isfinite(after).all()
-
-
-def test_the_frame_loop_leaves_less_than_one_number_a_frame_behind(engine: Engine, frames: NDArray[np.uint16]) -> None:
-    """What is kept of every frame grows in every round; caches that fill up (about 90 kB here) do not."""
-    live, n_rounds, left = frames[N_BASELINE:], 12, []
-    _loop(engine, live, 1000)
-    tracemalloc.start()
-    try:
-        for round_ in range(n_rounds):
-            _loop(engine, live, 1200 + N_LIVE * round_)
-            gc.collect()  # also empties the interpreter's free lists, which tracemalloc counts as in use
-            left.append(tracemalloc.get_traced_memory()[0])
-    finally:
-        tracemalloc.stop()
-    smallest_object_bytes = sys.getsizeof(1000)
-    assert np.diff(left).min() < N_LIVE * smallest_object_bytes
-
-
-def _loop(engine: Engine, frames: NDArray[np.uint16], first: int) -> None:
-    for index, frame in enumerate(frames):
-        engine.process(frame, first + index, (first + index) * PERIOD_NS, 0)
-        engine.fill_activity()
