@@ -197,7 +197,9 @@ class AcquisitionService(Service):
         self._buffer = np.zeros((geometry.n_lines, geometry.pixels_per_line), np.dtype("<" + geometry.dtype))
         if (words := self.publisher.most_waiting_in_words(self._buffer.nbytes)) is not None:
             self.log("warning", words)
-        self.announce(self.state, geometry=dataclasses.asdict(geometry))
+        found = dataclasses.asdict(geometry)
+        self.log("info", f"microscope: {geometry.in_words()}", geometry=found)
+        self.announce(self.state, geometry=found)
 
     def _segment(self, args: dict[str, Any]) -> dict[str, Any]:
         """Count `n_frames` of a plane from the next frame (from a few on, while running), then pause or go on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import os
+import secrets
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -83,7 +84,7 @@ class Supervisor:
         services: Sequence[str] | None = None,
     ) -> None:
         self.clock: Clock = clock or MonotonicClock()
-        self._setup = setup
+        self._setup = setup = dataclasses.replace(setup, secret=secrets.token_hex(16))
         self._on_client = on_client
         self._on_message = on_message
         self._processes: dict[str, BaseProcess | FarService] = {}
@@ -100,7 +101,7 @@ class Supervisor:
         self.services = service_names(rig) if services is None else tuple(services)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._guard = secure_rig(self._context, rig.keys)
-        self._gate = Gate(self._guard)
+        self._gate = Gate(self._guard, secret=setup.secret)
         self._router = bind(self._context, zmq.ROUTER, ports.endpoint("control"))
         self._sub = connect(self._context, zmq.SUB, ports.endpoint("acquisition"), 10_000)
         for name in ("stimulation", "recording", "telemetry"):
@@ -184,7 +185,7 @@ class Supervisor:
             self._take_messages()
         self._answer_clients()
         self.far.tend()
-        for text in self._guard.take() if self._guard is not None else ():
+        for text in self._gate.refusals.take():
             self._say("warning", text)
 
     def _say(self, level: str, text: str) -> None:
@@ -207,7 +208,8 @@ class Supervisor:
             facts = self.facts.get(name, {})
             if facts.get("state") == "failed":
                 kind = ConfigError if facts.get("exit_code") == 2 else ServiceError
-                raise kind(str(facts.get("error")), str(facts.get("remedy") or ""))
+                why = facts.get("error") or f"the {name} service has failed, and did not say why"
+                raise kind(str(why), str(facts.get("remedy") or ""))
             if process.exitcode is not None:
                 raise ServiceError(
                     f"the {name} service has ended unexpectedly (exit code {process.exitcode})",

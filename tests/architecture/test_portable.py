@@ -43,13 +43,14 @@ ALLOWED = {
     ("rt_engine/services/scheduling.py", "sched_setscheduler"): _LINUX_ONLY,
     ("rt_engine/services/scheduling.py", "sched_param"): _LINUX_ONLY,
     ("rt_engine/services/scheduling.py", "SCHED_FIFO"): _LINUX_ONLY,
+    ("rt_engine/transport/shared_segments.py", "/dev/"): f"{_LINUX_ONLY}: what room there is, and who left memory",
+    ("rt_engine/transport/shared_segments.py", "fcntl"): f"{_LINUX_ONLY}: who lives holds his segment",
     ("rt_engine/services/scheduling.py", "SCHED_OTHER"): _LINUX_ONLY,
     ("rt_engine/services/scheduling.py", "sched_setaffinity"): _LINUX_ONLY,
     ("rt_engine/services/scheduling.py", "getpriority"): _LINUX_ONLY,
     ("rt_engine/services/scheduling.py", "setpriority"): _LINUX_ONLY,
     ("rt_engine/services/scheduling.py", "PRIO_PROCESS"): _LINUX_ONLY,
     ("rt_engine/services/scheduling.py", "/proc/"): f"{_LINUX_ONLY}: the threads of a process",
-    ("rt_engine/transport/frame_ring.py", "/dev/"): f"{_LINUX_ONLY}: whether there is room for shared memory",
     ("rt_engine/services/session_folder.py", "/proc/"): "where there is such a file: the name of the processor",
 }
 

@@ -11,7 +11,7 @@ from rt_engine.bench.loop import latency
 from rt_engine.bench.loop.field import N_TRIGGERING, plant_loop
 from rt_engine.bench.loop.harm import Harm
 from rt_engine.bench.loop.intervals import Intervals
-from rt_engine.bench.loop.soak import growth_bytes, is_constant
+from rt_engine.bench.loop.soak import growth_bytes, is_constant, n_lost
 from rt_engine.interfaces.clock import MonotonicClock
 from rt_engine.pipeline.engine import Engine
 
@@ -80,3 +80,16 @@ def test_handles_may_change_for_the_moment_of_a_file_and_may_not_grow() -> None:
     assert not is_constant([*steady, 31.0, 31.0, 31.0])
     assert not is_constant([30.0 + k // 40 for k in range(120)])
     assert not is_constant([30.0 + k % 2 for k in range(120)])
+
+
+@pytest.mark.parametrize(
+    ("sent", "fates", "lost"),
+    [
+        (100, {"decided": 100, "unused": 7}, 0),
+        (100, {"decided": 98, "unused": 7, "skipped": 2}, 2),
+        (100, {"decided": 97, "skipped": 2}, 3),  # one never came, and nothing after it
+        (100, {"decided": 100, "late": 4}, 4),
+    ],
+)
+def test_a_frame_that_was_sent_and_has_no_fate_is_lost_as_well(sent: int, fates: dict[str, int], lost: int) -> None:
+    assert n_lost({"sent": sent, "fates": fates}) == lost
