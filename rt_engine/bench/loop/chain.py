@@ -91,7 +91,7 @@ class ProductChain:
         self._stack.callback(self._context.destroy, linger=0)
         self._open_sockets(rig.ports, setup, clock)
         services = ["inference", "stimulation"]
-        services = ["recording"] * self.plan.recorded + services + ["telemetry"] * self.plan.has_telemetry
+        services = ["recording"] * self.plan.recorded + services
         self._supervisor = Supervisor(setup, lambda request: {}, self._on_message, services=services)
         self._stack.callback(self._supervisor.close)
         self._said: list[str] = []

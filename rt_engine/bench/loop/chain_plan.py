@@ -29,8 +29,6 @@ class ChainPlan(NamedTuple):
         Overlapping cells are taken apart.
     network : bool
         The network that is shipped votes.
-    has_telemetry : bool
-        With the telemetry service.
     searches : bool
         A finder looks for new cells beside inference.
     has_window : bool
@@ -48,7 +46,6 @@ class ChainPlan(NamedTuple):
     hears_commands: bool = False
     demixed: bool = False
     network: bool = False
-    has_telemetry: bool = False
     searches: bool = False
     has_window: bool = False
     frames_by: FrameWay = FrameWay.SHARED_MEMORY

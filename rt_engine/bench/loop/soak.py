@@ -57,7 +57,7 @@ class SoakPlan(NamedTuple):
 
 
 def run_soak(plan: SoakPlan, progress: Callable[[str, float], None]) -> dict[str, Any]:
-    """Run inference, stimulation, recording, telemetry and two subscribers of everything; Ctrl-C ends it early.
+    """Run inference, stimulation, recording and two subscribers of everything; Ctrl-C ends it early.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def run_soak(plan: SoakPlan, progress: Callable[[str, float], None]) -> dict[str
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spikeloop-soak-")))
         planted = plant_loop(plan.n_cells, plan.side_px, N_FRAMES, SEED)
-        soaked = ChainPlan("soak", recorded=True, n_watchers=2, keeps_frames=False, has_telemetry=True)
+        soaked = ChainPlan("soak", recorded=True, n_watchers=2, keeps_frames=False)
         with contextlib.closing(ProductChain(soaked, planted, folder / "session")) as chain:
             watch, losses, done, seconds, load = _soak(plan, chain, progress)
         losses |= {"journal": message_counts(folder / "session")}
