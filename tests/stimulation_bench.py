@@ -129,6 +129,8 @@ class StimulationBench:
         }
         path = self.folder / "setup.json"
         path.write_text(json.dumps(setup), encoding="utf-8")
+        while self._supervisor.poll(0):  # of the one before
+            self._supervisor.recv_multipart()
         self.announced.clear()
         command = [sys.executable, str(TESTS / "stimulation_child.py"), str(path), str(self.clock_file)]
         self.process = subprocess.Popen(command, text=True, cwd=TESTS.parent)

@@ -111,6 +111,23 @@ class ClockRelation:
         """The host's time at one time of the device; raises ValueError as `told` does."""
         return int(self.told(np.array([device_ns], np.int64)).host_ns[0])
 
+    def device_ns(self, host_ns: int) -> int:
+        """The device's time at a time of the host, by the line.
+
+        Raises
+        ------
+        ValueError
+            Nothing has been read yet.
+        """
+        if not self._pairs:
+            raise ValueError("the device's clock has not been read yet")
+        return self._origin[0] + round((host_ns - self._origin[1] - self._offset_ns) / self._slope)
+
+    @property
+    def is_read(self) -> bool:
+        """True once the device's clock has been read."""
+        return bool(self._pairs)
+
     def uncertainty_ns(self, device_ns: int) -> int:
         """By how much `host_ns` may be wrong there at most; raises ValueError as `told` does."""
         return int(self.told(np.array([device_ns], np.int64)).uncertainty_ns[0])

@@ -24,6 +24,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from rt_engine.recording.recover import recover as make_whole
     from rt_engine.recording.wal_merge import StimulationLog
     from rt_engine.safety.wal import read_wal
+    from rt_engine.services.conclusion import conclude_recovered
     from rt_engine.services.run_view import RunView
 
     path, view = Path(arguments.session), RunView()
@@ -34,5 +35,6 @@ def execute(arguments: argparse.Namespace) -> int:
     result = make_whole(path, view.progress, logs)
     view.end_progress()
     view.say(str(result))
+    conclude_recovered(open_session(path).folder, result.folder, view)
     view.say(f"report, replay and export read {result.folder}")
     return write_json(arguments, result.as_dict())

@@ -76,7 +76,7 @@ def _replay_session(folder: Path, arguments: argparse.Namespace) -> int:
     microscope = _microscope(arguments, planes, channel).model_copy(update=shown)
     with tempfile.TemporaryDirectory() as scratch:
         used = _with_thresholds(calibration, arguments.false_alarms_per_min, planes, Path(scratch))
-        replay = replay_of_session(folder, calibration, protocol, differs, pixels)
+        replay = replay_of_session(folder, calibration, protocol, differs, pixels, planes)
         summary = run_rig(
             _ported(session_rig(_with_indicator(rig, arguments.indicator), microscope, planes), arguments),
             kind="replay",

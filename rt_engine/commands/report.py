@@ -21,7 +21,13 @@ def execute(arguments: argparse.Namespace) -> int:
     """The report of a session, written again."""
     from rt_engine.recording.reader import open_session
     from rt_engine.recording.report import write_report
+    from rt_engine.services.conclusion import facts_again
+    from rt_engine.services.protocol_results import effects_of
 
-    folder = open_session(Path(arguments.session)).folder
-    sys.stdout.write(f"report: {write_report(folder)}\n")
+    session = open_session(Path(arguments.session))
+    facts = None
+    if not (session.folder / "summary.json").is_file():
+        facts, concluded = facts_again(session)
+        facts |= {"effects": effects_of(concluded)}
+    sys.stdout.write(f"report: {write_report(Path(arguments.session), facts)}\n")
     return 0

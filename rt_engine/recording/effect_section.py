@@ -8,19 +8,24 @@ from rt_engine.recording import report_template as html
 
 _STATUS = ("complete", "void", "lost", "open")
 _CONTRASTS = (
-    "Difference of the means; IPW: the same, every trial weighted by one over the probability of its arm. The interval "
-    "and the e-value hold however often somebody looked; p: re-randomisation of the trials as they were drawn."
+    "Difference of the means; IPW: the same, every trial weighted by one over the probability of its arm. Both compare "
+    "the protocol's response, which is not the curve above where signal or window differ. The interval and the e-value "
+    "hold however often somebody looked; p: re-randomisation of the trials as they were drawn."
 )
 
 
-def effect_section(effects: dict[str, Any] | None) -> str:
+def effect_section(effects: dict[str, Any] | None, missing: str | None = None) -> str:
     """Trials by arm, and every comparison; nothing where the protocol had no trial.
 
     Parameters
     ----------
     effects : dict or None
         `effects` of the summary.
+    missing : str, optional
+        Why they could not be made again.
     """
+    if not effects and missing:
+        return html.section("Effect of the light", html.paragraph(f"Not known: {missing}.", "warning"))
     if not effects or not any(sum(counts.values()) for counts in effects["arms"].values()):
         return ""
     parts = [

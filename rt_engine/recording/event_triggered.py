@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,20 +98,42 @@ def triggered_average(
     return TriggeredAverage(t_s, mean, low, high, _mean_over_cells(traces[:, response]))
 
 
-def difference(delivered: TriggeredAverage, withheld: TriggeredAverage) -> tuple[float, float, float] | None:
-    """Mean response, delivered minus withheld, with its Welch confidence interval.
+class Estimate(NamedTuple):
+    """A mean, or a difference of two, with its 95 % interval, dF/F; `p` of a difference, two-sided."""
+
+    value: float
+    low: float
+    high: float
+    p: float | None = None
+
+
+def mean_response(average: TriggeredAverage) -> Estimate | None:
+    """Mean response over trials with its interval (Student's t); None with fewer than two trials."""
+    a = _known(average)
+    if len(a) < _FEWEST_TRIALS:
+        return None
+    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(a) - 1) * a.std(ddof=1) / np.sqrt(len(a)))
+    return Estimate(float(a.mean()), float(a.mean()) - half, float(a.mean()) + half)
+
+
+def difference(treated: TriggeredAverage, control: TriggeredAverage) -> Estimate | None:
+    """Mean response, treated minus control, with the interval and the p value of Welch's t-test.
 
     Returns
     -------
-    (float, float, float) or None
-        Difference, lower and upper bound, dF/F; None with fewer than two trials in an arm.
+    Estimate or None
+        None with fewer than two trials in an arm.
     """
-    a = delivered.response[~np.isnan(delivered.response)]
-    b = withheld.response[~np.isnan(withheld.response)]
+    a, b = _known(treated), _known(control)
     if min(len(a), len(b)) < _FEWEST_TRIALS:
         return None
-    interval = stats.ttest_ind(a, b, equal_var=False).confidence_interval(CONFIDENCE)
-    return float(a.mean() - b.mean()), float(interval.low), float(interval.high)
+    test = stats.ttest_ind(a, b, equal_var=False)
+    interval = test.confidence_interval(CONFIDENCE)
+    return Estimate(float(a.mean() - b.mean()), float(interval.low), float(interval.high), float(test.pvalue))
+
+
+def _known(average: TriggeredAverage) -> F64:
+    return average.response[~np.isnan(average.response)]
 
 
 def _mean_over_cells(values: F64) -> F64:

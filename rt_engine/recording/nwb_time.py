@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rt_engine.interfaces.errors import RecordingError
 from rt_engine.interfaces.messages import SessionHeader
-from rt_engine.recording.reader import Session
+from rt_engine.recording.reader import Session, no_whole_message
 from rt_engine.recording.session_arrays import headers
 
 
@@ -48,6 +48,8 @@ def session_time(session: Session) -> SessionTime:
         if isinstance(header, SessionHeader):
             last = header
     if last is None:
+        if next(session.messages(), None) is None:
+            raise no_whole_message(session)
         raise RecordingError(
             f"{session.folder}: its journal holds no `session` message, which tells when it was",
             "recover it; if that is done, the run ended while it was starting, and there is nothing to export",

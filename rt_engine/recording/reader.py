@@ -297,6 +297,13 @@ def _readable(session: Session) -> Session:
     return session
 
 
+def no_whole_message(session: Session) -> RecordingError:
+    """The one answer of every command to a journal of which nothing can be read."""
+    damage = "; ".join(map(str, session.damage))
+    where = session.files[0] if len(session.files) == 1 else session.folder
+    return RecordingError(f"{where}: no whole message is left: {damage}", "look for another copy of the session")
+
+
 def read_config(session: Session) -> dict[str, Any]:
     """Config of the session, empty where it cannot be read: a report is written all the same."""
     try:

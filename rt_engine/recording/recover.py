@@ -9,20 +9,12 @@ from pathlib import Path
 from rt_engine.interfaces.errors import MessageError, RecordingError
 from rt_engine.interfaces.messages import Header, LightHeader, SessionHeader, StimHeader, encode
 from rt_engine.recording.journal import JournalWriter
-from rt_engine.recording.reader import JournalMessage, Session, open_session
+from rt_engine.recording.reader import JournalMessage, Session, no_whole_message, open_session
 from rt_engine.recording.recovery_report import RecoveryReport
 from rt_engine.recording.wal_merge import JournalKnowledge, StimulationLog, merge
 
 RECOVERED_FOLDER = "recovered"
-_COPIED = (
-    "config.yaml",
-    "calibration.h5",
-    "stim_*.wal",
-    "protocol",
-    "trials.csv",
-    "pulse_times.json",
-    "excitability.json",
-)
+_COPIED = ("config.yaml", "calibration.h5", "stim_*.wal", "protocol")
 _PROGRESS_MESSAGES = 500
 _SPARE_BYTES = 1 << 20
 
@@ -121,13 +113,6 @@ def _write(
     )
     report.write()
     return report
-
-
-def no_whole_message(session: Session) -> RecordingError:
-    """The one answer of every command to a journal of which nothing can be read."""
-    damage = "; ".join(map(str, session.damage))
-    where = session.files[0] if len(session.files) == 1 else session.folder
-    return RecordingError(f"{where}: no whole message is left: {damage}", "look for another copy of the session")
 
 
 def _left_out(session: Session) -> list[str]:

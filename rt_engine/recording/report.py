@@ -9,14 +9,14 @@ from typing import Any
 
 import yaml
 
-from rt_engine.interfaces.errors import RecordingError
 from rt_engine.recording import report_template as html
 from rt_engine.recording.activity_table import ActivityTables
 from rt_engine.recording.effect_section import effect_section
 from rt_engine.recording.figure_style import styled
 from rt_engine.recording.losses_section import losses_section
 from rt_engine.recording.quality_table import QualityTables
-from rt_engine.recording.reader import open_session, read_config
+from rt_engine.recording.reader import no_whole_message, open_session, read_config
+from rt_engine.recording.replaced_file import write_beside
 from rt_engine.recording.report_course import dose_section, latency_course_section, quality_section
 from rt_engine.recording.report_sections import (
     accuracy_section,
@@ -32,15 +32,18 @@ from rt_engine.recording.summary import analyse, summary_of
 REPORT_FILE = "report.html"
 _FEWER = 0.98
 """A smaller share of the frames than this is told: the last ones may still be under way at the end."""
-_RUN_FACTS = ("ended", "failure", "kind", "dry_run", "effects")
+_RUN_FACTS = ("ended", "failure", "kind", "dry_run", "effects", "effects_missing")
 
 
-def write_report(session_folder: Path) -> Path:
+def write_report(session_folder: Path, facts: dict[str, Any] | None = None) -> Path:
     """Write ``report.html`` into a session folder, complete, running or crashed.
 
     Parameters
     ----------
     session_folder : Path
+        Or one journal file of a session: the report of what it holds.
+    facts : dict, optional
+        What only the run knew, where ``summary.json`` does not tell it.
 
     Returns
     -------
@@ -50,12 +53,14 @@ def write_report(session_folder: Path) -> Path:
     Raises
     ------
     RecordingError
-        There is no journal, or the report cannot be written.
+        There is no journal, nothing of it can be read, or the report cannot be written; an earlier report stays.
     """
     session = open_session(session_folder)
     activity, quality = ActivityTables(), QualityTables()
     analysis = analyse(session, (activity, quality))
-    summary = _run_facts(session.folder) | summary_of(analysis)
+    if not analysis.tables.n_messages:
+        raise no_whole_message(session)
+    summary = (run_facts(session.folder) if facts is None else facts) | summary_of(analysis)
     config = read_config(session)
     views = [ReportView(analysis, activity.of(plane), plane) for plane in sorted(analysis.tables.planes) or (0,)]
     with styled():
@@ -65,7 +70,7 @@ def write_report(session_folder: Path) -> Path:
             *map(traces_section, views),
             *map(raster_section, views),
             response_section(views, summary),
-            effect_section(summary.get("effects")),
+            effect_section(summary.get("effects"), summary.get("effects_missing")),
             dose_section(views[0], quality),
             latency_section(views[0]),
             latency_course_section(views[0]),
@@ -75,14 +80,12 @@ def write_report(session_folder: Path) -> Path:
             _provenance(summary, config, [log.text for log in analysis.tables.logs]),
         ]
     path = session.folder / REPORT_FILE
-    try:
-        path.write_text(html.page(f"spikeloop: {summary['rig'] or session.folder.name}", parts), encoding="utf-8")
-    except OSError as error:
-        raise RecordingError(f"{path}: cannot be written: {error.strerror}") from error
+    text = html.page(f"spikeloop: {summary['rig'] or session.folder.name}", parts)
+    write_beside(path, text.encode())
     return path
 
 
-def _run_facts(folder: Path) -> dict[str, Any]:
+def run_facts(folder: Path) -> dict[str, Any]:
     """What only the run itself knew: how it ended. Nothing where ``summary.json`` is not there yet."""
     try:
         found = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
@@ -128,6 +131,8 @@ def _warnings(summary: dict[str, Any]) -> list[str]:
             "kept: motion, extraction and demixing are those of the recording there, and a sample that was a lower "
             "bound (saturated detector) counts as whole."
         )
+    if hole := replay.get("hole"):
+        sentences.append(f"In the recording {hole}: what this replay decided after them need not be what was recorded.")
     if _from_traces(summary):
         sentences.append(
             "A replay of recorded traces, not of frames: motion, extraction and demixing are those of the recording, "
@@ -210,7 +215,7 @@ def _provenance(summary: dict[str, Any], config: dict[str, Any], logs: list[str]
     return html.section(
         "Versions and configuration",
         html.table(("what", "version"), rows),
-        html.folded("Configuration", yaml.safe_dump(config, sort_keys=False)) if config else "",
+        html.folded("Configuration", yaml.safe_dump(config, sort_keys=False), is_printed=True) if config else "",
         html.folded(f"Warnings logged ({len(logs)})", "\n".join(logs)) if logs else "",
         html.folded("summary.json", json.dumps(summary, indent=2)),
     )

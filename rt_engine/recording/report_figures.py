@@ -18,6 +18,8 @@ from rt_engine.recording.figure_style import BLUE, GREEN, GREY, INK, ORANGE, new
 F64 = NDArray[np.float64]
 
 ARM_COLOURS = {"delivered": ORANGE, "withheld": BLUE, "dry_run": GREY, "sham": GREEN}
+_MORE_COLOURS = ("#9a4fc4", "#b8860b", "#c2385a", "#12888c")
+"""Readable on white and on black."""
 _WIDTH_IN = 9.0
 _SCALE_BARS_UM = (5, 10, 20, 50, 100, 200, 500, 1000)
 
@@ -159,16 +161,28 @@ def raster_figure(
     return figure
 
 
-def triggered_figure(averages: dict[str, TriggeredAverage]) -> Figure:
-    """Mean response of the target cells by arm, with the pointwise 95 % confidence band."""
+def triggered_figure(averages: dict[str, TriggeredAverage], outcomes: dict[str, str]) -> Figure:
+    """Mean response of the target cells by arm, with the pointwise 95 % confidence band.
+
+    Parameters
+    ----------
+    averages : dict of str to TriggeredAverage
+        By arm.
+    outcomes : dict of str to str
+        By arm: which colour it has, the first of an outcome; the others have one of their own.
+    """
     figure = new_figure(6.4, 3.4)
     axes = figure.add_subplot()
     axes.axvline(0, color=INK, linewidth=0.8, linestyle=":")
     axes.axhline(0, color=INK, linewidth=0.5, alpha=0.5)
+    taken: set[str] = set()
+    spare = iter(_MORE_COLOURS * len(averages))
     for arm, average in averages.items():
-        colour = ARM_COLOURS.get(arm, GREY)
+        outcome = outcomes[arm]
+        colour = next(spare) if outcome in taken else ARM_COLOURS.get(outcome, GREY)
+        taken.add(outcome)
         label = f"{arm.replace('_', ' ')} (n = {average.n_trials})"
-        style = "-" if arm == "delivered" else "--"
+        style = "-" if outcome == "delivered" else "--"
         axes.plot(average.t_s, average.mean, style, color=colour, linewidth=1.8, label=label)
         axes.fill_between(average.t_s, average.low, average.high, color=colour, alpha=0.22, linewidth=0)
     axes.set(xlabel="time from the trigger (s)", ylabel="ΔF/F of the target cells,\nminus the second before")

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from rt_engine.recording import report_template as html
-from rt_engine.recording.event_triggered import difference
+from rt_engine.recording.arm_section import arm_responses, decimated
 from rt_engine.recording.figure_style import to_svg
 from rt_engine.recording.performance_figures import accuracy_figure, latency_figure, outcome_figure
-from rt_engine.recording.report_figures import field_figure, raster_figure, traces_figure, triggered_figure
+from rt_engine.recording.report_figures import field_figure, raster_figure, traces_figure
 from rt_engine.recording.report_view import ReportView
 
 _INTERVAL_NOTES = {
@@ -63,7 +63,7 @@ def traces_section(view: ReportView) -> str:
     return html.section(
         f"Example cells{view.of_plane}",
         html.figure(to_svg(traces_figure(traces, window), "Traces of example cells"), caption),
-        _decimated(view),
+        decimated(view),
     )
 
 
@@ -95,36 +95,7 @@ def response_section(views: list[ReportView], summary: dict[str, Any]) -> str:
         parts.append(
             html.paragraph(f"{summary['stim_unfinished']} decisions have no outcome in the journal.", "warning")
         )
-    return html.section("Stimulation", *parts, *(part for view in views for part in _responses(view)))
-
-
-def _responses(view: ReportView) -> list[str]:
-    averages = view.responses()
-    parts: list[str] = []
-    if averages:
-        title = f"Average response to light{view.of_plane}"
-        caption = (f"Cells of plane {view.plane}. " if view.of_plane else "") + (
-            "Mean over trials of the target cells' ΔF/F around the trigger; band: pointwise 95 % confidence interval "
-            "over trials. A closed loop triggers at extreme moments, so only withheld triggers are a valid baseline. "
-            "Trials at the ends of the recording or across lost frames are left out."
-        )
-        parts.append(html.figure(to_svg(triggered_figure(averages), title), caption))
-        parts.append(_effect(averages))
-        parts.append(_decimated(view))
-    return parts
-
-
-def _effect(averages: dict[str, Any]) -> str:
-    if not {"delivered", "withheld"} <= averages.keys():
-        return html.paragraph("Without both delivered and withheld triggers no effect can be estimated.", "note")
-    found = difference(averages["delivered"], averages["withheld"])
-    if found is None:
-        return html.paragraph("Too few trials in an arm to estimate the effect.", "note")
-    mean, low, high = found
-    return html.paragraph(
-        f"Effect in the first second, delivered minus withheld: {mean:+.3g} ΔF/F (95 % interval {low:+.3g} to "
-        f"{high:+.3g}, Welch)."
-    )
+    return html.section("Stimulation", *parts, *(part for view in views for part in arm_responses(view)))
 
 
 def latency_section(view: ReportView) -> str:
@@ -180,8 +151,3 @@ def accuracy_section(views: list[ReportView], summary: dict[str, Any]) -> str:
 
 def _share(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.2f}"
-
-
-def _decimated(view: ReportView) -> str:
-    stride = view.activity.stride
-    return html.paragraph(f"Traces are long: one frame in {stride} is used here.", "note") if stride > 1 else ""

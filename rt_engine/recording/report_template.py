@@ -47,9 +47,13 @@ pre {{ font-size: .8rem; line-height: 1.4; background: var(--card); border-radiu
 summary {{ cursor: pointer; margin: .5rem 0; }}
 @media print {{ :root {{ --ink: #000; --soft: #444; --page: #fff; --card: #f2f2f2; --line: #bbb; --warn: #000;
   --warn-page: #eee; }} body {{ max-width: none; padding: 0; font-size: 10.5pt; }}
-  figure, .number, table {{ break-inside: avoid; }} h2 {{ break-after: avoid; margin-top: 1.2rem; }}
-  .numbers {{ grid-template-columns: repeat(5, 1fr); }} figure svg {{ max-height: 11cm; max-width: 100%; }}
-  details {{ display: none; }} .scroll {{ overflow: visible; }} }}
+  figure, .number, table, p {{ break-inside: avoid; }} h2, p.note {{ break-after: avoid; }}
+  h2 {{ margin-top: 1.2rem; }} figcaption {{ break-before: avoid; }}
+  .numbers {{ grid-template-columns: repeat(5, 1fr); }} figure svg {{ max-height: 7.5cm; max-width: 100%; }}
+  details {{ display: none; }} details.printed {{ display: block; }}
+  details.printed::details-content {{ content-visibility: visible; display: block; block-size: auto; }}
+  details.printed pre {{ font-size: 7pt; columns: 2; background: none; padding: 0; }}
+  .scroll {{ overflow: visible; }} }}
 </style>
 </head>
 <body>
@@ -99,6 +103,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return f'<div class="scroll"><table><thead><tr>{titles}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
 
 
-def folded(title: str, text: str) -> str:
-    """Preformatted text behind a line to click."""
-    return f"<details><summary>{escape(title)}</summary><pre>{escape(text)}</pre></details>"
+def folded(title: str, text: str, *, is_printed: bool = False) -> str:
+    """Preformatted text behind a line to click; on paper it is left out unless `is_printed`."""
+    kind = ' class="printed"' if is_printed else ""
+    return f"<details{kind}><summary>{escape(title)}</summary><pre>{escape(text)}</pre></details>"

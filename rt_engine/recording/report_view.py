@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +19,15 @@ F64 = NDArray[np.float64]
 
 N_EXAMPLES = 5
 LONGEST_WINDOW_S = 60.0
-ARMS = ("delivered", "withheld", "sham", "dry_run")
+OUTCOMES = ("delivered", "withheld", "sham", "dry_run")
+"""Of trials that took place; what was refused, late or failed is a trial of no arm."""
+
+
+class ArmResponse(NamedTuple):
+    """Trials of one arm: their outcome, and the average of their target cells."""
+
+    outcome: str
+    average: TriggeredAverage
 
 
 class ReportView:
@@ -94,19 +104,23 @@ class ReportView:
         rows = (self.row_of_id.get(int(roi_id), -1) for roi_id in ids)
         return [row for row in rows if 0 <= row < self.activity.dff.shape[1]]
 
-    def responses(self) -> dict[str, TriggeredAverage]:
-        """Average of the target cells around the trigger, by arm, live trials only."""
-        averages: dict[str, TriggeredAverage] = {}
-        for arm in ARMS if self.period_is_known else ():
-            trials = [
-                (self.trigger_frames(decision), self.target_rows(decision))
-                for decision in self.decisions
-                if decision.outcome == arm
-            ]
+    def responses(self) -> dict[str, ArmResponse]:
+        """Average of the target cells around the trigger, by arm, live trials only; controls come last.
+
+        Where no arm was drawn, the outcome stands for it.
+        """
+        arms: dict[tuple[int, str, str], list[tuple[float, list[int]]]] = {}
+        for decision in self.decisions if self.period_is_known else ():
+            if decision.outcome in OUTCOMES:
+                order = OUTCOMES.index(decision.outcome) if decision.outcome != "dry_run" else -1
+                key = order, decision.first.arm or decision.outcome, decision.outcome
+                arms.setdefault(key, []).append((self.trigger_frames(decision), self.target_rows(decision)))
+        found: dict[str, ArmResponse] = {}
+        for (_, arm, outcome), trials in sorted(arms.items()):
             average = triggered_average(self.activity.frame, self.activity.dff, trials, self.period_s)
             if average is not None:
-                averages[arm] = average
-        return averages
+                found[arm if arm not in found else f"{arm}, {outcome}"] = ArmResponse(outcome, average)
+        return found
 
     def examples(self) -> tuple[list[Trace], tuple[float, float]]:
         """The most active cells, and the window shown: the busiest minute of a longer session."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 from typing import Any
 
 import numpy as np
@@ -207,6 +208,9 @@ class AcquisitionService(Service):
         self._left = None if n_frames is None else int(n_frames)
         self._pause_after = bool(args.get("pause_after", False))
         if not self._started:
+            gc.collect()
+            gc.freeze()
+            gc.disable()  # nothing here makes rings of objects; a collection would hold up the lines that are due
             self._microscope.start()
             self._started = True
         counted = self._streams.get(self._counted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +25,7 @@ from rt_engine.transport.security import secure_rig
 from rt_engine.transport.sockets import connect
 
 HEALTH_PERIOD_NS = NS_PER_S // 10
+ANNOUNCE_PERIOD_NS = NS_PER_S
 
 Command = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -55,7 +57,7 @@ class Service:
         self.refused: list[str] = []  # of the wishes in `scheduling`, in words; told with the first announcement
         self.dropped = self.gaps = self.late = self.queue = 0
         self.stopping = threading.Event()
-        self._health_due_ns = 0
+        self._health_due_ns = self._announce_due_ns = 0
         self._process = psutil.Process()
         self.publisher = self.make_publisher()
         self._supervisor = connect(self.context, zmq.DEALER, self.rig.ports.endpoint("control"))
@@ -148,6 +150,17 @@ class Service:
         request = Request(id="", role=Role.SERVICE, cmd="announce", args=args | {SECRET: self.setup.secret})
         self._supervisor.send(encode_control(request))
 
+    def _announce_again(self, now_ns: int) -> None:
+        """Say once more who we are: after a link was lost we come to the supervisor by another connection.
+
+        Until it knows, its commands (a reset, an arming) would go to the one that is gone.
+        """
+        self._announce_due_ns = now_ns + ANNOUNCE_PERIOD_NS
+        args = {"service": self.setup.service, "state": self.state, SECRET: self.setup.secret}
+        request = Request(id="", role=Role.SERVICE, cmd="announce", args=args)
+        with contextlib.suppress(zmq.Again):  # nobody takes it at the moment; there is a next time
+            self._supervisor.send(encode_control(request), zmq.NOBLOCK)
+
     def log(self, level: str, text: str, **fields: Any) -> None:
         """Publish a sentence for people."""
         header = LogHeader(**self.publisher.stamp("log"), level=level, text=text, fields=fields)
@@ -181,6 +194,8 @@ class Service:
         self._health_due_ns = now_ns + HEALTH_PERIOD_NS
         if self.state == "waiting" and self.is_ready():
             self.announce("ready")
+        elif now_ns >= self._announce_due_ns:
+            self._announce_again(now_ns)
         header = HealthHeader(
             **self.publisher.stamp("health"),
             state=self.state,

@@ -49,6 +49,7 @@ _BEGINNING: Place = (-1, -1, -1)
 _NO_EVENTS = np.zeros(0, EVENT_DTYPE)
 MARK_LEVEL, MESSAGE_LEVEL = "mark", "mqtt"
 """Levels of the `log` messages that carry a protocol's marks, and its messages for the telemetry service."""
+_INTERVALS = ("decision_to_command", "scan_to_command", "scan_to_output")
 
 
 class ProtocolDriver:
@@ -80,17 +81,15 @@ class ProtocolDriver:
         self._protocol: ProtocolRun | None = None
         self._path: Path | None = None
         self._seen: dict[int, dict[int, tuple[object, ...]]] = {}
-        self._rois_changed = False
         self._cells = CellsOfPlanes(rig.planes_inferred)
-        self._uncertainty_ns = 0
+        self._rois_changed, self._uncertainty_ns = False, 0
         self._trains: dict[str, tuple[PulseRequest, Decision]] = {}
         self._edges = OutputEdges({name: one.longest_wait_ms for name, one in rig.outputs.items()})
         self._measures = {getattr(one, "measured_by", None): name for name, one in rig.outputs.items()}
-        self._intervals = {name: LatencyHistogram() for name in ("decision_to_command", "scan_to_command")}
+        self._intervals = {name: LatencyHistogram() for name in _INTERVALS}
         self._place: Place = _BEGINNING
-        self._text = b""
+        self._text, self._is_deaf = b"", False
         self._partner: Partner | None = None
-        self._is_deaf = False
         self._follows_loads: bool | None = None
         self._recorded = recorded_inputs(rig)
         self.name: str | None = None
@@ -251,6 +250,7 @@ class ProtocolDriver:
         if output is not None and header.edge == "rising" and header.t_edge_ns is not None:
             matched = self._edges.match(output, header.t_edge_ns)
             if matched is not None:
+                self._intervals["scan_to_output"].record(header.t_edge_ns - matched[0].t_scan_ns)
                 self.publish(*matched, Phase.MEASURED, t_output_ns=header.t_edge_ns)
         if self._recorded is None and header.t_edge_ns is not None:
             self._give(TakenInput(InputKind.EDGE, header.line, header.edge, header.t_edge_ns))

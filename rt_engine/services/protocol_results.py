@@ -12,6 +12,7 @@ from protocols.running.pulse_times import FILE_NAME as PULSE_TIMES_FILE
 from protocols.schema.design import MapKind
 
 TRIALS_FILE = "trials.csv"
+RESULT_FILES = (TRIALS_FILE, PULSE_TIMES_FILE, "excitability.json")
 
 
 def write_results(folder: Path, concluded: dict[str, Any]) -> dict[str, Any]:
@@ -29,10 +30,10 @@ def write_results(folder: Path, concluded: dict[str, Any]) -> dict[str, Any]:
     dict
         For ``summary.json``: `effects`, everything but what stands in the files; None without a protocol.
     """
-    if not concluded:
+    effects = effects_of(concluded)
+    if effects is None:
         return {"effects": None}
-    effects = dict(concluded)
-    trials, pulse_times = effects.pop("trials"), effects.pop("pulse_times")
+    trials, pulse_times = concluded["trials"], concluded["pulse_times"]
     if trials["arm"]:
         _write_trials(folder / TRIALS_FILE, trials)
     if any(pulse_times["blocks_s"]):
@@ -41,6 +42,11 @@ def write_results(folder: Path, concluded: dict[str, Any]) -> dict[str, Any]:
     if found and found["kind"] == MapKind.EXCITABILITY:
         write_p50_mw(folder, {int(roi): cell for roi, cell in found["cells"].items()})
     return {"effects": effects}
+
+
+def effects_of(concluded: dict[str, Any]) -> dict[str, Any] | None:
+    """What of the results stands in ``summary.json``: all but what stands in files; None without a protocol."""
+    return {name: one for name, one in concluded.items() if name not in ("trials", "pulse_times")} or None
 
 
 def _write_trials(path: Path, trials: dict[str, list[Any]]) -> None:

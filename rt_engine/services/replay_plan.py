@@ -19,6 +19,7 @@ from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig
 from rt_engine.interfaces.virtual_inputs import VirtualLine
 from rt_engine.models.detection import event_threshold
 from rt_engine.recording.device_versions import device_versions, versions_in_words
+from rt_engine.recording.journal_holes import first_hole
 from rt_engine.recording.kept_frames import kept_frames
 from rt_engine.recording.reader import open_session, read_config
 from rt_engine.safety.limits import untied
@@ -57,6 +58,8 @@ class ReplayOf:
         Frame (or volume) from which on the recorded traces stand in for pixels that were not kept.
     first_missing_frame : int or None
         First frame (or volume) whose pixels were not kept, where the replay goes without such frames.
+    hole : str or None
+        The first hole in the journal, in words.
     """
 
     source: str
@@ -68,6 +71,7 @@ class ReplayOf:
     starts_from: StartsFrom = StartsFrom.FRAMES
     traces_from_frame: int | None = None
     first_missing_frame: int | None = None
+    hole: str | None = None
 
     @property
     def light(self) -> str:
@@ -89,7 +93,9 @@ class ReplayOf:
     @property
     def sayings(self) -> tuple[str, ...]:
         """All that is said when it begins: in what it is not the experiment, and what else may make a difference."""
-        first = () if self.said is None else (self.said,)
+        first: tuple[str, ...] = () if self.said is None else (self.said,)
+        if self.hole is not None:
+            first += (f"{self.hole}: what the replay decides after them need not be what was recorded",)
         told = (f"what would have happened: {'; '.join(self.differs)}",) if self.differs else ()
         return first + told + tuple(f"  note: {note}" for note in self.notes)
 
@@ -104,6 +110,7 @@ class ReplayOf:
             "starts_from": self.starts_from.value,
             "traces_from_frame": self.traces_from_frame,
             "first_missing_frame": self.first_missing_frame,
+            "hole": self.hole,
         }
 
 
@@ -198,6 +205,7 @@ def replay_of_session(
     protocol: Path | None,
     differs: tuple[str, ...],
     pixels: PixelPlan | None = None,
+    planes: tuple[int, ...] = (0,),
 ) -> ReplayOf:
     """A session, and what is not as it was.
 
@@ -213,6 +221,8 @@ def replay_of_session(
         What differs besides.
     pixels : PixelPlan, optional
         Default: all frames.
+    planes : tuple of int
+        That are replayed.
 
     Raises
     ------
@@ -252,7 +262,9 @@ def replay_of_session(
         differs = (*differs, f"another protocol: {protocol.stem if protocol else 'none'} instead of {names}")
     elif kept is None and protocol is not None and header.protocol != protocol.stem:
         differs = (*differs, f"another protocol: {protocol.stem} instead of {header.protocol or 'none'}")
+    hole = first_hole(open_session(folder), planes)
     return ReplayOf(
+        hole=None if hole is None else str(hole),
         source=str(folder),
         session=header.session,
         t_wall_ns=header.t_wall_ns,

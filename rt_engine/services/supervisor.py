@@ -132,16 +132,21 @@ class Supervisor:
             One of them failed, with its own words, or took longer than `timeout_s`.
         """
         os.environ.update(ONE_THREAD)
-        spawn = multiprocessing.get_context("spawn")
         for name in self.services:
             if name in self.far.services:
                 self._processes[name] = self.far.services[name]
-                continue
-            setup = dataclasses.replace(self._setup, service=name)
-            process = spawn.Process(target=run_service, args=(setup,), name=f"spikeloop-{name}")
-            process.start()
-            self._processes[name] = process
+            else:
+                self.begin(name)
         self.wait_for(lambda: self._all_ready(on_wait), timeout_s, "services to start")
+
+    def begin(self, name: str, folder: str | None = None) -> None:
+        """Start the process of one service; also anew, in another folder, where it has been ended."""
+        setup = dataclasses.replace(self._setup, service=name, folder=folder or self._setup.folder)
+        spawn = multiprocessing.get_context("spawn")
+        process = spawn.Process(target=run_service, args=(setup,), name=f"spikeloop-{name}")
+        process.start()
+        self._processes[name] = process
+        self.facts.pop(name, None)
 
     def _all_ready(self, on_wait: Callable[[], None]) -> bool:
         on_wait()

@@ -107,7 +107,11 @@ actions:
 phases:
   watch:
     reactions:
-      - {trigger: lick, do: [pulse]}
+      - {trigger: lick, do: [pulse], trial: true}
+design:
+  seed: 1
+  arms:
+    stim: {kind: stim, share: 1.0}
 limits: {}
 """
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/sbin")

@@ -32,7 +32,7 @@ from system_rig import RunningRig, Start, small_rig
 from rt_engine.interfaces.control import Reply, Role, decode_reply
 from rt_engine.services.embedded_broker import EmbeddedBroker
 from rt_engine.transport.key_store import ClientKey, KeyStore, read_client_key
-from rt_engine.transport.security import secure_client
+from rt_engine.transport.security import prepare_connect, secure_client
 
 N = int(os.environ.get("SPIKELOOP_FUZZ", "50000"))
 N_LOCKED = int(os.environ.get("SPIKELOOP_FUZZ_LOCKED", str(N // 5)))
@@ -110,6 +110,7 @@ class Stranger:
     def _socket(self, kind: int, name: str) -> zmq.Socket[bytes]:
         made: zmq.Socket[bytes] = self._context.socket(kind)
         made.setsockopt(zmq.SNDTIMEO, 60_000)
+        prepare_connect(self._context, made)
         made.connect(f"tcp://127.0.0.1:{self._ports[name]}")
         return made
 

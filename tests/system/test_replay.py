@@ -118,6 +118,48 @@ def test_a_recorded_session_replays_to_the_same_or_says_what_would_have_happened
         assert counts["light"] > 0
         assert summary_of(tmp_path / name)["stim"] == summary_of(recorded)["stim"]
     with_other_thresholds_it_tells_what_would_have_happened(recorded, tmp_path)
+    what_the_run_had_written_is_made_again_from_its_journal(recorded)
+
+
+def what_the_run_had_written_is_made_again_from_its_journal(recorded: Path) -> None:
+    """The run's own files are the expectation: as if it had been killed before it wrote them."""
+    left = {name: (recorded / name).read_text(encoding="utf-8") for name in ("trials.csv", "pulse_times.json")}
+    before = summary_of(recorded)
+    assert sum(before["effects"]["arms"]["stim"].values()) > 2
+    for name in (*left, "summary.json", "report.html"):
+        (recorded / name).unlink()
+    done = spikeloop("recover", recorded)
+    assert done.returncode == 0, done.stderr
+    clean = recorded / "recovered"
+    assert {name: (clean / name).read_text(encoding="utf-8") for name in left} == left
+    after = summary_of(clean)
+    assert after.pop("ended") != before.pop("ended")
+    assert (after.pop("journal")["complete"], before.pop("journal")["complete"]) == (True, True)
+    assert after == before
+    done = spikeloop("report", recorded)
+    assert done.returncode == 0, done.stderr
+    assert "Trials by arm" in (recorded / "report.html").read_text(encoding="utf-8")
+    assert not (recorded / "summary.json").exists(), "it would say that the run has ended in order"
+
+
+@pytest.mark.realtime
+def test_the_replay_of_a_session_with_a_hole_says_that_it_need_not_be_the_same(recorded: Path, tmp_path: Path) -> None:
+    path = recorded / "session_000.mcap"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 400_000] = bytes(400_000)
+    path.write_bytes(data)
+    (recorded / "summary.json").unlink()
+    done = spikeloop("recover", recorded, "--json", tmp_path / "recovery.json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads((tmp_path / "recovery.json").read_text(encoding="utf-8"))
+    assert told["n_lost"]["spikes.0"] > 3
+    clean, again = recorded / "recovered", tmp_path / "again"
+    assert not summary_of(clean)["journal"]["complete"]
+    done = spikeloop("replay", clean, "--speed", "max", "--output", again)
+    assert done.returncode == 0, done.stderr
+    assert "need not be what was recorded" in done.stdout
+    assert f"{told['n_lost']['spikes.0']} messages of spikes.0 between frames" in summary_of(again)["replay"]["hole"]
+    assert "need not be what was recorded" in (again / "report.html").read_text(encoding="utf-8")
 
 
 def with_other_thresholds_it_tells_what_would_have_happened(recorded: Path, tmp_path: Path) -> None:

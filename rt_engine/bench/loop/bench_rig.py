@@ -26,6 +26,7 @@ def bench_rig(
     searches: bool = False,
     scheduling: SchedulingConfig | None = None,
     frames_by: FrameWay = FrameWay.SHARED_MEMORY,
+    network: str | None = None,
 ) -> dict[str, Any]:
     """Everything allowed, nothing real: the output is virtual, so its limits protect nobody."""
     limits = {
@@ -57,6 +58,7 @@ def bench_rig(
             "indicator": INDICATOR,
             "new_cells": "offer" if searches else "off",
             "frames_by": frames_by.value,
+            "network": network,
         },
         "outputs": {"led": {"driver": "virtual", "watchdog_ms": 60_000.0, "limits": limits}},
         "session_limits": {"max_energy_mj": 1e9, "max_pulses": 1_000_000_000},

@@ -17,6 +17,7 @@ from rt_engine.bench.loop.bench_rig import PROTOCOL, bench_rig, free_ports
 from rt_engine.bench.loop.chain_plan import ChainPlan
 from rt_engine.bench.loop.chain_source import ChainSource
 from rt_engine.bench.loop.field import PlantedLoop
+from rt_engine.bench.loop.harm import Harm
 from rt_engine.bench.loop.intervals import COMMANDS, DECISIONS, Intervals, RoundTimes
 from rt_engine.bench.loop.pace import Pacer
 from rt_engine.bench.loop.watcher import watch, window
@@ -35,6 +36,7 @@ _NO_COMMAND_MS = 100
 """Longer than any command takes; a frame that triggers nothing costs so much of the round, and is left out."""
 _LIVE_S = 60.0
 _SETTLE_FRAMES = 30
+_NETWORK = "synthetic+real"
 
 
 class ProductChain:
@@ -65,6 +67,7 @@ class ProductChain:
                 plan.searches,
                 scheduling,
                 plan.frames_by,
+                _NETWORK if plan.network else None,
             )
         )
         clock = MonotonicClock()
@@ -87,15 +90,19 @@ class ProductChain:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(IO_THREADS)
         self._stack.callback(self._context.destroy, linger=0)
         self._open_sockets(rig.ports, setup, clock)
-        services = ("recording", "inference", "stimulation") if self.plan.recorded else ("inference", "stimulation")
+        services = ["inference", "stimulation"]
+        services = ["recording"] * self.plan.recorded + services
         self._supervisor = Supervisor(setup, lambda request: {}, self._on_message, services=services)
         self._stack.callback(self._supervisor.close)
         self._said: list[str] = []
-        self._frame = self._first_frame = 0
+        self._frame = self._first_frame = self._n_recorders = 0
+        self._folder = folder
+        self._harm: Harm | None = None
         self._live_from: int | None = None
         self._start(folder)
         # Windows come and go while a rig runs: they subscribe after the services have.
-        self._watchers = self._start_watchers(rig.ports)
+        self._endpoints = [rig.ports.endpoint(n) for n in ("acquisition", "inference", "stimulation", "recording")]
+        self._watchers = [self._start_watcher() for _ in range(self.plan.n_watchers)]
         if self.plan.has_window:
             self._stack.enter_context(window(rig, folder))
 
@@ -109,20 +116,55 @@ class ProductChain:
         self._answers.connect(ports.endpoint("stimulation"))
         # One small message wakes this process for each frame, as the output of the reference hop does.
         self._answers.subscribe(b"spikes." if self.plan.awaits_decision else b"stim")
+        if self.plan.hears_commands:
+            self._answers.subscribe(b"stim")
         self._times = RoundTimes()
         self._in_round = False
 
-    def _start_watchers(self, ports: Ports) -> list[BaseProcess]:
-        endpoints = [ports.endpoint(n) for n in ("acquisition", "inference", "stimulation", "recording")]
-        spawn = multiprocessing.get_context("spawn")
-        watchers: list[BaseProcess] = []
-        for _ in range(self.plan.n_watchers):
-            process = spawn.Process(target=watch, args=(endpoints,), daemon=True)
-            process.start()
-            watchers.append(process)
-            self._stack.callback(process.join, 5)
-            self._stack.callback(process.kill)
-        return watchers
+    def _start_watcher(self) -> BaseProcess:
+        process = multiprocessing.get_context("spawn").Process(target=watch, args=(self._endpoints,), daemon=True)
+        process.start()
+        self._stack.callback(process.join, 5)
+        self._stack.callback(process.kill)
+        return process
+
+    def do_harm(self, harm: Harm) -> None:
+        """To one process of this chain, until `heal`.
+
+        Parameters
+        ----------
+        harm : Harm
+        """
+        self._harm = harm
+        process = psutil.Process(self.pids()["recording"] if harm.is_of_recorder else self.watcher_pids()[0])
+        if harm.kills:
+            process.kill()
+        else:
+            process.suspend()
+
+    def heal(self) -> None:
+        """As it was before the harm."""
+        harm, self._harm = self._harm, None
+        if harm is None:
+            return
+        if not harm.kills:
+            psutil.Process(self.pids()["recording"] if harm.is_of_recorder else self.watcher_pids()[0]).resume()
+        elif harm.is_of_recorder:
+            self._start_recorder_anew()
+        else:
+            self._watchers[0].join(5)
+            self._watchers[0] = self._start_watcher()
+
+    def _start_recorder_anew(self) -> None:
+        """In a folder of its own: it overwrites no journal."""
+        self._n_recorders += 1
+        folder = self._folder / f"recorder-{self._n_recorders}"
+        folder.mkdir()
+        self._supervisor.begin("recording", str(folder))
+        give_up_s = time.monotonic() + _LIVE_S
+        while self._supervisor.state("recording") != "ready":
+            self._fail_after(give_up_s, "the recorder")
+        self._supervisor.request("recording", "no_baseline")
 
     def _start(self, folder: Path) -> None:
         path, protocol = folder / "calibration.h5", folder / "protocol.yaml"
@@ -158,8 +200,6 @@ class ProductChain:
         if self.plan.has_window:
             # It may have opened since the cells were told.
             supervisor.request("inference", "describe", {})
-        for process in self._watchers[: self.plan.n_hung]:
-            psutil.Process(process.pid).suspend()
         while self._answers.poll(200):
             self._answers.recv_multipart()
 
@@ -290,6 +330,8 @@ class ProductChain:
     def _finish(self, duration_s: float) -> Intervals:
         """Take in what the supervisor has heard meanwhile."""
         self._supervisor.pump(0.2)
+        while self.plan.hears_commands and self._answers.poll(50):
+            self._take_answer(self._times)
         self._in_round = False
         return self._times.intervals(duration_s)
 
@@ -304,17 +346,22 @@ class ProductChain:
                 times.n_without_command += 1
                 times.last_frame = max(times.last_frame, frame)
                 return
-            _, data, *_ = self._answers.recv_multipart()
-            now_ns = time.perf_counter_ns()
-            if self.plan.awaits_decision:
-                times.decided(DECISIONS.decode(data), now_ns)
+            if self._take_answer(times) or times.last_frame >= frame:
                 return
-            stim = COMMANDS.decode(data)
-            if stim.phase == "done":
-                times.commanded(stim)
+
+    def _take_answer(self, times: RoundTimes) -> bool:
+        """Note one message; true if it is a decision that is awaited."""
+        topic, data, *_ = self._answers.recv_multipart()
+        now_ns = time.perf_counter_ns()
+        if topic != b"stim":
+            times.decided(DECISIONS.decode(data), now_ns)
+            return True
+        stim = COMMANDS.decode(data)
+        if stim.phase == "done":
+            times.commanded(stim)
+            if not self.plan.awaits_decision:
                 times.last_frame = stim.frame
-                if stim.frame >= frame:
-                    return
+        return False
 
     def _send_frame(self, t_ready_ns: int) -> None:
         self._source.send_lines(self._frame, 0, self._side_px, t_ready_ns)

@@ -19,6 +19,7 @@ _SHOWN = (
     "everything on",
     "demixed",
     "chain of peers' parts with core, beside peers",
+    "with the network",
     "frames in messages",
     "window",
     "strips",

@@ -17,6 +17,7 @@ from rt_engine.interfaces.clock import NS_PER_MS
 from rt_engine.interfaces.errors import SpikeloopError
 from rt_engine.interfaces.findings import Finding, Verdict, failed, passed
 from rt_engine.interfaces.rig_config import RigConfig, VirtualMicroscope
+from rt_engine.interfaces.service_config import FrameWay
 
 N_CELLS, N_PLANTED, N_FRAMES, SEED = 300, 60, 90, 1
 _USUAL_SIDE_PX, _SIDES_PX = 512, (128, 1024)
@@ -26,8 +27,9 @@ _PART = "loop"
 def measure_loop(rig: RigConfig) -> Finding:
     """Frames of a planted field through inference and stimulation in their own processes, and a recorder.
 
-    Every frame ends in a command to a virtual output; size, rate and priorities are the rig's where its file tells
-    them. No device of the rig is touched.
+    Every frame ends in a command to a virtual output; size, rate, priorities, the way of the frames, strips and the
+    network are the rig's where its file tells them. The field is square and of one plane, and has no keys. No device of
+    the rig is touched.
 
     Parameters
     ----------
@@ -39,14 +41,15 @@ def measure_loop(rig: RigConfig) -> Finding:
         scan_to_command against the rig's deadline, beside a bare hop on the same computer.
     """
     side_px, rate_hz = _geometry(rig)
-    plan = ChainPlan("self-test", recorded=True)
+    plan = plan_of(rig, side_px)
     try:
         with tempfile.TemporaryDirectory(prefix="spikeloop-doctor-") as folder:
             planted = plant_loop(N_CELLS, side_px, N_PLANTED, SEED)
             chain = ProductChain(plan, planted, Path(folder) / "session", rig.scheduling)
             try:
                 chain.go_live()
-                command_ns = chain.run(N_FRAMES, rate_hz).scan_to_command
+                rounds = chain.run if plan.strip_lines is None else chain.run_strips
+                command_ns = rounds(N_FRAMES, rate_hz).scan_to_command
             finally:
                 chain.close()
         hop = ReferenceHop((*free_ports(3),))  # type: ignore[arg-type]
@@ -56,8 +59,35 @@ def measure_loop(rig: RigConfig) -> Finding:
             hop.close()
     except SpikeloopError as error:
         return failed(_PART, error, "a run of this rig may fail in the same way")
-    what = f"{N_CELLS} cells, {side_px} x {side_px} px at {rate_hz:g} Hz"
+    what = f"{N_CELLS} cells, {side_px} x {side_px} px at {rate_hz:g} Hz, {_ways(plan)}"
     return judge_loop(command_ns, hop_ns, rig.deadline_ns, what)
+
+
+def plan_of(rig: RigConfig, side_px: int) -> ChainPlan:
+    """The loop as the rig runs it; strips as they divide a field of `side_px` lines.
+
+    Parameters
+    ----------
+    rig : RigConfig
+    side_px : int
+    """
+    strip_lines = getattr(rig.microscope, "strip_lines", None)
+    in_strips = strip_lines is not None and strip_lines < side_px and side_px % strip_lines == 0
+    return ChainPlan(
+        "self-test",
+        recorded=True,
+        strip_lines=strip_lines if in_strips else None,
+        awaits_decision=in_strips,
+        hears_commands=in_strips,
+        network=rig.inference.network is not None,
+        frames_by=rig.inference.frames_by,
+    )
+
+
+def _ways(plan: ChainPlan) -> str:
+    lines = "whole frames" if plan.strip_lines is None else f"strips of {plan.strip_lines} lines"
+    way = "shared memory" if plan.frames_by is FrameWay.SHARED_MEMORY else "messages"
+    return f"{lines} in {way}" + (", with the network" if plan.network else "")
 
 
 def _geometry(rig: RigConfig) -> tuple[int, float]:

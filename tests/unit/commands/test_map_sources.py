@@ -76,6 +76,12 @@ def test_what_is_not_there_fails_by_name_and_holds_nobody_up(tmp_path: Path) -> 
     assert str(missing) in tasks[0].problem
 
 
+def test_a_source_that_was_never_there_keeps_no_name(tmp_path: Path) -> None:
+    into, mistyped, meant = tmp_path / "into", tmp_path / "A" / "s.npz", source(tmp_path / "B" / "s.npz")
+    do(into, listed(into, mistyped))
+    assert listed(into, meant)[0].name == "s"
+
+
 def test_an_output_that_map_has_not_made_is_left_alone(tmp_path: Path) -> None:
     into, one = tmp_path / "into", source(tmp_path / "a.npz")
     source(into / "a.npz")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rt_engine.recording.event_triggered import difference, triggered_average
+from rt_engine.recording.event_triggered import difference, mean_response, triggered_average
 
 PERIOD_S = 0.05
 
@@ -66,11 +66,15 @@ def test_the_difference_is_welchs():
         dff[onset : onset + 21] += 0.4
     a = triggered_average(frame, dff, [(t + 0.5, [0]) for t in stim], PERIOD_S)
     b = triggered_average(frame, dff, [(t + 0.5, [0]) for t in control], PERIOD_S)
-    mean, low, high = difference(a, b)
+    mean, low, high, p = difference(a, b)
     assert low < 0.4 < high
     variance = a.response.var(ddof=1) / a.n_trials + b.response.var(ddof=1) / b.n_trials
     parts = [r.response.var(ddof=1) / r.n_trials for r in (a, b)]
     freedom = variance**2 / sum(p**2 / (r.n_trials - 1) for p, r in zip(parts, (a, b), strict=True))
     half = stats.t.ppf(0.975, freedom) * np.sqrt(variance)
     assert (mean - low, high - mean) == (pytest.approx(half), pytest.approx(half))
+    assert p == pytest.approx(2 * stats.t.sf(abs(mean) / np.sqrt(variance), freedom))
+    one = mean_response(a)
+    half = stats.t.ppf(0.975, a.n_trials - 1) * a.response.std(ddof=1) / np.sqrt(a.n_trials)
+    assert one[:3] == pytest.approx((a.response.mean(), a.response.mean() - half, a.response.mean() + half))
     assert difference(a, triggered_average(frame, dff, [(200.0, [0])], PERIOD_S)) is None

@@ -1,6 +1,11 @@
 """A recovered session is clean, complete as far as possible, and says what is missing."""
 
+import errno
+import shutil
+import sys
 from enum import IntEnum
+from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -9,7 +14,9 @@ from pynwb import NWBHDF5IO
 from synthetic_session import MS, T_MONO_NS, SessionMaker
 
 from rt_engine.interfaces.errors import RecordingError
+from rt_engine.recording.journal import JournalWriter
 from rt_engine.recording.nwb_export import Frames, NwbPlan, export_nwb
+from rt_engine.recording.nwb_time import session_time
 from rt_engine.recording.reader import open_session
 from rt_engine.recording.recover import recover
 from rt_engine.recording.report import write_report
@@ -206,6 +213,59 @@ def test_every_pulse_of_the_stimulation_log_stands_in_the_nwb_file(tmp_path):
     assert [row[4] for row in found] == pytest.approx([row[4] for row in expected])
     assert list(pulses["targets_yx_px"]) == ["[[10.0, 20.5], [30.0, 40.0]]"] * 6
     assert "Light and interlock" in write_report(report.folder).read_text()
+
+
+def test_where_nothing_is_left_every_command_gives_the_same_answer(tmp_path):
+    (tmp_path / "session_000.mcap").write_bytes(b"nonsense" * 100)
+    for command in (recover, write_report, lambda folder: session_time(open_session(folder))):
+        with pytest.raises(RecordingError, match=r"no whole message is left.*look for another copy"):
+            command(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_one_file_of_several_says_what_it_leaves_out(crashed, monkeypatch):
+    (crashed / "session_001.mcap").write_bytes((crashed / "session_000.mcap").read_bytes())
+    report = recover(crashed / "session_000.mcap")
+    assert "only session_000.mcap was recovered, as asked; session_001.mcap of the same session is left out" in str(
+        report
+    )
+    assert not open_session(report.folder).is_complete
+    monkeypatch.chdir(crashed)  # a bare name has no folder before it
+    assert write_report(Path("session_000.mcap")).is_file()
+
+
+def test_a_disk_without_room_is_refused_before_anything_is_written(crashed, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(RecordingError, match=r"needs up to 1\.\d MB beside it, 0\.0 MB are free.*another disk"):
+        recover(crashed)
+    assert not (crashed / "recovered").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
+def test_a_disk_that_fills_up_meanwhile_leaves_no_half_recovery(crashed, monkeypatch):
+    monkeypatch.setattr(JournalWriter.__init__, "__kwdefaults__", {"file_bytes": 1 << 30, "create_file": full})
+    with pytest.raises(RecordingError, match="recovered: cannot be written"):
+        recover(crashed)
+    assert not (crashed / "recovered").exists()
+
+
+def full(path):
+    return open("/dev/full", "wb", buffering=0)  # a real file that refuses every byte
+
+
+def test_a_report_that_cannot_be_written_leaves_the_earlier_one(crashed, monkeypatch):
+    first = write_report(crashed).read_bytes()
+
+    def refuses(path, data):
+        with path.open("wb") as file:
+            file.write(data[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", refuses)
+    with pytest.raises(RecordingError, match="the earlier one is as it was"):
+        write_report(crashed)
+    assert (crashed / "report.html").read_bytes() == first
+    assert not list(crashed.glob("*.partial"))
 
 
 def test_a_hole_is_still_told_in_the_recovered_session(crashed):

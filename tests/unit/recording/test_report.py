@@ -45,13 +45,48 @@ def test_a_full_session_has_every_section_and_needs_no_network(rich):
     assert text.count("<svg") == 10
     assert_stands_alone(text)
     assert "prefers-color-scheme: dark" in text
-    assert "delivered minus withheld" in text
+    assert "minus withheld" in text
     assert "engine silent" not in text
     assert "provisional" in text
 
 
 def test_the_same_session_gives_the_same_report(rich):
     assert write_report(rich).read_bytes() == write_report(rich).read_bytes()
+
+
+def test_two_stimulated_arms_are_two_curves_each_with_its_own_test(tmp_path):
+    """Arm `strong` raises its target, `weak` does nothing; pooled, both would look half as strong."""
+    rng = np.random.default_rng(3)
+    maker = SessionMaker(tmp_path / "session")
+    maker.session()
+    arms = ("strong", "weak", "withheld")
+    onset = {frame: arms[i % 3] for i, frame in enumerate(range(60, 2300, 60))}
+    lit = 0
+    for frame in range(2400):
+        maker.spikes(frame)
+        lit = 25 if onset.get(frame) == "strong" else lit - 1
+        values = np.zeros((8, 3), np.float32)
+        values[2] = rng.normal(0, 0.05, 3)
+        values[2, 2] += 0.4 * (lit > 0)
+        maker.activity(frame, values)
+        if (arm := onset.get(frame)) is not None:
+            outcome = "withheld" if arm == "withheld" else "delivered"
+            maker.stim(f"d{frame}", frame, outcome, command_ms=None if arm == "withheld" else 3.0, arm=arm)
+    maker.close()
+    make_calibration(maker.folder / "calibration.h5", [(10, 10), (20, 20), (30, 30)])
+    text = write_report(maker.folder).read_text(encoding="utf-8")
+    rows = {
+        cells[0]: cells
+        for row in re.findall(r"<tr>(.*?)</tr>", text.partition("p (Welch)")[2].partition("</table>")[0])
+        if (cells := re.findall(r"<td[^>]*>(.*?)</td>", row))
+    }
+    assert list(rows) == ["strong", "weak", "withheld"]
+    assert float(rows["strong"][5]) == pytest.approx(0.4, abs=0.08)
+    assert rows["strong"][7] == "&lt; 0.0001"
+    assert abs(float(rows["weak"][5])) < 0.05
+    assert float(rows["weak"][7]) > 0.01
+    assert rows["withheld"][5:] == ["–", "–", "–"]
+    assert "Effect of the light, whose randomisation test" in text
 
 
 def test_a_truncated_session_is_reported_and_said_to_be_incomplete(rich, tmp_path):

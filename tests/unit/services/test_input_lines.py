@@ -82,12 +82,48 @@ def test_edges_levels_and_samples_are_published_with_their_times():
         assert levels == {"lever", "key"}
         blocks = [(one, np.frombuffer(payload, "<f4")) for one, payload in wire.sent if one.kind == "samples"]
         volts = np.concatenate([block for _, block in blocks])
-        assert [one.t_first_ns - t0_ns for one, _ in blocks] == np.cumsum(
-            [0, *(MS * len(b) for _, b in blocks[:-1])]
-        ).tolist()
+        firsts_ns = np.cumsum([0, *(MS * len(b) for _, b in blocks[:-1])])
+        assert np.abs(np.array([one.t_first_ns - t0_ns for one, _ in blocks]) - firsts_ns).max() <= 20
         assert volts[:99].max() == 0.0
         assert (volts[101:] == 2.5).all()
         assert len(volts) >= 450
+
+
+@pytest.mark.parametrize(("drift_ppm", "unplugged"), [(200.0, False), (-200.0, True)])
+def test_samples_of_a_drifting_card_are_dated_by_its_clock_where_an_input_of_edges_reads_it(drift_ppm, unplugged):
+    """A voltage changes every five seconds; the first sample that shows it is of that moment, also late in a run."""
+    clock, wire, changes_ns = FakeClock(), Wire(), []
+    card = SimulatedCard("Dev1", clock.now_ns, drift_ppm=drift_ppm)
+    with serving([card]) as (_, port):
+        ni = {"device": "Dev1", "server": f"127.0.0.1:{port}"}
+        frames = ni | {"driver": "ni_edges", "counter": "ctr1", "terminal": "PFI3"}
+        wheel = ni | {"driver": "ni_analog", "channel": "ai0", "sample_rate_hz": 1000.0}
+        config = RigConfig.model_validate(small_rig() | {"inputs": {"wheel": wheel, "frames": frames}})
+        lines = InputLines(config, clock, wire)
+        try:
+            for turn in range(200):
+                if turn % 10 == 5:
+                    changes_ns.append(clock.now_ns() + 100 * MS)
+                    card.drive("ai0", [(changes_ns[-1], len(changes_ns) % 2)])
+                if unplugged and turn == 100:
+                    card.unplug()
+                if unplugged and turn == 103:
+                    card.faults.clear()
+                clock.step(500 * MS)
+                lines.step()
+        finally:
+            lines.close()
+    seen_ns, before = [], 0.0
+    for header, payload in wire.sent:
+        if header.kind == "samples":
+            volts = np.frombuffer(payload, "<f4")
+            at = np.flatnonzero(np.diff(volts, prepend=np.float32(before)))
+            seen_ns += [header.t_first_ns + int(i) * MS for i in at]
+            before = volts[-1]
+    assert len(seen_ns) == len(changes_ns) == 20
+    late_ns = np.array(seen_ns) - changes_ns
+    assert late_ns.min() >= -100_000
+    assert late_ns.max() <= 1.1 * MS, "one sample, and what is not known of the clock"
 
 
 def test_a_card_that_is_unplugged_is_said_once_is_silent_and_comes_back():

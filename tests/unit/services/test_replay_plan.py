@@ -16,6 +16,7 @@ from rt_engine.interfaces.messages import InputHeader, InputKind, Mode
 from rt_engine.interfaces.rig_config import ReplayMicroscope, RigConfig, load_rig
 from rt_engine.interfaces.shipped import find_rig
 from rt_engine.interfaces.virtual_inputs import VirtualLine
+from rt_engine.recording.recover import recover
 from rt_engine.services.replay_plan import (
     PixelPlan,
     StartsFrom,
@@ -89,6 +90,30 @@ def test_a_protocol_or_rig_changed_since_the_session_is_said(recorded: Path) -> 
     replay = replay_of_session(recorded / "again", recorded / "again" / "calibration.h5", own, ())
     assert replay.differs == tuple(f"a {what} that is not the one recorded with" for what in ("mine.yaml", "rig"))
     assert replay.sayings[0].startswith("what would have happened: a mine.yaml that is not")
+
+
+def test_a_hole_in_the_middle_is_said_before_the_replay_begins(tmp_path: Path) -> None:
+    maker = SessionMaker(tmp_path / "session")
+    maker.session()
+    marks = []
+    for frame in range(40):
+        maker.spikes(frame)
+        if frame % 10 == 9:
+            maker.writer.flush()
+            marks.append(maker.writer.bytes_written)
+    make_calibration(maker.folder / "calibration.h5", [(20, 20)])
+    maker.close()
+    whole = replay_of_session(maker.folder, maker.folder / "calibration.h5", None, ())
+    assert whole.hole is None
+    assert "need not be" not in " ".join(whole.sayings)
+    data = bytearray(maker.writer.path.read_bytes())
+    data[(marks[1] + marks[2]) // 2] ^= 0xFF
+    maker.writer.path.write_bytes(data)
+    for folder in (maker.folder, recover(maker.folder).folder):  # also of the clean journal, whose bytes are all whole
+        replay = replay_of_session(folder, folder / "calibration.h5", None, ())
+        assert replay.hole == "10 messages of spikes.0 between frames 19 and 30 are lost"
+        assert "need not be what was recorded" in " ".join(replay.sayings)
+        assert replay.described()["hole"] == replay.hole
 
 
 def test_a_protocol_that_was_changed_in_the_run_is_said(tmp_path: Path) -> None:

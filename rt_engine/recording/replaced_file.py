@@ -1,0 +1,30 @@
+"""A file that is written beside the earlier one and then takes its place: a full disk costs the new one alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from rt_engine.interfaces.errors import RecordingError
+
+
+def write_beside(path: Path, data: bytes) -> None:
+    """Write `data` to `path`; what stood there stays until all of it is written.
+
+    Raises
+    ------
+    RecordingError
+        The disk refused.
+    """
+    beside = path.with_name(f"{path.name}.partial")
+    try:
+        beside.write_bytes(data)
+        os.replace(beside, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        earlier = "; the earlier one is as it was" if path.exists() else ""
+        raise RecordingError(
+            f"{path}: cannot be written: {error.strerror}{earlier}", "free space on this disk"
+        ) from error
