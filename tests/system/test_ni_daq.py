@@ -124,7 +124,7 @@ def _kill_one(turn: int, random: Random) -> tuple[str, bool]:
             while wanted and phase != wanted:
                 phase = child.stdout.readline().strip()
                 assert phase, "the child ended by itself"
-            time.sleep(random.uniform(0.0, 0.02 if wanted else LIFE_S))
+            time.sleep(random.uniform(0.0, 0.006 if wanted else LIFE_S))
         finally:
             child.kill()
             child.wait()
