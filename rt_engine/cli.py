@@ -36,6 +36,7 @@ from rt_engine.commands import (
     train,
     train_data,
 )
+from rt_engine.commands.closed_pipe import let_go_of_stdout
 from rt_engine.interfaces.errors import ConfigError, SpikeloopError
 
 _COMMANDS = (
@@ -89,6 +90,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SpikeloopError as error:
         sys.stderr.write(f"spikeloop: {error}\n")
         return error.exit_code
+    except BrokenPipeError:
+        let_go_of_stdout()
+        return 1
     except KeyboardInterrupt:
         sys.stderr.write("spikeloop: aborted\n")
         return 1

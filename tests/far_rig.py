@@ -74,6 +74,23 @@ class Network:
         """As before `cut`."""
         self._rules("del", one, other)
 
+    def shape(self, host: str, *discipline: str) -> None:
+        """Everything that comes to a computer goes through a queueing discipline of `tc`."""
+        self.at("router", "tc", "qdisc", "replace", "dev", f"to-{HOSTS[host]}", "root", *discipline)
+
+    def unshape(self, host: str) -> None:
+        """As before `shape`."""
+        self.at("router", "tc", "qdisc", "del", "dev", f"to-{HOSTS[host]}", "root")
+
+    def can_shape(self, *discipline: str) -> bool:
+        """True if this kernel has that discipline."""
+        try:
+            self.shape("rig", *discipline)
+        except subprocess.CalledProcessError:
+            return False
+        self.unshape("rig")
+        return True
+
     def _rules(self, action: str, one: str, other: str) -> None:
         for a, b in ((one, other), (other, one)):
             words = ("rule", action, "from", address(a), "to", address(b), "blackhole")

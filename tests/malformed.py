@@ -21,13 +21,17 @@ HEADERS_SENT = (
 """One of many kinds of header, with its topic and payload."""
 HEADER_SEEDS: list[bytes] = [encode(header) for _, header, _ in HEADERS_SENT]
 _OWN = ("announce", "join", "keep", "left", "take_file", "give_file", "fire", "", "x" * 300)
+_CLAIM = {"service": "inference", "state": "failed", "exit_code": 1}
+_OF_SERVICES = ("announce", "keep", "left", "shutdown", "arm", "behaviour", "source", "conclude", "disarm")
 CONTROL_SEEDS: list[bytes] = [
     *(encode_control(Request(id="1", role=Role.VIEWER, cmd=cmd)) for cmd in COMMANDS if cmd != "trip"),
     *(encode_control(Request(id="2", role=Role.OPERATOR, cmd=cmd, args={"service": "x"})) for cmd in _OWN),
+    *(encode_control(Request(id="3", role=Role.SERVICE, cmd=cmd, args=_CLAIM)) for cmd in _OF_SERVICES),
     encode_control(Reply(id="never asked", ok=True, result={"a": [1] * 100})),
     msgspec.msgpack.encode({"v": 1, "id": "y" * 10_000, "role": "viewer", "cmd": "arm", "args": {}}),
 ]
-"""Requests of viewers for everything but `trip`, of nobody for what services ask each other, and a stray reply."""
+"""Requests of viewers for everything but `trip`, of operators and of who says that he is a service for what services
+ask each other, and a stray reply."""
 TOPICS = [*HEADERS, "frame.0.0", "spikes.0", "spikes.\0", "", "nothing", "a" * 300]
 _MARKERS = (0xC1, 0xDD, 0xDF, 0xC6, 0xC9, 0x91, 0x81, 0x5B, 0x7B)
 """First bytes of what MessagePack and JSON nest, and one that MessagePack forbids."""

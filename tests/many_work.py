@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
+from rt_engine.commands.map_work import bounded
 from rt_engine.services.many_tasks import Fate, Outcome, Task
 
 
@@ -14,13 +16,16 @@ def task(folder: Path, name: str, kind: str = "good", fingerprint: str = "1") ->
 
 
 def work(task: Task) -> Outcome:
-    """By the first word of its command line: ``good``, ``bad``, ``raises``, ``dies once``, ``dies``."""
+    """By the first word of its command line: ``good``, ``bad``, ``raises``, ``dies once``, ``dies``, ``waits``."""
     (kind,) = task.argv
     target = Path(task.target)
     died = target.with_suffix(".died")
     if kind == "dies" or (kind == "dies once" and not died.exists()):
         died.touch()
         os._exit(9)
+    if kind == "waits":
+        with bounded(task.memory_bytes):
+            threading.Event().wait(30)
     if kind == "raises":
         raise ValueError("out of tea")
     if kind == "bad":

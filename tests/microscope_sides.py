@@ -10,24 +10,42 @@ import msgpack
 import numpy as np
 import zmq
 from free_ports import free_ports
+from numpy.typing import NDArray
 
 from drivers.microscopes.prairieview.samples import Layout
 from drivers.microscopes.scanbox.slot import FREE, SlotHeader
 from drivers.microscopes.scanimage.wire import FrameNote, pack
-from drivers.microscopes.simulators.pictures import stamped
+from drivers.microscopes.simulators.pictures import stamp_of, stamped
 from drivers.microscopes.simulators.prairie_view import SimulatedPrairieView
 from drivers.microscopes.simulators.scanbox import SimulatedScanbox
 from drivers.microscopes.simulators.scanimage import SimulatedScanImage
 from drivers.microscopes.simulators.scanimage_file import SimulatedScanImageFile
 from drivers.microscopes.simulators.thorimage import SimulatedThorImage
+from rt_engine.interfaces.devices import FrameInfo
 
 SHAPE = (12, 20)
 DEADLINE_S = 60.0
 
 
+LAWS = {
+    "waits": "a vendor that is not there yet is waited for",
+    "restart": "a vendor that is restarted is found again",
+    "loss": "a frame that never came is told",
+    "tear": "a frame that the vendor died in is not delivered",
+    "host times": "a frame has a time of this host, and how well it is known",
+    "scan times": "the true scan time lies within the uncertainty told",
+}
+"""What a driver may be spared, with a reason; the rest holds for every one."""
+
+
 class Side:
     """A vendor's program. `spared` names the laws that its driver cannot keep, with the reason."""
 
+    is_own = False
+    """Frames come by themselves."""
+    shape: tuple[int, int] = SHAPE
+    t_true_ns: int | None = None
+    """When the frame is scanned that is scanned next; None: now."""
     channels: tuple[int, ...] = (0,)
     spared: dict[str, str] = {}
     burst = 600
@@ -38,6 +56,19 @@ class Side:
         self.folder = folder
         self.number = 0
         self.runs = 0
+
+    def install(self, patch: Any) -> None:
+        """Make ready what its driver is found by."""
+
+    def stamp_of(self, picture: NDArray[Any], info: FrameInfo) -> tuple[int, int] | None:
+        """Which frame and channel a picture is; None if it is none, or not whole."""
+        return stamp_of(picture)
+
+    def rest(self) -> None:
+        """The driver is not read for so long."""
+
+    def date(self, t_s: float) -> None:
+        """The time stamp of the next frame, where it has one; without: as if it had scanned evenly since it began."""
 
     def begin(self) -> None:
         """The program starts; its numbers begin again."""
@@ -71,11 +102,15 @@ class ScanImageSide(Side):
     def begin(self) -> None:
         super().begin()
         self.link = SimulatedScanImage(self.port, 30.0, (1, 2))
+        self.t_s: float | None = None
+
+    def date(self, t_s: float) -> None:
+        self.t_s = t_s
 
     def scan(self, stamp: int) -> None:
         self.number += 1
         pictures = np.array([stamped(SHAPE, stamp, channel) for channel in self.channels]).astype(np.int16)
-        self.link.send(self.number, self.number / 30.0, pictures)
+        self.link.send(self.number, self.number / 30.0 if self.t_s is None else self.t_s, pictures)
         self.link.flush()
 
     def lose(self, stamp: int) -> None:
@@ -106,6 +141,9 @@ class ScanImageFileSide(Side):
     def begin(self) -> None:
         super().begin()
         self.files.begin(f"run_{self.runs:05}.tif")
+
+    def date(self, t_s: float) -> None:
+        self.files.idle_s = t_s - (self.number + 1) / 30.0
 
     def scan(self, stamp: int) -> None:
         self.number += 1
@@ -210,8 +248,8 @@ class StreamSide(Side):
             "t_sent_ns": 1, "plane": 0, "channel": 0, "frame": self.number, "volume": None, "line0": 0,
             "n_lines": SHAPE[0], "lines_per_frame": SHAPE[0], "pixels_per_line": SHAPE[1], "dtype": "u2",
             "adc_max": 4095, "offset": None, "frame_period_ns": 33_333_333, "line_period_ns": None,
-            "t_scan_ns": time.perf_counter_ns(), "t_scan_uncertainty_ns": 7, "t_device_s": None, "flags": 0,
-            "blanked": [],
+            "t_scan_ns": self.t_true_ns or time.perf_counter_ns(), "t_scan_uncertainty_ns": 7,
+            "t_device_s": None, "flags": 0, "blanked": [],
         }  # fmt: skip
         self.seq += 1
         self.number += 1
@@ -227,19 +265,3 @@ class StreamSide(Side):
 
     def end(self) -> None:
         self.context.destroy(linger=0)
-
-
-SIDES = {
-    "scanimage": ScanImageSide,
-    "scanimage_file": ScanImageFileSide,
-    "thorimage": ThorImageSide,
-    "scanbox": ScanboxSide,
-    "prairieview": PrairieViewSide,
-    "stream": StreamSide,
-}
-OWN_SOURCES = {
-    "virtual": "it is its own microscope: nothing can be restarted, lost or torn",
-    "replay": "it reads a recording: nothing can be restarted, lost or torn (test_replay.py, test_movie_containers.py)",
-    "micromanager": "it drives the camera itself: test_micromanager.py, with the real core",
-    "plugin": "somebody else's: shown in docs/how-to/add-a-driver.md",
-}

@@ -10,6 +10,7 @@ from rt_engine.interfaces.calibration import Calibration, save_calibration
 from rt_engine.interfaces.events import EVENT_DTYPE
 from rt_engine.interfaces.messages import (
     ActivityHeader,
+    FateHeader,
     FrameHeader,
     HealthHeader,
     LightHeader,
@@ -141,6 +142,9 @@ class SessionMaker:
             "state", StateHeader, "stimulation", interlock="armed", trips=list(trips), preconditions={}, limits={},
             dose={}, protocol="spike_triggered", protocol_phase="running", trial=0, arm=None, counts={}, effect=None,
         )  # fmt: skip
+
+    def fate(self, fate, first, n=1, plane=0):
+        self.send(f"fate.{plane}", FateHeader, "inference", plane=plane, fate=fate, first=first, n=n, reason="")
 
     def log(self, text):
         self.send("log", LogHeader, "inference", level="warning", text=text, fields={})

@@ -44,9 +44,9 @@ VENDORS = {
         60.0, "scanimage", ["--port", "{port}", "--size", "512", "--stamped"], {"port": "{port}"}
     ),
     "scanimage_file": Vendor(
-        60.0, "scanimage_file", ["--folder", "{folder}", "--size", "256"], {"pattern": "{folder}/run_*.tif"}
+        60.0, "scanimage_file", ["--folder", "{folder}", "--size", "512"], {"pattern": "{folder}/run_*.tif"}
     ),
-    "thorimage": Vendor(60.0, "thorimage", ["--folder", "{folder}", "--size", "256"], {"folder": "{folder}"}),
+    "thorimage": Vendor(60.0, "thorimage", ["--folder", "{folder}", "--size", "512"], {"folder": "{folder}"}),
     "scanbox": Vendor(
         62.0, "scanbox", ["--file", "{folder}/scanbox.mmap"],
         {"mmap_file": "{folder}/scanbox.mmap", "frame_rate_hz": 62.0},

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from drivers.inputs.clock_relation import ClockRelation
+from drivers.inputs.ni_edges import NiEdges
 from drivers.inputs.ni_input import NiInput
 from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.inputs import SampleBlock
@@ -14,11 +16,20 @@ from rt_engine.interfaces.ni_config import NiAnalogInput
 _BUFFER_S = 2.0
 
 
+class _At(NamedTuple):
+    """Where the samples are: since the start, on the host's clock, and on the card's as that relation has it."""
+
+    since_ns: int
+    t_ns: int
+    device_ns: int
+    relation: ClockRelation | None
+
+
 class NiAnalog(NiInput):
     """One analogue channel; see `NiInput`.
 
-    Times are those of the host at the start plus the samples counted: the card's drift is not corrected within a run
-    (an error of 50 ppm is 0.2 s in an hour), and the start is known to `start_uncertainty_ns`.
+    Times are those of the host at the start, known to `start_uncertainty_ns`, plus the samples counted: by the card's
+    clock as an input of edges on the same card reads it (`follow`), else by the host's (50 ppm are 0.2 s in an hour).
 
     Parameters
     ----------
@@ -37,7 +48,13 @@ class NiAnalog(NiInput):
         self.sample_rate_hz, self._range_v = config.sample_rate_hz, config.range_v
         self._reader: Any = None
         self._buffer = np.zeros(max(1, round(_BUFFER_S * config.sample_rate_hz)))
-        self._t_start_ns = self._taken = self.start_uncertainty_ns = 0
+        self._taken = self.start_uncertainty_ns = 0
+        self._edges: NiEdges | None = None
+        self._at = _At(0, 0, 0, None)
+
+    def follow(self, edges: NiEdges) -> None:
+        """Count samples by the clock that a counter of the same card reads; called before `open`."""
+        self._edges = edges
 
     def take_block(self) -> SampleBlock | None:
         """Samples since the last call; None where there are none. Raises DeviceError."""
@@ -48,9 +65,21 @@ class NiAnalog(NiInput):
             if n == 0:
                 return None
             self._reader.read_many_sample(self._buffer, n, timeout=0.0)
-        t_first_ns = self._t_start_ns + round(self._taken * NS_PER_S / self.sample_rate_hz)
+        t_first_ns = self._time_of(round(self._taken * NS_PER_S / self.sample_rate_hz))
         self._taken += n
         return SampleBlock(t_first_ns, self._buffer[:n].astype(np.float32))
+
+    def _time_of(self, since_ns: int) -> int:
+        """The host's time at so many nanoseconds of samples since the start."""
+        at = self._at
+        t_ns = at.t_ns + since_ns - at.since_ns
+        relation = None if self._edges is None else self._edges.relation
+        if relation is not None and relation.is_read:
+            if relation is not at.relation:
+                at = _At(at.since_ns, at.t_ns, relation.device_ns(at.t_ns), relation)
+            t_ns = relation.host_ns(at.device_ns + since_ns - at.since_ns)
+        self._at = _At(since_ns, t_ns, at.device_ns + since_ns - at.since_ns, at.relation)
+        return t_ns
 
     def _begin(self) -> None:
         from nidaqmx.constants import AcquisitionType
@@ -68,5 +97,5 @@ class NiAnalog(NiInput):
         before_ns = self._clock.now_ns()
         self._task.start()
         after_ns = self._clock.now_ns()
-        self._t_start_ns, self._taken = (before_ns + after_ns) // 2, 0
+        self._at, self._taken = _At(0, (before_ns + after_ns) // 2, 0, None), 0
         self.start_uncertainty_ns = (after_ns - before_ns) // 2

@@ -9,11 +9,13 @@ import numpy as np
 from drivers.inputs.clock_relation import ClockRelation
 from drivers.inputs.ni_input import NiInput
 from rt_engine.interfaces.clock import NS_PER_S, Clock
-from rt_engine.interfaces.inputs import LineEdge
+from rt_engine.interfaces.inputs import ClockTold, LineEdge
 from rt_engine.interfaces.ni_config import NiEdgeInput
 
 TICK_NS = 10
 _RELATE_NS = NS_PER_S // 2
+_SURE_PPM = 5.0
+"""While the drift is less sure than this, the clock is read after every edge as well, so that none is extrapolated."""
 _BUFFER = 10_000
 _WRAP = 1 << 32
 
@@ -44,8 +46,8 @@ class NiEdges(NiInput):
     def __init__(self, name: str, config: NiEdgeInput, clock: Clock) -> None:
         super().__init__(name, config, clock, {config.counter: "counters", config.terminal: "terminals"})
         self._terminal, self._max_rate_hz = config.terminal, config.max_rate_hz
-        self.relation = ClockRelation()
-        self.edges = 0
+        self.relation = ClockRelation(TICK_NS)
+        self.edges = self._worst_ns = 0
         self._counter: Any = None
         self._reader: Any = None
         self._near = 0
@@ -63,17 +65,31 @@ class NiEdges(NiInput):
             if n:
                 self._reader.read_many_sample_uint32(self._counts, n, timeout=0.0)
         self.edges += n
-        found = []
+        if n == 0:
+            return []
+        ticks = []
         for count in self._counts[:n].tolist():
             self._near = unwrap(count, self._near)
-            found.append(LineEdge(self.relation.host_ns(self._near * TICK_NS), True))
-        return found
+            ticks.append(self._near * TICK_NS)
+        if self.relation.drift_uncertainty_ppm > _SURE_PPM:
+            self._relate()
+        told = self.relation.told(np.array(ticks, np.int64))
+        self._worst_ns = max(self._worst_ns, int(told.uncertainty_ns.max()))
+        return [LineEdge(t_ns, True) for t_ns in told.host_ns.tolist()]
+
+    def tell_clock(self) -> ClockTold | None:
+        """The card's clock, and the worst of the times told since the last call; None if there were none."""
+        worst_ns, self._worst_ns = self._worst_ns, 0
+        if worst_ns == 0:
+            return None
+        relation = self.relation
+        return ClockTold(relation.drift_ppm, relation.drift_uncertainty_ppm, relation.jitter_ns, worst_ns)
 
     def _begin(self) -> None:
         from nidaqmx.constants import AcquisitionType
         from nidaqmx.stream_readers import CounterReader
 
-        self.relation, self._near = ClockRelation(), 0
+        self.relation, self._near = ClockRelation(TICK_NS), 0
         self._task = self._card.task("edges")
         self._counter = self._task.ci_channels.add_ci_count_edges_chan(self._card.path(self._channel))
         self._counter.ci_count_edges_term = self._card.terminal("100MHzTimebase")

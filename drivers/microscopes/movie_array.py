@@ -19,6 +19,7 @@ from drivers.microscopes.movie_frames import (
 )
 from drivers.microscopes.object_npy import ObjectNpyError, read_object_npy
 from rt_engine.interfaces.errors import MovieError
+from rt_engine.interfaces.numpy_files import why_unreadable
 
 _OPS = "ops.npy"
 
@@ -34,7 +35,7 @@ def open_npy(path: Path, request: MovieRequest) -> Movie:
     try:
         data = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise MovieError(f"cannot be read as .npy: {error}", TORN_REMEDY, file=str(path)) from error
+        raise MovieError(f"cannot be read as .npy: {why_unreadable(error)}", TORN_REMEDY, file=str(path)) from error
     return _movie_of_array(path, data, request, MovieMetadata())
 
 

@@ -60,6 +60,8 @@ class MovieMetadata:
         Images of one volume (those taken while the focus flies back included), and how many of them are planes.
     fields : tuple of ScanField
         Regions that are stacked in each image, and are planes of the movie; none where an image is one region.
+    zoom : float or None
+        Factor as the vendor counts it.
     """
 
     frame_rate_hz: float | None = None
@@ -69,6 +71,7 @@ class MovieMetadata:
     frames_per_volume: int = 1
     n_planes: int = 1
     fields: tuple[ScanField, ...] = ()
+    zoom: float | None = None
 
 
 class Movie:
@@ -80,7 +83,7 @@ class Movie:
     n_frames, n_lines, pixels_per_line, n_channels, n_planes, channel, plane : int
     dtype : str
         ``"u2"`` or ``"i2"``; uint8 files are widened to ``"u2"``.
-    frame_rate_hz, um_per_px : float or None
+    frame_rate_hz, um_per_px, zoom : float or None
         None where the file does not say and the caller did not either.
     adc_max : int or None
         Largest count the detector can give.
@@ -105,7 +108,7 @@ class Movie:
         self.n_channels, self.n_planes = n_channels, n_planes
         self.channel, self.plane = request.channel, request.plane
         self.frame_rate_hz = request.frame_rate_hz if request.frame_rate_hz is not None else metadata.frame_rate_hz
-        self.um_per_px = metadata.um_per_px
+        self.um_per_px, self.zoom = metadata.um_per_px, metadata.zoom
         self.adc_max = 255 if dtype.itemsize == 1 else metadata.adc_max
         self._read_raw = read_raw
         self._close = close

@@ -13,6 +13,7 @@ from drivers.microscopes.movie_frames import MovieMetadata, positive
 from drivers.microscopes.scanfields import decoded_groups, read_scanfields
 
 _TIME_UNIT_S = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "min": 60.0}
+SCANIMAGE_ZOOM = "hRoiManager.scanZoomFactor"
 _LENGTH_UNIT_UM = {
     "µm": 1.0,
     "um": 1.0,
@@ -117,6 +118,7 @@ def _scanimage(tiff: tifffile.TiffFile, header: str) -> MovieMetadata:
         frames_per_volume=frames_per_volume,
         n_planes=n_planes,
         fields=fields,
+        zoom=positive(value(SCANIMAGE_ZOOM)),
     )
 
 

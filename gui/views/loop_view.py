@@ -19,9 +19,21 @@ from gui.widgets.card import Card
 from gui.widgets.table import Table
 from gui.widgets.tile_grid import TileGrid
 from rt_engine.interfaces.clock import NS_PER_S
+from rt_engine.interfaces.fates import Fate
 
 _DISK_LOW_BYTES = 5e9
-_COLUMNS = ("service", "state", "heard", "waiting", "dropped", "gaps", "late", "memory")
+_COLUMNS = ("service", "state", "heard", "waiting", "dropped", "gaps", "out of turn", "memory")
+_FATES = {
+    Fate.DECIDED: "decided",
+    Fate.LATE: "late",
+    Fate.BLANKED: "own light",
+    Fate.SKIPPED: "skipped",
+    Fate.MISSING: "missing",
+    Fate.REFUSED: "refused",
+    Fate.DUPLICATED: "twice",
+    Fate.OUT_OF_ORDER: "disordered",
+}
+_WORRYING = (Fate.LATE, Fate.SKIPPED, Fate.MISSING, Fate.REFUSED)
 _ASK_EVERY_NS = 5 * NS_PER_S
 
 
@@ -46,6 +58,9 @@ class LoopView(View):
         self.tiles_card.body.addWidget(self.tiles)
         self.services = Table(_COLUMNS, stretch=7)
         self.services_card.body.addWidget(self.services)
+        self.frames_card = Card("Frames since the start")
+        self.fates = Table(("engine", *_FATES.values()), stretch=len(_FATES))
+        self.frames_card.body.addWidget(self.fates)
         self.delays = {name: DelayPlot(name) for name in INTERVALS}
         for plot in self.delays.values():
             self.delay_card.body.addWidget(plot)
@@ -59,7 +74,7 @@ class LoopView(View):
         box = QtWidgets.QVBoxLayout(content)
         box.setContentsMargins(4, 6, 8, 6)
         box.setSpacing(6)
-        for card in (self.tiles_card, self.services_card, self.delay_card):
+        for card in (self.tiles_card, self.services_card, self.frames_card, self.delay_card):
             box.addWidget(card)
         box.addStretch(1)
         outer = QtWidgets.QVBoxLayout(self)
@@ -69,8 +84,10 @@ class LoopView(View):
     def apply_theme(self) -> None:
         """With large letters there is room for what matters most."""
         super().apply_theme()
-        for name in ("waiting", "gaps", "late"):
+        for name in ("waiting", "gaps", "out of turn"):
             self.services.setColumnHidden(_COLUMNS.index(name), self.desk.theme.large)
+        for name in ("own light", "twice", "disordered"):
+            self.fates.setColumnHidden(1 + list(_FATES.values()).index(name), self.desk.theme.large)
 
     def refresh(self) -> None:
         """Show the newest heartbeats and delays."""
@@ -81,6 +98,7 @@ class LoopView(View):
             card.set_stale(stale)
         self._show_tiles()
         self._show_services()
+        self._show_fates()
         deadline_ms = self._deadline_ms()
         for name, plot in self.delays.items():
             values = health.delays.values_ms(name)
@@ -133,6 +151,23 @@ class LoopView(View):
             colours.append(palette.stale if stale else palette.warning if bad else None)
         self.services.fill(rows, colours)
         self.services.fit_height(9)
+
+    def _show_fates(self) -> None:
+        """What became of every frame, engine by engine."""
+        now_ns, palette = self.desk.now_ns(), self.desk.theme.palette
+        rows: list[tuple[str, ...]] = []
+        colours: list[str | None] = []
+        for source, heartbeat in sorted(self.desk.model.health.heartbeats.items()):
+            fates = heartbeat.header.fates
+            if not fates:
+                continue
+            rows.append((source[:30], *(f"{fates.get(fate, 0):,}" for fate in _FATES)))
+            stale = now_ns - heartbeat.t_heard_ns > STALE_NS and self.desk.review is None
+            bad = any(fates.get(fate) for fate in _WORRYING)
+            colours.append(palette.stale if stale else palette.warning if bad else None)
+        self.fates.fill(rows, colours)
+        self.fates.fit_height(9)
+        self.frames_card.setVisible(bool(rows))
 
     def _deadline_ms(self) -> dict[str, float]:
         """Deadlines: the smallest age of a decision that an output allows, and the frame period."""

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from rt_engine.commands.figures import write_json
-from rt_engine.commands.parsers import Commands, add_json, add_key, new_command, not_negative
+from rt_engine.commands.parsers import Commands, add_json, add_key, computer, new_command, not_negative
 from rt_engine.interfaces.errors import ConfigError
 
 
@@ -34,7 +34,9 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--dry", action="store_true", help="set_threshold: tell the consequence, change nothing")
     parser.add_argument("--plane", type=not_negative, metavar="N", help="rois_edit, set_threshold: of several planes")
     parser.add_argument("--rig", metavar="RIG", default="virtual_rig", help="rig whose ports are used")
-    parser.add_argument("--connect", metavar="HOST", help="computer of the rig (default: as in the rig file)")
+    parser.add_argument(
+        "--connect", type=computer, metavar="HOST", help="computer of the rig (default: as in the rig file)"
+    )
     add_key(parser)
     add_json(parser)
 

@@ -41,7 +41,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from rt_engine.interfaces.findings import Verdict
     from rt_engine.interfaces.rig_config import load_rig
     from rt_engine.interfaces.shipped import find_rig
-    from rt_engine.services.doctor import computer, input_parts, real_time, rig_parts
+    from rt_engine.services.doctor import computer, frame_way, input_parts, real_time, rig_parts
     from rt_engine.services.doctor.view import closing, show
 
     path = find_rig(arguments.rig)
@@ -54,6 +54,7 @@ def execute(arguments: argparse.Namespace) -> int:
         *computer.disk(Path(arguments.output), computer.frame_bytes_per_s(rig)),
         computer.clock(),
         computer.ports(rig),
+        *frame_way.frame_way(rig),
         real_time.hop(),
         real_time.evenness(rig),
         self_test.measure_loop(rig),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from rt_engine.commands.parsers import Commands, add_key, new_command
+from rt_engine.commands.parsers import Commands, add_key, computer, new_command
 
 
 def add_parser(commands: Commands) -> None:
@@ -13,7 +13,7 @@ def add_parser(commands: Commands) -> None:
     parser = new_command(
         commands, "gui", "The live window of a rig that runs, or will run.", "spikeloop gui --rig virtual_rig"
     )
-    parser.add_argument("--connect", metavar="HOST", help="computer of the rig (default: this one)")
+    parser.add_argument("--connect", type=computer, metavar="HOST", help="computer of the rig (default: this one)")
     parser.add_argument("--rig", metavar="RIG", default="virtual_rig", help="rig whose ports are used")
     parser.add_argument("--review", metavar="SESSION", help="open a recorded session, finished or crashed, to look at")
     add_key(parser)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from rt_engine.commands.parsers import Commands, new_command
+
+if TYPE_CHECKING:
+    from rt_engine.transport.key_store import KeyStore
 
 _ROLES = ("viewer", "operator", "source")
 _DEFAULT_FOLDER = "keys"
@@ -40,16 +44,17 @@ def execute(arguments: argparse.Namespace) -> int:
 
     store = KeyStore(Path(arguments.folder))
     if arguments.action == "list":
-        if not (clients := store.clients()):
-            sys.stdout.write(f"no keys in {arguments.folder}; spikeloop keys new NAME --role operator\n")
-        for client in clients:
-            until = f", revoked {client.revoked_utc}" if client.revoked_utc else ""
-            sys.stdout.write(f"{client.name:20} {client.role:9} since {client.created_utc}{until}\n")
-        return 0
+        if arguments.name:
+            raise ConfigError("list takes no name", "spikeloop keys list", key="NAME")
+        return _list(store, arguments.folder)
     if not arguments.name:
         raise ConfigError("the name is missing", f"spikeloop keys {arguments.action} NAME", key="NAME")
     if arguments.action == "revoke":
+        before = next((one for one in store.readable()[0] if one.name == arguments.name), None)
         client = store.revoke(arguments.name)
+        if before is not None and before.revoked_utc is not None:
+            sys.stdout.write(f"{client.name} was revoked before, at {client.revoked_utc}\n")
+            return 0
         sys.stdout.write(f"{client.name} is refused from now on; what it hears already ends with the session\n")
         return 0
     if arguments.role is None:
@@ -60,3 +65,16 @@ def execute(arguments: argparse.Namespace) -> int:
         f"In the rig file: keys: {arguments.folder}\n"
     )
     return 0
+
+
+def _list(store: KeyStore, folder: str) -> int:
+    """Everyone who has a key; 1 if a record cannot be read."""
+    clients, wrong = store.readable()
+    if not clients and not wrong:
+        sys.stdout.write(f"no keys in {folder}; spikeloop keys new NAME --role operator\n")
+    for client in clients:
+        until = f", revoked {client.revoked_utc}" if client.revoked_utc else ""
+        sys.stdout.write(f"{client.name:20} {client.role:9} since {client.created_utc}{until}\n")
+    for text in wrong:
+        sys.stderr.write(f"spikeloop: {text}\n")
+    return 1 if wrong else 0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any
 
 Commands = Any
 """`argparse` does not name the type of its subparsers in public."""
 
+_COMPUTER = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}")
 METHODS = ("combined", "network", "oasis", "matched_filter")
 """Methods of inference that a person may choose from."""
 
@@ -61,6 +63,13 @@ def not_negative(text: str) -> int:
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is below 0")
     return value
+
+
+def computer(text: str) -> str:
+    """A name or address of a computer, without a port."""
+    if not _COMPUTER.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name or address of a computer (ports stand in the rig file)")
+    return text
 
 
 def count(text: str) -> int:

@@ -41,6 +41,9 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--rig", metavar="RIG", default="virtual_rig", help="for a movie: whose limits and ports count")
     parser.add_argument("--speed", type=speed, default=1.0, metavar="N", help="1 real time (default), or max")
     parser.add_argument("--output", metavar="DIR", help="session folder (default sessions/<UTC time>-replay)")
+    parser.add_argument(
+        "--own-ports", action="store_true", help="on free ports of this computer, so that several replays run at once"
+    )
     add_json(parser)
 
 
@@ -75,7 +78,7 @@ def _replay_session(folder: Path, arguments: argparse.Namespace) -> int:
         used = _with_thresholds(calibration, arguments.false_alarms_per_min, planes, Path(scratch))
         replay = replay_of_session(folder, calibration, protocol, differs, pixels)
         summary = run_rig(
-            session_rig(_with_indicator(rig, arguments.indicator), microscope, planes),
+            _ported(session_rig(_with_indicator(rig, arguments.indicator), microscope, planes), arguments),
             kind="replay",
             output=arguments.output,
             protocol=str(protocol) if protocol else None,
@@ -128,7 +131,10 @@ def _replay_movie(source: Path, arguments: argparse.Namespace) -> int:
         if arguments.calibration:
             used = _with_thresholds(Path(arguments.calibration), arguments.false_alarms_per_min, planes, Path(scratch))
         summary = run_rig(
-            movie_rig(_with_indicator(rig, arguments.indicator), _microscope(arguments, planes, channel), planes),
+            _ported(
+                movie_rig(_with_indicator(rig, arguments.indicator), _microscope(arguments, planes, channel), planes),
+                arguments,
+            ),
             kind="replay",
             output=arguments.output,
             protocol=None if protocol == "none" else protocol,
@@ -175,6 +181,13 @@ def _with_indicator(rig: RigConfig, indicator: str | None) -> RigConfig:
     if indicator is None:
         return rig
     return rig.model_copy(update={"inference": rig.inference.model_copy(update={"indicator": indicator})})
+
+
+def _ported(rig: RigConfig, arguments: argparse.Namespace) -> RigConfig:
+    """The rig on the ports it is to use."""
+    from rt_engine.services.own_ports import with_own_ports
+
+    return with_own_ports(rig) if arguments.own_ports else rig
 
 
 def _with_thresholds(

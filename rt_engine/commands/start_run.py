@@ -43,7 +43,7 @@ def run_rig(
     from rt_engine.models.indicators import indicator
     from rt_engine.services.run_plan import RunPlan
     from rt_engine.services.run_view import RunView
-    from rt_engine.services.session_folder import make_session_folder
+    from rt_engine.services.session_folder import give_back, make_session_folder
     from rt_engine.services.session_run import SessionRun
 
     if replay is not None:  # all of it lives here
@@ -79,9 +79,12 @@ def run_rig(
         subject=rig.subject,
         replay=replay,
     )
-    if window_of is not None and (said := start_window(window_of, plan.folder / "window.log")):
-        view.say(said)
-    return SessionRun(plan, view).run()
+    try:
+        if window_of is not None and (said := start_window(window_of, plan.folder / "window.log")):
+            view.say(said)
+        return SessionRun(plan, view).run()
+    finally:
+        give_back(plan.folder)
 
 
 def _require_fits(rig: RigConfig, path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rt_engine.commands.figures import write_json
-from rt_engine.commands.parsers import Commands, add_json, add_key, new_command
+from rt_engine.commands.parsers import Commands, add_json, add_key, computer, new_command
 
 _SESSIONS = "sessions"
 """Where a run without `--output` puts its session."""
@@ -20,7 +20,9 @@ def add_parser(commands: Commands) -> None:
     """The command line of `spikeloop status`."""
     parser = new_command(commands, "status", "How a running rig is, in a few lines.", "spikeloop status")
     parser.add_argument("--rig", metavar="RIG", default="virtual_rig", help="rig whose ports are used")
-    parser.add_argument("--connect", metavar="HOST", help="computer of the rig (default: as in the rig file)")
+    parser.add_argument(
+        "--connect", type=computer, metavar="HOST", help="computer of the rig (default: as in the rig file)"
+    )
     add_key(parser)
     add_json(parser)
 

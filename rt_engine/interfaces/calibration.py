@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rt_engine.interfaces.drive_constants import DriveConstants
 from rt_engine.interfaces.errors import CalibrationError
+from rt_engine.interfaces.hdf5_reason import hdf5_reason
 from rt_engine.interfaces.network_weights import NetworkWeights
 from rt_engine.interfaces.threshold_law import ThresholdLaw
 from rt_engine.interfaces.trace_uncertainty import TraceUncertainty
@@ -325,8 +326,11 @@ def load_calibration(path: Path) -> Calibration:
     try:
         with h5py.File(path, "r") as file:
             return read_fields(file, path)
+    except FileNotFoundError as error:
+        remedy = "give a file that `spikeloop calibrate` has made"
+        raise CalibrationError("there is no such file", remedy, file=str(path)) from error
     except OSError as error:
-        raise CalibrationError(f"cannot be read: {error}", "calibrate again", file=str(path)) from error
+        raise CalibrationError(f"cannot be read: {hdf5_reason(error)}", "calibrate again", file=str(path)) from error
 
 
 def read_fields(place: h5py.Group, path: Path) -> Calibration:

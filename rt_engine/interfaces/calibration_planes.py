@@ -17,6 +17,7 @@ from rt_engine.interfaces.calibration import (
     write_fields,
 )
 from rt_engine.interfaces.errors import CalibrationError
+from rt_engine.interfaces.hdf5_reason import hdf5_reason
 
 PLANES_FORMAT = "spikeloop/calibration-planes/1"
 ROI_ID_BLOCK = 1_000_000
@@ -54,8 +55,11 @@ def load_planes(path: Path) -> dict[int, Calibration]:
             if file.attrs.get("format") == PLANES_FORMAT:
                 groups = [file[name] for name in file if name.startswith("plane_")]
                 return _by_plane(path, [read_fields(group, path) for group in groups])
+    except FileNotFoundError as error:
+        remedy = "give a file that `spikeloop calibrate` has made"
+        raise CalibrationError("there is no such file", remedy, file=str(path)) from error
     except OSError as error:
-        raise CalibrationError(f"cannot be read: {error}", "calibrate again", file=str(path)) from error
+        raise CalibrationError(f"cannot be read: {hdf5_reason(error)}", "calibrate again", file=str(path)) from error
     calibration = load_calibration(path)
     return {calibration.plane: calibration}
 

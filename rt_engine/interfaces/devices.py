@@ -19,7 +19,8 @@ class FrameGeometry:
     `dtype` is ``"u2"`` or ``"i2"``; `adc_max`, `offset` (counts) and `um_per_px` are None where unknown.
     `frame_rate_hz` is that of the frame counter: a plane is scanned once in `frames_per_volume` counts of it.
     `frames_per_edge` of them are scanned between two edges of the microscope's frame clock. `plane_names` are what
-    the vendor calls the planes, where they are regions of one picture; else there are none.
+    the vendor calls the planes, where they are regions of one picture; else there are none. `zoom` is the vendor's
+    factor: twice as much shows half of the field; None where it does not tell.
     """
 
     n_lines: int
@@ -34,6 +35,15 @@ class FrameGeometry:
     line_period_ns: int | None = None
     frames_per_edge: int = 1
     plane_names: tuple[str, ...] = ()
+    zoom: float | None = None
+
+    def in_words(self) -> str:
+        """Size, rate, zoom and pixel size as far as they are known, and the names of planes that have some."""
+        told = [f"{self.n_lines} x {self.pixels_per_line} at {self.frame_rate_hz:g} Hz"]
+        told += [] if self.zoom is None else [f"zoom {self.zoom:g}"]
+        told += [] if self.um_per_px is None else [f"{self.um_per_px:.3g} um per pixel"]
+        names = ", ".join(f"plane {i} is {name}" for i, name in enumerate(self.plane_names))
+        return "; ".join([", ".join(told), names] if names else [", ".join(told)])
 
 
 @dataclass(slots=True)

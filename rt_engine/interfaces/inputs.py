@@ -22,6 +22,24 @@ class SampleBlock(NamedTuple):
     volts: NDArray[np.float32]
 
 
+class ClockTold(NamedTuple):
+    """How the clock of a device runs against this host's, and what the times that were told may be wrong by at most."""
+
+    drift_ppm: float
+    drift_uncertainty_ppm: float
+    jitter_ns: float
+    uncertainty_ns: int
+
+
+@runtime_checkable
+class TellsClock(Protocol):
+    """An input whose device has a clock of its own."""
+
+    def tell_clock(self) -> ClockTold | None:
+        """Of the edges told since the last call; None if there were none. Same thread as the rest."""
+        ...
+
+
 @runtime_checkable
 class Input(Protocol):
     """Something that is read. Belongs to one thread, the acquisition's; the constructor touches no hardware.

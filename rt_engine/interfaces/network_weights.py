@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rt_engine.interfaces.errors import ConfigError
+from rt_engine.interfaces.numpy_files import why_unreadable
 
 FORMAT = "spikeloop-network-1"
 HOLDS = (0, 1, 2, 3, 5)
@@ -119,7 +120,7 @@ def read_weights(path: Path) -> NetworkWeights:
         with np.load(path, allow_pickle=False) as file:
             content = {name: file[name] for name in file.files}
     except (OSError, ValueError) as error:
-        raise ConfigError(f"is no .npz file of weights ({error})", _REMEDY, file=str(path)) from error
+        raise ConfigError(f"is no .npz file of weights ({why_unreadable(error)})", _REMEDY, file=str(path)) from error
     if str(content.get("format")) != FORMAT:
         raise ConfigError(f"is not a {FORMAT} file", _REMEDY, file=str(path))
     missing = [name for name in (*ARRAYS, "card", "digest") if name not in content]

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from rt_engine.interfaces.file_schema import OrFile
 from rt_engine.interfaces.power_table import MeasuredPower, PowerTable
 from rt_engine.interfaces.scan_gate_config import NiScanGate, Terminal
 from rt_engine.interfaces.strict import Strict
@@ -27,7 +28,9 @@ class NiTrigger(Strict):
 class _OnOff(Strict):
     """A source with one power."""
 
-    power: MeasuredPower | None = Field(description="measured at the sample; null: uncalibrated, for --dry-run only")
+    power: Annotated[MeasuredPower | None, OrFile()] = Field(
+        description="measured at the sample; null: uncalibrated, for --dry-run only"
+    )
 
     @property
     def highest_mw(self) -> float | None:
@@ -50,7 +53,7 @@ class NiAnalog(Strict):
     channel: str = Field(pattern=r"^ao\d+$")
     max_v: float = Field(gt=0, le=10, description="what the device behind it bears; never exceeded")
     sample_rate_hz: float = Field(100_000.0, ge=1000, le=1_000_000)
-    power: PowerTable | None = Field(
+    power: Annotated[PowerTable | None, OrFile()] = Field(
         description="volts to mW at the sample, or the file that `calibrate-power` has written; null: uncalibrated"
     )
 

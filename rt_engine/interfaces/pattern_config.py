@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from rt_engine.interfaces.file_schema import OrFile
 from rt_engine.interfaces.ni_config import Line, NiCounter, NiDaqSettings
 from rt_engine.interfaces.slm_registration import SlmRegistration
 from rt_engine.interfaces.strict import Strict
@@ -91,7 +92,9 @@ class PatternTtlSettings(NiDaqSettings):
     patterns: tuple[Pattern, ...] = Field(min_length=1, max_length=256)
     primed: int = Field(ge=0, le=255, description="number of the pattern that is shown first")
     tolerance_px: float = Field(2.0, gt=0, le=20)
-    registration: SlmRegistration | None = Field(None, description="or the file that `register-slm` has written")
+    registration: Annotated[SlmRegistration | None, OrFile()] = Field(
+        None, description="or the file that `register-slm` has written"
+    )
     ready_line: Line | None = Field(None, description="high while a pattern stands and may be fired")
 
     @property

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from rt_engine.interfaces.file_schema import OrFile
 from rt_engine.interfaces.power_table import MeasuredPower
 from rt_engine.interfaces.strict import Strict
 
@@ -40,7 +41,7 @@ class PluginOutputSettings(PluginSettings):
 
     watchdog_ms: float = Field(gt=0, le=100)
     longest_wait_ms: float = Field(0.0, ge=0, le=10_000)
-    power: MeasuredPower | None
+    power: Annotated[MeasuredPower | None, OrFile()]
     measured_by: str | None = None
 
     @property

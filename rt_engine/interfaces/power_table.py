@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import Field, model_validator
 
 from rt_engine.interfaces.errors import LimitError
+from rt_engine.interfaces.file_schema import schema_of_file
 from rt_engine.interfaces.strict import Strict
 
 
@@ -68,6 +69,11 @@ class MeasuredPower(Strict):
     date: date
     person: str = Field(min_length=1)
     power_mw: float = Field(gt=0)
+
+
+def power_schema() -> str:
+    """JSON Schema of a power file, for editors; committed as ``hardware_configs/power.schema.json``."""
+    return schema_of_file(PowerTable | MeasuredPower, "Power at the sample, as it was measured")
 
 
 def read_measured_files(rig: dict[str, Any], folder: Path, read: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from rt_engine.interfaces.file_schema import OrFile
 from rt_engine.interfaces.power_table import MeasuredPower
 from rt_engine.interfaces.strict import Strict
 
@@ -20,7 +21,9 @@ class PulseBoxSettings(Strict):
     driver: Literal["pulse_box"]
     port: str = Field(min_length=1)
     watchdog_ms: float = Field(ge=20, le=100)
-    power: MeasuredPower | None = Field(description="measured at the sample; null: uncalibrated, for --dry-run only")
+    power: Annotated[MeasuredPower | None, OrFile()] = Field(
+        description="measured at the sample; null: uncalibrated, for --dry-run only"
+    )
     measured_by: str | None = Field(None, description="the input (driver ni_edges) that sees each pulse begin")
 
     @property

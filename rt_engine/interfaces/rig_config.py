@@ -143,6 +143,12 @@ def _kind(config: InputConfig | None) -> str | None:
     return None if config is None else _TELLS[config.driver]
 
 
+def _is_none_of(kind: str) -> str:
+    """What is wrong with an input that has to tell `kind`, and which drivers do."""
+    drivers = ", ".join(driver for driver, tells in _TELLS.items() if tells == kind)
+    return f"is no input that tells {kind}: take driver {drivers}, or plugin with kind {kind}"
+
+
 class StopLine(Strict):
     """The line of `inputs` that breaks the light's enable circuit; the program only reads it. Open means: trip."""
 
@@ -212,11 +218,11 @@ class RigConfig(Strict):
         for name, output in self.outputs.items():
             line = getattr(output, "measured_by", None)
             if line is not None and _kind(self.inputs.get(line)) != "edges":
-                raise ValueError(f"outputs.{name}.measured_by {line!r} is no input with driver ni_edges")
+                raise ValueError(f"outputs.{name}.measured_by {line!r} {_is_none_of('edges')}")
         if self.frame_clock is not None and _kind(self.inputs.get(self.frame_clock)) != "edges":
-            raise ValueError(f"frame_clock {self.frame_clock!r} is no input with driver ni_edges")
+            raise ValueError(f"frame_clock {self.frame_clock!r} {_is_none_of('edges')}")
         if self.stop_line is not None and _kind(self.inputs[self.stop_line.line]) != "level":
-            raise ValueError(f"stop_line {self.stop_line.line!r} needs a level: use driver ni_line")
+            raise ValueError(f"stop_line {self.stop_line.line!r} {_is_none_of('level')}")
         return self
 
     @model_validator(mode="after")

@@ -45,7 +45,9 @@ class InferenceConfig(Strict):
     network: str | None = Field(None, description="weights of the network: synthetic+real, synthetic, or a file")
     max_shift_px: float = Field(8.0, gt=0, le=64)
     template_adaptation: bool = Field(False, description="let the template follow the look of the field, slowly")
-    max_backlog_frames: int = Field(32, ge=1, le=1000)
+    max_backlog_frames: int = Field(
+        32, ge=1, le=1000, description="so many may wait; beyond, or where newer frames would be late, some are skipped"
+    )
     deadline_ms: float | None = Field(None, gt=0, description="null: the shortest max_decision_age_ms of the outputs")
     new_cells: NewCells = Field(NewCells.OFFER, description="off, offer, or take what is found while the rig runs")
     frames_by: FrameWay = Field(

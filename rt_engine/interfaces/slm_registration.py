@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from pydantic import Field, model_validator
 
+from rt_engine.interfaces.file_schema import schema_of_file
 from rt_engine.interfaces.strict import Strict
 
 MIN_SPOTS = 4
@@ -86,3 +87,8 @@ def _in_hull(y: float, x: float, places: Sequence[tuple[float, float]]) -> bool:
     directions = sorted(atan2(py - y, px - x) for py, px in places)
     gaps = [later - earlier for earlier, later in pairwise((*directions, directions[0] + 2 * pi))]
     return max(gaps) <= pi
+
+
+def registration_schema() -> str:
+    """JSON Schema of a registration file, for editors; committed as ``hardware_configs/registration.schema.json``."""
+    return schema_of_file(SlmRegistration, "Where on the SLM a place of the image is")

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rt_engine.interfaces.errors import ConfigError
+from rt_engine.interfaces.numpy_files import why_unreadable
 
 FloatArray = NDArray[np.float64]
 
@@ -56,7 +57,7 @@ def load_recordings(path: Path) -> list[Recording]:
             meta = json.loads(str(file["meta"]))
             return [_record(file, meta, i) for i in range(len(meta["records"]))]
     except (OSError, KeyError, ValueError) as error:
-        raise ConfigError(f"is no ground-truth file ({error})", file=str(path)) from error
+        raise ConfigError(f"is no ground-truth file ({why_unreadable(error)})", file=str(path)) from error
 
 
 def _record(file: np.lib.npyio.NpzFile, meta: dict[str, object], i: int) -> Recording:

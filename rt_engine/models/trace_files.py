@@ -50,7 +50,9 @@ def read_traces(path: Path, wanted: TraceKind | None = None) -> TraceFile:
     except FileNotFoundError as error:
         raise ConfigError("there is no such file", file=str(path)) from error
     except (OSError, ValueError, BadZipFile, AttributeError) as error:
-        raise ConfigError(f"is no .npz file of plain arrays ({error})", file=str(path)) from error
+        # NumPy's own words would advise to allow pickles, which run whatever is in them.
+        remedy = "write it with numpy.savez(path, traces=…, frame_rate_hz=…); see docs/how-to/infer.md"
+        raise ConfigError("is no .npz file of plain arrays", remedy, file=str(path)) from error
     traces = _matrix(content, "traces", path)
     rate = np.asarray(_required(content, "frame_rate_hz", path))
     if rate.dtype.kind not in "fiu" or rate.shape not in ((), (1,), (len(traces),)):

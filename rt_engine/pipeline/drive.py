@@ -105,15 +105,28 @@ class DriveStage:
         if self.network is not None:
             self.network.adopt([part.network for part in parts if part.network is not None])
 
-    def pass_gap(self, n_gap: int) -> None:
-        """Advance over `n_gap` frames without a sample; allocates nothing."""
+    def pass_gap(
+        self,
+        n_gap: int,
+        rate_out: NDArray[np.float32],
+        z_out: NDArray[np.float32],
+        probability_out: NDArray[np.float32],
+        events_out: NDArray[np.void],
+    ) -> None:
+        """Advance over `n_gap` frames without a sample, as `process` does over each; allocates nothing.
+
+        Parameters
+        ----------
+        rate_out, z_out, probability_out, events_out
+            As of `process`: what they hold is of no use.
+        """
         usable, y = self._nothing
         for k in range(n_gap):
             drive_step(y, usable, self._state)
             if self.network is not None and k < LONGEST_GAP_FRAMES:
                 self.network.process(y, usable, self._state, self._decision.vote)
-        self._decision.since_event[...] += n_gap
-        self._decision.hold_off[...] -= n_gap
+            # Without a sample there is no event; but the frame competes with those before and after it.
+            self._decide(0, 0, usable, rate_out, z_out, probability_out, events_out)
 
     def process(
         self,
@@ -149,6 +162,18 @@ class DriveStage:
         drive_step(stable, usable, self._state)
         if self.network is not None:
             self.network.process(stable, usable, self._state, self._decision.vote)
+        return self._decide(frame, flags, code, rate_out, z_out, probability_out, events_out)
+
+    def _decide(
+        self,
+        frame: int,
+        flags: int,
+        code: NDArray[np.uint8],
+        rate_out: NDArray[np.float32],
+        z_out: NDArray[np.float32],
+        probability_out: NDArray[np.float32],
+        events_out: NDArray[np.void],
+    ) -> int:
         return int(
             decide_drive(
                 frame,

@@ -358,7 +358,8 @@ class TraceStage:
             self._row = (self._row + 1) % self.n_taps
         self._decision_state.hold_off[...] -= n_gap
         if self._drive is not None:
-            self._drive.pass_gap(min(n_gap, self._longest_gap))
+            out = self.spike, self.z, self.probability, self.events
+            self._drive.pass_gap(min(n_gap, self._longest_gap), *out)
         self._n_since_gap = 0
         if n_gap > self._longest_gap:
             self._n_to_warm = self.n_taps

@@ -11,6 +11,8 @@ from rt_engine.interfaces.errors import RecordingError
 from rt_engine.recording.reader import Session
 from rt_engine.recording.whole_frames import whole_frames
 
+ROOM_REMEDY = "make room, or give another place with -o"
+
 
 def write_frame_tiff(
     session: Session, path: Path, where: tuple[int, int], n_frames: int, progress: Callable[[str, float], None]
@@ -43,4 +45,4 @@ def write_frame_tiff(
                 if index % 100 == 0:
                     progress(f"TIFF of plane {where[0]}", index / max(n_frames, 1))
     except OSError as error:
-        raise RecordingError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise RecordingError(f"{path}: cannot be written: {error.strerror or error}", ROOM_REMEDY) from error

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import shutil
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import h5py
 import yaml
 from pynwb import NWBHDF5IO, NWBFile
 from pynwb.base import ProcessingModule
@@ -14,7 +19,9 @@ from pynwb.device import Device
 from pynwb.file import Subject
 
 from rt_engine.interfaces.errors import RecordingError
-from rt_engine.recording.frame_tiff import write_frame_tiff
+from rt_engine.interfaces.hdf5_reason import hdf5_reason
+from rt_engine.recording.frame_tiff import ROOM_REMEDY, write_frame_tiff
+from rt_engine.recording.nwb_behaviour import add_behaviour
 from rt_engine.recording.nwb_imaging import (
     FrameTimes,
     Progress,
@@ -27,10 +34,16 @@ from rt_engine.recording.nwb_imaging import (
     frame_times,
     planes_and_channels,
 )
-from rt_engine.recording.nwb_stimulation import add_behaviour, add_decisions, add_light
+from rt_engine.recording.nwb_stimulation import add_decisions, add_light
 from rt_engine.recording.nwb_time import SessionTime, session_time
 from rt_engine.recording.reader import Session, read_config
 from rt_engine.recording.summary import Analysis, analyse, frame_period_s
+
+_SPARE_BYTES = 32 << 20
+"""Export ends before the disk is full: HDF5 that meets a full disk ends the whole process when it closes the file."""
+_SCARCE = 10
+_CACHE_BYTES = 1 << 20
+"""Of each dataset, in memory."""
 
 
 class Frames(StrEnum):
@@ -83,24 +96,51 @@ def export_nwb(session: Session, plan: NwbPlan, progress: Progress) -> dict[str,
     if plan.target.exists():
         raise RecordingError(f"{plan.target} exists", "give another name with -o, or delete it")
     partial = plan.target.with_suffix(".partial.nwb")
-    partial.unlink(missing_ok=True)
     progress("reading", 0.0)
-    writer = _Export(session, plan, progress)
+    beside: list[Path] = []
     try:
-        with NWBHDF5IO(partial, "w") as file:
-            file.write(writer.nwb)
+        partial.unlink(missing_ok=True)
+        with h5py.File(partial, "w", rdcc_nbytes=_CACHE_BYTES) as file:
+            writer = _Export(session, plan, _while_there_is_room(file, progress), beside)
+            with NWBHDF5IO(file=file, mode="w") as nwb:
+                nwb.write(writer.nwb)
         partial.rename(plan.target)
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise RecordingError(f"{plan.target}: cannot be written: {error.strerror or error}") from error
+        _remove(partial, *beside)
+        raise RecordingError(f"{plan.target}: cannot be written: {hdf5_reason(error)}", ROOM_REMEDY) from error
+    except BaseException:
+        _remove(partial, *beside)
+        raise
     return writer.counts
+
+
+def _while_there_is_room(file: h5py.File, progress: Progress) -> Progress:
+    """The same, which those who write call again and again, and which stops them in time."""
+    folder = Path(file.filename).parent
+
+    def told(stage: str, done: float) -> None:
+        if shutil.disk_usage(folder).free < _SCARCE * _SPARE_BYTES:
+            file.flush()  # what waits in memory needs room, too
+            if shutil.disk_usage(folder).free < _SPARE_BYTES:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        progress(stage, done)
+
+    return told
+
+
+def _remove(*paths: Path) -> None:
+    """Half a file is worth nothing, and would stand in the way of the next attempt."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 class _Export:
     """Builds the file in memory, with data that is read while it is written."""
 
-    def __init__(self, session: Session, plan: NwbPlan, progress: Progress) -> None:
-        self._session, self._plan, self._progress = session, plan, progress
+    def __init__(self, session: Session, plan: NwbPlan, progress: Progress, beside: list[Path]) -> None:
+        """`beside` takes every file that is written beside the target."""
+        self._session, self._plan, self._progress, self._beside = session, plan, progress, beside
         self._config = read_config(session)
         self._time = session_time(session)
         self._analysis: Analysis = analyse(session)
@@ -114,7 +154,7 @@ class _Export:
         tables = self._analysis.tables
         add_light(self.nwb, self._config, tables, self._time)
         add_decisions(self.nwb, tables, self._time)
-        add_behaviour(self.nwb, session, self._time)
+        add_behaviour(self.nwb, session, self._time, progress)
         self.counts |= {"decisions": len(tables.decisions), "pulses": len(tables.lights)}
         progress("reading", 1.0)
 
@@ -204,6 +244,8 @@ class _Export:
         external = None
         if self._plan.frames is Frames.EXTERNAL:
             external = self._plan.target.with_name(f"{self._plan.target.stem}_plane{where[0]}_channel{where[1]}.tif")
+            if not external.exists():
+                self._beside.append(external)
             write_frame_tiff(self._session, external, where, len(times.t_s), self._progress)
         add_frames(
             self.nwb, self._session, imaging, times, where, external,

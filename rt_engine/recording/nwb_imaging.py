@@ -35,6 +35,7 @@ from rt_engine.recording.whole_frames import whole_frames
 
 Progress = Callable[[str, float], None]
 _BUFFER_ROWS = 64
+_BUFFER_FRAMES = 4
 _TAKEN_OUT = 1 << 40
 _FIGURES = ("quality", "snr", "tau_s", "amplitude_dff", "expected_detection", "threshold")
 _SERIES = (
@@ -125,7 +126,7 @@ def add_frames(
             data=_frames(session, number, channel, len(times.t_s), progress),
             maxshape=(None, times.shape[1], times.shape[0]),
             dtype=np.dtype("<" + times.dtype),
-            buffer_size=4,
+            buffer_size=_BUFFER_FRAMES,
         )
         packing = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if compress else {}
         stored = H5DataIO(data, chunks=(1, times.shape[1], times.shape[0]), **packing)
@@ -144,7 +145,7 @@ def add_frames(
 def _frames(session: Session, plane: int, channel: int, n_frames: int, progress: Progress) -> Iterator[NDArray[Any]]:
     """Frames with axes (x, y), as NWB wants them."""
     for index, (_, lines) in enumerate(whole_frames(session, plane, channel, with_lines=True)):
-        if index % _BUFFER_ROWS == 0:
+        if index % _BUFFER_FRAMES == 0:
             progress(f"frames of plane {plane}", index / max(n_frames, 1))
         yield np.ascontiguousarray(lines.T)
     progress(f"frames of plane {plane}", 1.0)
@@ -258,7 +259,7 @@ def _values(
     for index, (header, values) in enumerate(activity_rows(session, (name,), plane)):
         if header.n_rois > n_rois:
             continue
-        if index % 1000 == 0:
+        if index % _BUFFER_ROWS == 0:
             progress(f"{name} of plane {plane}", index / n_rows)
         row = np.full(n_rois, np.nan, np.float32)
         row[: header.n_rois] = values[0]

@@ -1,4 +1,4 @@
-"""Light, decisions, trials and behaviour in an NWB file."""
+"""Light, decisions and trials in an NWB file."""
 
 from __future__ import annotations
 
@@ -15,17 +15,13 @@ from ndx_optogenetics import (
     OptogeneticPulsesTable,
     OptogeneticSitesTable,
 )
-from pynwb import NWBFile, TimeSeries
-from pynwb.base import ProcessingModule
+from pynwb import NWBFile
 from pynwb.epoch import TimeIntervals
-from pynwb.misc import AnnotationSeries
 from pynwb.ogen import OptogeneticSeries, OptogeneticStimulusSite
 
-from rt_engine.interfaces.messages import LightHeader, LogHeader, SyncHeader
+from rt_engine.interfaces.messages import LightHeader
 from rt_engine.recording.commanded_light import Commands, Decision
 from rt_engine.recording.nwb_time import SessionTime
-from rt_engine.recording.reader import Session
-from rt_engine.recording.session_arrays import headers
 from rt_engine.recording.session_tables import SessionTables
 
 _TRIALS = ("delivered", "withheld", "sham", "dry_run")
@@ -188,47 +184,6 @@ def _pulses(
             power_of_targets_in_mW=json.dumps([uw / 1e3 for uw in light.power_uw]), **row,
         )  # fmt: skip
     return table
-
-
-def add_behaviour(nwb: NWBFile, session: Session, time: SessionTime) -> ProcessingModule | None:
-    """Edges and samples of the lines of the rig, and the notes that people made."""
-    edges: dict[str, list[tuple[float, int]]] = {}
-    samples: dict[str, list[tuple[int, float, np.ndarray[Any, Any]]]] = {}
-    notes: list[tuple[float, str]] = []
-    for message, header in headers(session, "sync", "log"):
-        if isinstance(header, LogHeader) and header.level == "mark":
-            notes.append((time.seconds(header.t_sent_ns), header.text))
-        elif isinstance(header, SyncHeader) and header.t_edge_ns is not None:
-            edges.setdefault(header.line, []).append((time.seconds(header.t_edge_ns), int(header.edge == "rising")))
-        elif isinstance(header, SyncHeader) and header.t_first_ns is not None and header.sample_rate_hz:
-            values = np.frombuffer(message.payload, "<" + (header.dtype or "f4"))
-            samples.setdefault(header.line, []).append((header.t_first_ns, header.sample_rate_hz, values))
-    if not (edges or samples or notes):
-        return None
-    module = nwb.create_processing_module("behavior", "Behaviour and synchronisation lines, and notes.")
-    for line, rows in edges.items():
-        module.add(
-            TimeSeries(
-                name=f"{line}_edges", unit="n.a.", data=np.array([v for _, v in rows], np.int8),
-                timestamps=np.array([t for t, _ in rows]), description=f"Line {line}: 1 rising, 0 falling edge.",
-            )
-        )  # fmt: skip
-    for line, blocks in samples.items():
-        module.add(
-            TimeSeries(
-                name=f"{line}_samples", unit="volts", data=np.concatenate([values for _, _, values in blocks]),
-                timestamps=np.concatenate([time.seconds(t) + np.arange(len(v)) / rate for t, rate, v in blocks]),
-                description=f"Line {line} as sampled.",
-            )
-        )  # fmt: skip
-    if notes:
-        module.add(
-            AnnotationSeries(
-                name="marks", data=[text for _, text in notes], timestamps=np.array([t for t, _ in notes]),
-                description="Notes made while the session ran, and marks of the protocol.",
-            )
-        )  # fmt: skip
-    return module
 
 
 def _ms(decision: Decision, t_ns: int | None, since_ns: int) -> float:

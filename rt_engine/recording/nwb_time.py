@@ -48,5 +48,8 @@ def session_time(session: Session) -> SessionTime:
         if isinstance(header, SessionHeader):
             last = header
     if last is None:
-        raise RecordingError(f"{session.folder}: its journal holds no `session` message", "recover it first")
+        raise RecordingError(
+            f"{session.folder}: its journal holds no `session` message, which tells when it was",
+            "recover it; if that is done, the run ended while it was starting, and there is nothing to export",
+        )
     return SessionTime(last)

@@ -30,6 +30,7 @@ from rt_engine.interfaces.messages import (
 )
 from rt_engine.recording.commanded_light import Decision, add_phase, light_of, without_light
 from rt_engine.recording.device_versions import DeviceVersions, told_versions
+from rt_engine.recording.input_clocks import InputClocks, told_clocks, worst_clocks
 from rt_engine.recording.reader import JournalMessage, Session
 from rt_engine.transport.plane_counter import PlaneCounter
 
@@ -145,6 +146,7 @@ class SessionTables:
     health: dict[tuple[str, str], HealthHeader] = field(default_factory=dict)
     logs: list[LogHeader] = field(default_factory=list)
     device_versions: DeviceVersions = field(default_factory=dict)
+    input_clocks: InputClocks = field(default_factory=dict)
     n_messages: dict[str, int] = field(default_factory=dict)
     n_malformed: dict[str, int] = field(default_factory=dict)
     n_gaps: dict[str, int] = field(default_factory=dict)
@@ -232,6 +234,7 @@ def _file_away(tables: SessionTables, message: JournalMessage, header: Header) -
             _count(tables.fates.setdefault(header.plane, {}), header.fate.value, header.n)
         case LogHeader() if header.level == "info":
             tables.device_versions |= told_versions(header)
+            tables.input_clocks = worst_clocks(tables.input_clocks, told_clocks(header))
         case LogHeader() if len(tables.logs) < _MOST_LOG_LINES:
             tables.logs.append(header)
         case _:

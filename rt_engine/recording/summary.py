@@ -18,6 +18,7 @@ from rt_engine.interfaces.calibration_planes import load_planes
 from rt_engine.interfaces.clock import NS_PER_S
 from rt_engine.interfaces.errors import CalibrationError, RecordingError
 from rt_engine.interfaces.events import EventFlag
+from rt_engine.interfaces.fates import Fate
 from rt_engine.interfaces.messages import Outcome
 from rt_engine.recording.latency_table import LatencyTable, latency_intervals_ms, summarize_ms
 from rt_engine.recording.reader import Session, open_session
@@ -133,7 +134,7 @@ def summary_of(analysis: Analysis) -> dict[str, Any]:
         "frame_period_s": frame_period_s(tables, analysis.calibration),
         "frames": sum(p.n_frames for p in planes),
         "frames_lost": sum(p.n_lost for p in planes),
-        "fates": {str(plane): counts for plane, counts in sorted(tables.fates.items())},
+        "fates": _fates(tables),
         "spikes": sum(len(p.decided_frame) for p in planes),
         "cells": _n_cells(analysis),
         "hold_frames": max((p.hold_frames for p in planes), default=None),
@@ -147,6 +148,7 @@ def summary_of(analysis: Analysis) -> dict[str, Any]:
         "journal": _journal(analysis),
         "versions": header.versions if header else {},
         "device_versions": tables.device_versions,
+        "input_clocks": tables.input_clocks,
         "git_hash": header.git_hash if header else None,
         "seeds": header.seeds if header else {},
         "replay": header.config.get("replay") if header else None,
@@ -280,6 +282,15 @@ def _is_provisional(analysis: Analysis) -> bool:
         return any(one.n_baseline_frames < _COMPLETE_BASELINE_FRAMES for one in analysis.calibrations.values())
     planes = analysis.tables.planes.values()
     return any(bool(np.any(plane.events["flags"] & EventFlag.PROVISIONAL)) for plane in planes)
+
+
+def _fates(tables: SessionTables) -> dict[str, dict[str, int]]:
+    """What became of frames, by plane: those decided have one `activity` message each, the others were told."""
+    planes: dict[str, dict[str, int]] = {}
+    for plane in sorted({*tables.fates, *tables.planes}):
+        decided = tables.n_messages.get(f"activity.{plane}", 0)
+        planes[str(plane)] = ({Fate.DECIDED.value: decided} if decided else {}) | tables.fates.get(plane, {})
+    return {plane: counts for plane, counts in planes.items() if counts}
 
 
 def _services(tables: SessionTables) -> dict[str, dict[str, int]]:

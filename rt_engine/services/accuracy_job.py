@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rt_engine.interfaces.errors import ConfigError, RecordingError
 from rt_engine.interfaces.network_weights import NetworkWeights
+from rt_engine.interfaces.numpy_files import why_unreadable
 from rt_engine.models.ground_truth import View, load_recordings, view
 from rt_engine.models.indicators import indicator as find_indicator
 from rt_engine.models.spike_scoring import METRICS, Prediction, Row, medians_by, score, summarise
@@ -153,7 +154,7 @@ def read_predictions(path: Path, views: list[View]) -> list[Prediction]:
         with np.load(path, allow_pickle=False) as file:
             content: dict[str, NDArray[Any]] = {name: file[name] for name in file.files}
     except (OSError, ValueError) as error:
-        raise ConfigError(f"is no .npz file of plain arrays ({error})", file=str(path)) from error
+        raise ConfigError(f"is no .npz file of plain arrays ({why_unreadable(error)})", file=str(path)) from error
     lag_s = float(content.get("lag", np.zeros(())))
     out = []
     for v in views:

@@ -25,6 +25,7 @@ from rt_engine.interfaces.messages import (
 from rt_engine.services.base import Service
 from rt_engine.services.device_versions import DeviceVersions
 from rt_engine.services.frame_clock import FrameClockMatch
+from rt_engine.services.input_clocks import InputClockTeller
 from rt_engine.services.input_lines import InputLines
 from rt_engine.services.microscopes import make_microscope, message_bytes
 from rt_engine.services.plane_watch import PlaneWatch
@@ -98,6 +99,7 @@ class AcquisitionService(Service):
         self._why_said, self._said_way = "", False
         self._frame_clock = FrameClockMatch()
         self._lines = InputLines(self.rig, self.clock, self.publisher, self.log, self._see_edge)
+        self._input_clocks = InputClockTeller(self.clock, self.log)
         self._versions = DeviceVersions(self.log)
         for name, device in self._lines.devices.items():
             self._versions.tell(name, device)
@@ -134,6 +136,7 @@ class AcquisitionService(Service):
             self._clocks.serve()
         self._take_feedback()
         self._lines.step()
+        self._input_clocks.step(self._lines.devices)
         self._say_way()
         if self._geometry is None:
             self._find_geometry()
@@ -174,6 +177,7 @@ class AcquisitionService(Service):
             self._microscope.stop()
             self._microscope.close()
         if hasattr(self, "_lines"):
+            self._input_clocks.tell(self._lines.devices)
             self._lines.close()
         if hasattr(self, "_feedback"):
             self._feedback.close()
@@ -192,7 +196,9 @@ class AcquisitionService(Service):
         self._buffer = np.zeros((geometry.n_lines, geometry.pixels_per_line), np.dtype("<" + geometry.dtype))
         if (words := self.publisher.most_waiting_in_words(self._buffer.nbytes)) is not None:
             self.log("warning", words)
-        self.announce(self.state, geometry=dataclasses.asdict(geometry))
+        found = dataclasses.asdict(geometry)
+        self.log("info", f"microscope: {geometry.in_words()}", geometry=found)
+        self.announce(self.state, geometry=found)
 
     def _segment(self, args: dict[str, Any]) -> dict[str, Any]:
         """Count `n_frames` of a plane from the next frame (from a few on, while running), then pause or go on."""

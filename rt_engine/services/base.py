@@ -17,7 +17,9 @@ from rt_engine.services.file_exchange import FileDesk
 from rt_engine.services.host_clocks import ClockListener
 from rt_engine.services.setup import Setup
 from rt_engine.transport.control import answer
+from rt_engine.transport.gate import SECRET
 from rt_engine.transport.publisher import Publisher
+from rt_engine.transport.refusals import Refusals
 from rt_engine.transport.security import secure_rig
 from rt_engine.transport.sockets import connect
 
@@ -43,12 +45,14 @@ class Service:
         self.clock: Clock = clock or MonotonicClock()
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(self.io_threads)
         self.guard = secure_rig(self.context, self.rig.keys)
+        self.refusals = self.guard.refusals if self.guard is not None else Refusals(self.clock)
         self.poller = zmq.Poller()
         self.commands: dict[str, Command] = {"shutdown": self._shutdown, "describe": self._describe}
         if setup.far:
             files = FileDesk(setup.path())
             self.commands |= {"take_file": files.take, "give_file": files.give}
         self.state = "starting"
+        self.refused: list[str] = []  # of the wishes in `scheduling`, in words; told with the first announcement
         self.dropped = self.gaps = self.late = self.queue = 0
         self.stopping = threading.Event()
         self._health_due_ns = 0
@@ -110,7 +114,8 @@ class Service:
         """Work until told to stop; returns the exit code of the process."""
         try:
             self.open()
-            self.announce("waiting")
+            # Not as a `log`, which nobody would hear this early.
+            self.announce("waiting", refused=self.refused)
             while not self.stopping.is_set():
                 ready = dict(self.poller.poll(self.poll_ms))
                 self.step(ready)
@@ -135,20 +140,27 @@ class Service:
         self.state = state
         args = {"service": self.setup.service, "state": state, **facts}
         if error is not None:
-            args |= {"error": error.message, "remedy": error.remedy, "exit_code": error.exit_code}
-        request = Request(id="", role=Role.SERVICE, cmd="announce", args=args)
+            args |= {
+                "error": error.message or type(error).__name__,
+                "remedy": error.remedy,
+                "exit_code": error.exit_code,
+            }
+        request = Request(id="", role=Role.SERVICE, cmd="announce", args=args | {SECRET: self.setup.secret})
         self._supervisor.send(encode_control(request))
 
     def log(self, level: str, text: str, **fields: Any) -> None:
         """Publish a sentence for people."""
-        stamp = self.publisher.stamp("log")
-        self.publisher.send("log", LogHeader(**stamp, level=level, text=text, fields=fields))
+        header = LogHeader(**self.publisher.stamp("log"), level=level, text=text, fields=fields)
+        self.publisher.send("log", header)
+        self.told(header)
+
+    def told(self, header: HealthHeader | LogHeader) -> None:
+        """For whoever wants what this service itself publishes: it does not hear its own socket."""
 
     def _log_refused(self) -> None:
-        """Who was turned away at our sockets."""
-        if self.guard is not None:
-            for text in self.guard.take():
-                self.log("warning", text)
+        """Who was turned away at our sockets, or refused what he asked for."""
+        for text in self.refusals.take():
+            self.log("warning", text)
 
     def _serve_supervisor(self) -> None:
         while self._supervisor.poll(0):
@@ -181,6 +193,7 @@ class Service:
             fates=self.fates(),
         )
         self.publisher.send("health", header)
+        self.told(header)
 
     def _shutdown(self, args: dict[str, Any]) -> dict[str, Any]:
         self.stopping.set()

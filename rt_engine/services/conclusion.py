@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from rt_engine.interfaces.errors import RecordingError
 from rt_engine.recording.reader import open_session
 from rt_engine.recording.report import write_report
 from rt_engine.recording.summary import summarize
@@ -22,11 +23,22 @@ def conclude(folder: Path, facts: dict[str, Any], view: RunView) -> dict[str, An
         Session folder.
     facts : dict
         What only the run knows (how it ended); becomes part of the summary.
+
+    Raises
+    ------
+    RecordingError
+        They cannot be written.
     """
     view.say("summing up …")
     summary = summarize(open_session(folder)) | facts
     text = json.dumps(summary, indent=1, default=float)
-    (folder / "summary.json").write_text(text, encoding="utf-8")
+    try:
+        (folder / "summary.json").write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RecordingError(
+            f"{folder / 'summary.json'}: cannot be written: {error.strerror}",
+            "the journal is whole: make room, then `spikeloop report` writes the report",
+        ) from error
     report = write_report(folder)
     for line in summary_lines(summary):
         view.say(line)

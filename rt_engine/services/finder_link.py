@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import zmq
 
+from rt_engine.services.scheduling import leave_the_loop
 from rt_engine.transport.sockets import bind
 
 _END_S = 2.0
@@ -31,7 +32,11 @@ class FinderSetup:
 
 
 def begin_finder(setup: FinderSetup) -> None:
-    """Entry point of the process; only here the search itself is imported."""
+    """Entry point of the process; only here the search itself is imported.
+
+    It was made by inference and is placed as inference is, at whose side it must not work.
+    """
+    leave_the_loop()
     from rt_engine.services.finder import run_finder
 
     run_finder(setup)

@@ -80,7 +80,7 @@ class InferenceService(Service):
         self._live_from: int | None = None
         self._engine: Engine | None = None
         self._strips = StripAssembly()
-        self._neuropil_due_ns = 0
+        self._neuropil_due_ns = self._taken_ns = 0
         self._skipped = 0
         self._bad = 0
         self._newest: FrameHeader | None = None
@@ -147,6 +147,7 @@ class InferenceService(Service):
         self, header: FrameHeader, payload: memoryview, t_received_ns: int, reference: NDArray[Any] | None
     ) -> None:
         """Whole frames go on as they are; strips are gathered, and decided as far as they have come."""
+        self._taken_ns = self.clock.now_ns()
         if self._engine is not None:
             self._engine.reference = reference
         if self._source_paused:
@@ -188,7 +189,7 @@ class InferenceService(Service):
             missing = 0
         return index, missing
 
-    def _may_process(self, header: FrameHeader, index: int, missing: int, t_received_ns: int) -> bool:
+    def _may_process(self, header: FrameHeader, index: int, missing: int) -> bool:
         """False if the frame is to be left out; its time passes for the cells without a sample."""
         engine, shape = self._engine, (header.lines_per_frame, header.pixels_per_line)
         if self._out.mode is not Mode.LIVE or engine is None:
@@ -201,7 +202,7 @@ class InferenceService(Service):
             self._book.note(Fate.DISCARDED, index)
         elif shape != engine.calibration.template.shape:
             self._refuse(f"frame {header.frame}: {shape[0]} x {shape[1]} px do not fit the calibration", index)
-        elif self._overloaded(header, t_received_ns):
+        elif self._overloaded(header):
             self.dropped += 1
             self._book.note(Fate.SKIPPED, index, 1, f"{self.queue} frames behind")
         else:
@@ -212,7 +213,7 @@ class InferenceService(Service):
     def _take_strip(self, header: FrameHeader, lines: NDArray[Any], t_received_ns: int) -> None:
         """Decide what the lines so far can decide. After lines that are missing, the frame is given up."""
         strips = self._strips
-        if header.frame != strips.frame and not self._begin_strips(header, t_received_ns):
+        if header.frame != strips.frame and not self._begin_strips(header):
             return
         engine = self._engine
         if engine is None or self._out.mode is not Mode.LIVE or header.flags & FrameFlag.DISCARD:
@@ -233,8 +234,9 @@ class InferenceService(Service):
         if whole:
             self._note_blanked(strips.index, strips.blanked)
             engine.maintain(strips.image, strips.index)
+        self._budget.note_cost(self.clock.now_ns() - self._taken_ns, whole=whole)
 
-    def _begin_strips(self, header: FrameHeader, t_received_ns: int) -> bool:
+    def _begin_strips(self, header: FrameHeader) -> bool:
         """Note the first strip of a frame; false if the frame came before."""
         self._give_up_strips("the next frame has come")
         seen = self._see(header)
@@ -242,7 +244,7 @@ class InferenceService(Service):
             return False
         index, missing = seen
         self._strips.begin(header, index)
-        if self._may_process(header, index, missing, t_received_ns) and self._engine is not None:
+        if self._may_process(header, index, missing) and self._engine is not None:
             self._strips.await_lines()
             self._desk.apply_due(index, self._engine)
             self._engine.begin(index, missing + self._skipped)
@@ -262,7 +264,7 @@ class InferenceService(Service):
             return
         index, missing = seen
         engine = self._engine
-        if not self._may_process(header, index, missing, t_received_ns) or engine is None:
+        if not self._may_process(header, index, missing) or engine is None:
             if self._out.mode is not Mode.LIVE or header.flags & FrameFlag.DISCARD:
                 self._spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
             return
@@ -276,6 +278,7 @@ class InferenceService(Service):
         self._publish_decision(header, engine, n_events, t_received_ns, whole=True)
         self._note_blanked(index, blanked)
         engine.maintain(frame, index)
+        self._budget.note_cost(self.clock.now_ns() - self._taken_ns, whole=True)
 
     def _note_blanked(self, index: int, blanked: list[list[int]]) -> None:
         if blanked:
@@ -312,14 +315,15 @@ class InferenceService(Service):
         self._out.spikes(header, t_received_ns, t_decided_ns, events, late=late)
         return t_decided_ns if late else None
 
-    def _overloaded(self, header: FrameHeader, t_received_ns: int) -> bool:
-        """True if a frame is skipped: so many wait behind it, or it was skipped in the recording being replayed."""
+    def _overloaded(self, header: FrameHeader) -> bool:
+        """True if a frame is skipped for newer ones, or was skipped in the recording being replayed."""
         if self._replay is not None and self._replay.skips(header):
             self._out.acknowledge(header)
         else:
-            behind = self._budget.is_behind(header, t_received_ns, self._order.frames_per_index)
+            others_wait = self._intake.waiting()
+            skips = self._budget.skips(header, self._taken_ns, self._order.frames_per_index, others_wait=others_wait)
             self.queue = self._budget.n_behind
-            if not (behind and self._intake.waiting()):
+            if not skips:
                 self._budget.say_skipped(header.frame)
                 return False
         self._budget.note_skipped(header.frame)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from drivers.inputs.ni_analog import NiAnalog
@@ -11,6 +11,7 @@ from drivers.inputs.ni_line import NiLine
 from drivers.inputs.virtual import VirtualEdges, VirtualLine, VirtualVoltage
 from rt_engine.interfaces.clock import Clock
 from rt_engine.interfaces.inputs import AnyInput
+from rt_engine.interfaces.ni_config import NiAnalogInput, NiEdgeInput
 from rt_engine.interfaces.rig_config import InputConfig
 from rt_engine.services.plugins import plugin_input
 
@@ -26,6 +27,21 @@ INPUT_DRIVERS: dict[str, Make] = {
     "plugin": plugin_input,
 }
 """By the `driver` of the rig file. Every one of them passes ``tests/unit/drivers/inputs/test_conformance.py``."""
+
+
+def follow_card_clocks(configs: Mapping[str, InputConfig], devices: Mapping[str, AnyInput]) -> None:
+    """Let samples of a card be counted by its clock, where an input of edges on the same card reads it."""
+    readers = {
+        (config.device, config.server): devices[name]
+        for name, config in configs.items()
+        if isinstance(config, NiEdgeInput)
+    }
+    for name, config in configs.items():
+        device = devices[name]
+        if isinstance(config, NiAnalogInput) and isinstance(device, NiAnalog):
+            edges = readers.get((config.device, config.server))
+            if isinstance(edges, NiEdges):
+                device.follow(edges)
 
 
 def make_input(name: str, config: InputConfig, clock: Clock) -> AnyInput:

@@ -12,7 +12,7 @@ from rt_engine.interfaces.errors import ConfigError, DeviceError
 from rt_engine.interfaces.inputs import AnyInput, EdgeInput, LevelInput, LineEdge, SampleInput
 from rt_engine.interfaces.messages import SyncHeader
 from rt_engine.interfaces.rig_config import RigConfig
-from rt_engine.services.input_drivers import make_input
+from rt_engine.services.input_drivers import follow_card_clocks, make_input
 from rt_engine.transport.publisher import Publisher
 
 _VIRTUAL = (VirtualLine, VirtualEdges, VirtualVoltage)
@@ -55,6 +55,7 @@ class InputLines:
     ) -> None:
         self._clock, self._publisher, self._say, self._on_edge = clock, publisher, say, on_edge
         self._devices = {name: make_input(name, one, clock) for name, one in rig.inputs.items()}
+        follow_card_clocks(rig.inputs, self._devices)
         self._levels = {name: one for name, one in self._devices.items() if isinstance(one, LevelInput)}
         self._period_ns = {name: _period_ns(one) for name, one in self._devices.items()}
         self._due_ns = dict.fromkeys(self._devices, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import multiprocessing.connection
+import os
 import re
 import threading
 import uuid
@@ -23,6 +24,7 @@ from rt_engine.interfaces.rig_config import RigConfig
 from rt_engine.services.far import KEEP_PERIOD_NS, LOST_NS
 from rt_engine.services.process import run_service
 from rt_engine.services.revocations import Revocations
+from rt_engine.services.scheduling import ONE_THREAD
 from rt_engine.services.setup import Setup, far_services
 from rt_engine.transport.client_keys import secure_from_command
 from rt_engine.transport.clock_offset import OffsetEstimator
@@ -148,6 +150,7 @@ class Keeper:
     def _serve(self, setup: Setup) -> None:
         """One run: a process for the service, and a word to the supervisor now and then, until one of them ends."""
         self._say(f"{self._service}: serves session {setup.session}, folder {setup.folder}")
+        os.environ.update(ONE_THREAD)
         spawn = multiprocessing.get_context("spawn")
         stop, held = spawn.Pipe(duplex=False)
         process = spawn.Process(target=run_service, args=(setup, stop), name=f"spikeloop-{setup.service}")

@@ -35,6 +35,10 @@ class Task(msgspec.Struct, frozen=True):
         Of the source (size and time of change): another one is another piece of work.
     part, target : str
         Folder to work in, and where its content goes once it is whole.
+    problem : str
+        Why it cannot be begun; empty if it can.
+    memory_bytes : int
+        A worker that takes more is ended; 0 for no bound.
     """
 
     name: str
@@ -42,6 +46,8 @@ class Task(msgspec.Struct, frozen=True):
     fingerprint: str
     part: str
     target: str
+    problem: str = ""
+    memory_bytes: int = 0
 
 
 class Fate(StrEnum):
@@ -67,17 +73,22 @@ Say = Callable[[Outcome, int, int], None]
 
 
 class Ledger:
-    """``map.jsonl``: one line for each piece that ended, flushed to the disk; the last line of a name counts.
+    """``map.jsonl``: one line for each piece that ended, flushed; the last one of a command and name counts.
 
     Parameters
     ----------
     folder : Path
         Of the outputs.
+
+    Attributes
+    ----------
+    newest : dict of (str, str) to Outcome
+        By command and name.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / LEDGER_FILE
-        self.newest: dict[str, Outcome] = {}
+        self.newest: dict[tuple[str, str], Outcome] = {}
         if self._path.is_file():
             for line in self._path.read_bytes().splitlines():
                 self._read(line)
@@ -88,11 +99,11 @@ class Ledger:
             outcome = msgspec.json.decode(line, type=Outcome)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return
-        self.newest[outcome.name] = outcome
+        self.newest[_key(outcome)] = outcome
 
     def is_done(self, task: Task) -> bool:
         """True if this very piece has been done and its output is still there."""
-        known = self.newest.get(task.name)
+        known = self.newest.get(_key(task))
         return (
             known is not None
             and known.fate is Fate.DONE
@@ -102,11 +113,16 @@ class Ledger:
 
     def write(self, outcome: Outcome) -> None:
         """Add a line."""
-        self.newest[outcome.name] = outcome
+        self.newest[_key(outcome)] = outcome
         with self._path.open("ab") as stream:
             stream.write(msgspec.json.encode(outcome) + b"\n")
             stream.flush()
             os.fsync(stream.fileno())
+
+
+def _key(piece: Task | Outcome) -> tuple[str, str]:
+    """Two commands may write outputs of one name, with suffixes of their own."""
+    return piece.argv[0], piece.name
 
 
 def run_many(
@@ -139,7 +155,7 @@ def run_many(
     """
     listed = list(tasks)
     if len({task.name for task in listed}) < len(listed):
-        raise ConfigError("two sources would have the same output", "give folders of their own with --into")
+        raise ConfigError("two sources would have the same output", "give them names of their own")
     waiting = deque(task for task in listed if not ledger.is_done(task))
     n_all, attempts, outcomes = len(waiting), dict.fromkeys((task.name for task in waiting), 0), []
 
@@ -148,6 +164,9 @@ def run_many(
         outcomes.append(outcome)
         say(outcome, len(outcomes), n_all)
 
+    for task in [one for one in waiting if one.problem]:
+        waiting.remove(task)
+        end(Outcome(task.name, Fate.FAILED, task.argv, task.fingerprint, 0.0, task.problem))
     suspects: deque[Task] = deque()
     while waiting or suspects:
         # A piece that was lost with a worker is begun again alone, so that it takes no innocent one with it.
@@ -157,9 +176,15 @@ def run_many(
             if attempts[task.name] < MOST_ATTEMPTS:
                 suspects.append(task)
             else:
-                text = f"its worker died, {MOST_ATTEMPTS} times: too little memory?"
+                text = f"{_died(task)}, {MOST_ATTEMPTS} times"
                 end(Outcome(task.name, Fate.FAILED, task.argv, task.fingerprint, 0.0, text))
     return outcomes
+
+
+def _died(task: Task) -> str:
+    if task.memory_bytes:
+        return f"its worker died (too little memory? it may take {task.memory_bytes / 1e9:g} GB)"
+    return "its worker died (too little memory?)"
 
 
 def _one_pool(

@@ -11,21 +11,34 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from rt_engine.interfaces.clock import NS_PER_S, Clock, MonotonicClock
 from rt_engine.interfaces.errors import ServiceError
-from rt_engine.interfaces.messages import Header, HealthHeader, Phase, SpikesHeader, StateHeader, StimHeader
+from rt_engine.interfaces.messages import (
+    Header,
+    HealthHeader,
+    Phase,
+    SessionHeader,
+    SpikesHeader,
+    StateHeader,
+    StimHeader,
+)
 
 INTERLOCK_STATES = ("disarmed", "armed", "firing", "tripped")
+SILENT_NS = 5 * NS_PER_S
+"""The supervisor repeats topic `session` once a second; after such a silence it is not there."""
 _HEALTH_COUNTS = {
     "dropped": "messages that were not sent or could not be used",
     "gaps": "sequence gaps",
-    "late": "what came too late",
+    "late": "messages out of turn: repeated, or after a later one (frames past their deadline: spikeloop_frames)",
 }
 
 
 class RigMetrics(Collector):
     """Keeps the newest figures; `collect` is called by the thread of the HTTP server."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock: Clock = clock or MonotonicClock()
+        self._supervisor_ns: int | None = None
         self._lock = threading.Lock()
         self._health: dict[str, HealthHeader] = {}
         self._state: StateHeader | None = None
@@ -67,6 +80,8 @@ class RigMetrics(Collector):
                     self._events[header.plane] += header.n_events
                 case HealthHeader():
                     self._health[header.source] = header
+                case SessionHeader():
+                    self._supervisor_ns = self._clock.now_ns()
                 case StateHeader():
                     self._state = header
                 case StimHeader(phase=Phase.DONE):
@@ -99,6 +114,9 @@ class RigMetrics(Collector):
             for interval, figures in health.latency_ms.items():
                 for quantile, value in figures.items():
                     latency.add_metric([name, interval, quantile], value)
+        if self._supervisor_ns is not None:
+            is_silent = self._clock.now_ns() - self._supervisor_ns > SILENT_NS
+            up.add_metric(["supervisor", "silent" if is_silent else "ready"], 1)
         yield from (up, memory, waiting, latency)
         for field, text in _HEALTH_COUNTS.items():
             family = CounterMetricFamily(f"spikeloop_{field}", text, labels=["service"])

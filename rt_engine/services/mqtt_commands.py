@@ -47,6 +47,8 @@ class MqttCommands:
         Common keys of a reply.
     wall_ms : callable
         Wall time now, milliseconds since 1970.
+    refused : callable
+        Is told who was refused what, for the log.
     """
 
     def __init__(
@@ -59,9 +61,11 @@ class MqttCommands:
         trip: Ask,
         stamp: Callable[[], dict[str, Any]],
         wall_ms: Callable[[], int],
+        refused: Callable[[str], None],
     ) -> None:
         self._config, self._root, self._outbox = config, root, outbox
         self._ask, self._trip, self._stamp, self._wall_ms = ask, trip, stamp, wall_ms
+        self._tell_refused = refused
         self._known: OrderedDict[tuple[str, str], bytes | None] = OrderedDict()
         self._second = 0
         self._n_this_second = 0
@@ -71,15 +75,16 @@ class MqttCommands:
         """One message; whatever is wrong with it is answered where there is anybody to answer."""
         try:
             client, kind_name = sender_and_kind(topic, self._root)
-        except MessageError:
+        except MessageError as error:
             self.refused += 1
+            self._tell_refused(f"refused a message over MQTT: {error.message[:200]}")
             return
         try:
             if retained:
                 raise MessageError("a retained command is refused", "publish commands without the retain flag")
             kind, command = decode_command(kind_name, payload)
         except MessageError as error:
-            self._refuse(client, id_of(payload), error)
+            self._refuse(client, kind_name, id_of(payload), error)
             return
         if self._is_known(client, command.id):
             return
@@ -87,7 +92,7 @@ class MqttCommands:
             self._require_allowed(kind, now_ns)
             args, deadline_ns = self._judged(command, now_ns)
         except SpikeloopError as error:
-            self._refuse(client, command.id, error)
+            self._refuse(client, kind_name, command.id, error)
             return
         self._remember(client, command.id, None)
         if isinstance(command, TripCommand):
@@ -142,8 +147,9 @@ class MqttCommands:
         left_ns = round((bound_ms - max(age_ms, 0)) * NS_PER_MS) if fresh else -1
         return args, now_ns + left_ns
 
-    def _refuse(self, client: str, command_id: str, error: SpikeloopError) -> None:
+    def _refuse(self, client: str, kind_name: str, command_id: str, error: SpikeloopError) -> None:
         self.refused += 1
+        self._tell_refused(f"refused {kind_name[:50]!r} of {client} over MQTT: {error.message[:200]}")
         failed = Failure(type=type(error).__name__, message=error.message, remedy=error.remedy)
         self._say(client, CommandReply(**self._stamp(), id=command_id, ok=False, error=failed))
 

@@ -37,6 +37,8 @@ class MqttDesk:
     clock : Clock
     log : callable
         Takes level and text, for the operator.
+    refused : callable
+        Takes who was refused what, for the log.
 
     Attributes
     ----------
@@ -51,6 +53,7 @@ class MqttDesk:
         context: zmq.Context[zmq.Socket[bytes]],
         clock: Clock,
         log: Callable[[str, str], None],
+        refused: Callable[[str], None],
     ) -> None:
         self._setup, self._clock, self._log = setup, clock, log
         rig = setup.rig_config()
@@ -61,8 +64,11 @@ class MqttDesk:
         self._incoming: zmq.Socket[bytes] = context.socket(zmq.PULL)
         self._incoming.bind(MqttLink.commands_endpoint)
         self._askers = [
-            Asker(connect_impatient(context, rig.ports.endpoint(name)), role, clock)
-            for name, role in (("control", Role.SERVICE), ("stimulation_control", Role.VIEWER))
+            Asker(connect_impatient(context, rig.ports.endpoint(name)), role, clock, secret)
+            for name, role, secret in (
+                ("control", Role.SERVICE, setup.secret),
+                ("stimulation_control", Role.VIEWER, ""),
+            )
         ]
         self.sockets = (self._incoming, *(asker.socket for asker in self._askers))
         self._commands = MqttCommands(
@@ -73,6 +79,7 @@ class MqttDesk:
             trip=self._askers[1].ask,
             stamp=lambda: {"session": setup.session, "t_unix_ms": self._wall_ms(clock.now_ns())},
             wall_ms=lambda: time.time_ns() // NS_PER_MS,
+            refused=refused,
         )
         self._link = MqttLink(
             context,

@@ -39,12 +39,13 @@ def run_service(setup: Setup, stop: multiprocessing.connection.Connection | None
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     module = importlib.import_module(f"rt_engine.services.{setup.kind}")
     try:
+        # Before the service makes sockets, whose threads are placed as this one is.
+        refused = apply_scheduling(setup.rig_config().scheduling, setup.kind)
         service: Service = getattr(module, _CLASSES[setup.kind])(setup)
     except SpikeloopError as error:
         sys.stderr.write(f"{setup.service}: {error}\n")
         sys.exit(error.exit_code)
-    for refused in apply_scheduling(service.rig.scheduling, setup.kind):
-        service.log("warning", refused)
+    service.refused = refused
     threading.Thread(target=_follow_parent, args=(service, stop), daemon=True, name="follow-parent").start()
     sys.exit(service.run())
 

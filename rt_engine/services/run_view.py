@@ -14,6 +14,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text
 
+from rt_engine.interfaces.fates import Fate
+
 _PLAIN_PERIOD_S = 5.0
 
 
@@ -27,6 +29,7 @@ class Snapshot:
     n_rois: int = 0
     frames: int = 0
     frames_lost: int = 0
+    fates: dict[str, int] = field(default_factory=dict)
     plane_frames: dict[int, int] = field(default_factory=dict)
     frame_rate_hz: float = 0.0
     events: int = 0
@@ -106,15 +109,25 @@ def plain_line(snapshot: Snapshot) -> str:
     name = "scan_to_command" if snapshot.latency_ms.get("scan_to_command") else "receive_to_decision"
     timing = f"{name} p50 {latency['p50']:.2f} p99 {latency['p99']:.2f} ms" if latency else "no latency yet"
     return (
-        f"  {snapshot.phase} {snapshot.seconds:.0f}{of} s | {snapshot.frames} frames, {snapshot.frames_lost} lost | "
+        f"  {snapshot.phase} {snapshot.seconds:.0f}{of} s | {snapshot.frames} frames, {_losses(snapshot)} | "
         f"{snapshot.events} events | light: {stim} | {timing} | {snapshot.interlock}"
     )
+
+
+def _losses(snapshot: Snapshot) -> str:
+    """Frames without a decision, and those whose decision was of no use; a word for each of the rest that occurs."""
+    fates = snapshot.fates
+    skipped = f" ({fates[Fate.SKIPPED]} skipped)" if fates.get(Fate.SKIPPED) else ""
+    rest = [f", {fates[fate]} {fate.value}" for fate in (Fate.LATE, Fate.REFUSED) if fates.get(fate)]
+    return f"{snapshot.frames_lost} lost{skipped}{''.join(rest)}"
 
 
 def _block(snapshot: Snapshot) -> Panel:
     numbers = Table.grid(padding=(0, 3))
     numbers.add_row("frames", f"{snapshot.frames}", "lost", f"{snapshot.frames_lost}")
     numbers.add_row("rate", f"{snapshot.frame_rate_hz:.1f} frames/s", "dropped", f"{snapshot.dropped}")
+    late, skipped = (f"{snapshot.fates.get(fate, 0)}" for fate in (Fate.LATE, Fate.SKIPPED))
+    numbers.add_row("late", late, "skipped", skipped)
     numbers.add_row("cells", f"{snapshot.n_rois}", "events", f"{snapshot.events} ({snapshot.events_per_s:.1f}/s)")
     numbers.add_row("interlock", _interlock_text(snapshot), "light", _stim_text(snapshot))
     if len(snapshot.plane_frames) > 1:

@@ -19,17 +19,20 @@ import yaml
 from rt_engine.interfaces.errors import ConfigError
 
 PROTOCOL_FOLDER = "protocol"
+TAKEN_FILE = ".taken"
 _PACKAGES = ("spikeloop", "numpy", "scipy", "numba", "pyzmq", "msgspec", "mcap", "h5py")
 _DRIVER_PACKAGES = ("nidaqmx", "grpcio", "pyserial", "pymmcore", "mm-test-adapters")
 
 
 def make_session_folder(output: str | None, rig_name: str, min_free_mb: float) -> Path:
-    """A new, empty, writable folder with enough space; `output` or ``sessions/<UTC time>-<rig>``.
+    """A new, writable folder with enough space, taken for this run; `output` or ``sessions/<UTC time>-<rig>``.
+
+    It is taken by a file that only one run can make, `TAKEN_FILE`, which `give_back` removes.
 
     Raises
     ------
     ConfigError
-        It cannot be made or written, holds a session already, or the disk is nearly full.
+        It cannot be made or written, belongs to another run, holds a session already, or the disk is nearly full.
     """
     if output is None:
         now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%S")
@@ -41,21 +44,58 @@ def make_session_folder(output: str | None, rig_name: str, min_free_mb: float) -
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.glob("session_*.mcap")):
             raise ConfigError("already holds a session", "give another folder with --output", file=key)
-        probe = folder / ".writable"
-        probe.write_bytes(b"1")
-        probe.unlink()
+        _take(folder)
         free_mb = shutil.disk_usage(folder).free / 1e6
     except OSError as error:
         raise ConfigError(
             f"the session folder cannot be written: {error.strerror}", "give another with --output", file=key
         ) from error
     if free_mb < min_free_mb:
+        give_back(folder)
         raise ConfigError(
             f"only {free_mb:.0f} MB are free, {min_free_mb:.0f} MB are required (recording.min_free_mb)",
             "free some space, or give a folder on another disk with --output",
             file=key,
         )
     return folder
+
+
+def _take(folder: Path) -> None:
+    """Of two runs that begin in one folder at the same instant one makes the file, and the other is refused.
+
+    Raises
+    ------
+    ConfigError
+        Another run has it, or had it and did not end in order.
+    OSError
+        The folder cannot be written.
+    """
+    taken = folder / TAKEN_FILE
+    try:
+        with taken.open("x", encoding="utf-8") as file:
+            file.write(f"process {os.getpid()} on {platform.node()}\n")
+    except FileExistsError as error:
+        raise ConfigError(
+            f"is taken by another run ({_taker(taken)})",
+            f"give another folder with --output; if that run is gone, delete {taken}",
+            file=str(folder),
+        ) from error
+    if any(folder.glob("session_*.mcap")):  # a run that has ended between the look and the file
+        give_back(folder)
+        raise ConfigError("already holds a session", "give another folder with --output", file=str(folder))
+
+
+def _taker(taken: Path) -> str:
+    try:
+        return taken.read_text(encoding="utf-8").strip() or "which is just beginning"
+    except (OSError, UnicodeDecodeError):
+        return "which is just beginning"
+
+
+def give_back(folder: Path) -> None:
+    """The run has ended, or does not begin: the folder is nobody's. Whatever it holds stays."""
+    with contextlib.suppress(OSError):  # a folder that cannot be written any more: the session in it is what counts
+        (folder / TAKEN_FILE).unlink(missing_ok=True)
 
 
 def _unused(folder: Path) -> Path:

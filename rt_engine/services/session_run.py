@@ -26,6 +26,7 @@ from rt_engine.services.session_record import resolved_config, time_base
 from rt_engine.services.setup import Setup, inference_services
 from rt_engine.services.slow_start import SlowStart
 from rt_engine.services.snapshot import SnapshotKeeper
+from rt_engine.services.straight_ways import shared_memory_in_vain
 from rt_engine.services.supervisor import Supervisor
 
 _SESSION_PERIOD_NS = NS_PER_S
@@ -105,6 +106,8 @@ class SessionRun:
 
     def _phases(self) -> str:
         self._view.say(f"session folder: {self._plan.folder}")
+        if in_vain := shared_memory_in_vain(self._plan.rig, lossless=self._plan.lossless):
+            self._view.say(in_vain, "yellow")
         n_planes = len(self._engines)
         self._view.say(
             "starting the five services …" if n_planes == 1 else f"starting the services, {n_planes} planes …"

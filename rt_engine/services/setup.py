@@ -51,6 +51,9 @@ class Setup:
         False if there is no recorder (benchmarks).
     far : bool
         True if the supervisor is on another computer, so that files have to be handed over.
+    secret : str
+        Of this run: who has it is one of its services, and may speak as one where there are no keys; empty where
+        nobody asks for it.
     """
 
     service: str
@@ -63,6 +66,7 @@ class Setup:
     lossless: bool
     recorded: bool = True
     far: bool = False
+    secret: str = ""
 
     def rig_config(self) -> RigConfig:
         """The rig, validated again on this side."""

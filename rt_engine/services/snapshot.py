@@ -40,6 +40,7 @@ class SnapshotKeeper:
         self._stim: Counter[str] = Counter()
         self._n_rois: dict[int, int] = {}
         self._losses: dict[str, int] = {}
+        self._fates: dict[str, dict[str, int]] = {}
         self._latency_ms: dict[str, dict[str, dict[str, float]]] = {}
         self._logs: deque[tuple[str, str]] = deque(maxlen=100)
         self._live_frames: dict[int, PlaneCounter] = {}
@@ -66,6 +67,7 @@ class SnapshotKeeper:
                 self.snapshot.trip = str(header.trips[-1].get("text", "")) if header.interlock == "tripped" else ""
             case HealthHeader():
                 self._losses[header.source] = header.dropped
+                self._fates[header.source] = header.fates
                 self._latency_ms[header.source] = self._latency_ms.get(header.source, {}) | header.latency_ms
             case RoisHeader():
                 self._n_rois[header.plane] = sum(roi.kind != "removed" for roi in header.rois)
@@ -92,6 +94,10 @@ class SnapshotKeeper:
         snapshot.stim = dict(self._stim)
         snapshot.latency_ms = self._slowest()
         snapshot.dropped = sum(self._losses.values())
+        fates: Counter[str] = Counter()
+        for counts in self._fates.values():
+            fates.update(counts)
+        snapshot.fates = dict(fates)
         return snapshot
 
     def _slowest(self) -> dict[str, dict[str, float]]:

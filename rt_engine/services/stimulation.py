@@ -86,7 +86,8 @@ class StimulationService(Service):
             self._sub.subscribe(topic.encode())
         self._inlet = SpikesInlet(self.setup, self._sub, self.poller, self.clock)
         self.poller.register(self._sub, zmq.POLLIN)
-        self._server = ControlServer(self.context, ports.endpoint("stimulation_control"), self.handle, self.guard)
+        control = ports.endpoint("stimulation_control")
+        self._server = ControlServer(self.context, control, self.handle, self.guard, self.refusals, self.setup.secret)
         self.poller.register(self._server.socket, zmq.POLLIN)
         self.commands |= {
             "arm": self._arm,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import multiprocessing
 import os
+import secrets
 import uuid
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -33,6 +34,7 @@ from rt_engine.services import far
 from rt_engine.services.far import FarService, FarServices
 from rt_engine.services.file_exchange import fetch_logs, send_file
 from rt_engine.services.process import run_service
+from rt_engine.services.scheduling import ONE_THREAD
 from rt_engine.services.setup import Setup, service_names
 from rt_engine.services.slow_start import START_TIMEOUT_S
 from rt_engine.transport.gate import Gate
@@ -43,7 +45,6 @@ from rt_engine.transport.sockets import bind, connect
 
 _STOP_ORDER = ("acquisition", "inference", "stimulation", "telemetry", "recording")
 """The source first, so that what is under way comes to its end; the recorder last, so that it sees all of it."""
-_ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 _BATCH = 256
 """Control messages taken in one turn, so that a flood of them keeps nothing else waiting."""
 _TOPICS = ("health", "log", "state", "stim", "spikes.", "rois")
@@ -83,7 +84,7 @@ class Supervisor:
         services: Sequence[str] | None = None,
     ) -> None:
         self.clock: Clock = clock or MonotonicClock()
-        self._setup = setup
+        self._setup = setup = dataclasses.replace(setup, secret=secrets.token_hex(16))
         self._on_client = on_client
         self._on_message = on_message
         self._processes: dict[str, BaseProcess | FarService] = {}
@@ -100,7 +101,7 @@ class Supervisor:
         self.services = service_names(rig) if services is None else tuple(services)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._guard = secure_rig(self._context, rig.keys)
-        self._gate = Gate(self._guard)
+        self._gate = Gate(self._guard, secret=setup.secret)
         self._router = bind(self._context, zmq.ROUTER, ports.endpoint("control"))
         self._sub = connect(self._context, zmq.SUB, ports.endpoint("acquisition"), 10_000)
         for name in ("stimulation", "recording", "telemetry"):
@@ -130,7 +131,7 @@ class Supervisor:
         ServiceError, ConfigError
             One of them failed, with its own words, or took longer than `timeout_s`.
         """
-        os.environ.update(_ONE_THREAD)
+        os.environ.update(ONE_THREAD)
         spawn = multiprocessing.get_context("spawn")
         for name in self.services:
             if name in self.far.services:
@@ -179,7 +180,7 @@ class Supervisor:
             self._take_messages()
         self._answer_clients()
         self.far.tend()
-        for text in self._guard.take() if self._guard is not None else ():
+        for text in self._gate.refusals.take():
             self._say("warning", text)
 
     def _say(self, level: str, text: str) -> None:
@@ -202,7 +203,8 @@ class Supervisor:
             facts = self.facts.get(name, {})
             if facts.get("state") == "failed":
                 kind = ConfigError if facts.get("exit_code") == 2 else ServiceError
-                raise kind(str(facts.get("error")), str(facts.get("remedy") or ""))
+                why = facts.get("error") or f"the {name} service has failed, and did not say why"
+                raise kind(str(why), str(facts.get("remedy") or ""))
             if process.exitcode is not None:
                 raise ServiceError(
                     f"the {name} service has ended unexpectedly (exit code {process.exitcode})",
@@ -343,6 +345,9 @@ class Supervisor:
         if request.role is not Role.SERVICE or service not in self.services:
             return
         self._identity[service] = identity
+        refused = request.args.pop("refused", ())
+        for text in refused if isinstance(refused, list) else ():
+            self._say("warning", str(text))
         self.facts.setdefault(service, {}).update(request.args)
 
     def _answer_keeper(self, request: Request) -> Reply:

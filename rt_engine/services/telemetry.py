@@ -8,10 +8,10 @@ import zmq
 
 from rt_engine.interfaces.clock import NS_PER_MS
 from rt_engine.interfaces.errors import MessageError, ServiceError
-from rt_engine.interfaces.messages import HealthHeader, LogHeader, decode
+from rt_engine.interfaces.messages import Header, HealthHeader, LogHeader, decode
 from rt_engine.interfaces.rig_config import ReplayMicroscope
 from rt_engine.services.base import Service
-from rt_engine.services.log_file import LogFile
+from rt_engine.services.log_file import FILE_NAME, LogFile
 from rt_engine.transport.sockets import connect
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _BATCH = 256
 """Messages taken in one turn, so that a flood keeps nothing else waiting."""
 _FOR_MQTT = ("state", "stim", "session", "rois", "spikes.")
-_FOR_METRICS = ("state", "stim", "spikes.")
+_FOR_METRICS = ("state", "stim", "spikes.", "session")
 
 
 class TelemetryService(Service):
@@ -45,9 +45,9 @@ class TelemetryService(Service):
             self._sub.connect(ports.inference_endpoint(plane))
         self.poller.register(self._sub, zmq.POLLIN)
         self.commands["status"] = self._status
-        self._log_file = LogFile(self.setup.path())
         self._mqtt: MqttDesk | None = None
         self._metrics: RigMetrics | None = None
+        self._log_file = LogFile(self.setup.path())
         topics = {"health", "log"}
         if not isinstance(self.rig.microscope, ReplayMicroscope):
             topics |= self._open_mqtt() | self._open_metrics()
@@ -60,7 +60,7 @@ class TelemetryService(Service):
             return set()
         from rt_engine.services.mqtt_desk import MqttDesk
 
-        self._mqtt = MqttDesk(self.setup, self.rig.mqtt, self.context, self.clock, self.log)
+        self._mqtt = MqttDesk(self.setup, self.rig.mqtt, self.context, self.clock, self.log, self.refusals.note)
         for socket in self._mqtt.sockets:
             self.poller.register(socket, zmq.POLLIN)
         return set(_FOR_MQTT)
@@ -110,15 +110,32 @@ class TelemetryService(Service):
         except MessageError:
             self.dropped += 1
             return
+        if self._mqtt is not None:
+            self._mqtt.take(topic, header, parts[2] if len(parts) > 2 else b"")
+        self._keep(header)
+
+    def told(self, header: HealthHeader | LogHeader) -> None:
+        """Into the log file and the figures also what this service says."""
+        if hasattr(self, "_log_file"):
+            self._keep(header)
+
+    def _keep(self, header: Header) -> None:
+        """Fold in one message of the rig, ours too."""
         if isinstance(header, HealthHeader):
             self.newest[header.source] = header
         elif isinstance(header, LogHeader):
-            t_ns = self.setup.t_wall_ns + header.t_sent_ns - self.setup.t_monotonic_ns
-            self._log_file.write(header, t_ns // NS_PER_MS)
-        if self._mqtt is not None:
-            self._mqtt.take(topic, header, parts[2] if len(parts) > 2 else b"")
+            self._write(header)
         if self._metrics is not None:
             self._metrics.take(header)
+
+    def _write(self, header: LogHeader) -> None:
+        t_ns = self.setup.t_wall_ns + header.t_sent_ns - self.setup.t_monotonic_ns
+        lost = self._log_file.lost
+        self._log_file.write(header, t_ns // NS_PER_MS)
+        if self._log_file.lost > lost:
+            self.dropped += 1
+            if lost == 0:
+                self.log("warning", f"{FILE_NAME} cannot be written; the journal has what is said")
 
     def _status(self, args: dict[str, Any]) -> dict[str, Any]:
         return {name: health.state for name, health in self.newest.items()}

@@ -12,6 +12,7 @@ import zmq
 from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.control import Failure, Reply, Request, Role, decode_reply, encode_control
 from rt_engine.interfaces.errors import MessageError
+from rt_engine.transport.gate import SECRET
 
 OnReply = Callable[[Reply], None]
 
@@ -31,16 +32,19 @@ class Asker:
         A DEALER, connected; closed by `close`.
     role : Role
     clock : Clock
+    secret : str
+        Of the run, for a service that asks as one.
     """
 
-    def __init__(self, socket: zmq.Socket[bytes], role: Role, clock: Clock) -> None:
+    def __init__(self, socket: zmq.Socket[bytes], role: Role, clock: Clock, secret: str = "") -> None:
         self.socket = socket
+        self._secret = {SECRET: secret} if secret else {}
         self._role, self._clock = role, clock
         self._open: dict[str, _Open] = {}
 
     def ask(self, cmd: str, args: dict[str, Any], on_reply: OnReply, timeout_s: float = 10.0) -> None:
         """Send one request; `on_reply` is called exactly once, at the latest after `timeout_s`."""
-        request = Request(id=uuid.uuid4().hex, role=self._role, cmd=cmd, args=args)
+        request = Request(id=uuid.uuid4().hex, role=self._role, cmd=cmd, args=args | self._secret)
         try:
             self.socket.send(encode_control(request), zmq.NOBLOCK)
         except zmq.Again:

@@ -23,6 +23,7 @@ from rt_engine.interfaces.control import (
 )
 from rt_engine.interfaces.errors import MessageError, ServiceError, SpikeloopError
 from rt_engine.transport.gate import Gate
+from rt_engine.transport.refusals import Refusals
 from rt_engine.transport.security import Guard
 from rt_engine.transport.sockets import bind, connect
 
@@ -39,11 +40,17 @@ class ControlServer:
     """
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, handler: Handler, guard: Guard | None = None
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        handler: Handler,
+        guard: Guard | None = None,
+        refusals: Refusals | None = None,
+        secret: str = "",
     ) -> None:
         self.socket = bind(context, zmq.ROUTER, endpoint)
         self._handler = handler
-        self._gate = Gate(guard)
+        self._gate = Gate(guard, refusals, secret)
 
     def serve(self) -> int:
         """Answer waiting requests, at most a batch of them; returns their number."""
@@ -118,10 +125,18 @@ class ControlClient:
     def _silence(self, timeout_s: float) -> ServiceError:
         """Why there may have been no answer: nobody is there, or whoever is does not know us."""
         text = f"no answer from {self._endpoint} in {timeout_s:g} s"
-        if not _listens(self._endpoint):
+        try:
+            _knock(self._endpoint)
+        except ConnectionRefusedError:
             return ServiceError(
                 f"{text}: nothing listens there",
                 "is a run alive there? --rig names its rig file, --connect its computer",
+            )
+        except OSError as error:
+            why = "it does not answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
+            return ServiceError(
+                f"{text}: no way to that computer ({why})",
+                "is it on, is the address right (--connect, ports.host), and does a firewall let its ports through?",
             )
         return ServiceError(
             f"{text}, though something listens there",
@@ -133,10 +148,14 @@ class ControlClient:
         self._socket.close()
 
 
-def _listens(endpoint: str) -> bool:
+def _knock(endpoint: str) -> None:
+    """Open a connection and close it again.
+
+    Raises
+    ------
+    OSError
+        There is none to be had.
+    """
     host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), _PROBE_S):
-            return True
-    except OSError:
-        return False
+    with socket.create_connection((host.strip("[]"), int(port)), _PROBE_S):
+        pass

@@ -16,9 +16,12 @@ from typing import NamedTuple
 import numpy as np
 
 from rt_engine.interfaces.errors import MessageError, ServiceError
+from rt_engine.transport.shared_segments import FOLDER, create_segment, remove_abandoned
 
 RING_BYTES = 64 * 1024 * 1024
 """Of all slots together; as many whole frames as fit wait for an engine that stands still."""
+MOST_BYTES = 512 * 1024 * 1024
+"""Where more frames shall be able to wait than fit into `RING_BYTES`."""
 _MOST_SLOTS, _FEWEST_SLOTS = 4000, 32
 _PAGE_BYTES = 4096
 _IS_ATTACHED, _IS_FOLLOWED, _FIRST_STATE = 0, 1, 64
@@ -26,7 +29,6 @@ _IS_ATTACHED, _IS_FOLLOWED, _FIRST_STATE = 0, 1, 64
 _NUMBER = struct.Struct("<Q")
 _HEAD_BYTES = 64
 """Before the pixels of a slot: the number of the frame in it; the pixels begin at a cache line."""
-_SHM = "/dev/shm"
 
 
 class RingShape(NamedTuple):
@@ -43,9 +45,11 @@ class RingShape(NamedTuple):
     n_slots: int
 
     @classmethod
-    def for_frames(cls, frame_bytes: int, ring_bytes: int = RING_BYTES) -> RingShape:
-        """As many slots as `ring_bytes` hold, within limits."""
-        return cls(frame_bytes, min(_MOST_SLOTS, max(_FEWEST_SLOTS, ring_bytes // max(1, frame_bytes))))
+    def for_frames(cls, frame_bytes: int, ring_bytes: int = RING_BYTES, n_wanted: int = 0) -> RingShape:
+        """As many slots as `ring_bytes` hold, or as are wanted where there is room for them, within limits."""
+        per_frame = max(1, frame_bytes)
+        wanted = min(n_wanted, MOST_BYTES // per_frame)
+        return cls(frame_bytes, min(_MOST_SLOTS, max(_FEWEST_SLOTS, ring_bytes // per_frame, wanted)))
 
     @property
     def stride_bytes(self) -> int:
@@ -83,11 +87,12 @@ class FrameRing:
 
     def __init__(self, shape: RingShape) -> None:
         self.shape = shape
-        if sys.platform == "linux" and (free := shutil.disk_usage(_SHM).free) < 2 * shape.n_bytes:
+        remove_abandoned()
+        if sys.platform == "linux" and (free := shutil.disk_usage(FOLDER).free) < 2 * shape.n_bytes:
             # Beyond what is free, touching the memory would end the process.
-            raise ServiceError(f"{_SHM} has {free >> 20} MiB free, {2 * shape.n_bytes >> 20} MiB are wanted")
+            raise ServiceError(f"{FOLDER} has {free >> 20} MiB free, {2 * shape.n_bytes >> 20} MiB are wanted")
         try:
-            self._memory = SharedMemory(create=True, size=shape.n_bytes)
+            self._memory, self._claim = create_segment(shape.n_bytes)
         except OSError as error:
             raise ServiceError(f"no shared memory: {error.strerror or error}") from error
         self._bytes = _bytes_of(self._memory)
@@ -115,8 +120,6 @@ class FrameRing:
             Bytes, at most `slot_bytes`.
         """
         memory = self._bytes
-        if self._is_named and memory[_IS_ATTACHED]:
-            self._forget_name()
         # The lowest slot that is free: the one used last, which is still in the cache.
         slot = bytes(memory[_FIRST_STATE : _FIRST_STATE + self.shape.n_slots]).find(0)
         if slot < 0:
@@ -132,6 +135,11 @@ class FrameRing:
         """Of a frame that the reader was never told."""
         self._bytes[_FIRST_STATE + slot] = 0
 
+    def settle(self) -> None:
+        """Give up the name if the reader has the memory; to be called with every message."""
+        if self._is_named and self._bytes[_IS_ATTACHED]:
+            self._forget_name()
+
     def close(self) -> None:
         """Let go of the memory; it is gone when the reader has done so too."""
         if self._is_named:
@@ -140,6 +148,7 @@ class FrameRing:
 
     def _forget_name(self) -> None:
         self._is_named = False
+        self._claim.release()
         with contextlib.suppress(FileNotFoundError):
             self._memory.unlink()
 

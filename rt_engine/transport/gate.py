@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections import OrderedDict
 
 import msgspec
@@ -9,8 +10,13 @@ import zmq
 
 from rt_engine.interfaces.control import Request, Role, require_allowed, require_public
 from rt_engine.interfaces.errors import ConfigError, MessageError, SpikeloopError
-from rt_engine.transport.security import Guard, peer_name
+from rt_engine.transport.refusals import Refusals
+from rt_engine.transport.security import Guard, peer_address, peer_name
 
+SECRET = "secret"
+"""Argument in which a service shows the secret of its run; it is taken out before anybody else sees it."""
+_BEFORE_THE_SECRET = ("join", "keep", "left")
+"""Of the keeper of a service on another computer: the secret comes with the answer to the first."""
 _REMEMBERED = 20_000
 _LONGEST_ID = 128
 _MAY_COME_AGAIN = ("trip", "announce", "keep", "status", "describe")
@@ -25,10 +31,19 @@ class Gate:
     ----------
     guard : Guard or None
         None where sockets are plain: on loopback a role is what the client says.
+    refusals : Refusals, optional
+        Where it is noted who was refused; those of the guard, where there is one.
+    secret : str
+        Of this run: where sockets are plain, who says that he is a service has to know it. Empty: he is believed.
+
+    Attributes
+    ----------
+    refusals : Refusals
     """
 
-    def __init__(self, guard: Guard | None) -> None:
-        self._guard = guard
+    def __init__(self, guard: Guard | None, refusals: Refusals | None = None, secret: str = "") -> None:
+        self._guard, self._secret = guard, secret
+        self.refusals = guard.refusals if guard is not None else (refusals or Refusals())
         self._seen: OrderedDict[str, None] = OrderedDict()
 
     def is_service(self, part: zmq.Frame) -> bool:
@@ -44,7 +59,7 @@ class Gate:
         Raises
         ------
         ConfigError
-            The role may not ask this, or its key has been revoked.
+            The role may not ask this, its key has been revoked, or it says that it is a service and is none.
         MessageError
             The same request has been carried out before.
         """
@@ -52,15 +67,21 @@ class Gate:
             admitted = self._with_true_role(request, part)
             self._require_new(admitted)
         except SpikeloopError as error:
-            if self._guard is not None:
-                who = f"key {peer_name(part)!r}, {part.get('Peer-Address')}"
-                self._guard.note(f"refused {request.cmd[:50]!r} ({who}): {error.message}")
+            self.refusals.note(f"refused {request.cmd[:50]!r} ({self._who(request, part)}): {error.message[:200]}")
             raise
         return admitted
 
+    def _who(self, request: Request, part: zmq.Frame) -> str:
+        name = f"a {request.role} without key" if self._guard is None else f"key {peer_name(part)!r}"
+        return f"{name}, {peer_address(part)}"
+
     def _with_true_role(self, request: Request, part: zmq.Frame) -> Request:
         if self._guard is None:
+            if request.role is Role.SERVICE and request.cmd not in _BEFORE_THE_SECRET:
+                self._require_secret(request)
+            require_allowed(request.role, request.cmd)
             return request
+        request.args.pop(SECRET, None)
         name = peer_name(part)
         role = None if name is None else self._guard.role_of(name)
         if role is None:
@@ -68,6 +89,11 @@ class Gate:
         require_allowed(role, request.cmd)
         require_public(role, request.cmd)
         return msgspec.structs.replace(request, role=role)
+
+    def _require_secret(self, request: Request) -> None:
+        given = str(request.args.pop(SECRET, ""))
+        if self._secret and not hmac.compare_digest(given.encode(), self._secret.encode()):
+            raise ConfigError("only a service of this run may ask as one", "ask as an operator")
 
     def _require_new(self, request: Request) -> None:
         if len(request.id) > _LONGEST_ID:

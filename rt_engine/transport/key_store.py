@@ -68,8 +68,9 @@ class KeyStore:
         Raises
         ------
         ConfigError
-            There is none, or others can read it.
+            There is none, others can read it, or others can put keys into the folder.
         """
+        self._require_own()
         return _read(self.folder / RIG_FILE, RigKey, secret=True)
 
     def new_client(self, name: str, role: Role) -> Path:
@@ -84,7 +85,12 @@ class KeyStore:
             raise ConfigError(f"{name!r} cannot be the name of a key", "letters, digits, '_', '.' and '-'", key="NAME")
         if role is Role.SERVICE:
             raise ConfigError("role 'service' is the rig's own", "viewer, operator or source", key="--role")
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            told = f"cannot be the folder of keys: {error.strerror}"
+            raise ConfigError(told, "name another", file=str(self.folder), key="--folder") from error
+        self._require_own()
         if (self.folder / f"{name}.json").exists():
             raise ConfigError(f"there is a key {name!r} already", "choose another name; a revoked one is not reused")
         if not (self.folder / RIG_FILE).exists():
@@ -94,6 +100,23 @@ class KeyStore:
         target = self.folder / f"{name}.key"
         _write(target, ClientKey(name, role, public, secret, rig.public))
         return target
+
+    def _require_own(self) -> None:
+        """Refuse a folder into which others could put keys of their own."""
+        if os.name != "posix" or not self.folder.is_dir():
+            return
+        if self.folder.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            raise ConfigError("others can put keys into it", f"chmod 700 {self.folder}", file=str(self.folder))
+
+    def readable(self) -> tuple[list[ClientRecord], list[str]]:
+        """Every client whose record can be read, by name; and what is wrong with each of the others."""
+        found, wrong = [], []
+        for path in sorted(self.folder.glob("*.json")):
+            try:
+                found.append(_read(path, ClientRecord))
+            except ConfigError as error:
+                wrong.append(str(error))
+        return found, wrong
 
     def clients(self) -> list[ClientRecord]:
         """Every client that ever had a key, by name.
@@ -115,7 +138,7 @@ class KeyStore:
         """
         path = self.folder / f"{name}.json"
         if not _NAME.fullmatch(name) or not path.is_file():
-            known = ", ".join(client.name for client in self.clients()) or "none"
+            known = ", ".join(client.name for client in self.readable()[0]) or "none"
             raise ConfigError(f"there is no key {name!r}", f"known: {known}", key="NAME")
         return self._revoke(_read(path, ClientRecord))
 
@@ -156,10 +179,10 @@ class KeyStore:
         return record
 
     def client_with(self, public: str) -> ClientRecord | None:
-        """Whose key this is; the rig's own is of role `service`. None for a stranger."""
+        """Whose key this is; the rig's own is of role `service`. None for a stranger, and for a damaged record."""
         if public == self.rig_key().public:
             return ClientRecord("rig", Role.SERVICE, public, "")
-        return next((client for client in self.clients() if client.public == public), None)
+        return next((client for client in self.readable()[0] if client.public == public), None)
 
     def role_of(self, name: str) -> Role | None:
         """Role of a client; None if it has been revoked, or is unknown."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import socket
 import threading
 import weakref
-from collections import OrderedDict, deque
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,18 +21,20 @@ from zmq.utils.monitor import parse_monitor_message
 from rt_engine.interfaces.control import Role
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.transport.key_store import ClientKey, KeyStore
+from rt_engine.transport.refusals import Refusals
 
 ANY_KEY = frozenset(Role)
 SOURCES = frozenset((Role.SOURCE, Role.SERVICE))
 SERVICES = frozenset((Role.SERVICE,))
 _ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 _FAILED = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+_COMINGS_AND_GOINGS = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
 _KEYLESS = "it came without a key"
+_HUNG_UP = "it came without a key, or hung up before it could show one"
 _BROKEN = "its handshake is broken, or meant for another rig's key"
 _GONE = "somebody (gone before the address could be read)"
 _POLL_MS = 200
-_MAX_REFUSALS = 100
-_MAX_PEERS = 200
+_MOST_NAMED = 5
 _TOO_LONG = 64
 
 
@@ -125,9 +128,8 @@ class Guard:
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], store: KeyStore) -> None:
         self._context, self._store = context, store
-        self._refused: deque[str] = deque(maxlen=_MAX_REFUSALS)
-        self._seen: OrderedDict[str, int] = OrderedDict()
-        self._monitors: dict[zmq.Socket[bytes], str] = {}
+        self.refusals = Refusals()
+        self._monitors: dict[zmq.Socket[bytes], dict[int, str]] = {}
         self._new: deque[zmq.Socket[bytes]] = deque()
         self._stopping = threading.Event()
         self._zap: zmq.Socket[bytes] = context.socket(zmq.REP)
@@ -138,7 +140,7 @@ class Guard:
 
     def watch(self, made: zmq.Socket[bytes]) -> None:
         """Also notice who fails on this socket before he could show a key."""
-        self._new.append(made.get_monitor_socket(_FAILED | zmq.EVENT_ACCEPTED))
+        self._new.append(made.get_monitor_socket(_FAILED | _COMINGS_AND_GOINGS))
 
     def role_of(self, name: str) -> Role | None:
         """Role of a peer now; None if its key has been revoked since it connected."""
@@ -148,20 +150,12 @@ class Guard:
             return None
 
     def note(self, text: str) -> None:
-        """Keep a refusal for the log: each the first time, then at every tenfold of its number."""
-        n = self._seen.pop(text, 0) + 1
-        self._seen[text] = n
-        while len(self._seen) > _MAX_PEERS:
-            self._seen.popitem(last=False)
-        if n == 1 or str(n).strip("0") == "1":
-            self._refused.append(text if n == 1 else f"{text} ({n} times)")
+        """Keep a refusal for the log."""
+        self.refusals.note(text)
 
     def take(self) -> list[str]:
         """Refusals since the last call, as sentences."""
-        taken = []
-        while self._refused:
-            taken.append(self._refused.popleft())
-        return taken
+        return self.refusals.take()
 
     def close(self) -> None:
         """End the thread; before the context is destroyed."""
@@ -174,7 +168,7 @@ class Guard:
         while not self._stopping.is_set():
             while self._new:
                 monitor = self._new.popleft()
-                self._monitors[monitor] = ""
+                self._monitors[monitor] = {}
                 poller.register(monitor, zmq.POLLIN)
             for ready, _ in poller.poll(_POLL_MS):
                 if ready is self._zap:
@@ -218,11 +212,23 @@ class Guard:
         kind = int(event["event"])
         if kind == zmq.EVENT_MONITOR_STOPPED:
             return False
+        here, value = self._monitors[monitor], int(event["value"])
         if kind == zmq.EVENT_ACCEPTED:
-            self._monitors[monitor] = _peer_address(int(event["value"]))
-        elif (why := _early_failure(kind, int(event["value"]))) is not None:
-            self.note(f"refused {self._monitors[monitor] or _GONE}: {why}")
+            here[value] = _peer_address(value)
+        elif kind in (zmq.EVENT_DISCONNECTED, zmq.EVENT_CLOSED):
+            here.pop(value, None)
+        elif (why := _early_failure(kind, value)) is not None:
+            self.note(f"refused {_one_of(here.values())}: {why}")
         return True
+
+
+def _one_of(addresses: Iterable[str]) -> str:
+    """Who it was, as far as that is known: ZeroMQ tells that a handshake failed, and not whose."""
+    known = sorted({address for address in addresses if address})
+    if len(known) <= 1:
+        return known[0] if known else _GONE
+    more = ", …" if len(known) > _MOST_NAMED else ""
+    return f"one of {', '.join(known[:_MOST_NAMED])}{more}"
 
 
 def _early_failure(kind: int, value: int) -> str | None:
@@ -231,7 +237,7 @@ def _early_failure(kind: int, value: int) -> str | None:
     Who speaks without encryption is seen in two ways: he hangs up, or we do, whoever is the first to read a greeting.
     """
     if kind == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
-        return _KEYLESS
+        return _HUNG_UP
     if kind == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
         return _KEYLESS if value == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH else _BROKEN
     return None
@@ -244,6 +250,14 @@ def _peer_address(descriptor: int) -> str:
             return str(peer.getpeername()[0])
     except OSError:
         return ""
+
+
+def peer_address(part: zmq.Frame) -> str:
+    """Where a message came from."""
+    try:
+        return str(part.get("Peer-Address"))
+    except zmq.ZMQError:
+        return "nowhere"
 
 
 def peer_name(part: zmq.Frame) -> str | None:

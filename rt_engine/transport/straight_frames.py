@@ -26,6 +26,7 @@ _PLACE = struct.Struct("<IQQ")
 """Slot, number of the message, bytes of pixels."""
 _GREETING_S = 2.0
 _MOST_STRANGERS = 8
+_TRY_AGAIN_S = 10.0
 _MOST_LENT = 2
 """Frames of one topic that may be in use at the same time."""
 
@@ -41,13 +42,15 @@ class FrameSender:
         Who connects has to know it.
     ring_bytes : int
         Frames that may wait, together.
+    n_wanted : int
+        Messages of pixels that shall be able to wait, where there is room for them.
 
     Attributes
     ----------
     dropped : int
         Messages that the engine did not get because it stood still for too long.
     why_not : str
-        Why there is no shared memory; empty if there is, or nobody has asked for it.
+        Why there is no shared memory; empty if there is, or nobody has asked for it. It is tried again now and then.
 
     Raises
     ------
@@ -55,9 +58,10 @@ class FrameSender:
         The port is taken.
     """
 
-    def __init__(self, endpoint: str, session: str, ring_bytes: int = RING_BYTES) -> None:
+    def __init__(self, endpoint: str, session: str, ring_bytes: int = RING_BYTES, n_wanted: int = 0) -> None:
         self._hello = packed((HELLO, session.encode()))
-        self._ring_bytes = ring_bytes
+        self._ring_bytes, self._n_wanted = ring_bytes, n_wanted
+        self._try_again_s = 0.0
         self._strangers: list[tuple[socket.socket, float]] = []
         self._peer: Peer | None = None
         self._ring: FrameRing | None = None
@@ -87,6 +91,7 @@ class FrameSender:
         if peer is None or ring is None:
             return False
         self._number += 1
+        ring.settle()
         is_followed, place, slot = ring.is_followed, b"", None
         if pixels is not None:
             slot = ring.put(self._number, pixels)
@@ -141,7 +146,7 @@ class FrameSender:
     def _attend(self) -> None:
         """Let in an engine that has come, and make a ring for it."""
         self._let_in()
-        if self._peer is None or not self._frame_bytes or self.why_not:
+        if self._peer is None or not self._frame_bytes or time.monotonic() < self._try_again_s:
             return
         if self._maker is None:
             self._maker = threading.Thread(target=self._make, daemon=True, name="make-frame-ring")
@@ -172,8 +177,10 @@ class FrameSender:
     def _make(self) -> None:
         """The thread: touching so much memory takes some ten milliseconds."""
         try:
-            self._made = FrameRing(RingShape.for_frames(self._frame_bytes, self._ring_bytes))
+            self._made = FrameRing(RingShape.for_frames(self._frame_bytes, self._ring_bytes, self._n_wanted))
+            self.why_not = ""
         except ServiceError as error:
+            self._try_again_s = time.monotonic() + _TRY_AGAIN_S
             self.why_not = error.message
 
     def _announce(self) -> None:

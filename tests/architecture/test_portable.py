@@ -21,6 +21,7 @@ OF_OS = {
     *{"chown", "mkfifo", "uname", "getloadavg", "openpty", "wait", "wait3", "wait4", "waitid", "sendfile", "statvfs"},
     *{"memfd_create", "eventfd", "sched_setaffinity", "sched_getaffinity", "sched_setscheduler", "sched_param"},
     *{"SCHED_FIFO", "SCHED_RR", "sysconf", "ctermid", "startfile", "O_NONBLOCK", "setrlimit"},
+    *{"SCHED_OTHER", "getpriority", "setpriority", "PRIO_PROCESS"},
 }
 ANYWHERE = {
     *{"SIGTERM", "SIGKILL", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGSTOP", "SIGCONT", "SIGPIPE", "SIGALRM", "SIGCHLD"},
@@ -38,12 +39,18 @@ ALLOWED = {
     ("rt_engine/commands/window_process.py", "creationflags"): _BY_SYSTEM,
     ("rt_engine/commands/window_process.py", "start_new_session"): _BY_SYSTEM,
     ("rt_engine/bench/loop/soak.py", "getloadavg"): "asked for with hasattr",
-    ("rt_engine/services/doctor/real_time.py", "resource"): f"{_LINUX_ONLY}: the right to real-time priority",
     ("rt_engine/services/doctor/real_time.py", "/sys/"): f"{_LINUX_ONLY}: the governor of the processor",
     ("rt_engine/services/scheduling.py", "sched_setscheduler"): _LINUX_ONLY,
     ("rt_engine/services/scheduling.py", "sched_param"): _LINUX_ONLY,
     ("rt_engine/services/scheduling.py", "SCHED_FIFO"): _LINUX_ONLY,
-    ("rt_engine/transport/frame_ring.py", "/dev/"): f"{_LINUX_ONLY}: whether there is room for shared memory",
+    ("rt_engine/transport/shared_segments.py", "/dev/"): f"{_LINUX_ONLY}: what room there is, and who left memory",
+    ("rt_engine/transport/shared_segments.py", "fcntl"): f"{_LINUX_ONLY}: who lives holds his segment",
+    ("rt_engine/services/scheduling.py", "SCHED_OTHER"): _LINUX_ONLY,
+    ("rt_engine/services/scheduling.py", "sched_setaffinity"): _LINUX_ONLY,
+    ("rt_engine/services/scheduling.py", "getpriority"): _LINUX_ONLY,
+    ("rt_engine/services/scheduling.py", "setpriority"): _LINUX_ONLY,
+    ("rt_engine/services/scheduling.py", "PRIO_PROCESS"): _LINUX_ONLY,
+    ("rt_engine/services/scheduling.py", "/proc/"): f"{_LINUX_ONLY}: the threads of a process",
     ("rt_engine/services/session_folder.py", "/proc/"): "where there is such a file: the name of the processor",
 }
 

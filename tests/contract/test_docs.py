@@ -7,8 +7,11 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rt_engine.cli import build_parser
+from rt_engine.interfaces.rig_config import RigConfig
+from rt_engine.interfaces.shipped import find_rig
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -35,6 +38,24 @@ def test_every_relative_link_leads_to_a_file(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_rig_file_of_the_page_on_drivers_of_other_packages_is_one_that_is_taken() -> None:
+    page = (ROOT / "docs" / "how-to" / "add-a-driver.md").read_text(encoding="utf-8")
+    described = {}
+    for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL):
+        described |= yaml.safe_load(block)
+    assert set(described) == {"outputs", "microscope", "inputs"}
+    whole = yaml.safe_load(find_rig("virtual_rig").read_text(encoding="utf-8"))
+    (limits,) = [output["limits"] for output in whole["outputs"].values()]
+    for output in described["outputs"].values():
+        assert output["limits"] == {}, "the page leaves them out"
+        output["limits"] = limits
+    rig = RigConfig.model_validate(whole | described)
+    points = re.findall(r'spikeloop\.(\w+)"\]\n(\w+) = ', page)
+    assert points == [("outputs", "lamp"), ("microscopes", "scope"), ("inputs", "pedal")]
+    named = [rig.outputs["led"], rig.microscope, rig.inputs["pedal"]]
+    assert [(one.driver, one.name) for one in named] == [("plugin", name) for _, name in points]
 
 
 def test_the_documentation_has_commands_to_check() -> None:

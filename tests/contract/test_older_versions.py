@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import lzma
+import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +116,53 @@ def test_a_journal_of_a_later_wire_says_so(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(RecordingError, match="wire version 2, this program reads 1"):
         open_session(tmp_path / "later")
     assert main(["report", str(tmp_path / "later")]) != 0
+
+
+TOPICS_OF_OLD = ("health", "state", "session", "rois", "log", "truth", "spikes", "activity", "stim")
+OLD = Path(__file__).parents[1] / "data" / "session_of_22_november"
+
+
+@pytest.fixture
+def old_session(tmp_path: Path) -> Path:
+    """What the program of that day wrote (see `tests/data/README.md`); no line of it passed through today's writer."""
+    folder = tmp_path / "session"
+    folder.mkdir()
+    for name in ("config.yaml", "summary.json"):
+        shutil.copyfile(OLD / name, folder / name)
+    with lzma.open(OLD / "session_000.mcap.xz") as packed:
+        (folder / "session_000.mcap").write_bytes(packed.read())
+    return folder
+
+
+def test_a_session_that_an_older_program_wrote_is_read_as_that_program_summed_it_up(old_session: Path) -> None:
+    told = json.loads((OLD / "summary.json").read_text(encoding="utf-8"))
+    session = open_session(old_session)
+    assert session.is_complete
+    counts = Counter(topic for topic in TOPICS_OF_OLD for _ in session.messages(topic))
+    recorded = {topic.partition(".")[0]: n for topic, n in told["journal"]["messages"].items()}
+    assert counts == {topic: recorded[topic] for topic in TOPICS_OF_OLD}
+    assert len(session.events()) == told["spikes"] > 0
+    stim = [message.header for message in session.messages("stim")]
+    suppressed = [one for one in stim if one.outcome == "suppressed"]  # type: ignore[attr-defined]
+    assert len(suppressed) == told["stim"]["suppressed"] > 0
+
+
+def test_it_is_reported_and_exported(old_session: Path, tmp_path: Path) -> None:
+    assert main(["report", str(old_session)]) == 0
+    assert (old_session / "report.html").is_file()
+    pytest.importorskip("pynwb", reason="needs the extra nwb")
+    assert main(["export", str(old_session), "-o", str(tmp_path / "old.nwb"), "--frames", "none"]) == 0
+
+
+def test_its_rig_is_refused_with_the_limits_that_it_lacks(
+    old_session: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Light has no defaults: neither a run nor a replay of that day goes on with limits that somebody guessed."""
+    with pytest.raises(ConfigError) as refused:
+        load_rig(OLD / "rig.yaml")
+    assert main(["replay", str(old_session), "--output", str(tmp_path / "replay")]) == 2
+    said = capsys.readouterr().err
+    for key in ("outputs.led.watchdog_ms", "outputs.led.limits.target_refractory_ms", "session_limits"):
+        assert key in str(refused.value)
+        assert key in said
+    assert not (tmp_path / "replay").exists()

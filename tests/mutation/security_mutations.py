@@ -55,8 +55,12 @@ UNLOCKED = {
         _SECURITY, "self.note(f\"refused {address.decode(errors='replace')}: {why}\")", "pass", _T_SECURITY
     ),
     "who fails early is not noted": Unlocked(
-        _SECURITY, 'self.note(f"refused {self._monitors[monitor] or _GONE}: {why}")', "pass", _T_SECURITY
+        _SECURITY, 'self.note(f"refused {_one_of(here.values())}: {why}")', "pass", _T_SECURITY
     ),
+    "the last to come is suspected": Unlocked(
+        _SECURITY, "_one_of(here.values())", "_one_of(list(here.values())[-1:])", _T_SECURITY
+    ),
+    "who has left is suspected": Unlocked(_SECURITY, "here.pop(value, None)", "pass", _T_SECURITY),
     "bound beyond loopback without keys": Unlocked(
         _SECURITY, "if not is_loopback(endpoint):", "if False:", (*_T_SECURITY, *_T_DOOR)
     ),
@@ -65,6 +69,13 @@ UNLOCKED = {
         _GATE, "return msgspec.structs.replace(request, role=role)", "return request", _T_SECURITY
     ),
     "roles are not asked": Unlocked(_GATE, "require_allowed(role, request.cmd)", "pass", _T_SECURITY),
+    "roles are not asked without keys": Unlocked(_GATE, "require_allowed(request.role, request.cmd)", "pass", _T_GATE),
+    "refusals are not told": Unlocked(_GATE, "self.refusals.note(", "str(", _T_GATE),
+    "whoever says so is a service": Unlocked(_GATE, "if self._secret and not hmac", "if False and not hmac", _T_GATE),
+    "the secret is handed on": Unlocked(_GATE, 'request.args.pop(SECRET, "")', 'request.args.get(SECRET, "")', _T_GATE),
+    "folders into which all put keys": Unlocked(
+        _STORE, "& (stat.S_IWGRP | stat.S_IWOTH):", "& 0:", ("unit/commands/test_keys.py",)
+    ),
     "operators are services": Unlocked(_GATE, "require_public(role, request.cmd)", "pass", _T_SECURITY),
     "clients may announce services": Unlocked(
         _GATE, "return name is not None and self._guard.role_of(name) is Role.SERVICE", "return True", _T_SECURITY

@@ -54,6 +54,7 @@ class Doors:
             trip=lambda cmd, args, on_reply: self.done.append((cmd, args)),
             stamp=lambda: {"session": "s", "t_unix_ms": 0},
             wall_ms=lambda: 10**12,
+            refused=lambda text: None,
         )
         self.t_ns = 0
         self._ids: set[str] = set()

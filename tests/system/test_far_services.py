@@ -6,8 +6,10 @@ Linux and root alone: ``pytest -m realtime tests/system/test_far_services.py``.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from far_rig import CAN_RUN, FarRun, Network, address, network, true_offset_ns
@@ -27,6 +29,16 @@ pytestmark = [
 ]
 FAR = ("acquisition", "inference", "stimulation")
 BOUND_NS = live_silence_ns(NS_PER_S // 30)
+LOOKS_NS = NS_PER_S // 10
+"""How late the interlock may look, that of a busy computer included; it looks every 20 ms."""
+MAX_AGE_NS = 50 * NS_PER_MS
+"""`max_decision_age_ms` of the rig."""
+LINKS = {
+    "20 kbit/s": ("tbf", "rate", "20kbit", "burst", "1600", "latency", "2s"),
+    "120 ms late": ("netem", "delay", "120ms", "20ms"),
+    "5 percent lost": ("netem", "loss", "5%", "delay", "5ms"),
+}
+"""Links that are slow, late or lossy, between whoever decides and the light."""
 
 
 @pytest.fixture
@@ -57,6 +69,7 @@ def test_a_cut_between_engine_and_light_is_dark_and_heals_without_a_restart(run:
     lit = delivered(run.until("light", lambda status: status["interlock"] == "armed" and delivered(status) > 2))
     cut_ns = time.perf_counter_ns()
     run.network.cut("inference", "stimulation")
+    dark_by_ns = time.perf_counter_ns() + BOUND_NS + LOOKS_NS
     run.until("the trip", lambda status: status["interlock"] == "tripped")
     run.network.heal("inference", "stimulation")
     healed_ns = time.perf_counter_ns()
@@ -81,10 +94,19 @@ def test_a_cut_between_engine_and_light_is_dark_and_heals_without_a_restart(run:
     trips = [trip for state in states if isinstance(state, StateHeader) for trip in state.trips]
     assert {trip["signal"] for trip in trips} == {"engine_heartbeat"}
     assert trips[0]["limit"] == BOUND_NS / NS_PER_MS
-    assert cut_ns < trips[0]["t_ns"] < healed_ns
+    widest_ns = max(one.header.uncertainty_ns for one in session.messages("clock"))  # type: ignore[attr-defined]
+    assert cut_ns < trips[0]["t_ns"] < dark_by_ns + widest_ns
+    assert 0 < trips[0]["dark_after_ns"] < LOOKS_NS, "from the moment at which the bound was over"
     logs = " ".join(message.header.text for message in session.messages("log"))
     assert "interlock reset: the cable is back" in logs
     assert "stimulation runs on" in logs
+    assert min(clocks_heard(session).values()) > 10
+    assert (run.session / "stim_000.wal").is_file()
+    assert recover(run.session) is not None
+
+
+def clocks_heard(session: Any) -> dict[str, int]:
+    """How often each clock was told, never further from the truth than its uncertainty."""
     seen = dict.fromkeys(map(address, FAR), 0)
     for message in session.messages("clock"):
         header = message.header
@@ -92,9 +114,75 @@ def test_a_cut_between_engine_and_light_is_dark_and_heals_without_a_restart(run:
         host = next(name for name in FAR if address(name) == header.peer)
         assert abs(header.offset_ns - true_offset_ns(host)) <= header.uncertainty_ns
         seen[header.peer] += 1
-    assert min(seen.values()) > 10
-    assert (run.session / "stim_000.wal").is_file()
-    assert recover(run.session) is not None
+    return seen
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("link", LINKS)
+def test_over_a_bad_link_no_light_follows_an_old_decision_and_it_heals(run: FarRun, link: str) -> None:
+    if not run.network.can_shape(*LINKS[link]):
+        pytest.skip(f"this kernel has no queueing discipline {LINKS[link][0]}")
+    lit = delivered(run.until("light", lambda status: status["interlock"] == "armed" and delivered(status) > 2))
+    shaped_ns = time.perf_counter_ns()
+    run.network.shape("stimulation", *LINKS[link])
+    frames = run.until("status", lambda status: True)["frames"]
+    run.until("frames", lambda status: status["frames"] > frames + 300)
+    run.network.unshape("stimulation")
+    healed_ns = time.perf_counter_ns()
+    before = run.until("status", lambda status: True)
+
+    def lit_again(status: dict[str, Any]) -> bool:
+        # What is shown may be of before, for it came over that link too.
+        if status["interlock"] == "tripped":
+            run.ctl("reset", "the link is whole")
+        elif status["interlock"] == "disarmed":
+            run.ctl("arm", "test")
+        return bool(delivered(status) > lit + 2)
+
+    after = run.until("light again", lit_again)
+    assert after["pids"] == before["pids"]
+    assert run.ctl("stop") is not None
+    assert run.wait() == 0, run.said()
+
+    session = open_session(run.session)
+    done = [one.header for one in session.messages("stim") if one.header.phase is Phase.DONE]  # type: ignore[attr-defined]
+    meanwhile = [one for one in done if shaped_ns < one.t_decided_ns < healed_ns]
+    outcomes = Counter(str(one.outcome) for one in meanwhile)
+    states = [message.header for message in session.messages("state")]
+    signals = {trip["signal"] for state in states if isinstance(state, StateHeader) for trip in state.trips}
+    print(f"{link}: trips {sorted(signals)}, {dict(outcomes)}")
+    lit_ages_ns = [one.t_command_ns - one.t_scan_ns for one in done if one.outcome is Outcome.DELIVERED]
+    assert lit_ages_ns
+    assert max(lit_ages_ns) <= MAX_AGE_NS
+    assert min(clocks_heard(session).values()) > 10
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("one", "other"), [("stimulation", "rig"), ("acquisition", "inference")])
+def test_every_other_cut_that_the_light_depends_on_is_dark_too_and_heals(run: FarRun, one: str, other: str) -> None:
+    """From the recorder, which lives with the run: nothing would be kept. From the source: nothing is seen."""
+    run.until("light", lambda status: status["interlock"] == "armed" and delivered(status) > 2)
+    run.network.cut(one, other)
+    cut_ns = time.perf_counter_ns()
+    time.sleep(6 * BOUND_NS / NS_PER_S)
+    healed_ns = time.perf_counter_ns()
+    run.network.heal(one, other)
+    run.until("the trip", lambda status: status["interlock"] == "tripped")
+    run.until("the reset", lambda status: run.ctl("reset", "the cable is back") is not None)
+    run.until("arming", lambda status: run.ctl("arm", "test") is not None)
+    lit = delivered(run.until("status", lambda status: True))
+    run.until("light again", lambda status: delivered(status) > lit + 2)
+    assert run.ctl("stop") is not None
+    assert run.wait() == 0, run.said()
+    session = open_session(run.session)
+    recover(run.session)
+    states = [message.header for message in session.messages("state")]
+    trips = [trip for state in states if isinstance(state, StateHeader) for trip in state.trips]
+    print(f"{one} from {other}: {sorted({(trip['signal'], trip['limit']) for trip in trips})}")
+    assert cut_ns < trips[0]["t_ns"] < healed_ns
+    stim = [message.header for message in session.messages("stim")]
+    lit_ns = [s.t_command_ns for s in stim if isinstance(s, StimHeader) and s.outcome is Outcome.DELIVERED]
+    assert [t_ns for t_ns in lit_ns if trips[0]["t_ns"] < t_ns < healed_ns] == []
 
 
 @pytest.mark.timeout(1800)

@@ -16,19 +16,26 @@ import itertools
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 import zmq
+from free_ports import free_ports
 from malformed import CONTROL_SEEDS, HEADER_SEEDS, TOPICS, mutated, with_junk
+from mqtt_rig import Task
 from system_rig import RunningRig, Start, small_rig
 
-from rt_engine.interfaces.control import Reply, decode_reply
+from rt_engine.interfaces.control import Reply, Role, decode_reply
+from rt_engine.services.embedded_broker import EmbeddedBroker
+from rt_engine.transport.key_store import ClientKey, KeyStore, read_client_key
+from rt_engine.transport.security import prepare_connect, secure_client
 
 N = int(os.environ.get("SPIKELOOP_FUZZ", "50000"))
+N_LOCKED = int(os.environ.get("SPIKELOOP_FUZZ_LOCKED", str(N // 5)))
 pytestmark = [pytest.mark.realtime, pytest.mark.timeout(7200)]
 CONTROL_PORTS = ("control", "stimulation_control")
 REMEMBERED = 20_000
@@ -38,6 +45,18 @@ LONG_BYTES = 20_000
 LOOKS = 20
 REST_S = 10.0
 SEEDS = HEADER_SEEDS + CONTROL_SEEDS
+
+
+@dataclass(frozen=True)
+class Target:
+    """A run, and how one may talk to it."""
+
+    run: RunningRig
+    ports: dict[str, int]
+    n: int
+    key: ClientKey | None = None
+    task: Task | None = None
+    more_ports: tuple[int, ...] = ()
 
 
 class Stranger:
@@ -52,16 +71,22 @@ class Stranger:
         Successes of requests whose arguments made no sense.
     """
 
-    def __init__(self, ports: dict[str, int], seed: int) -> None:
+    def __init__(self, target: Target, seed: int) -> None:
         self.sent, self.control_bytes, self.carried_out = 0, 0, list[Reply]()
-        self._ports, self._random = ports, np.random.default_rng(seed)
+        self._target, self._ports, self._random = target, target.ports, np.random.default_rng(seed)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        if target.key is not None:
+            secure_client(self._context, target.key)
+        self._keyless: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._doors: list[Callable[[], None]] = []
         for name in CONTROL_PORTS:
             self._doors.append(self._control(self._socket(zmq.DEALER, name)))
-        self._doors += 2 * [self._wire(self._socket(zmq.PUSH, "recorder_inlet"))]
-        for name in sorted(set(ports) - {*CONTROL_PORTS, "recorder_inlet"}):
+        if target.key is None:  # with keys it takes nothing of clients, and a sender would wait for ever
+            self._doors += 2 * [self._wire(self._socket(zmq.PUSH, "recorder_inlet"))]
+        for name in sorted(set(self._ports) - {*CONTROL_PORTS, "recorder_inlet"}):
             self._doors.append(self._listener(self._socket(zmq.XSUB, name)))
+        if target.task is not None:
+            self._doors.append(self._over_mqtt(target.task))
 
     def send(self, n: int) -> None:
         """`n` messages, at all doors in turn; and now and then bytes that are no ZeroMQ at all."""
@@ -80,10 +105,12 @@ class Stranger:
     def close(self) -> None:
         """Close all sockets."""
         self._context.destroy(linger=0)
+        self._keyless.destroy(linger=0)
 
     def _socket(self, kind: int, name: str) -> zmq.Socket[bytes]:
         made: zmq.Socket[bytes] = self._context.socket(kind)
         made.setsockopt(zmq.SNDTIMEO, 60_000)
+        prepare_connect(self._context, made)
         made.connect(f"tcp://127.0.0.1:{self._ports[name]}")
         return made
 
@@ -127,18 +154,50 @@ class Stranger:
 
         return talk
 
+    def _over_mqtt(self, task: Task) -> Callable[[], None]:
+        kinds = ("mark", "trial", "request", "", "fire", "x" * 200)
+
+        def talk() -> None:
+            task.send(kinds[self._random.integers(len(kinds))], self._message()[:20_000])
+
+        return talk
+
     def _knock(self) -> None:
-        for port in self._ports.values():
+        if self._target.key is not None:
+            with self._keyless.socket(zmq.DEALER) as keyless:
+                keyless.setsockopt(zmq.LINGER, 0)
+                keyless.connect(f"tcp://127.0.0.1:{self._ports['control']}")
+                keyless.send(self._message(), zmq.NOBLOCK)
+        for port in (*self._ports.values(), *self._target.more_ports):
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as wire:
                 wire.sendall(self._random.bytes(int(self._random.integers(1, 300))))
 
 
 @pytest.fixture
-def run(start: Start, small_calibration: Path) -> tuple[RunningRig, dict[str, int]]:
+def plain(start: Start, small_calibration: Path) -> Target:
+    """A rig as it stands after the installation: no keys, on loopback."""
     rig = small_rig(microscope__pace="real_time")
     made = start(rig, "--calibration", small_calibration, "--protocol", "spike_triggered", "--dry-run", "--no-gui")
     made.live()
-    return made, rig["ports"]
+    return Target(made, rig["ports"], N)
+
+
+@pytest.fixture
+def locked(start: Start, small_calibration: Path, tmp_path: Path) -> Iterator[Target]:
+    """A rig with keys, MQTT and Prometheus; who talks to it has the key of a viewer, and is a behaviour task."""
+    key = read_client_key(KeyStore(tmp_path / "keys").new_client("viewer", Role.VIEWER))
+    mqtt, metrics = free_ports(2)
+    with EmbeddedBroker(mqtt):
+        rig = small_rig(name="virtual_rig", keys="keys", microscope__pace="real_time")
+        rig["mqtt"] = {"port": mqtt, "accept": ["mark", "trial", "request"]}
+        rig["metrics"] = {"port": metrics}
+        made = start(rig, "--calibration", small_calibration, "--protocol", "spike_triggered", "--dry-run", "--no-gui")
+        made.live()
+        with Task(mqtt) as task:
+            yield Target(made, rig["ports"], N_LOCKED, key, task, (metrics,))
+            if made.process.poll() is None:
+                made.ctl("stop")
+                made.wait()
 
 
 class Memory:
@@ -171,29 +230,31 @@ class Memory:
         return self._looks[-1][1] - self._looks[0][1]
 
 
-def test_a_live_run_outlives_a_million_malformed_messages(run: tuple[RunningRig, dict[str, int]]) -> None:
-    rig, ports = run
+@pytest.mark.parametrize("name", ["plain", "locked"])
+def test_a_live_run_outlives_a_million_malformed_messages(name: str, request: pytest.FixtureRequest) -> None:
+    target: Target = request.getfixturevalue(name)
+    rig, n = target.run, target.n
     rig.ctl("disarm")
     before = rig.ctl("status")
-    stranger, memory = Stranger(ports, 7), Memory(rig, before["pids"])
+    stranger, memory = Stranger(target, 7), Memory(rig, before["pids"])
     try:
         stranger.fill()
         for _ in range(LOOKS + 1):
             memory.look(time.monotonic())
             time.sleep(REST_S / LOOKS)
         at_rest = memory.slopes()
-        stranger.send(N // 5)
+        stranger.send(n // 5)
         stranger.control_bytes = 0
         memory.look(stranger.sent)
         for _ in range(LOOKS):
-            stranger.send(N * 4 // 5 // LOOKS)
+            stranger.send(n * 4 // 5 // LOOKS)
             after = rig.wait_for("an answer", lambda status: True)
             memory.look(stranger.sent)
-        per_message_s = memory.took_s() / (N * 4 // 5)
+        per_message_s = memory.took_s() / (n * 4 // 5)
         grown = {name: slope - max(at_rest[name], 0.0) * per_message_s for name, slope in memory.slopes().items()}
     finally:
         stranger.close()
-    bound = stranger.control_bytes / len(CONTROL_PORTS) / (N * 4 // 5) / 4
+    bound = stranger.control_bytes / len(CONTROL_PORTS) / (n * 4 // 5) / 4
     told = {name: f"{slope:.1f}" for name, slope in grown.items()}
     print(f"{stranger.sent} messages, {1 / per_message_s:.0f} a second; bytes per message (bound {bound:.1f}): {told}")
     assert stranger.carried_out == []

@@ -12,9 +12,13 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from system_rig import command, spikeloop
+from many_work import task, work
+from synthetic_session import make_rich_session
+from system_rig import command, small_rig, spikeloop, summary_of, write_rig
 
-from rt_engine.services.many_tasks import LEDGER_FILE
+from rt_engine.commands.map_sources import SUFFIXES
+from rt_engine.services.many_pools import open_pool
+from rt_engine.services.many_tasks import LEDGER_FILE, Fate, Ledger, run_many
 
 SBATCH = """#!/bin/sh
 # The script is deleted as soon as this returns, so it is copied first.
@@ -98,6 +102,79 @@ def test_dask_does_the_same(scheduler: str, tmp_path: Path) -> None:
     assert len(list((tmp_path / "out").glob("s*.npz"))) == 4
 
 
+@pytest.mark.realtime
+def test_a_dask_worker_that_dies_costs_nothing_but_its_own_piece(tmp_path: Path) -> None:
+    pytest.importorskip("distributed", reason="needs the extra cluster")
+    kinds = {"x1": "dies once", "x3": "dies", "x4": "raises"}
+    tasks = [task(tmp_path, f"x{i}", kinds.get(f"x{i}", "good")) for i in range(6)]
+    with open_pool("local", 2) as pool:
+        outcomes = run_many(tasks, work, pool.make, pool.n_workers, Ledger(tmp_path))
+    fates = {one.name: one.fate for one in outcomes}
+    assert fates == {task.name: Fate.FAILED if task.name in ("x3", "x4") else Fate.DONE for task in tasks}
+    (killed,) = [one for one in outcomes if one.name == "x3"]
+    assert "KilledWorker" in killed.error
+
+
+@pytest.mark.realtime
+def test_movies_are_calibrated_replayed_side_by_side_and_exported(small_calibration: Path, tmp_path: Path) -> None:
+    """Replays are runs of a whole rig: each has ports of its own."""
+    rig = write_rig(tmp_path, small_rig())
+    movies = [tmp_path / f"movie{seed}.tif" for seed in (1, 2)]
+    for seed, movie in enumerate(movies, 1):
+        assert spikeloop("simulate", rig, "-o", movie, "--duration", "20", "--seed", str(seed)).returncode == 0
+    two = ("--workers", "2")
+    known = ("--rig", rig, "--calibration", small_calibration, "--protocol", "none")
+    for cmd, sources, options in (
+        ("calibrate", movies, ("--with", "--indicator", "jGCaMP8m")),
+        ("replay", movies, ("--with", "--speed", "max", *known)),
+        ("export", [tmp_path / "replay" / movie.stem for movie in movies], ("--with", "--frames", "none")),
+    ):
+        into = tmp_path / cmd
+        done = spikeloop("map", cmd, *sources, "--into", into, *two, *options)
+        assert done.returncode == 0, done.stdout + done.stderr
+        made = [Path(f"{into / source.stem}{SUFFIXES[cmd]}") for source in sources]
+        assert all(one.exists() for one in made)
+        for one in made:
+            said = Path(f"{one}.log").read_text(encoding="utf-8")
+            assert str(one) in said, "where it is now"
+            assert ".part" not in said
+        again = spikeloop("map", cmd, *sources, "--into", into, *two, *options)
+        assert "2 done before" in again.stdout
+    assert all(summary_of(tmp_path / "replay" / movie.stem)["frames"] > 0 for movie in movies)
+
+
+@pytest.mark.realtime
+def test_folders_of_truth_are_scored_with_a_figure_each(tmp_path: Path) -> None:
+    folders = [tmp_path / "truth" / name for name in ("DS1", "DS2")]
+    for seed, folder in enumerate(folders):
+        folder.mkdir(parents=True)
+        truth(folder / "DS01-1.npz", seed)
+    done = spikeloop("map", "score", *folders, "--into", tmp_path / "scores", "--workers", "2", "--with", "--hold", "3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {path.name for path in (tmp_path / "scores").glob("DS*.[jp]*")} >= {
+        *("DS1.json", "DS1.png", "DS2.json", "DS2.png")
+    }
+
+
+@pytest.mark.realtime
+def test_a_reader_who_leaves_ends_no_work(tmp_path: Path) -> None:
+    """`spikeloop map … | head -1`."""
+    paths = traces(tmp_path / "in", 2)
+    line = command(
+        "map", "infer", *paths, "--into", tmp_path / "out", "--workers", "1", "--with", "--indicator", "OGB-1"
+    )
+    run = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if run.stdout is None or run.stderr is None:
+        raise RuntimeError("no pipes")
+    run.stdout.readline()
+    run.stdout.close()
+    said = run.stderr.read()
+    run.stderr.close()
+    assert run.wait(600) == 0
+    assert said == b""
+    assert [one["fate"] for one in ended(tmp_path / "out")] == ["done", "done"]
+
+
 def truth(path: Path, seed: int) -> None:
     """A ground-truth file of one neuron, 20 s."""
     random = np.random.default_rng(seed)
@@ -152,11 +229,14 @@ def test_a_thousand_sessions_on_two_workers_with_one_killed(tmp_path: Path) -> N
     run = subprocess.Popen(
         [*line, "--with", "--indicator", "jGCaMP8m"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    parent, killed, peak_bytes = psutil.Process(run.pid), False, 0
+    parent, killed, early_bytes, peak_bytes = psutil.Process(run.pid), False, 0, 0
     while run.poll() is None:
         with contextlib.suppress(psutil.Error):  # one that was killed, or ends in this moment
             workers = [one for one in parent.children() if "spawn_main" in " ".join(one.cmdline())]
-            peak_bytes = max([peak_bytes, *(one.memory_info().rss for one in [parent, *workers])])
+            taken_bytes = max(one.memory_info().rss for one in [parent, *workers])
+            if len(ended(tmp_path / "out")) < n // 10:
+                early_bytes = max(early_bytes, taken_bytes)
+            peak_bytes = max(peak_bytes, taken_bytes)
             if not killed and len(ended(tmp_path / "out")) >= n // 2 and workers:
                 workers[0].kill()
                 killed = True
@@ -167,8 +247,37 @@ def test_a_thousand_sessions_on_two_workers_with_one_killed(tmp_path: Path) -> N
     lines = ended(tmp_path / "out")
     assert sorted(one["name"] for one in lines) == [f"s{i:04}" for i in range(n)]
     assert len(list((tmp_path / "out").glob("s*.npz"))) == n
-    print(said.splitlines()[-1], f"largest process {peak_bytes / 1e6:.0f} MB")
+    print(said.splitlines()[-1], f"largest process {early_bytes / 1e6:.0f} MB early, {peak_bytes / 1e6:.0f} MB in all")
+    assert 0 < peak_bytes < 1.25 * early_bytes, "memory is that of the workers, however long the list"
     began = time.monotonic()
     again = subprocess.run([*line, "--with", "--indicator", "jGCaMP8m"], capture_output=True, text=True, check=False)
     assert f"{n} done before" in again.stdout
     print(f"nothing to do: {time.monotonic() - began:.1f} s")
+
+
+@pytest.mark.statistics
+@pytest.mark.timeout(7200)
+def test_many_session_folders_are_exported_with_a_worker_killed(tmp_path: Path) -> None:
+    n = int(os.environ.get("SPIKELOOP_MAP_FOLDERS", "60"))
+    sessions = [tmp_path / "in" / f"s{i:03}" for i in range(n)]
+    for session in sessions:
+        make_rich_session(session, n_frames=60)
+    (sessions[3] / "session_000.mcap").write_bytes(b"no journal")
+    line = command(
+        "map", "export", *sessions, "--into", tmp_path / "out", "--workers", "2", "--with", "--frames", "none"
+    )
+    run = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    parent, killed = psutil.Process(run.pid), False
+    while run.poll() is None:
+        with contextlib.suppress(psutil.Error):
+            workers = [one for one in parent.children() if "spawn_main" in " ".join(one.cmdline())]
+            if not killed and len(ended(tmp_path / "out")) >= n // 2 and workers:
+                workers[0].kill()
+                killed = True
+        time.sleep(0.1)
+    said, _ = run.communicate()
+    assert killed
+    assert run.returncode == 1, said
+    assert "failed: s003:" in said
+    fates = {one["name"]: one["fate"] for one in ended(tmp_path / "out")}
+    assert fates == {session.name: "failed" if session.name == "s003" else "done" for session in sessions}

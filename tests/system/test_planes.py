@@ -191,7 +191,7 @@ def stream_rig(port: int, **changes: Any) -> dict[str, Any]:
     rig = small_rig()
     rig["microscope"] = {"driver": "stream", "endpoint": f"tcp://127.0.0.1:{port}"}
     rig["ports"]["inference"] = free_port_block(len(PLANES))
-    rig["inference"]["max_backlog_frames"] = 1000
+    rig["inference"] |= {"max_backlog_frames": 1000, "deadline_ms": 60_000.0}  # frames come in bursts: none is left out
     return rig | {"planes": list(PLANES), "channel": 1} | changes
 
 

@@ -5,24 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 
-import msgpack
-import numpy as np
-import zmq
 from free_ports import free_ports
-from system_rig import DEADLINE_S, ROOT, RunningRig, Start, small_rig, summary_of
+from stream_source import StreamSource, stream_rig, until_live
+from system_rig import ROOT, Start, summary_of
 
 from rt_engine.interfaces.messages import SpikesHeader
 from rt_engine.recording.reader import open_session
-
-
-def _stream_rig(port: int) -> dict[str, Any]:
-    rig = small_rig()
-    rig["microscope"] = {"driver": "stream", "endpoint": f"tcp://127.0.0.1:{port}"}
-    return rig
 
 
 def _documented_program(folder: Path, port: int) -> Path:
@@ -36,7 +26,7 @@ def _documented_program(folder: Path, port: int) -> Path:
 
 def test_the_documented_program_drives_a_run_without_losing_a_frame(start: Start, tmp_path: Path) -> None:
     port = free_ports(1)[0]
-    run = start(_stream_rig(port), "--baseline", "6", "--duration", "3")
+    run = start(stream_rig(port), "--baseline", "6", "--duration", "3")
     run.wait_for("the services", lambda status: status["phase"] == "waiting")
     program = [sys.executable, str(_documented_program(tmp_path, port)), "4000", "100", "1"]
     source = subprocess.Popen(program)
@@ -52,69 +42,12 @@ def test_the_documented_program_drives_a_run_without_losing_a_frame(start: Start
     assert frames == list(range(frames[0], frames[0] + len(frames)))
 
 
-class _Source:
-    """Sends frames as the test says."""
-
-    def __init__(self, port: int) -> None:
-        self.context = zmq.Context()
-        self.socket = self.context.socket(zmq.PUB)
-        self.socket.bind(f"tcp://127.0.0.1:{port}")
-        self.random = np.random.default_rng(1)
-        self.cells = np.kron(self.random.random((16, 16)) > 0.7, np.ones((8, 8))) * 40 + 10
-        self.seq = 0
-
-    def send(self, frame: int, payload: bytes | None = None, **changes: Any) -> None:
-        bright = 1 + 3 * (self.random.random((16, 16)) > 0.97)
-        pixels = self.random.poisson(self.cells * np.kron(bright, np.ones((8, 8)))).astype("<u2")
-        now_ns = time.perf_counter_ns()
-        header = {
-            **{"v": 1, "session": "", "source": "test", "host": "h", "boot_id": "b", "seq": self.seq},
-            **{"t_sent_ns": now_ns, "plane": 0, "channel": 0, "frame": frame, "volume": None},
-            **{"line0": 0, "n_lines": 128, "lines_per_frame": 128, "pixels_per_line": 128, "dtype": "u2"},
-            **{"adc_max": 65535, "offset": 0.0, "frame_period_ns": 10_000_000, "line_period_ns": None},
-            **{"t_scan_ns": now_ns, "t_scan_uncertainty_ns": None, "t_device_s": None, "flags": 0, "blanked": []},
-        } | changes
-        body = pixels.tobytes() if payload is None else payload
-        self.socket.send_multipart([b"frame.0.0", msgpack.packb(header), body])
-        self.seq += 1
-        time.sleep(0.01 * header["n_lines"] / header["lines_per_frame"])
-
-    def send_strips(self, frame: int, n_strips: int = 4, lit: int | None = None) -> None:
-        """One frame, strip by strip; square number `lit` of the bright ones is six times as bright."""
-        bright = 1 + 3 * (self.random.random((16, 16)) > 0.97)
-        if lit is not None:
-            bright[tuple(np.argwhere(self.cells[::8, ::8] > 10)[lit])] = 6
-        pixels = self.random.poisson(self.cells * np.kron(bright, np.ones((8, 8)))).astype("<u2")
-        n_lines = 128 // n_strips
-        for line0 in range(0, 128, n_lines):
-            self.send(frame, pixels[line0 : line0 + n_lines].tobytes(), line0=line0, n_lines=n_lines)
-
-    def close(self) -> None:
-        self.socket.close()
-        self.context.destroy(linger=0)
-
-
-def _live(run: RunningRig, source: _Source, *, strips: bool = False) -> int:
-    """Feed frames until the run is live; the next frame number."""
-    send = source.send_strips if strips else source.send
-    run.wait_for("the services", lambda status: status["phase"] == "waiting")
-    frame, deadline_s = 0, time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline_s:
-        for _ in range(100):
-            send(frame)
-            frame += 1
-        status = run.ctl("status")
-        if status["phase"] == "live" and status["frames"] > 50:
-            return frame
-    raise TimeoutError(run.output())
-
-
 def test_bad_frames_on_the_wire_are_counted_and_the_run_goes_on(start: Start) -> None:
     port = free_ports(1)[0]
-    run = start(_stream_rig(port), "--baseline", "3")
-    source = _Source(port)
+    run = start(stream_rig(port), "--baseline", "3")
+    source = StreamSource(port)
     try:
-        first = _live(run, source)
+        first = until_live(run, source)
         before = run.ctl("status")["frames"]
         source.send(first)
         source.send(first)
@@ -148,10 +81,10 @@ def test_bad_frames_on_the_wire_are_counted_and_the_run_goes_on(start: Start) ->
 
 def test_a_source_that_sends_strips_is_decided_while_it_scans(start: Start) -> None:
     port = free_ports(1)[0]
-    run = start(_stream_rig(port), "--baseline", "3")
-    source = _Source(port)
+    run = start(stream_rig(port), "--baseline", "3")
+    source = StreamSource(port)
     try:
-        first = _live(run, source, strips=True)
+        first = until_live(run, source, strips=True)
         before = run.ctl("status")["frames"]
         for frame in range(first, first + 60):
             if frame == first + 20:

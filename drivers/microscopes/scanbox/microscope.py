@@ -81,6 +81,9 @@ class ScanboxMicroscope:
             self._free()
             return None
         if not self._slot.holds(header, max(self._config.channels) + 1):
+            if self._slot.is_replaced():  # Scanbox was still making it
+                self.close()
+                return None
             text = f"{self._config.mmap_file} is too small for {header.n_lines} x {header.n_pixels} px"
             raise DeviceError(_DEVICE, text, "is it the scanbox.mmap of this Scanbox? `channels` may ask for too many")
         self._geometry = self._geometry_of(header)

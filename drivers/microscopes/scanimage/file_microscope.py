@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from drivers.microscopes.arrival_times import ArrivalTimes
 from drivers.microscopes.continued_numbers import ContinuedNumbers
+from drivers.microscopes.movie_frames import positive
 from drivers.microscopes.next_file import NextFile
 from drivers.microscopes.scanfields import ScanField, chosen_fields, decoded_groups, plane_names, read_scanfields
 from drivers.microscopes.scanimage.growing_tiff import GrowingTiff, Page, value_of
-from drivers.microscopes.tiff_metadata import scanimage_volume
+from drivers.microscopes.tiff_metadata import SCANIMAGE_ZOOM, scanimage_volume
 from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S, Clock
 from rt_engine.interfaces.devices import FrameGeometry, FrameInfo
 from rt_engine.interfaces.errors import DeviceError, MovieError
@@ -43,6 +44,11 @@ class ScanImageFileMicroscope:
     ----------
     config : ScanImageFile
     clock : Clock
+
+    Attributes
+    ----------
+    versions : dict of str to str
+        Of ScanImage, as the file says; see `interfaces.devices.TellsVersions`.
     """
 
     def __init__(self, config: Config, clock: Clock) -> None:
@@ -50,8 +56,9 @@ class ScanImageFileMicroscope:
         self._tiff: GrowingTiff | None = None
         self._done: set[str] = set()
         self._geometry: FrameGeometry | None = None
-        self._channels: tuple[int, ...] = (0,)
-        self._held: Page | None = None
+        self._channels: tuple[int, ...] = ()
+        self._held: list[Page] = []
+        self._held_of: GrowingTiff | None = None
         self._fields: tuple[ScanField, ...] = ()
         self._fields_of: GrowingTiff | None = None
         self._picture: NDArray[Any] = np.zeros((0, 0), np.int16)
@@ -60,11 +67,12 @@ class ScanImageFileMicroscope:
         self._numbers = ContinuedNumbers()
         self._per_volume = self._n_planes = 1
         self._line_ns = 0
+        self.versions: dict[str, str] = {}
         self._times = ArrivalTimes()
         self._next_file = NextFile(lambda: bool(self._later()), _LOOK_NS, _ROLL_NS)
 
     def open(self) -> FrameGeometry | None:
-        """Look for a file; the geometry once its first page is there.
+        """Look for a file; the geometry once its first page is there, or a second frame where channels are in doubt.
 
         Raises
         ------
@@ -72,18 +80,29 @@ class ScanImageFileMicroscope:
             The file is not one of ScanImage.
         """
         if self._geometry is None:
-            page = self._next(newest=True)
-            if page is not None and self._tiff is not None:
-                self._held = page
-                self._geometry = self._geometry_of(page, self._tiff)
+            self._look_at_first_frame()
         return self._geometry
+
+    def _look_at_first_frame(self) -> None:
+        """Pages of one number are channels: where the header says two things of them, the second frame decides."""
+        while self._geometry is None and (page := self._next(newest=True)) is not None and self._tiff is not None:
+            saved, active = (_channels(self._tiff.metadata, key) for key in _CHANNEL_KEYS)
+            is_next = bool(self._held) and (page.number != self._held[0].number or self._tiff is not self._held_of)
+            if is_next:
+                self._channels = _channels_of(len(self._held), saved, active)
+            if is_next or len(saved) == len(active) or not active:
+                self._channels = self._channels or saved or (0,)
+                self._geometry = self._geometry_of(page, self._tiff)
+            self._held.append(page)
+            self._held_of = self._tiff
 
     def start(self) -> None:
         """Deliver from the next page on: what has been written before is passed over."""
-        page, self._held = self._held, None
-        while page is not None:
+        for page in self._held:
             self._note(page)
-            page = self._next()
+        self._held = []
+        while (later := self._next()) is not None:
+            self._note(later)
 
     def read(self, buffer: NDArray[Any], timeout_s: float) -> FrameInfo | None:
         """The next page, or the next region of it, if one comes in time. Raises DeviceError."""
@@ -200,8 +219,8 @@ class ScanImageFileMicroscope:
         self._per_volume, self._n_planes = self._per_volume * n_fields, n_depths * n_fields
         self._line_ns = round(NS_PER_S / float(rate) / page.n_lines)
         self._picture = np.zeros((page.n_lines, page.n_pixels), "<" + page.dtype)
-        saved = [int(one) - 1 for one in re.findall(r"\d+", value_of(metadata, "hChannels.channelSave"))]
-        self._channels = tuple(saved) or (0,)
+        major, minor = (value_of(metadata, f"VERSION_{part}").strip("'") for part in ("MAJOR", "MINOR"))
+        self.versions = {"ScanImage": f"{major}.{minor}".strip(".")} if major else {}
         bits = re.search(r"\d+", value_of(metadata, "hChannels.channelAdcResolution"))
         return FrameGeometry(
             n_lines=self._fields[0].n_lines,
@@ -213,8 +232,22 @@ class ScanImageFileMicroscope:
             frames_per_volume=self._per_volume,
             channels=self._channels,
             frames_per_edge=n_fields,
+            zoom=positive(value_of(metadata, SCANIMAGE_ZOOM)),
             plane_names=plane_names(self._fields, n_depths) if self._fields[0].name else (),
         )
+
+
+_CHANNEL_KEYS = "hChannels.channelSave", "hChannels.channelsActive"
+
+
+def _channels(metadata: str, key: str) -> tuple[int, ...]:
+    """From 0, those that a key of the header names."""
+    return tuple(int(one) - 1 for one in re.findall(r"\d+", value_of(metadata, key)))
+
+
+def _channels_of(n_pages: int, *said: tuple[int, ...]) -> tuple[int, ...]:
+    """The first of what is said that are as many as there are pages of a frame."""
+    return next((one for one in said if len(one) == n_pages), tuple(range(n_pages)))
 
 
 def _um_per_px(metadata: str, n_pixels: int) -> float | None:

@@ -224,4 +224,5 @@ class ScanImageMicroscope:
             um_per_px=self._config.um_per_px,
             frames_per_volume=note.n_planes + note.n_flyback,
             channels=tuple(channel - 1 for channel in note.channels),
+            zoom=note.zoom,
         )

@@ -1,24 +1,27 @@
 function spikeloop_frames(src, evt, host, port) %#ok<INUSL>
 % Sends every frame of ScanImage to spikeloop over TCP, and never waits for it.
 %
-% Configuration > User Functions > add `spikeloop_frames` for the events frameAcquired, acqModeStart and acqAbort.
-% Arguments (optional): host, port. Needs no toolbox: it uses the Java of MATLAB.
+% Configuration > User Functions > add `spikeloop_frames` for the event frameAcquired.
+% Arguments (optional): host, port. Give the host as an address: looking up a name would wait for a name server.
+% Needs no toolbox: it uses the Java of MATLAB.
 % ScanImage > Image Display > Rolling average must be 1, or what is sent is an average.
     if nargin < 3 || isempty(host), host = '127.0.0.1'; end
     if nargin < 4 || isempty(port), port = 5995; end
-    persistent channel rest boot seq skipped nextTry
+    persistent channel pending rest boot seq skipped nextTry
     if isempty(seq)
-        seq = uint32(0); skipped = uint32(0); rest = []; nextTry = 0; channel = [];
+        seq = uint32(0); skipped = uint32(0); rest = []; nextTry = 0; channel = []; pending = [];
         boot = char(java.util.UUID.randomUUID().toString());
     end
     if nargin > 1 && isa(evt, 'event.EventData') && ~strcmp(evt.EventName, 'frameAcquired'), return; end
     try
-        if isempty(channel) && now * 86400 > nextTry
-            nextTry = now * 86400 + 1;                      % one attempt a second: connecting costs time
-            link = java.nio.channels.SocketChannel.open();
-            link.socket().connect(java.net.InetSocketAddress(host, port), 20);
-            link.configureBlocking(false);
-            channel = link; rest = [];
+        if isempty(channel) && isempty(pending) && now * 86400 > nextTry
+            nextTry = now * 86400 + 1;                      % one attempt a second
+            pending = java.nio.channels.SocketChannel.open();
+            pending.configureBlocking(false);               % connect returns at once, and is finished at a later frame
+            pending.connect(java.net.InetSocketAddress(host, port));
+        end
+        if ~isempty(pending) && pending.finishConnect()     % false while nobody has answered, an error if refused
+            channel = pending; pending = []; rest = [];
         end
         if isempty(channel), skipped = skipped + 1; return; end
         rest = push(channel, rest);
@@ -26,8 +29,13 @@ function spikeloop_frames(src, evt, host, port) %#ok<INUSL>
         rest = push(channel, message(src.hSI, boot, seq, skipped));
         seq = seq + 1;
     catch
-        channel = []; rest = []; skipped = skipped + 1;     % the other side has gone: try again later
+        hangUp(channel); hangUp(pending);                   % the other side has gone: try again later
+        channel = []; pending = []; rest = []; skipped = skipped + 1;
     end
+end
+
+function hangUp(channel)
+    if ~isempty(channel), channel.close(); end
 end
 
 function rest = push(channel, bytes)
@@ -51,12 +59,12 @@ function bytes = message(hSI, boot, seq, skipped)
     first = display.lastFrame{channels(1)};
     [plane, nPlanes, nFlyback, volume, flyback] = place(hSI, double(display.lastFrameNumber));
     keys = {'boot','seq','frame','t_s','n_lines','n_pixels','channels','frame_rate_hz', ...
-            'n_planes','n_flyback','plane','volume','flyback','skipped','mroi'};
+            'n_planes','n_flyback','plane','volume','flyback','skipped','mroi','zoom'};
     values = {text(boot), whole(seq), whole(display.lastFrameNumber), real(display.lastFrameTimestamp), ...
               whole(size(first, 1)), whole(size(first, 2)), list(channels), real(hSI.hRoiManager.scanFrameRate), ...
               whole(nPlanes), whole(nFlyback), whole(plane), volume, truth(flyback), whole(skipped), ...
-              truth(hSI.hRoiManager.mroiEnable)};
-    header = uint8(128 + numel(keys));                       % fixmap, fewer than 16 keys
+              truth(hSI.hRoiManager.mroiEnable), real(hSI.hRoiManager.scanZoomFactor)};
+    header = [uint8(222); uint8(0); uint8(numel(keys))];     % map 16, fewer than 256 keys
     for i = 1:numel(keys)
         header = [header; text(keys{i}); values{i}]; %#ok<AGROW>
     end

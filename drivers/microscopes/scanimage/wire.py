@@ -23,7 +23,8 @@ class FrameNote(msgspec.Struct, kw_only=True):
     `boot` is new at every start of the user function, `seq` counts its messages from 0, `frame` is ScanImage's own
     number from 1, `t_s` its time stamp in seconds since the acquisition began, `skipped` how many frames the function
     has left out so far because this side was too slow. `plane` counts from 0; `flyback` frames are to be thrown away.
-    `mroi`: ScanImage images multiple ROIs, of which the display does not say where each lies.
+    `mroi`: ScanImage images multiple ROIs, of which the display does not say where each lies. `zoom` is its factor;
+    None from a function of an older version.
     """
 
     boot: str
@@ -41,6 +42,7 @@ class FrameNote(msgspec.Struct, kw_only=True):
     flyback: bool = False
     skipped: int = 0
     mroi: bool = False
+    zoom: float | None = None
 
 
 def pack(note: FrameNote, pixels: NDArray[np.int16]) -> bytes:

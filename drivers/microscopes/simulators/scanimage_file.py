@@ -48,6 +48,11 @@ class SimulatedScanImageFile:
         Of a volume; one: the focus stands still.
     n_flyback : int
         Pictures of each volume in which it returns.
+
+    Attributes
+    ----------
+    idle_s : float
+        How long it has waited for triggers, which its time stamps contain.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class SimulatedScanImageFile:
         self._has_rois = bool(rois)
         self._depths_um, self._n_flyback = depths_um, n_flyback
         self.path: Path | None = None
+        self.idle_s = 0.0
         self._link = 8
         self._acquisition = 0
         self._block: tuple[tuple[int, int, int, int], ...] = ()
@@ -117,7 +123,7 @@ class SimulatedScanImageFile:
             return
         said = (
             f"frameNumbers = {number}\nacquisitionNumbers = {self._acquisition}\n"
-            f"frameTimestamps_sec = {number / self._rate_hz:.9f}\n"
+            f"frameTimestamps_sec = {number / self._rate_hz + self.idle_s:.9f}\n"
         ).encode() + b"\0"
         start, pixels = self.path.stat().st_size, self.picture(stamp, channel - 1).astype("<i2")
         at_text = start + 8 + 20 * _ENTRIES + 8

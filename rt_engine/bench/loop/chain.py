@@ -92,6 +92,7 @@ class ProductChain:
         self._stack.callback(self._supervisor.close)
         self._said: list[str] = []
         self._frame = self._first_frame = 0
+        self._live_from: int | None = None
         self._start(folder)
         # Windows come and go while a rig runs: they subscribe after the services have.
         self._watchers = self._start_watchers(rig.ports)
@@ -146,6 +147,7 @@ class ProductChain:
         """From paused to live and armed, with cells that have seen enough frames to decide."""
         supervisor = self._supervisor
         supervisor.request("inference", "go_live", {"from_frame": self._frame})
+        self._live_from = self._frame if self._live_from is None else self._live_from
         give_up_s = time.monotonic() + _LIVE_S
         for _ in range(_SETTLE_FRAMES):
             self._send_frame(time.perf_counter_ns())
@@ -243,9 +245,10 @@ class ProductChain:
         return self._finish(time.perf_counter() - begin_s)
 
     def losses(self) -> dict[str, Any]:
-        """What inference says of all frames so far."""
+        """What inference says of all frames so far, and how many were sent since the chain went live first."""
         status = self._supervisor.request("inference", "status")
-        return {"fates": status["fates"], "unaccounted": status["frames_unaccounted"]}
+        sent = 0 if self._live_from is None else self._frame - self._live_from
+        return {"sent": sent, "fates": status["fates"], "unaccounted": status["frames_unaccounted"]}
 
     def pids(self) -> dict[str, int]:
         """Process id of every service."""

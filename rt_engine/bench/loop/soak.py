@@ -20,6 +20,8 @@ from rt_engine.bench.loop.chain_plan import ChainPlan
 from rt_engine.bench.loop.field import RATE_HZ, plant_loop
 from rt_engine.bench.loop.intervals import Intervals
 from rt_engine.bench.loop.latency import N_AHEAD, N_CELLS, N_FRAMES, SEED, SIDE_PX, percentiles
+from rt_engine.interfaces.fates import Fate
+from rt_engine.recording.message_counts import message_counts
 
 MINUTE_S = 60.0
 SETTLED_S = 60.0
@@ -64,24 +66,33 @@ def run_soak(plan: SoakPlan, progress: Callable[[str, float], None]) -> dict[str
     dict
         ``n_cells``, ``side_px``, ``machine``;
         ``load``: mean number of running processes of the whole machine, at begin and end; ``frames``,
-        ``seconds``; ``trips``: how often everything stood still for so long that the interlock tripped; ``fates``;
-        ``unaccounted``; ``lost``; ``samples``: process to lists ``t_s``, ``rss_bytes``, ``handles``, ``threads``;
+        ``seconds``; ``trips``: how often everything stood still for so long that the interlock tripped;
+        ``sent``: frames since the chain went live; ``fates``; ``journal``: messages by topic, as the journal says;
+        ``unaccounted``; ``lost``: as `n_lost`;
+        ``samples``: process to lists ``t_s``, ``rss_bytes``, ``handles``, ``threads``;
         ``growth_bytes``: process to growth after the first minute; ``minutes``: percentiles of scan_to_command, µs;
         ``met``.
     """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spikeloop-soak-")))
-        chain = ProductChain(
-            ChainPlan("soak", recorded=True, n_watchers=2, keeps_frames=False),
-            plant_loop(plan.n_cells, plan.side_px, N_FRAMES, SEED),
-            folder / "session",
-        )
-        stack.callback(chain.close)
-        watch = _Watch(chain)
-        load = list(os.getloadavg()) if hasattr(os, "getloadavg") else []
-        gc.collect()
-        gc.disable()
-        stack.callback(gc.enable)
+        planted = plant_loop(plan.n_cells, plan.side_px, N_FRAMES, SEED)
+        soaked = ChainPlan("soak", recorded=True, n_watchers=2, keeps_frames=False)
+        with contextlib.closing(ProductChain(soaked, planted, folder / "session")) as chain:
+            watch, losses, done, seconds, load = _soak(plan, chain, progress)
+        losses |= {"journal": message_counts(folder / "session")}
+    field = {"n_cells": plan.n_cells, "side_px": plan.side_px}
+    return field | _figures(watch, losses, done, seconds, load)
+
+
+def _soak(
+    plan: SoakPlan, chain: ProductChain, progress: Callable[[str, float], None]
+) -> tuple[_Watch, dict[str, Any], int, float, list[float]]:
+    """Samples, losses, frames, seconds, and the load at the beginning."""
+    watch = _Watch(chain)
+    load = list(os.getloadavg()) if hasattr(os, "getloadavg") else []
+    gc.collect()
+    gc.disable()
+    try:
         chain.go_live()
         begin_s, done, n_trips = time.monotonic(), 0, 0
         with contextlib.suppress(KeyboardInterrupt):
@@ -96,8 +107,9 @@ def run_soak(plan: SoakPlan, progress: Callable[[str, float], None]) -> dict[str
         seconds = time.monotonic() - begin_s
         losses = chain.losses() | {"trips": n_trips}
         chain.pause()
-    field = {"n_cells": plan.n_cells, "side_px": plan.side_px}
-    return field | _figures(watch, losses, done, seconds, load)
+    finally:
+        gc.enable()
+    return watch, losses, done, seconds, load
 
 
 def _share(plan: SoakPlan, done: int, passed_s: float) -> float:
@@ -161,10 +173,27 @@ def growth_bytes(t_s: list[float], rss_bytes: list[float]) -> float:
     return max(after) - after[0] if after else 0.0
 
 
+def _decided(losses: dict[str, Any]) -> int:
+    return int(losses["fates"].get(Fate.DECIDED, 0))
+
+
+def n_lost(losses: dict[str, Any]) -> int:
+    """Frames of which inference says that they met another fate, or that were sent and not decided, if these are more.
+
+    Parameters
+    ----------
+    losses : dict
+        ``sent`` and ``fates``, as `ProductChain.losses` tells them.
+    """
+    told = sum(n for fate, n in losses["fates"].items() if fate not in _IN_FULL)
+    return max(int(told), int(losses["sent"]) - _decided(losses))
+
+
 def _figures(watch: _Watch, losses: dict[str, Any], frames: int, seconds: float, load: list[float]) -> dict[str, Any]:
     watch.end_minute()
     growth = {name: growth_bytes(of["t_s"], of["rss_bytes"]) for name, of in watch.samples.items()}
-    lost = sum(n for fate, n in losses["fates"].items() if fate not in _IN_FULL)
+    lost = n_lost(losses)
+    told = losses["journal"].get("activity.0", 0)
     steady = {
         name: all(len(set(of[key][len(of[key]) // 10 :])) <= 1 for key in ("handles", "threads"))
         for name, of in watch.samples.items()
@@ -183,6 +212,7 @@ def _figures(watch: _Watch, losses: dict[str, Any], frames: int, seconds: float,
         "minutes": watch.minutes,
         "met": {
             "0 frames lost": lost == 0 and losses["unaccounted"] == 0,
+            "frames sent = decided = told in the journal": losses["sent"] == _decided(losses) == told,
             "resident memory grows by less than 1 MiB": all(g < MOST_GROWTH_BYTES for g in growth.values()),
         },
     }

@@ -19,6 +19,8 @@ def print_soak(figures: dict[str, Any], console: Console) -> None:
     console.print(
         f"{figures['n_cells']} cells, {figures['side_px']} x {figures['side_px']} px: "
         f"{figures['frames']} frames in {figures['seconds']:.0f} s ({figures['frames_per_s']:.0f} a second), "
+        f"{figures['sent']} sent while live, {figures['fates'].get('decided', 0)} decided, "
+        f"{figures['journal'].get('activity.0', 0)} told in the journal, "
         f"{figures['lost']} lost, {figures['unaccounted']} without a fate; load {figures['load']}"
     )
     table = Table("process", "resident MiB", "grew by MiB after the first minute", "handles and threads constant")

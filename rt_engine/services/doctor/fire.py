@@ -8,15 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-from drivers.inputs.ni_edges import NiEdges
 from rt_engine.interfaces.clock import NS_PER_MS, Clock, MonotonicClock
 from rt_engine.interfaces.errors import SpikeloopError
 from rt_engine.interfaces.findings import Finding, Verdict, failed, passed
-from rt_engine.interfaces.inputs import EdgeInput
+from rt_engine.interfaces.inputs import EdgeInput, TellsClock
 from rt_engine.interfaces.messages import Outcome
 from rt_engine.interfaces.output_config import NiDaqOutput, PatternTtlOutput, RealOutput
 from rt_engine.interfaces.power_table import PowerTable
 from rt_engine.interfaces.rig_config import RigConfig
+from rt_engine.recording.input_clocks import clock_in_words
 from rt_engine.services.bench_light import BenchLight
 from rt_engine.services.doctor.wiring import trigger_wire
 from rt_engine.services.input_drivers import make_input
@@ -96,10 +96,9 @@ def _judged(part: str, commands_ns: list[int], seen_ns: list[int], edges: EdgeIn
         return Finding(Verdict.FAIL, part, text, _NOT_SEEN, remedy)
     delays_ms = [(seen - sent) / NS_PER_MS for sent, seen in zip(commands_ns, seen_ns, strict=True)]
     text = (
-        f"{len(seen_ns)} of {len(commands_ns)} pulses seen by the loop-back, {statistics.median(delays_ms):.3f} ms "
-        f"after the command ({min(delays_ms):.3f} to {max(delays_ms):.3f})"
+        f"{len(seen_ns)} of {len(commands_ns)} pulses seen by the loop-back, {statistics.median(delays_ms):.4f} ms "
+        f"after the command ({min(delays_ms):.4f} to {max(delays_ms):.4f})"
     )
-    if isinstance(edges, NiEdges):
-        known_ms = edges.relation.uncertainty_ns / NS_PER_MS
-        text += f", known to {known_ms:.3f} ms; card clock {edges.relation.drift_ppm:+.1f} ppm"
+    if isinstance(edges, TellsClock) and (told := edges.tell_clock()) is not None:
+        text += f"; {clock_in_words(told)}"
     return passed(part, text)

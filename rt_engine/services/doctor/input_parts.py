@@ -11,18 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from drivers.inputs.ni_edges import NiEdges
 from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S, Clock, MonotonicClock
 from rt_engine.interfaces.errors import SpikeloopError
 from rt_engine.interfaces.findings import Examinable, Finding, Verdict, failed, passed
-from rt_engine.interfaces.inputs import AnyInput, LevelInput, LineEdge, SampleInput
+from rt_engine.interfaces.inputs import AnyInput, LevelInput, LineEdge, SampleInput, TellsClock
 from rt_engine.interfaces.output_config import RealOutput
 from rt_engine.interfaces.rig_config import RigConfig
 from rt_engine.interfaces.virtual_inputs import VIRTUAL_INPUTS
+from rt_engine.recording.input_clocks import clock_in_words
 from rt_engine.services.input_drivers import make_input
 
 WATCH_S = 3.0
-"""Two seconds at least: the drift of a clock is told from that span on."""
+"""The longer, the better the drift of a clock is known."""
 _TURN_S = 0.05
 _DRIFT_PPM = 200.0
 _NOT_READ = "a run of this rig would not start"
@@ -115,14 +115,9 @@ def _level(rig: RigConfig, name: str, device: LevelInput, edges: list[LineEdge],
 def _edges(rig: RigConfig, name: str, device: AnyInput, edges: list[LineEdge], watched_s: float) -> list[Finding]:
     part = f"input {name}"
     found = [_roles(rig, name, edges, watched_s)]
-    if isinstance(device, NiEdges):
-        relation = device.relation
-        text = (
-            f"card clock {relation.drift_ppm:+.1f} ppm against this computer's, "
-            f"jitter {relation.jitter_ns / 1e3:.1f} us, times known to {relation.uncertainty_ns / 1e3:.0f} us"
-        )
-        unsure_ppm = 1e6 * 2 * relation.uncertainty_ns / (watched_s * NS_PER_S)
-        if abs(relation.drift_ppm) > _DRIFT_PPM + unsure_ppm:
+    if isinstance(device, TellsClock) and (told := device.tell_clock()) is not None:
+        text = clock_in_words(told)
+        if abs(told.drift_ppm) > _DRIFT_PPM + told.drift_uncertainty_ppm:
             meaning = "no crystal is so far off: a clock is being stepped, or the card runs on an external one"
             found.append(
                 Finding(

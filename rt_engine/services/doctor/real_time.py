@@ -14,7 +14,7 @@ import zmq
 
 from rt_engine.interfaces.findings import Finding, Verdict, passed
 from rt_engine.interfaces.rig_config import RigConfig
-from rt_engine.services.doctor import windows
+from rt_engine.services.doctor import placement, windows
 
 _TURN_S = 0.005
 _ROUND_TRIPS = 300
@@ -70,7 +70,7 @@ def hop() -> Finding:
 
 
 def settings(rig: RigConfig, folder: Path) -> list[Finding]:
-    """Power, swap and scheduling of the operating system; on Windows also what may stop files and messages.
+    """Power, swap, and how processes are scheduled; on Windows also what may stop files and messages.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def settings(rig: RigConfig, folder: Path) -> list[Finding]:
     folder : Path
         Where sessions are written.
     """
-    found = [*_battery(), *_swap()]
+    found = [*_battery(), *_swap(), *placement.scheduling(rig)]
     if platform.system() == "Linux":
         found += _linux()
     if platform.system() == "Windows":
@@ -109,8 +109,6 @@ def _swap() -> list[Finding]:
 
 
 def _linux() -> list[Finding]:
-    import resource
-
     found = []
     if _GOVERNOR.is_file():
         governor = _GOVERNOR.read_text(encoding="ascii").strip()
@@ -123,12 +121,7 @@ def _linux() -> list[Finding]:
             "sudo cpupower frequency-set -g performance",
         )
         found.append(passed("power", text) if governor == "performance" else slow)
-    priority = resource.getrlimit(resource.RLIMIT_RTPRIO)[1]
-    text = f"real-time priority up to {priority}" if priority else "no right to real-time priority"
-    meaning = "other programs can delay the loop"
-    remedy = "add `@realtime - rtprio 80` to /etc/security/limits.conf, and yourself to that group"
-    weak = Finding(Verdict.WARN, "scheduling", text, meaning, remedy)
-    return [*found, passed("scheduling", text) if priority else weak]
+    return found
 
 
 def _said(command: list[str]) -> str | None:

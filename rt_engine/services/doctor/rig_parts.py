@@ -13,7 +13,7 @@ from drivers.microscopes.stream import StreamMicroscope as Stream
 from drivers.ni.connection import NiConnection
 from drivers.ni.examination import examine_marks
 from rt_engine.interfaces.clock import MonotonicClock
-from rt_engine.interfaces.devices import CountsRejected, FrameGeometry, Microscope
+from rt_engine.interfaces.devices import CountsRejected, Microscope
 from rt_engine.interfaces.errors import SpikeloopError
 from rt_engine.interfaces.findings import Examinable, Finding, Verdict, failed, passed
 from rt_engine.interfaces.microscope_config import MicroManagerMicroscope, VendorMicroscope
@@ -65,7 +65,7 @@ def _silent_or_not(driver: Microscope, where: str, remedy: str) -> Finding:
             driver.start()
             while time.monotonic() < give_up_s:
                 if driver.read(buffer, _PAUSE_S) is not None:
-                    return passed("microscope", f"frames come from {where}, {_told(geometry)}")
+                    return passed("microscope", f"frames come from {where}, {geometry.in_words()}")
     except SpikeloopError as error:
         return failed("microscope", error, _RUN_FAILS)
     finally:
@@ -74,13 +74,6 @@ def _silent_or_not(driver: Microscope, where: str, remedy: str) -> Finding:
     why = driver.why if isinstance(driver, CountsRejected) else ""
     meaning = f"no frame came within two seconds: {why}" if why else "no frame came within two seconds"
     return Finding(Verdict.WARN, "microscope", f"{where} is silent", meaning, remedy)
-
-
-def _told(geometry: FrameGeometry) -> str:
-    """Size and rate, and the names of planes that have some."""
-    size = f"{geometry.n_lines} x {geometry.pixels_per_line} at {geometry.frame_rate_hz:g} Hz"
-    names = ", ".join(f"plane {i} is {name}" for i, name in enumerate(geometry.plane_names))
-    return f"{size}; {names}" if names else size
 
 
 def _micromanager(config: MicroManagerMicroscope) -> Finding:

@@ -8,6 +8,7 @@ import numpy as np
 import tifffile
 
 from rt_engine.interfaces.errors import CalibrationError
+from rt_engine.interfaces.numpy_files import why_unreadable
 from rt_engine.interfaces.roi_mask import RoiMask
 
 
@@ -22,7 +23,9 @@ def read_labels(path: Path, shape: tuple[int, int]) -> list[RoiMask]:
     try:
         labels = np.load(path, allow_pickle=False) if path.suffix == ".npy" else tifffile.imread(path)
     except (OSError, EOFError, ValueError, tifffile.TiffFileError) as error:
-        raise CalibrationError(f"cannot be read: {error}", "give a TIFF or .npy label image", file=str(path)) from error
+        raise CalibrationError(
+            f"cannot be read: {why_unreadable(error)}", "give a TIFF or .npy label image", file=str(path)
+        ) from error
     if labels.dtype.kind not in "ui":
         raise CalibrationError(f"holds {labels.dtype}", "labels are whole numbers, 0 is background", file=str(path))
     if labels.shape != shape:

@@ -9,6 +9,7 @@ import numpy as np
 
 from drivers.microscopes.object_npy import ObjectNpyError, read_object_npy
 from rt_engine.interfaces.errors import CalibrationError
+from rt_engine.interfaces.numpy_files import why_unreadable
 from rt_engine.interfaces.roi_mask import RoiMask
 
 
@@ -55,7 +56,7 @@ def read_exported(path: Path) -> list[RoiMask]:
             table = [np.split(file[name], ends[:-1]) for name in ("ypix", "xpix", "lam")]
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise CalibrationError(
-            f"cannot be read: {error}", "it needs ypix, xpix, lam and npix", file=str(path)
+            f"cannot be read: {why_unreadable(error)}", "it needs ypix, xpix, lam and npix", file=str(path)
         ) from error
     entries = [dict(zip(("ypix", "xpix", "lam"), parts, strict=True)) for parts in zip(*table, strict=True)]
     return [_mask(path, entry, number) for number, entry in enumerate(entries)]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rt_engine.bench.loop.field import N_TRIGGERING, plant_loop
-from rt_engine.bench.loop.soak import growth_bytes
+from rt_engine.bench.loop.soak import growth_bytes, n_lost
 from rt_engine.interfaces.clock import MonotonicClock
 from rt_engine.pipeline.engine import Engine
 
@@ -33,3 +33,16 @@ def test_growth_is_counted_from_the_end_of_the_first_minute(
     t_s: list[float], rss: list[float], expected: float
 ) -> None:
     assert growth_bytes(t_s, rss) == expected
+
+
+@pytest.mark.parametrize(
+    ("sent", "fates", "lost"),
+    [
+        (100, {"decided": 100, "unused": 7}, 0),
+        (100, {"decided": 98, "unused": 7, "skipped": 2}, 2),
+        (100, {"decided": 97, "skipped": 2}, 3),  # one never came, and nothing after it
+        (100, {"decided": 100, "late": 4}, 4),
+    ],
+)
+def test_a_frame_that_was_sent_and_has_no_fate_is_lost_as_well(sent: int, fates: dict[str, int], lost: int) -> None:
+    assert n_lost({"sent": sent, "fates": fates}) == lost

@@ -40,6 +40,17 @@ def test_nobody_there_and_somebody_who_does_not_answer_are_told_apart() -> None:
     assert "--key" in mute.remedy
 
 
+def test_a_computer_that_is_not_reached_is_told_from_one_where_nothing_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    def times_out(*_: object, **__: object) -> None:
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(socket, "create_connection", times_out)
+    lost = why_silent(free_ports(1)[0])
+    assert "nothing listens" not in lost.message
+    assert "no way to that computer (it does not answer)" in lost.message
+    assert "firewall" in lost.remedy
+
+
 def session(folder: Path, name: str, files: tuple[str, ...]) -> Path:
     (folder / name).mkdir(parents=True)
     for one in files:

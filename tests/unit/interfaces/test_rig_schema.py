@@ -31,8 +31,8 @@ def test_what_the_schema_allows_at_the_top_is_what_a_rig_may_say():
 
 
 @pytest.mark.parametrize(("change", "words"), [
-    (("stop_line:", "stop_line: {line: light, closed: high}\n"), "needs a level"),
-    (("frame_clock:", "frame_clock: nothing\n"), "no input with driver ni_edges"),
+    (("stop_line:", "stop_line: {line: light, closed: high}\n"), "tells level: take driver virtual, ni_line, or"),
+    (("frame_clock:", "frame_clock: nothing\n"), "tells edges: take driver virtual_edges, ni_edges, or"),
 ])  # fmt: skip
 def test_inputs_that_cannot_serve_are_refused(change, words, tmp_path):
     text = (CONFIGS / "virtual_ni.yaml").read_text(encoding="utf-8")

@@ -244,9 +244,10 @@ def test_a_gap_is_frames_without_a_sample_to_the_network(planted):
     for t in range(40):
         for stage, out in ((one, told[0]), (other, told[1])):
             if t == 20 and stage is one:
-                stage.pass_gap(5)
+                stage.pass_gap(5, *out, events)
             elif t == 20:
                 for _ in range(5):
                     stage.process(t, 0, dff[0], f0, missing, missing, *out, events)
             stage.process(t, 0, dff[t], f0, good, good, *out, events)
+        np.testing.assert_array_equal(*told)  # rate, z, probability
     assert one.network.told.tobytes() == other.network.told.tobytes()

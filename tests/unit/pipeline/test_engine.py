@@ -87,18 +87,25 @@ def test_light_of_our_own_costs_only_the_cells_on_its_lines_one_sample(
     assert (engine.fill_activity()[ACTIVITY_FIELDS.index("valid")] > 0).all()
 
 
+@pytest.mark.parametrize("strip_lines", [None, SIZE // 4])
 def test_a_gap_advances_the_states_as_frames_without_samples_do(
-    calibration: Calibration, frames: NDArray[np.uint16]
+    calibration: Calibration, frames: NDArray[np.uint16], strip_lines: int | None
 ) -> None:
-    engine = Engine(calibration, 8.0, MonotonicClock())
-    engine.warm_up()
-    live = frames[N_BASELINE:]
-    _run(engine, live[:100])
-    before = engine.fill_activity()[ACTIVITY_FIELDS.index("calcium")].copy()
-    engine.process(live[110], 1110, 111 * PERIOD_NS, 10)
-    after = engine.activity[ACTIVITY_FIELDS.index("dff")]
-    assert np.isfinite(before).all()
-    assert np.isfinite(after).all()
+    live, n_gap = frames[N_BASELINE:], 10
+    told, given = (Engine(calibration, 8.0, MonotonicClock(), strip_lines) for _ in range(2))
+    for engine in (told, given):
+        _run(engine, live[:100])
+    before = told.fill_activity().copy()
+    for index in range(100, 100 + n_gap):
+        given.process(live[index], 1000 + index, (index + 1) * PERIOD_NS, 0, [[0, SIZE]])
+    after = []
+    for engine, missing in ((told, n_gap), (given, 0)):
+        engine.process(live[110], 1110, 111 * PERIOD_NS, missing)
+        after.append(engine.fill_activity().copy())
+    for name, one, other in zip(ACTIVITY_FIELDS, *after, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5, err_msg=name)
+    calcium = ACTIVITY_FIELDS.index("calcium")
+    assert np.abs(after[0][calcium] - before[calcium]).max() > 0.01
 
 
 def test_the_frame_loop_leaves_less_than_one_number_a_frame_behind(engine: Engine, frames: NDArray[np.uint16]) -> None:

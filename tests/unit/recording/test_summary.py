@@ -1,14 +1,17 @@
 """The summary of a session whose every message is known."""
 
 import json
+import re
 
 import numpy as np
 import pytest
-from synthetic_session import MS, SessionMaker, make_calibration, sample
+from synthetic_session import FIELDS, MS, SessionMaker, make_calibration, sample
 
 from rt_engine.interfaces.errors import RecordingError
+from rt_engine.interfaces.fates import Fate
 from rt_engine.interfaces.messages import Mode
 from rt_engine.recording.reader import open_session
+from rt_engine.recording.report import write_report
 from rt_engine.recording.summary import summarize, write_summary
 
 YX = [(10, 10), (10, 40), (40, 10), (40, 40)]
@@ -125,6 +128,26 @@ def test_losses_trips_and_provenance_are_told(folder):
     assert summary["versions"]["spikeloop"] == "0.1.0"
     assert summary["provisional"] is True
     assert summary["journal"]["complete"] is True
+
+
+def test_what_became_of_frames_is_summed_up_by_plane(tmp_path):
+    maker = SessionMaker(tmp_path / "session")
+    for frame in range(10):
+        maker.spikes(frame)
+        maker.activity(frame, np.zeros((len(FIELDS), 2), np.float32))
+    for fate, first, n in ((Fate.SKIPPED, 10, 1), (Fate.SKIPPED, 11, 3), (Fate.MISSING, 20, 5), (Fate.LATE, 4, 1)):
+        maker.fate(fate, first, n)
+    maker.fate(Fate.REFUSED, 3, plane=2)
+    maker.close()
+    summary = summarize(open_session(maker.folder))
+    assert summary["fates"] == {"0": {"decided": 10, "skipped": 4, "missing": 5, "late": 1}, "2": {"refused": 1}}
+    text = write_report(maker.folder).read_text(encoding="utf-8")
+    cells = re.findall(r"<t[hd][^>]*>([^<]*)", text)
+    at = cells.index("of them late") - 2
+    assert cells[at : at + 18] == [
+        "plane", "decided", "of them late", "of them in own light", "skipped", "missing", "refused", "came twice",
+        "out of order", "0", "10", "1", "0", "4", "5", "0", "0", "0",
+    ]  # fmt: skip
 
 
 def test_a_session_without_live_frames_has_no_figures_and_no_errors(tmp_path):

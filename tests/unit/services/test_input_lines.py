@@ -82,12 +82,48 @@ def test_edges_levels_and_samples_are_published_with_their_times():
         assert levels == {"lever", "key"}
         blocks = [(one, np.frombuffer(payload, "<f4")) for one, payload in wire.sent if one.kind == "samples"]
         volts = np.concatenate([block for _, block in blocks])
-        assert [one.t_first_ns - t0_ns for one, _ in blocks] == np.cumsum(
-            [0, *(MS * len(b) for _, b in blocks[:-1])]
-        ).tolist()
+        firsts_ns = np.cumsum([0, *(MS * len(b) for _, b in blocks[:-1])])
+        assert np.abs(np.array([one.t_first_ns - t0_ns for one, _ in blocks]) - firsts_ns).max() <= 20
         assert volts[:99].max() == 0.0
         assert (volts[101:] == 2.5).all()
         assert len(volts) >= 450
+
+
+@pytest.mark.parametrize(("drift_ppm", "unplugged"), [(200.0, False), (-200.0, True)])
+def test_samples_of_a_drifting_card_are_dated_by_its_clock_where_an_input_of_edges_reads_it(drift_ppm, unplugged):
+    """A voltage changes every five seconds; the first sample that shows it is of that moment, also late in a run."""
+    clock, wire, changes_ns = FakeClock(), Wire(), []
+    card = SimulatedCard("Dev1", clock.now_ns, drift_ppm=drift_ppm)
+    with serving([card]) as (_, port):
+        ni = {"device": "Dev1", "server": f"127.0.0.1:{port}"}
+        frames = ni | {"driver": "ni_edges", "counter": "ctr1", "terminal": "PFI3"}
+        wheel = ni | {"driver": "ni_analog", "channel": "ai0", "sample_rate_hz": 1000.0}
+        config = RigConfig.model_validate(small_rig() | {"inputs": {"wheel": wheel, "frames": frames}})
+        lines = InputLines(config, clock, wire)
+        try:
+            for turn in range(200):
+                if turn % 10 == 5:
+                    changes_ns.append(clock.now_ns() + 100 * MS)
+                    card.drive("ai0", [(changes_ns[-1], len(changes_ns) % 2)])
+                if unplugged and turn == 100:
+                    card.unplug()
+                if unplugged and turn == 103:
+                    card.faults.clear()
+                clock.step(500 * MS)
+                lines.step()
+        finally:
+            lines.close()
+    seen_ns, before = [], 0.0
+    for header, payload in wire.sent:
+        if header.kind == "samples":
+            volts = np.frombuffer(payload, "<f4")
+            at = np.flatnonzero(np.diff(volts, prepend=np.float32(before)))
+            seen_ns += [header.t_first_ns + int(i) * MS for i in at]
+            before = volts[-1]
+    assert len(seen_ns) == len(changes_ns) == 20
+    late_ns = np.array(seen_ns) - changes_ns
+    assert late_ns.min() >= -100_000
+    assert late_ns.max() <= 1.1 * MS, "one sample, and what is not known of the clock"
 
 
 def test_a_card_that_is_unplugged_is_said_once_is_silent_and_comes_back():
@@ -132,6 +168,40 @@ def test_a_frame_that_software_neither_delivered_nor_counted_is_found(hidden_at,
             found += match.see_frame(frame, t_begin_ns + period_ns - MS + (jitter_ns if random.random() < 0.2 else 0))
         frame += 1
     assert found == match.hidden == len(hidden_at)
+
+
+@pytest.mark.parametrize("late", [0.2, 0.5], ids=["a fifth late", "stamps on both sides of the next edge"])
+@pytest.mark.parametrize(
+    ("restarts_at", "no_edge_at", "hidden_at"),
+    [
+        ((), (), ()),
+        ((300, 700), (), ()),
+        ((), range(300, 330), ()),
+        ((300,), (), (500,)),
+        ((300, 700), (), (500, 900)),
+        ((300, 301, 302), (), (500, 501)),
+        ((), range(300, 330), range(500, 505)),
+        ((400,), range(600, 640), (200, 500, 800)),
+    ],
+)
+def test_what_is_hidden_is_found_though_a_number_was_left_out_or_edges_were_lost(
+    restarts_at, no_edge_at, hidden_at, late
+):
+    """A restarted vendor leaves a number out for which nothing was scanned; an input that was away has lost edges."""
+    random, match, period_ns = Random(2), FrameClockMatch(), 33 * MS
+    found, frame = [], 0
+    for scanned in range(1200):
+        t_begin_ns = S + scanned * period_ns
+        frame += scanned in restarts_at
+        if scanned not in no_edge_at:
+            match.see_edge(t_begin_ns)
+        if scanned in hidden_at:
+            continue
+        late_ns = int(random.uniform(0.1, 0.8) * period_ns) if random.random() < late else -MS
+        found += [scanned] * match.see_frame(frame, t_begin_ns + period_ns + late_ns)
+        frame += 1
+    assert match.hidden == len(found) == len(hidden_at)
+    assert all(hidden < told <= hidden + 40 for hidden, told in zip(hidden_at, found, strict=True))
 
 
 def decision(t_command_ns, outcome=Outcome.DELIVERED):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -9,8 +10,13 @@ import pytest
 from wire_samples import log
 
 from rt_engine.commands.status import status_lines
-from rt_engine.interfaces.messages import LogHeader
+from rt_engine.interfaces.messages import HealthHeader, LogHeader
+from rt_engine.interfaces.rig_config import load_rig
+from rt_engine.interfaces.shipped import find_rig
 from rt_engine.services.log_file import FILE_NAME, KEPT, LogFile
+from rt_engine.services.own_ports import with_own_ports
+from rt_engine.services.setup import Setup
+from rt_engine.services.telemetry import TelemetryService
 
 
 def said(text: str) -> LogHeader:
@@ -63,3 +69,52 @@ def test_status_is_for_people(tripped: bool) -> None:
     text = "\n".join(status_lines(status))
     assert ("engine silent" in text) is tripped
     assert "recording      failed  !" in text
+
+
+def telemetry(folder: Path) -> TelemetryService:
+    """The service, opened, on ports of its own."""
+    rig = with_own_ports(load_rig(find_rig("virtual_rig")))
+    setup = Setup("telemetry", rig.model_dump(mode="json"), "s", str(folder), 0, 0, dry_run=True, lossless=False)
+    service = TelemetryService(dataclasses.replace(setup, recorded=False))
+    service.open()
+    return service
+
+
+def close(service: TelemetryService) -> None:
+    service.finish()
+    service.publisher.close(linger_ms=0)
+    service._supervisor.close(linger=0)
+    service.context.destroy(linger=0)
+
+
+def test_telemetry_writes_also_what_it_says_itself(tmp_path: Path) -> None:
+    """Nobody hears his own socket; who was refused over MQTT is told by this service alone."""
+    service = telemetry(tmp_path)
+    try:
+        service.refusals.note("refused 'mark' of mouse over MQTT")
+        service._log_refused()
+    finally:
+        close(service)
+    lines = [json.loads(line) for line in (tmp_path / FILE_NAME).read_text(encoding="utf-8").splitlines()]
+    assert [(line["source"], line["text"]) for line in lines] == [("telemetry", "refused 'mark' of mouse over MQTT")]
+
+
+def test_a_log_that_cannot_be_written_is_said_once_and_counted(tmp_path: Path) -> None:
+    service = telemetry(tmp_path / "gone")
+    told: list[str] = []
+    kept = service.told
+
+    def listen(header: HealthHeader | LogHeader) -> None:
+        told.append(header.text if isinstance(header, LogHeader) else "")
+        kept(header)
+
+    service.told = listen  # type: ignore[method-assign]
+    try:
+        for _ in range(3):
+            service.log("info", "hello")
+    finally:
+        close(service)
+    assert [text for text in told if "cannot be written" in text] == [
+        f"{FILE_NAME} cannot be written; the journal has what is said"
+    ]
+    assert service.dropped == 4

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from many_work import task, work
 
-from rt_engine.commands.map import _names
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.services.many_pools import open_pool
 from rt_engine.services.many_tasks import LEDGER_FILE, Fate, Ledger, Task, run_many
@@ -66,10 +66,17 @@ def test_two_outputs_of_one_name_are_refused(tmp_path: Path) -> None:
         do(tmp_path, [task(tmp_path, "x"), task(tmp_path, "x")])
 
 
-def test_names_come_from_the_files_and_from_their_folders_where_they_must() -> None:
-    assert _names(["a/x.npz", "b/y.npz"]) == ["x", "y"]
-    assert _names(["/m/a/x.npz", "/m/b/x.npz"]) == ["a-x", "b-x"]
-    assert _names(["/m/../x y;rm.npz"])[0] == "x_y_rm"
+def test_a_piece_that_cannot_be_begun_fails_and_the_rest_is_done(tmp_path: Path) -> None:
+    tasks = [msgspec.structs.replace(task(tmp_path, "x0"), problem="it is gone"), task(tmp_path, "x1")]
+    assert do(tmp_path, tasks) == {"x0": (Fate.FAILED, "it is gone"), "x1": (Fate.DONE, "")}
+
+
+def test_a_worker_that_takes_more_memory_than_it_may_is_ended_and_its_source_named(tmp_path: Path) -> None:
+    greedy = msgspec.structs.replace(task(tmp_path, "x0", "waits"), memory_bytes=1_000_000)
+    modest = msgspec.structs.replace(task(tmp_path, "x1"), memory_bytes=1 << 40)
+    outcomes = do(tmp_path, [greedy, modest])
+    assert outcomes["x1"] == (Fate.DONE, "")
+    assert "it may take 0.001 GB" in outcomes["x0"][1]
 
 
 @pytest.mark.parametrize("scheduler", ["slrum", "", "http"])

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from free_ports import free_ports
 from prometheus_client.parser import text_string_to_metric_families
-from wire_samples import health, spikes, state, stim
+from safety_rig import FakeClock
+from wire_samples import health, session, spikes, state, stim
 
 from rt_engine.interfaces.errors import ServiceError
 from rt_engine.interfaces.events import EVENT_DTYPE
-from rt_engine.services.metrics import RigMetrics
+from rt_engine.services.metrics import SILENT_NS, RigMetrics
 
 DASHBOARD = Path(__file__).parents[3] / "docs" / "how-to" / "grafana-dashboard.json"
 
@@ -67,6 +68,21 @@ def test_figures_are_what_the_messages_say(served: tuple[RigMetrics, int]) -> No
     assert found["spikeloop_dose_fraction"] == {(("limit", "total_energy"), ("output", "led")): 0.25}
     p99 = (("interval", "receive_to_decision"), ("quantile", "p99"), ("service", "inference"))
     assert found["spikeloop_latency_ms"][p99] == 1.0
+
+
+def test_a_supervisor_that_is_silent_is_told_from_one_that_is_there() -> None:
+    clock = FakeClock()
+    metrics = RigMetrics(clock)
+    metrics.take(session()[1])
+
+    def state_of_supervisor() -> list[str]:
+        families = {family.name: family for family in metrics.collect()}
+        labels = [one.labels for one in families["spikeloop_service"].samples]
+        return [one["state"] for one in labels if one["service"] == "supervisor"]
+
+    assert state_of_supervisor() == ["ready"]
+    clock.step(SILENT_NS + 1)
+    assert state_of_supervisor() == ["silent"]
 
 
 def test_a_rig_that_has_said_nothing_is_read_too(served: tuple[RigMetrics, int]) -> None:

@@ -16,6 +16,7 @@ ROOT = "spikeloop/v1/rig"
 def test_commands_of_one_second_are_bounded_but_for_a_stop() -> None:
     asked: list[dict[str, Any]] = []
     tripped: list[dict[str, Any]] = []
+    said: list[str] = []
     commands = MqttCommands(
         MqttConfig(host="127.0.0.1", accept=("mark",)),
         ROOT,
@@ -24,6 +25,7 @@ def test_commands_of_one_second_are_bounded_but_for_a_stop() -> None:
         trip=lambda cmd, args, told: tripped.append(args),
         stamp=lambda: {"session": "s", "t_unix_ms": 0},
         wall_ms=lambda: 0,
+        refused=said.append,
     )
 
     def send(kind: str, n: int, now_ns: int, **fields: Any) -> None:
@@ -34,6 +36,7 @@ def test_commands_of_one_second_are_bounded_but_for_a_stop() -> None:
     send("mark", MAX_PER_S + 50, 5 * NS_PER_S, note="lick")
     assert len(asked) == MAX_PER_S
     assert commands.refused == 50
+    assert set(said) == {f"refused 'mark' of task over MQTT: more than {MAX_PER_S} commands within a second"}
     send("trip", 3, 5 * NS_PER_S + 1)
     assert len(tripped) == 3
     send("mark", 10, 6 * NS_PER_S, note="lick")

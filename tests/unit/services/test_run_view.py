@@ -49,6 +49,18 @@ def test_a_line_has_every_number_of_the_run() -> None:
     )
 
 
+def test_frames_that_were_late_or_left_out_are_told_where_there_are_any() -> None:
+    told = Snapshot(
+        frames=372, frames_lost=7, fates={"decided": 372, "late": 3, "skipped": 5, "refused": 1, "unused": 9}
+    )
+    assert " 372 frames, 7 lost (5 skipped), 3 late, 1 refused | " in plain_line(told)
+    view, stream = in_terminal()
+    view.show(told)
+    view.end_live()
+    assert "late" in stream.getvalue()
+    assert "skipped" in stream.getvalue()
+
+
 def test_a_latency_is_named_for_what_it_is() -> None:
     assert "no latency yet" in plain_line(Snapshot())
     assert "light: none" in plain_line(Snapshot())

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import os
 import subprocess
+import sys
+import time
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +16,14 @@ import yaml
 
 from rt_engine.interfaces.errors import ConfigError
 from rt_engine.services import session_folder
-from rt_engine.services.session_folder import git_hash, make_session_folder, versions, write_config
+from rt_engine.services.session_folder import (
+    TAKEN_FILE,
+    git_hash,
+    give_back,
+    make_session_folder,
+    versions,
+    write_config,
+)
 
 ROOT = Path(__file__).parents[3]
 
@@ -21,12 +31,15 @@ ROOT = Path(__file__).parents[3]
 def test_the_folder_asked_for_is_made_with_its_parents_and_left_empty(tmp_path: Path) -> None:
     wanted = tmp_path / "a" / "b"
     assert make_session_folder(str(wanted), "rig", 1.0) == wanted
+    assert [path.name for path in wanted.iterdir()] == [TAKEN_FILE]
+    give_back(wanted)
     assert list(wanted.iterdir()) == []
 
 
 def test_a_folder_may_exist_and_hold_other_things(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mouse 7")
     assert make_session_folder(str(tmp_path), "rig", 1.0) == tmp_path
+    give_back(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
@@ -55,6 +68,52 @@ def test_a_folder_that_holds_a_session_is_refused_and_left_as_it_is(tmp_path: Pa
     assert (tmp_path / "session_000.mcap").read_bytes() == b"precious"
 
 
+def test_a_folder_that_another_run_has_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    make_session_folder(str(tmp_path), "rig", 1.0)
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=rf"is taken by another run \(process {os.getpid()} on ") as refused:
+            make_session_folder(str(tmp_path), "rig", 1.0)
+        assert f"if that run is gone, delete {tmp_path / TAKEN_FILE}" in refused.value.remedy
+    (tmp_path / TAKEN_FILE).unlink()
+    assert make_session_folder(str(tmp_path), "rig", 1.0) == tmp_path
+
+
+_RACE = """
+import sys, time
+from rt_engine.services.session_folder import make_session_folder
+from rt_engine.interfaces.errors import ConfigError
+print("ready", flush=True)
+start_s = float(sys.stdin.readline())
+for n, folder in enumerate(sys.argv[1:]):
+    while time.time() < start_s + 0.003 * n:
+        pass
+    try:
+        make_session_folder(folder, "rig", 0.0)
+        print("won")
+    except ConfigError as error:
+        print("lost" if "taken by another run" in str(error) else error)
+"""
+
+
+def test_of_two_processes_that_begin_in_one_folder_one_gets_it(tmp_path: Path) -> None:
+    folders = [str(tmp_path / f"s{n}") for n in range(200)]
+    line = [sys.executable, "-c", _RACE, *folders]
+    racers = [
+        subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(2)
+    ]
+    for racer in racers:
+        assert racer.stdout is not None
+        assert racer.stdout.readline() == "ready\n"
+    start_s = time.time() + 0.2
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.write(f"{start_s}\n")
+        racer.stdin.flush()
+    told = [racer.communicate(timeout=120)[0].split("\n")[:-1] for racer in racers]
+    assert len(told[0]) == len(folders)
+    assert [sorted(pair) for pair in zip(*told, strict=True)] == [["lost", "won"]] * len(folders)
+
+
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     for output in (tmp_path / "file", tmp_path / "file" / "session"):
@@ -67,6 +126,7 @@ def test_a_disk_without_the_space_required_is_refused(tmp_path: Path, monkeypatc
     monkeypatch.setattr(session_folder, "shutil", SimpleNamespace(disk_usage=lambda folder: usage))
     with pytest.raises(ConfigError, match=r"only 499 MB are free, 500 MB are required \(recording.min_free_mb\)"):
         make_session_folder(str(tmp_path), "rig", 500.0)
+    assert list(tmp_path.iterdir()) == []
     usage.free = 500_000_000
     assert make_session_folder(str(tmp_path), "rig", 500.0) == tmp_path
 

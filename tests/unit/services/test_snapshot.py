@@ -57,10 +57,17 @@ def state(keeper: SnapshotKeeper, interlock: str, *texts: str) -> None:
     keeper.take("state", header, [])
 
 
-def health(keeper: SnapshotKeeper, source: str, dropped: int, **latency_ms: dict[str, float]) -> None:
+def health(
+    keeper: SnapshotKeeper,
+    source: str,
+    dropped: int,
+    fates: dict[str, int] | None = None,
+    **latency_ms: dict[str, float],
+) -> None:
     header = HealthHeader(
-        **common(source), state="live", dropped=dropped, gaps=0, late=0, queue=0, rss_bytes=1, latency_ms=latency_ms
-    )
+        **common(source), state="live", dropped=dropped, gaps=0, late=0, queue=0, rss_bytes=1, latency_ms=latency_ms,
+        fates=fates or {},
+    )  # fmt: skip
     keeper.take("health", header, [])
 
 
@@ -177,3 +184,11 @@ def test_every_sentence_is_handed_out_once(keeper: SnapshotKeeper) -> None:
         keeper.take("log", LogHeader(**common("inference"), level="warning", text=text, fields={}), [])
     assert keeper.take_logs() == [("warning", "one"), ("warning", "two")]
     assert keeper.take_logs() == []
+
+
+def test_what_became_of_frames_is_the_sum_of_what_the_engines_of_all_planes_say_last(live: SnapshotKeeper) -> None:
+    health(live, "inference.0", 0, {"decided": 1, "late": 1})
+    health(live, "inference.0", 0, {"decided": 10, "late": 2})
+    health(live, "inference.1", 0, {"decided": 9, "skipped": 4})
+    health(live, "recording", 0)
+    assert live.refresh(LIVE_SINCE_NS + S).fates == {"decided": 19, "late": 2, "skipped": 4}

@@ -344,6 +344,12 @@ def test_where_there_is_no_room_frames_go_on_as_messages(pair: Pair, monkeypatch
     pair.ends_at(pair.source.number - 1)
     assert _in_a_row(pair.engine.frames)
     assert not pair.engine.ways.is_straight
+    assert "MiB free" in pair.source.straight.why_not
+    monkeypatch.undo()  # there is room again
+    monkeypatch.setattr("rt_engine.transport.straight_frames.time.monotonic", lambda after=time.monotonic: after() + 11)
+    pair.join()
+    pair.is_well()
+    assert pair.source.straight.why_not == ""
 
 
 def test_a_slot_that_holds_another_frame_is_refused() -> None:

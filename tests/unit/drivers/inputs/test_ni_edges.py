@@ -42,10 +42,13 @@ def test_edges_of_a_drifting_card_are_told_in_the_time_of_the_host(drift_ppm):
                 true_ns.append(t_ns)
                 clock.step(333 * MS)
                 found += edges.take_edges()
+            told = edges.tell_clock()
         finally:
             edges.close()
     assert len(found) == len(true_ns) == edges.edges
-    assert np.abs(np.array([edge.t_edge_ns for edge in found[30:]]) - true_ns[30:]).max() <= 20
+    errors_ns = np.abs(np.array([edge.t_edge_ns for edge in found]) - true_ns)
+    assert errors_ns.max() <= 20
+    assert errors_ns.max() <= told.uncertainty_ns <= 100, "true from the first edge on"
     assert edges.relation.drift_ppm == pytest.approx(drift_ppm, abs=0.1)
 
 
@@ -60,7 +63,38 @@ def test_a_relation_follows_precise_readings_more_than_loose_ones_and_says_how_s
         relation.add(device_ns, host_ns - slack_ns + off_ns, host_ns + slack_ns + off_ns)
     assert relation.drift_ppm == pytest.approx(30.0, abs=0.1)
     assert abs(relation.host_ns(round(100 * S * (1 + 30e-6))) - 105 * S) < 2_000
-    assert relation.uncertainty_ns < 4_000
+    assert relation.uncertainty_ns(round(100 * S * (1 + 30e-6))) < 4_000
+
+
+@pytest.mark.parametrize("drift_ppm", [0.0, 40.0, -150.0])
+@pytest.mark.parametrize("n_readings", [1, 2, 3, 5, 40, 300])
+def test_a_time_is_never_said_to_be_known_better_than_it_is(drift_ppm, n_readings):
+    """Readings whose place between the two looks at the clock is uneven, and times from before them to far behind."""
+    random = np.random.default_rng(n_readings)
+    device_of = lambda host_ns: round((host_ns - 5 * S) * (1 + drift_ppm * 1e-6))  # noqa: E731
+    for _ in range(20):
+        relation, host_ns = ClockRelation(10), 5 * S
+        for _ in range(n_readings):
+            before_ns, after_ns = random.exponential((5_000, 50_000)).astype(int)
+            relation.add(device_of(host_ns) // 10 * 10, host_ns - int(before_ns), host_ns + int(after_ns))
+            host_ns += round(random.uniform(0.02, 1.0) * S)
+        true_ns = np.array([host_ns + round(s * S) for s in (-2.0, -0.3, 0.0, 0.5, 10.0)])
+        told = relation.told(np.array([device_of(t) for t in true_ns.tolist()]))
+        assert (np.abs(told.host_ns - true_ns) <= told.uncertainty_ns).all()
+        assert abs(relation.drift_ppm - drift_ppm) <= 2 * relation.drift_uncertainty_ppm + 1e-3
+        assert (np.diff(told.uncertainty_ns[2:]) > 0).all(), "the further, the less is known"
+    if n_readings == 300:
+        assert told.uncertainty_ns[3] < 20_000
+
+
+def test_a_clock_that_is_stepped_is_not_said_to_be_known():
+    relation = ClockRelation()
+    for i in range(60):
+        host_ns = i * S + (S // 100 if i >= 30 else 0)
+        relation.add(i * S, host_ns - 1_000, host_ns + 1_000)
+    told = relation.told(np.array([10 * S, 50 * S]))
+    assert (np.abs(told.host_ns - [10 * S, 50 * S + S // 100]) <= told.uncertainty_ns).all()
+    assert told.uncertainty_ns.min() > S // 1000
 
 
 @pytest.mark.parametrize(("count", "near", "full"), [

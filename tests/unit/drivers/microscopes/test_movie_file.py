@@ -180,5 +180,6 @@ def test_real_movies_open(name: str, expected: tuple[object, ...], capfd: pytest
             movie.n_channels,
         )
         assert found == expected
+        assert movie.zoom == (2.0 if name.startswith("scanimage") else None)
         assert movie.read(movie.n_frames - 1).any()
     assert capfd.readouterr().err == ""

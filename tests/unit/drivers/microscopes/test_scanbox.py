@@ -188,3 +188,20 @@ def test_a_file_that_scanbox_has_just_made_full_of_noughts_holds_no_frame(bench,
     assert one.microscope.open().n_lines == SHAPE[0]
     one.microscope.start()
     assert one.each(8).frame == 8
+
+
+def test_a_file_that_scanbox_is_still_making_is_mapped_anew(bench, tmp_path):
+    path = tmp_path / "scanbox.mmap"
+    path.write_bytes(bytes(64))
+    one = bench()
+    one.clock.advances_by_ns = 50 * MS
+    assert one.microscope.open() is None
+    with path.open("ab") as file:
+        file.write(bytes(1_000_000))
+    one.box.close()
+    one.box = SimulatedScanbox(path, SHAPE)
+    one.box.scan(3)
+    assert one.microscope.open() is None
+    assert one.microscope.open() is None
+    one.box.scan(4)
+    assert one.microscope.open() is not None

@@ -208,10 +208,21 @@ def test_a_real_file_of_scanimage_is_read_page_by_page_with_its_metadata(rig, tm
     tiff.close()
     assert (np.array(pages) == expected.reshape(len(pages), 512, 512)).all()
     assert len(pages) == 6
-    microscope, _, _ = rig
-    (tmp_path / "run_1.tif").symlink_to(REAL)
-    geometry = microscope.open()
+    microscope, clock, _ = rig
+    data, there, geometry, found = REAL.read_bytes(), 0, None, []
+    while there < len(data) + 100_000:
+        there += 100_000
+        (tmp_path / "run_1.tif").write_bytes(data[:there])
+        if geometry is not None:
+            found += read_all(microscope, clock, geometry)
+        elif (geometry := microscope.open()) is not None:
+            microscope.start()
+    assert [(info.frame, info.channel, info.flags) for info, _ in found] == [(2, 1, 0), (3, 0, 0), (3, 1, 0)]
+    assert all((picture == pages[i]).all() for (_, picture), i in zip(found, (3, 4, 5), strict=True))
     assert (geometry.n_lines, geometry.pixels_per_line, geometry.dtype) == (512, 512, "i2")
     assert geometry.frame_rate_hz == pytest.approx(29.9786)
     assert geometry.um_per_px == pytest.approx(168.75 / 512)
-    assert geometry.channels == (0,)
+    assert geometry.channels == (0, 1)
+    assert geometry.zoom == 2.0
+    assert geometry.in_words() == "512 x 512 at 29.9786 Hz, zoom 2, 0.33 um per pixel"
+    assert microscope.versions == {"ScanImage": "5.7.0"}

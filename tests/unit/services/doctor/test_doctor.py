@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import socket
 import threading
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from importlib import metadata
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from ni_rig import EDGE, ENABLE, WIRES, settings
@@ -21,6 +23,7 @@ from drivers.outputs.simulators.ni_card import SimulatedCard
 from drivers.outputs.simulators.ni_server import serving
 from rt_engine.bench.loop import self_test
 from rt_engine.cli import main
+from rt_engine.interfaces.clock import NS_PER_S
 from rt_engine.interfaces.errors import DeviceError
 from rt_engine.interfaces.findings import Verdict
 from rt_engine.interfaces.rig_config import RigConfig, load_rig
@@ -31,6 +34,18 @@ from rt_engine.services.interlock_setup import make_output
 CONFIGS = Path(__file__).parents[4] / "hardware_configs"
 FULL = {"date": "2026-11-29", "person": "t", "power_mw": 20.0}
 LOOPBACK = WIRES | {"PFI3": "ao0"}
+
+
+class Ticking(FakeClock):
+    """A clock that goes on by itself: every look takes 10 us, or so long."""
+
+    def __init__(self, look_ns=10_000):
+        super().__init__()
+        self.look_ns = look_ns
+
+    def now_ns(self):
+        self.step(self.look_ns)
+        return super().now_ns()
 
 
 def ni_rig_file(port, **changes):
@@ -185,6 +200,31 @@ def test_fired_pulses_are_seen_by_the_loop_back(drift_ppm, tmp_path):
         assert card.level(ENABLE) == 0.0
 
 
+@pytest.mark.parametrize("sample_rate_hz", [10_000.0, 100_000.0, 1_000_000.0])
+@pytest.mark.parametrize("drift_ppm", [0.0, 40.0, -40.0])
+@pytest.mark.parametrize("look_ns", [0, 1_000])
+def test_the_delay_of_the_light_is_measured_to_one_sample(look_ns, drift_ppm, sample_rate_hz, tmp_path, monkeypatch):
+    """Against the card's own record of its light; a look at the clock takes so long, which no reading can undercut."""
+    clock = Ticking(look_ns)
+    card = SimulatedCard("Dev1", clock.now_ns, LOOPBACK, drift_ppm=drift_ppm)
+    caught, judged = [], fire._judged
+    monkeypatch.setattr(fire, "_judged", lambda part, *times, **more: caught.append(times) or judged(part, *times))
+    with serving([card]) as (_, port):
+        rig = RigConfig.model_validate(ni_rig_file(port, pulse__sample_rate_hz=sample_rate_hz))
+        (finding,) = fired(rig, clock, tmp_path)
+    rises_ns = [t for t, level in card.light("ao0", ENABLE) if level > 0]
+    commands_ns, seen_ns, _ = caught[0]
+    errors_ns = np.subtract(seen_ns, rises_ns)
+    assert len(errors_ns) == 10
+    assert np.abs(errors_ns).max() <= NS_PER_S / sample_rate_hz
+    median_ms, known_us = (
+        float(re.search(text, finding.text)[1]) for text in (r"([-\d.]+) ms after", r"to ([\d.]+) us$")
+    )
+    assert abs(median_ms - np.median(np.subtract(rises_ns, commands_ns)) / 1e6) <= known_us / 1e3 + 1e-4
+    assert np.abs(errors_ns).max() <= known_us * 1e3 + 100 <= 20 * look_ns + 300, "true, and not said to be wide"
+    assert abs(float(re.search(r"clock ([-+\d.]+) ppm", finding.text)[1]) - drift_ppm) < 0.3 + look_ns / 100
+
+
 def test_a_loop_back_that_sees_nothing_fails(tmp_path):
     with simulated(wires=WIRES) as (rig, _, clock):
         (finding,) = fire.fire_test(
@@ -262,14 +302,6 @@ def test_this_computer_answers_every_question(tmp_path):
         *real_time.settings(RigConfig.model_validate(small_rig()), tmp_path),
     ]
     assert all(one.verdict is Verdict.PASS or (one.meaning and one.remedy) for one in findings)
-
-
-class Ticking(FakeClock):
-    """A clock that goes on by itself: every look takes 10 us."""
-
-    def now_ns(self):
-        self.step(10_000)
-        return super().now_ns()
 
 
 @pytest.mark.parametrize(
