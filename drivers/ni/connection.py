@@ -26,8 +26,17 @@ _REMEDIES = {
     -200644: "the loop was not fast enough to feed it; look at the latencies, then reset and arm again",
     -200662: "this card has no watchdog: a pulse could outlive the program; use an X Series card",
     -200668: "the card bears another `watchdog_ms`; see its manual",
+    -201476: "a chassis starts its watchdog before any other task: end what else runs on it, then arm again",
+    -201477: "a chassis starts its watchdog before any other task: end what else runs on it, then arm again",
+    -50405: "the device was reset or slept: switch off power saving of its slot or port, then reset and arm again",
+    -200089: "another run that has not ended has a task of this name: end it, or start the server anew",
     -89120: "there is no such terminal; compare with the card's device routes in NI MAX",
 }
+_LOOK_UP = (
+    "look up error {code} in NI MAX or on ni.com; `spikeloop doctor RIG` tells what of the card is as it should be"
+)
+_NEWER = "the NI-DAQmx driver is older than its package: install NI-DAQmx 20{oldest} or later from ni.com"
+_ANY_SERVER = "look at the log of the NI gRPC Device Server and start it anew; `spikeloop doctor RIG` tries it out"
 _GRPC_REMEDIES = {
     "UNAVAILABLE": "start the NI gRPC Device Server there, and check address, port and firewall",
     "UNIMPLEMENTED": "upgrade NI gRPC Device Server and NI-DAQmx on that computer",
@@ -98,13 +107,13 @@ class NiConnection:
         name = f"spikeloop-{self.name}-{role}"
         return self._fresh(lambda: nidaqmx.Task(name, grpc_options=self._options(name)))
 
-    def watchdog(self, timeout_s: float, lines: list[str]) -> Any:
+    def watchdog(self, timeout_s: float, lines: list[str], role: str = "watchdog") -> Any:
         """A new `nidaqmx.system.WatchdogTask` that makes lines low."""
         from nidaqmx.constants import Level
         from nidaqmx.system import WatchdogTask
         from nidaqmx.types import DOExpirationState
 
-        name = f"spikeloop-{self.name}-watchdog"
+        name = f"spikeloop-{self.name}-{role}"
         task = self._fresh(lambda: WatchdogTask(self.device, name, timeout_s, grpc_options=self._options(name)))
         states = [DOExpirationState(physical_channel=self.path(line), expiration_state=Level.LOW) for line in lines]
         with ExitStack() as undo:
@@ -112,6 +121,11 @@ class NiConnection:
             task.cfg_watchdog_do_expir_states(states)
             undo.pop_all()
         return task
+
+    def forget(self, role: str) -> None:
+        """End what a dead process has left on the server under this name; in this computer nothing outlives it."""
+        if self._channel is not None:
+            self.end(self.task(role))
 
     def end(self, task: Any) -> None:
         """Release a task; one whose card is gone is only forgotten."""
@@ -161,10 +175,14 @@ class NiConnection:
         except errors.RpcError as error:
             code = getattr(error.rpc_code, "name", str(error.rpc_code))
             text = f"{where} at {self.server}: {_first_line(error)} ({code})"
-            raise DeviceError(self.name, text, _GRPC_REMEDIES.get(code, "")) from error
+            raise DeviceError(self.name, text, _GRPC_REMEDIES.get(code, _ANY_SERVER)) from error
         except errors.DaqError as error:
             text = f"{where}: {_first_line(error)} (NI-DAQmx {error.error_code})"
-            raise DeviceError(self.name, text, _REMEDIES.get(error.error_code, "")) from error
+            remedy = _REMEDIES.get(error.error_code, _LOOK_UP.format(code=error.error_code))
+            raise DeviceError(self.name, text, remedy) from error
+        except errors.DaqFunctionNotSupportedError as error:
+            remedy = _NEWER.format(oldest=OLDEST_DRIVER)
+            raise DeviceError(self.name, f"{where}: {_first_line(error)}", remedy) from error
         except errors.Error as error:
             raise DeviceError(self.name, f"{where}: {_first_line(error)}", _INSTALL) from error
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from drivers.ni.connection import NiConnection
 from drivers.ni.examination import examine_output
-from drivers.outputs.ni_pulses import PulseTask, Shape, line_writer
+from drivers.outputs.ni_pulses import PulseTask
+from drivers.outputs.ni_shape import Shape
+from drivers.outputs.ni_train import line_writer
 from drivers.outputs.train_book import TrainBook
 from drivers.outputs.virtual import LightFields
 from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_US, Clock
@@ -17,6 +19,7 @@ from rt_engine.interfaces.errors import DeviceError, LimitError
 from rt_engine.interfaces.findings import Finding
 from rt_engine.interfaces.ni_config import NiAnalog, NiDaqSettings
 
+_SLOW = "the loop was not fast enough to feed it; look at the latencies, then reset and arm again"
 _UNLOCKS = 5
 _GATE_TOLERANCE = 0.005
 """Share by which a command may differ from the power that a gated source has."""
@@ -26,7 +29,8 @@ class NiDaqOutput:
     """One output of an NI card. Belongs to the stimulation thread; the constructor touches no hardware.
 
     Armed, the enable line is high and the card's watchdog runs: without `feed` the card itself makes it low. A pulse is
-    a finite task of the card, primed for the shape of the last train, so that another of that shape is one call.
+    a finite task of the card, primed for the shape of the last train, so that another of that shape is one call; for
+    another power its buffer is written anew first, and the tasks of a few other shapes are kept.
 
     Parameters
     ----------
@@ -107,7 +111,7 @@ class NiDaqOutput:
     def arm(self) -> None:
         """Start the watchdog, then raise the enable line. Raises DeviceError."""
         if self._enable is None:
-            raise DeviceError(self.name, "is not open")
+            raise DeviceError(self.name, f"{self._config.device} is not open", "run its self-test, then arm again")
         if self._armed:
             return
         if self._failure is not None:
@@ -239,7 +243,8 @@ class NiDaqOutput:
             late = self._clock.now_ns() - self._fed_ns > self.watchdog_ms * NS_PER_MS
             expired = late and bool(self._watchdog.expired)
         if expired:
-            raise DeviceError(self.name, f"its watchdog expired: not fed within {self.watchdog_ms:g} ms")
+            text = f"{self._config.device} watchdog: it expired, not fed within {self.watchdog_ms:g} ms"
+            raise DeviceError(self.name, text, _SLOW)
         self._fed_ns = now_ns
 
     def _require_fed(self) -> None:
@@ -247,9 +252,7 @@ class NiDaqOutput:
         silent_ns = self._clock.now_ns() - self._fed_ns
         if silent_ns > self.watchdog_ms * NS_PER_MS:
             text = f"its watchdog expired: not fed for {silent_ns / NS_PER_MS:.0f} ms, {self.watchdog_ms:g} are allowed"
-            raise DeviceError(
-                self.name, text, "the loop was not fast enough; look at the latencies, then reset and arm again"
-            )
+            raise DeviceError(self.name, text, _SLOW)
 
     def _follow(self, now_ns: int) -> None:
         """Tell the pulses that are due; at the end of the train make the card ready for the next."""

@@ -60,7 +60,8 @@ def execute(arguments: argparse.Namespace) -> int:
         self_test.measure_loop(rig),
         *real_time.settings(rig, Path(arguments.output)),
         *rig_parts.microscope(rig),
-        *rig_parts.outputs(rig),
+        *rig_parts.outputs(rig, arguments.rig),
+        *rig_parts.marks(rig),
         *input_parts.inputs(rig),
         *rig_parts.protocol(rig),
     ]

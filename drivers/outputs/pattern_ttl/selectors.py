@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from drivers.ni.connection import NiConnection
-from drivers.outputs.ni_pulses import line_writer
+from drivers.outputs.ni_train import line_writer
 from drivers.outputs.pattern_ttl.holoblink import HoloBlink
 from rt_engine.interfaces.pattern_config import ByCount, ByHoloBlink, ByLines, Pattern, PatternTtlSettings
 from rt_engine.interfaces.slm_registration import SlmRegistration

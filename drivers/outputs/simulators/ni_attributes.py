@@ -11,6 +11,7 @@ from drivers.outputs.simulators.ni_card import CardError, SimulatedCard
 from drivers.outputs.simulators.ni_task import Kind, SimulatedTask
 
 _UNKNOWN = -200452
+_WRITE_RELATIVE_TO, _FIRST_SAMPLE = 0x190C, 10424
 _VERSION = {0x1272: 24, 0x1923: 8, 0x2F22: 0}
 _CHANNEL_TYPE = {Kind.AI: 10100, Kind.AO: 10102, Kind.DI: 10151, Kind.DO: 10153, Kind.CI: 10131, Kind.CO: 10132}
 
@@ -106,6 +107,13 @@ class Attributes:
         if request.attribute_raw not in (0x2181, 0x29BA):
             raise _unknown(request.attribute_raw)
         return pb.GetTaskAttributeUInt32Response(value=len(task.channels))
+
+    def SetWriteAttributeInt32(self, request: Any, context: Any) -> Any:
+        """Where writing begins: the first sample of the buffer."""
+        if request.attribute_raw != _WRITE_RELATIVE_TO or request.value_raw != _FIRST_SAMPLE:
+            raise _unknown(request.attribute_raw)
+        self.find(request.task)
+        return pb.SetWriteAttributeInt32Response()
 
     def GetReadAttributeUInt32(self, request: Any, context: Any) -> Any:
         """Number of channels and lines that a read returns."""

@@ -13,7 +13,8 @@ TIMEBASE_HZ = 100_000_000
 BAD_DEVICE, BAD_CHANNEL, RESERVED = -200220, -200170, -50103
 BAD_VOLTAGE, BAD_TASK = -200561, -200088
 UNPLUGGED, UNDERFLOW, NO_SAMPLES, TOO_FEW = -201003, -200016, -200462, -200284
-WATCHDOG_BLOCKS, WATCHDOG_OVER, BAD_TIMEOUT = -200678, -200644, -200668
+WATCHDOG_BLOCKS, WATCHDOG_OVER, BAD_TIMEOUT, NO_WATCHDOG = -200678, -200644, -200668, -200662
+WRITES_AFTER_START, BAD_COUNT = -200295, -200547
 _MAX_WATCHDOG_S = 34.0
 _FAR_NS = 3600 * NS_PER_S
 """How far ahead somebody outside can have scheduled what a terminal will see."""
@@ -52,7 +53,7 @@ class SimulatedCard:
     Attributes
     ----------
     faults : set of str
-        ``unplugged``, ``underrun``, ``old``, ``stuck:<line>``, ``reserved:<resource>``.
+        ``unplugged``, ``underrun``, ``old``, ``no watchdog``, ``stuck:<line>``, ``reserved:<resource>``.
     """
 
     def __init__(
@@ -185,7 +186,7 @@ class SimulatedCard:
         if task.state is TaskState.RUNNING:
             raise CardError(-200479, f"Specified operation cannot be performed while the task is running. {task.name}")
         self.commit(task)
-        if task.kind is Kind.AO and task.is_timed and not task.buffer:
+        if task.kind in (Kind.AO, Kind.DO) and task.is_timed and not task.buffer:
             raise CardError(NO_SAMPLES, f"Generation cannot be started: no samples written. Task Name: {task.name}")
         task.state, task.started_ns, task.ends_ns, task.failure = TaskState.RUNNING, now_ns, None, 0
         task.read_from = 0
@@ -233,6 +234,17 @@ class SimulatedCard:
         self.commit(task)
         for channel, level in zip(task.channels, levels, strict=True):
             self._put(channel, now_ns, level)
+
+    def fill(self, task: SimulatedTask, levels: list[float]) -> None:
+        """Write the buffer of a timed task that does not run: what it needs is held from then on."""
+        if task.state is TaskState.RUNNING:
+            raise CardError(
+                WRITES_AFTER_START, f"Write cannot be performed while the task runs. Task Name: {task.name}"
+            )
+        if len(levels) != task.samples:
+            raise CardError(BAD_COUNT, f"{len(levels)} samples for a train of {task.samples}. Task Name: {task.name}")
+        self.commit(task)
+        task.buffer = levels
 
     def check_voltages(self, task: SimulatedTask, levels: Iterable[float]) -> None:
         """Raise if a voltage is beyond the range of its channel."""

@@ -14,7 +14,7 @@ from session_pb2 import Session
 
 from drivers.outputs.simulators import ni_reading
 from drivers.outputs.simulators.ni_attributes import Attributes
-from drivers.outputs.simulators.ni_card import BAD_DEVICE, BAD_TASK, CardError, SimulatedCard
+from drivers.outputs.simulators.ni_card import BAD_DEVICE, BAD_TASK, NO_WATCHDOG, CardError, SimulatedCard
 from drivers.outputs.simulators.ni_task import Kind, SimulatedTask, TaskState
 
 _CONTINUOUS = 10123
@@ -156,7 +156,7 @@ class NiServicer(Attributes, rpc.NiDAQmxServicer):  # type: ignore[misc]
         elif action in (_STOP, _UNRESERVE, _ABORT):
             card.stop(task)
             if action != _STOP:
-                task.state = TaskState.MADE
+                task.state, task.buffer = TaskState.MADE, []
         return pb.TaskControlResponse()
 
     def IsTaskDone(self, request: Any, context: Any) -> Any:
@@ -245,7 +245,7 @@ class NiServicer(Attributes, rpc.NiDAQmxServicer):  # type: ignore[misc]
         if not task.is_timed:
             card.write_static(task, levels[:1])
         else:
-            task.buffer = levels
+            card.fill(task, levels)
         return pb.WriteDigitalU32Response(samps_per_chan_written=len(levels))
 
     def WriteAnalogF64(self, request: Any, context: Any) -> Any:
@@ -256,7 +256,7 @@ class NiServicer(Attributes, rpc.NiDAQmxServicer):  # type: ignore[misc]
         if not task.is_timed:
             card.write_static(task, levels[:1])
         else:
-            task.buffer = levels
+            card.fill(task, levels)
         return pb.WriteAnalogF64Response(samps_per_chan_written=len(levels))
 
     def WriteAnalogScalarF64(self, request: Any, context: Any) -> Any:
@@ -298,6 +298,8 @@ class NiServicer(Attributes, rpc.NiDAQmxServicer):  # type: ignore[misc]
     def CreateWatchdogTimerTaskEx(self, request: Any, context: Any) -> Any:
         """Make a watchdog, or attach to one."""
         card = self.card_called(request.device_name)
+        if "no watchdog" in card.faults:
+            raise CardError(NO_WATCHDOG, f"Watchdog timer is not supported by this device. Device: {card.name}")
         name, new = self._made(request.session_name, request.initialization_behavior)
         card.set_watchdog(self._tasks[name], request.timeout)
         card.tasks[name], self._owners[name] = self._tasks[name], card

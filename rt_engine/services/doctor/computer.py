@@ -20,7 +20,8 @@ from rt_engine.interfaces.findings import Finding, Verdict, passed
 from rt_engine.interfaces.rig_config import RigConfig, VirtualMicroscope
 
 _PROBE_BYTES = 64 << 20
-_USUAL_FRAME_BYTES_PER_S = 512 * 512 * 2 * 30
+_VENDORS = ("nidaqmx", "pyserial", "pymmcore")
+_USUAL_SHAPE, _USUAL_RATE_HZ = (512, 512), 30.0
 _SESSION_S = 3600
 _LEAST_MEMORY_GB = 4.0
 
@@ -44,7 +45,18 @@ def packages() -> list[Finding]:
     if missing:
         text, remedy = f"missing: {', '.join(missing)}", "pip install -e . in the folder of spikeloop"
         return [*found, Finding(Verdict.FAIL, "packages", text, "spikeloop cannot run without them", remedy)]
-    return [*found, passed("packages", ", ".join(versions))]
+    return [*found, passed("packages", ", ".join(versions)), passed("hardware packages", _hardware())]
+
+
+def _hardware() -> str:
+    """Packages of vendors, with their versions; a driver that needs one says so itself where it is missing."""
+    told = []
+    for name in _VENDORS:
+        try:
+            told.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            told.append(f"{name} not installed")
+    return ", ".join(told)
 
 
 def memory() -> Finding:
@@ -58,11 +70,15 @@ def memory() -> Finding:
 
 
 def frame_bytes_per_s(rig: RigConfig) -> float:
-    """What the journal has to take, as far as the rig file says; else a usual 512 x 512 at 30 Hz."""
+    """What the journal has to take, as far as the rig file says: size, rate, channels; else 512 x 512 at 30 Hz."""
     microscope = rig.microscope
+    lines, pixels = getattr(microscope, "frame_shape", None) or _USUAL_SHAPE
+    channels = len(getattr(microscope, "channels", None) or (0,))
     if isinstance(microscope, VirtualMicroscope):
-        return 2.0 * microscope.n_lines * microscope.pixels_per_line * microscope.frame_rate_hz
-    return float(_USUAL_FRAME_BYTES_PER_S)
+        lines, pixels = microscope.n_lines, microscope.pixels_per_line
+        channels = 1 if microscope.structural_photons is None else 2
+    rate_hz = getattr(microscope, "frame_rate_hz", None) or _USUAL_RATE_HZ
+    return 2.0 * lines * pixels * channels * float(rate_hz)
 
 
 def disk(folder: Path, needed_bytes_per_s: float, n_bytes: int = _PROBE_BYTES) -> list[Finding]:
@@ -135,9 +151,7 @@ def ports(rig: RigConfig) -> Finding:
     for far in rig.ports.hosts:  # what lives elsewhere takes no port here
         kind, _, plane = far.partition(".")
         own = {far, kind} if plane in ("", "0") else {f"inference of plane {plane}"}
-        own |= {"stimulation": {"stimulation_control"}, "acquisition": {"engine_frames", "shared_frames"}}.get(
-            kind, set()
-        )
+        own |= _MORE_PORTS.get(kind, set())
         own |= {name for name in wanted if not plane and name.startswith(f"{kind} of plane")}
         wanted = {name: port for name, port in wanted.items() if name not in own}
     taken = []

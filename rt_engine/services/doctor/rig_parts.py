@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from drivers.microscopes.stream import StreamMicroscope as Stream
+from drivers.ni.connection import NiConnection
+from drivers.ni.examination import examine_marks
 from rt_engine.interfaces.clock import MonotonicClock
 from rt_engine.interfaces.devices import CountsRejected, Microscope
 from rt_engine.interfaces.errors import SpikeloopError
@@ -94,8 +96,16 @@ def _plugin(config: PluginMicroscope) -> Finding:
     return passed("microscope", f"{config.name}, of another package; not opened")
 
 
-def outputs(rig: RigConfig) -> list[Finding]:
-    """Every output: its device, its power table, and what keeps its light safe. None is opened."""
+def outputs(rig: RigConfig, called: str = "RIG") -> list[Finding]:
+    """Every output: its device, its power table, and what keeps its light safe. None is opened.
+
+    Parameters
+    ----------
+    rig : RigConfig
+    called : str
+        As the person named the rig: the commands that are advised are to work as they stand.
+    """
+    asked = f'"{called}"' if " " in called else called
     found = []
     for name, config in rig.outputs.items():
         part = f"output {name}"
@@ -109,10 +119,19 @@ def outputs(rig: RigConfig) -> list[Finding]:
             continue
         if isinstance(driver, Examinable):
             found += driver.examine()
-        found.append(_power(part, config, f"spikeloop calibrate-power {rig.name}.yaml {name} -o {name}.power.yaml"))
+        found.append(_power(part, config, f"spikeloop calibrate-power {asked} {name} -o {name}.power.yaml"))
     if not rig.all_outputs_virtual:
         found.append(_stop_line(rig))
     return found
+
+
+def marks(rig: RigConfig) -> list[Finding]:
+    """The lines that a scope looks at, where there are some. None is driven."""
+    config = rig.marks
+    if config is None:
+        return []
+    lines = [line for line in (config.frame_line, config.decision_line) if line is not None]
+    return examine_marks(NiConnection("marks", config.device, config.server), lines)
 
 
 def _power(part: str, config: RealOutput, measure: str) -> Finding:

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from drivers.inputs.ni_edges import NiEdges
 from drivers.ni.connection import NiConnection
-from drivers.outputs.ni_pulses import line_writer
+from drivers.outputs.ni_train import line_writer
 from rt_engine.interfaces.clock import Clock
 from rt_engine.interfaces.errors import DeviceError
 from rt_engine.interfaces.findings import Finding, Verdict, failed, passed

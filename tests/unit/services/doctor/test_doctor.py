@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 from contextlib import contextmanager
+from importlib import metadata
 from itertools import count
 from pathlib import Path
 
@@ -23,12 +24,15 @@ from drivers.outputs.simulators.ni_server import serving
 from rt_engine.bench.loop import self_test
 from rt_engine.cli import main
 from rt_engine.interfaces.clock import NS_PER_S
+from rt_engine.interfaces.errors import DeviceError
 from rt_engine.interfaces.findings import Verdict
 from rt_engine.interfaces.rig_config import RigConfig, load_rig
 from rt_engine.services.doctor import computer, fire, input_parts, real_time, rig_parts
 from rt_engine.services.doctor.wiring import trigger_wire
+from rt_engine.services.interlock_setup import make_output
 
 CONFIGS = Path(__file__).parents[4] / "hardware_configs"
+FULL = {"date": "2026-11-29", "person": "t", "power_mw": 20.0}
 LOOPBACK = WIRES | {"PFI3": "ao0"}
 
 
@@ -79,6 +83,19 @@ def test_a_well_wired_output_passes_and_nothing_is_driven():
     [
         ("stuck:port0/line1", {}, "high while nobody drives it", "10 kOhm"),
         ("unplugged", {}, "no device Dev1", "NI MAX"),
+        ("no watchdog", {}, "-200662", "X Series"),
+        (
+            "stuck:port2/line4",
+            {"kind": "counter", "pulse__power": FULL},
+            "ctr0 (PFI12, port2/line4) is high while nobody",
+            "10 kOhm",
+        ),
+        (
+            "stuck:port2/line6",
+            {"shutter": {"counter": "ctr2", "lead_ms": 2.0, "lag_ms": 0.0}},
+            "ctr2 (PFI14, port2/line6) is high",
+            "10 kOhm",
+        ),
         (None, {"pulse__channel": "ao7"}, "no ao7", "pinout"),
         (None, {"enable_line": "port9/line0"}, "no port9/line0", "pinout"),
         (None, {"pulse__power": None}, "not calibrated", "calibrate-power"),
@@ -93,6 +110,72 @@ def test_what_is_wrong_with_an_output_fails_with_a_remedy(fault, changes, word, 
         assert word in bad[0].text
         assert remedy in bad[0].remedy
         assert bad[0].meaning
+
+
+def test_a_card_without_a_watchdog_fails_the_doctor_as_it_fails_to_open():
+    with simulated() as (rig, card, clock):
+        card.faults.add("no watchdog")
+        assert Verdict.FAIL in {one.verdict for one in rig_parts.outputs(rig)}
+        assert card.tasks == {}
+        with pytest.raises(DeviceError, match="-200662"):
+            make_output("led", rig.outputs["led"], clock, lambda light: None).open()
+
+
+def test_the_doctor_leaves_the_watchdog_of_a_run_alone():
+    with simulated() as (rig, card, clock):
+        output = make_output("led", rig.outputs["led"], clock, lambda light: None)
+        output.open()
+        output.arm()
+        assert Verdict.FAIL not in {one.verdict for one in rig_parts.outputs(rig) if "watchdog" in one.text}
+        assert card.level(ENABLE) == 1.0
+        clock.step(51_000_000)
+        assert card.level(ENABLE) == 0.0
+        output.close()
+
+
+@pytest.mark.parametrize(
+    ("called", "advised"), [("scanimage_ni", "scanimage_ni led"), ("my rig.yaml", '"my rig.yaml" led')]
+)
+def test_the_advice_names_the_rig_as_the_person_did(called, advised):
+    with simulated(pulse__power=None) as (rig, _, _):
+        (bad,) = [one for one in rig_parts.outputs(rig, called) if one.verdict is Verdict.FAIL]
+        assert f"spikeloop calibrate-power {advised} -o" in bad.remedy
+
+
+@pytest.mark.parametrize(("line", "verdict"), [("port0/line4", Verdict.PASS), ("port9/line4", Verdict.FAIL)])
+def test_lines_for_a_scope_are_looked_for(line, verdict):
+    with simulated() as (rig, card, _):
+        marks = {"device": "Dev1", "server": rig.outputs["led"].server, "frame_line": line}
+        marked = RigConfig.model_validate(rig.model_dump(mode="json") | {"marks": marks})
+        found = rig_parts.marks(marked)
+        assert found[-1].verdict is verdict
+        assert line in found[-1].text
+        assert card.tasks == {}
+        assert rig_parts.marks(rig) == []
+
+
+def test_versions_of_vendors_packages_and_drivers_are_told():
+    (told,) = [one.text for one in computer.packages() if one.part == "hardware packages"]
+    for package in ("nidaqmx", "pyserial", "pymmcore"):
+        assert f"{package} {metadata.version(package)}" in told
+    with simulated() as (rig, _, _):
+        assert any("NI-DAQmx 2024.8.0" in one.text for one in rig_parts.outputs(rig))
+
+
+def test_the_disk_is_asked_for_what_the_rig_file_says():
+    usual = 512 * 512 * 2
+    said = {
+        "scanbox_pulse_box": {"frame_rate_hz": 15.5, "channels": [0, 1]},
+        "prairie_ni_slm": {"frame_rate_hz": None, "channels": [0]},
+    }
+    for name, changes in said.items():
+        rig = load_rig(CONFIGS / f"{name}.yaml")
+        rig = rig.model_copy(update={"microscope": rig.microscope.model_copy(update=changes)})
+        wanted = usual * (changes["frame_rate_hz"] or 30.0) * len(changes["channels"])
+        assert computer.frame_bytes_per_s(rig) == wanted
+    red = small_rig(microscope__structural_photons=20.0)
+    rigs = [RigConfig.model_validate(one) for one in (small_rig(), red)]
+    assert computer.frame_bytes_per_s(rigs[1]) == 2 * computer.frame_bytes_per_s(rigs[0])
 
 
 def test_an_old_power_table_and_a_missing_stop_line_are_warned_about():
