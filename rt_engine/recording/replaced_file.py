@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 
@@ -15,8 +16,10 @@ def write_beside(path: Path, data: bytes) -> None:
     Raises
     ------
     RecordingError
-        The disk refused.
+        The disk refused, or the file that stands there is write-protected.
     """
+    if path.exists() and not os.access(path, os.W_OK):  # replacing it would not ask
+        raise RecordingError(f"{path}: cannot be written: Read-only; it is as it was", "take its write protection away")
     beside = path.with_name(f"{path.name}.partial")
     try:
         beside.write_bytes(data)
@@ -25,6 +28,6 @@ def write_beside(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             beside.unlink()
         earlier = "; the earlier one is as it was" if path.exists() else ""
-        raise RecordingError(
-            f"{path}: cannot be written: {error.strerror}{earlier}", "free space on this disk"
-        ) from error
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "free space on this disk" if is_full else "may this account write there, and has a program it open?"
+        raise RecordingError(f"{path}: cannot be written: {error.strerror}{earlier}", remedy) from error

@@ -21,6 +21,7 @@ import json, os, sys, threading
 from rt_engine.interfaces.service_config import SchedulingConfig
 from rt_engine.services.scheduling import apply_scheduling, leave_the_loop
 if sys.argv[3] == "as nobody":
+    os.nice(-os.nice(0))  # who asks may have been started at a high priority
     os.setgid(65534), os.setuid(65534)
 forever = threading.Event()
 before = threading.Thread(target=forever.wait, daemon=True)
