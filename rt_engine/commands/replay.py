@@ -63,6 +63,7 @@ def _replay_session(folder: Path, arguments: argparse.Namespace) -> int:
     from rt_engine.services.replay_plan import StartsFrom, pixel_plan, replay_of_session, session_rig
     from rt_engine.services.session_folder import kept_protocol
 
+    _refuse_movie_options(arguments)
     rig, recorded_protocol = rig_of_session(folder)
     planes = _at_most(arguments.plane or rig.planes_inferred, folder)
     channel = rig.functional_channel if arguments.channel is None else arguments.channel
@@ -88,6 +89,22 @@ def _replay_session(folder: Path, arguments: argparse.Namespace) -> int:
             replay=replay,
         )
     return write_json(arguments, summary)
+
+
+def _refuse_movie_options(arguments: argparse.Namespace) -> None:
+    """A session knows these of itself; to go on without a word would look as if they had been obeyed.
+
+    Raises
+    ------
+    ConfigError
+        One is given.
+    """
+    from rt_engine.interfaces.errors import ConfigError
+
+    given = {"--frame-rate-hz": arguments.frame_rate_hz, "--axes": arguments.axes, "--shape": arguments.shape}
+    for option, value in given.items():
+        if value is not None:
+            raise ConfigError("is for movies", "a session knows this of its own frames: leave it out", key=option)
 
 
 def _differences(

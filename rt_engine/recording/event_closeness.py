@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from rt_engine.recording.reader import Session
+from rt_engine.recording.session_arrays import events
 
 _NUMBERS = ("n_spikes", "probability", "amplitude", "z")
 _IDENTITY = ("roi_id", "event_frame")
@@ -28,7 +29,7 @@ def event_closeness(a: Session, b: Session, planes: Iterable[int]) -> str | None
     """
     n_same, apart, largest = 0, [0, 0], 0.0
     for plane in planes:
-        one, other = (session.events(plane) for session in (a, b))
+        one, other = (events(session, plane) for session in (a, b))
         keys = [{tuple(int(event[name]) for name in _IDENTITY): i for i, event in enumerate(x)} for x in (one, other)]
         both = sorted(keys[0].keys() & keys[1].keys())
         n_same += len(both)

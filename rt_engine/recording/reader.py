@@ -11,7 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rt_engine.interfaces.errors import ConfigError, MessageError, RecordingError
-from rt_engine.interfaces.messages import WIRE_VERSION, ClockHeader, FrameHeader, Header, decode, decode_as
+from rt_engine.interfaces.messages import (
+    HEADERS,
+    WIRE_VERSION,
+    ClockHeader,
+    FrameHeader,
+    Header,
+    decode,
+    decode_as,
+    topic_name,
+)
 from rt_engine.interfaces.yaml_files import read_yaml
 from rt_engine.recording.journal import HEADER_LENGTH
 from rt_engine.recording.journal_clocks import JournalClocks, ports_of
@@ -168,9 +177,11 @@ class Session:
         Raises
         ------
         RecordingError
-            A file cannot be opened.
+            There is no such topic on the wire, or a file cannot be opened.
         """
         chosen = set(topics)
+        if unknown := sorted(topic for topic in chosen if topic_name(topic) not in HEADERS):
+            raise RecordingError(f"there is no topic {unknown[0]!r}", f"topics are {', '.join(sorted(HEADERS))}")
 
         def wanted(topic: str) -> bool:
             return topic in chosen or topic.partition(".")[0] in chosen
@@ -212,21 +223,55 @@ class Session:
         return JournalClocks(ports, told)
 
     def events(self, plane: int = 0) -> NDArray[np.void]:
-        """Events decided live; see `session_arrays.events`."""
+        """Events decided live; see `session_arrays.events`.
+
+        Raises
+        ------
+        RecordingError
+            The session has no such plane, though it has others.
+        """
         from rt_engine.recording.session_arrays import events
 
-        return events(self, plane)
+        found = events(self, plane)
+        if not len(found):
+            self._require("spikes", plane)
+        return found
 
     def activity(
         self, field: str = "dff", plane: int = 0, *, first_frame: int = 0, last_frame: int | None = None
     ) -> Activity:
-        """Traces of one field; see `session_arrays.activity`."""
-        from rt_engine.recording.session_arrays import activity
+        """Traces of one field; see `session_arrays.activity`.
 
+        Raises
+        ------
+        RecordingError
+            The session has no such plane, though it has others, or no such field.
+        """
+        from rt_engine.recording.session_arrays import activity, fields_of
+
+        there = fields_of(self, plane)
+        if not there:
+            self._require("activity", plane)
+        elif field not in there:
+            raise RecordingError(f"{self.folder}: has no field {field!r}", f"there are {', '.join(there)}")
         return activity(self, field, plane, first_frame=first_frame, last_frame=last_frame)
 
+    def _require(self, topic: str, plane: int) -> None:
+        """Refuse a plane of which there is nothing while there is something of others: it is a slip of the pen."""
+        there = sorted({int(one.topic.split(".")[1]) for one in self.messages(topic) if one.topic.count(".")})
+        if there and plane not in there:
+            raise RecordingError(
+                f"{self.folder}: has no plane {plane} on topic {topic}", f"there are {', '.join(map(str, there))}"
+            )
+
     def table(self, *topics: str) -> pandas.DataFrame:
-        """Headers of some topics as a pandas frame; see `session_arrays.table`."""
+        """Headers of some topics as a pandas frame; see `session_arrays.table`.
+
+        Raises
+        ------
+        RecordingError
+            There is no such topic.
+        """
         from rt_engine.recording.session_arrays import table
 
         return table(self, *topics)

@@ -88,6 +88,20 @@ def activity_rows(
         yield header, values
 
 
+def fields_of(session: Session, plane: int = 0) -> tuple[str, ...]:
+    """Fields of the traces of one plane, as its first message has them; none where there are no traces.
+
+    Raises
+    ------
+    RecordingError
+        A file cannot be opened.
+    """
+    for _, header in headers(session, f"activity.{plane}"):
+        if isinstance(header, ActivityHeader):
+            return tuple(header.fields)
+    return ()
+
+
 def activity(
     session: Session, field: str = "dff", plane: int = 0, *, first_frame: int = 0, last_frame: int | None = None
 ) -> Activity:

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from synthetic_session import MS, SessionMaker
 
+from rt_engine.cli import main
+from rt_engine.interfaces.errors import RecordingError
 from rt_engine.interfaces.messages import Mode
 from rt_engine.recording import open_session
 
@@ -71,3 +73,33 @@ def test_headers_are_tables(session) -> None:
     assert session.table("health")["dropped"].tolist() == [2]
     assert len(session.table("spikes.0")) == 12
     assert len(session.table("sync")) == 0
+
+
+def test_a_slip_of_the_pen_does_not_look_like_no_data(session) -> None:
+    slips = (
+        (lambda: session.activity("nope"), r"no field 'nope'.*dff"),
+        (lambda: session.activity("dff", plane=5), r"no plane 5 on topic activity\. there are 0"),
+        (lambda: session.events(plane=5), r"no plane 5 on topic spikes\. there are 0"),
+        (lambda: session.table("nope"), r"no topic 'nope'.*topics are .*spikes"),
+        (lambda: list(session.messages("spikes", "nope.1")), r"no topic 'nope\.1'"),
+    )
+    for slip, words in slips:
+        with pytest.raises(RecordingError, match=words):
+            slip()
+
+
+def test_what_did_not_happen_is_no_slip_of_the_pen(tmp_path: Path) -> None:
+    maker = SessionMaker(tmp_path)
+    maker.session()
+    maker.close()
+    empty = open_session(tmp_path)
+    assert len(empty.events()) == len(empty.activity().frame) == len(empty.table("light")) == 0
+    assert list(empty.messages("stim")) == []
+
+
+@pytest.mark.parametrize("option", [("--frame-rate-hz", "15"), ("--axes", "TYX"), ("--shape", "64x64")])
+def test_a_replayed_session_refuses_what_only_movies_need_to_be_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: tuple[str, str]
+) -> None:
+    assert main(["replay", str(tmp_path), *option]) == 2
+    assert f"{option[0]}: is for movies" in capsys.readouterr().err
