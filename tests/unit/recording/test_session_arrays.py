@@ -61,7 +61,6 @@ def test_traces_are_one_array_with_nan_where_a_cell_was_not_there_yet(session) -
     assert np.isnan(traces.values[:6, 2]).all()
     part = session.activity("z", first_frame=3, last_frame=5)
     assert part.frame.tolist() == [3, 4, 5]
-    assert np.isnan(session.activity("no such field").values).all()
 
 
 def test_headers_are_tables(session) -> None:
