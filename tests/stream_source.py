@@ -14,6 +14,8 @@ from system_rig import DEADLINE_S, RunningRig, small_rig
 def stream_rig(port: int) -> dict[str, Any]:
     """The small rig whose microscope is a program at a port."""
     rig = small_rig()
+    # On a busy computer too every frame is decided: what is skipped under overload has tests of its own.
+    rig["inference"] |= {"max_backlog_frames": 1000, "deadline_ms": 60_000.0}
     rig["microscope"] = {"driver": "stream", "endpoint": f"tcp://127.0.0.1:{port}"}
     return rig
 

@@ -74,7 +74,7 @@ def plant(source: Numbered, k: int, pid: int) -> int:
 def test_frames_sent_are_the_sum_of_their_fates_and_of_the_journal_number_by_number(start: Start) -> None:
     port = free_ports(1)[0]
     rig = stream_rig(port)
-    rig["inference"] |= {"max_backlog_frames": 8, "new_cells": "off"}
+    rig["inference"] |= {"max_backlog_frames": 8, "deadline_ms": 50.0, "new_cells": "off"}
     run = start(rig, "--baseline", "2")
     source = Numbered(port)
     try:
