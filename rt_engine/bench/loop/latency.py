@@ -223,8 +223,11 @@ def _measure(family: Family, n_rounds: int, progress: Callable[[float], None]) -
             progress(number / n_rounds)
             for mode in family.modes:
                 turns = {REFERENCE: _of_hop(reference.run(mode.n_frames, mode.rate_hz))}
-                turns |= {chain.plan.name: _turn(chain, mode) for chain in chains}
-                turns |= {harm.value: _turn(chains[0], mode, harm) for harm in family.harms}
+                steps: list[tuple[str, ProductChain, Harm | None]] = [(one.plan.name, one, None) for one in chains]
+                steps += [(harm.value, chains[0], harm) for harm in family.harms]
+                if number % 2:  # who comes right after the hop finds the computer in another state
+                    steps.reverse()
+                turns |= {name: _turn(chain, mode, harm) for name, chain, harm in steps}
                 if peers is not None:
                     turns[PEERS] = _of_hop(peers.run(mode.n_frames // PEER_SHARE, mode.rate_hz))
                 if shared is not None:
