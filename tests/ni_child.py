@@ -57,7 +57,7 @@ def main(port: str, kind: str) -> None:
             lock.tend(rig.clock.now_ns())
             if lock.state is InterlockState.ARMED and delivered < 2:
                 power_mw = 4.0 + 4.0 * delivered if pulse == "analog" else 8.0
-                request = rig.request(pulses=3, period_ms=120.0, width_ms=20.0, power_mw=power_mw)
+                request = rig.request(pulses=3, period_ms=120.0, width_ms=60.0, power_mw=power_mw)
                 delivered += lock.request(request).outcome is Outcome.DELIVERED
             time.sleep(0.002)
         say("disarming")

@@ -102,7 +102,7 @@ def test_shapes_that_were_fired_before_are_not_made_again_and_few_are_kept(kind,
         again = fire(1000)
         assert "CreateTask" not in again
         assert sum(again.values()) <= 4
-        for width_us in range(1500, 21 * 100 + 1500, 100):
+        for width_us in (1500, 2500, 3500):
             fire(width_us)
         assert sum(name.startswith("spikeloop-led-pulse") for name in rig.card.tasks) == 8
         rig.interlock.trip("command", "trip", "-", "stop")
