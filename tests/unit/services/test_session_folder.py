@@ -5,11 +5,10 @@ from __future__ import annotations
 import datetime
 import os
 import subprocess
-import sys
-import time
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
@@ -78,40 +77,20 @@ def test_a_folder_that_another_run_has_is_refused_with_a_remedy(tmp_path: Path) 
     assert make_session_folder(str(tmp_path), "rig", 1.0) == tmp_path
 
 
-_RACE = """
-import sys, time
-from rt_engine.services.session_folder import make_session_folder
-from rt_engine.interfaces.errors import ConfigError
-print("ready", flush=True)
-start_s = float(sys.stdin.readline())
-for n, folder in enumerate(sys.argv[1:]):
-    while time.time() < start_s + 0.003 * n:
-        pass
-    try:
-        make_session_folder(folder, "rig", 0.0)
-        print("won")
-    except ConfigError as error:
-        print("lost" if "taken by another run" in str(error) else error)
-"""
+def test_of_two_runs_that_begin_in_one_folder_one_gets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other takes it between every look at the folder and the moment in which this one makes the file."""
+    really_open = Path.open
 
+    def open_after_the_other(path: Path, *args: Any, **more: Any) -> Any:
+        if path.name == TAKEN_FILE:
+            monkeypatch.setattr(Path, "open", really_open)
+            assert make_session_folder(str(tmp_path), "rig", 0.0) == tmp_path
+        return really_open(path, *args, **more)
 
-def test_of_two_processes_that_begin_in_one_folder_one_gets_it(tmp_path: Path) -> None:
-    folders = [str(tmp_path / f"s{n}") for n in range(200)]
-    line = [sys.executable, "-c", _RACE, *folders]
-    racers = [
-        subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(2)
-    ]
-    for racer in racers:
-        assert racer.stdout is not None
-        assert racer.stdout.readline() == "ready\n"
-    start_s = time.time() + 0.2
-    for racer in racers:
-        assert racer.stdin is not None
-        racer.stdin.write(f"{start_s}\n")
-        racer.stdin.flush()
-    told = [racer.communicate(timeout=120)[0].split("\n")[:-1] for racer in racers]
-    assert len(told[0]) == len(folders)
-    assert [sorted(pair) for pair in zip(*told, strict=True)] == [["lost", "won"]] * len(folders)
+    monkeypatch.setattr(Path, "open", open_after_the_other)
+    with pytest.raises(ConfigError, match="is taken by another run"):
+        make_session_folder(str(tmp_path), "rig", 0.0)
+    assert Path.open is really_open, "nobody made the file"
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
