@@ -95,8 +95,7 @@ class ClockRelation:
         ValueError
             Nothing has been read yet.
         """
-        if not self._pairs:
-            raise ValueError("the device's clock has not been read yet")
+        self._require_read()
         x = (device_ns - self._origin[0]).astype(float)
         far = x[:, None] - self._x
         slow, fast = (slope * far for slope in self._slopes)
@@ -119,8 +118,7 @@ class ClockRelation:
         ValueError
             Nothing has been read yet.
         """
-        if not self._pairs:
-            raise ValueError("the device's clock has not been read yet")
+        self._require_read()
         return self._origin[0] + round((host_ns - self._origin[1] - self._offset_ns) / self._slope)
 
     @property
@@ -131,6 +129,10 @@ class ClockRelation:
     def uncertainty_ns(self, device_ns: int) -> int:
         """By how much `host_ns` may be wrong there at most; raises ValueError as `told` does."""
         return int(self.told(np.array([device_ns], np.int64)).uncertainty_ns[0])
+
+    def _require_read(self) -> None:
+        if not self._pairs:
+            raise ValueError("the device's clock has not been read yet")
 
     def _bound_slopes(self) -> tuple[float, float]:
         """The slowest and the fastest line that goes through every interval, of early ones against late ones."""
