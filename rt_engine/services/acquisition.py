@@ -209,8 +209,7 @@ class AcquisitionService(Service):
         self._pause_after = bool(args.get("pause_after", False))
         if not self._started:
             gc.collect()
-            gc.freeze()
-            gc.disable()  # nothing here makes rings of objects; a collection would hold up the lines that are due
+            gc.freeze()  # a collection has next to nothing to look at; vendors' drivers may make rings of objects
             self._microscope.start()
             self._started = True
         counted = self._streams.get(self._counted)
