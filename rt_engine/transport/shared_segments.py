@@ -51,14 +51,13 @@ class Claim:
 
 
 def create_segment(n_bytes: int) -> tuple[SharedMemory, Claim]:
-    """Make a segment under a new name, after those of the dead have been removed.
+    """Make a segment under a new name.
 
     Raises
     ------
     OSError
         There is no such memory.
     """
-    remove_abandoned()
     for _ in range(_TRIES):
         name = f"{PREFIX}{os.getpid()}-{secrets.token_hex(3)}"
         memory = SharedMemory(name, create=True, size=n_bytes)
