@@ -258,11 +258,15 @@ class Session:
 
     def _require(self, topic: str, plane: int) -> None:
         """Refuse a plane of which there is nothing while there is something of others: it is a slip of the pen."""
-        there = sorted({int(one.topic.split(".")[1]) for one in self.messages(topic) if one.topic.count(".")})
+        there = sorted({int(one.split(".")[1]) for one in self._topics_under(topic)})
         if there and plane not in there:
             raise RecordingError(
                 f"{self.folder}: has no plane {plane} on topic {topic}", f"there are {', '.join(map(str, there))}"
             )
+
+    def _topics_under(self, topic: str) -> set[str]:
+        """Those of planes, and of their channels."""
+        return {one.topic for one in self.messages(topic) if one.topic.count(".")}
 
     def table(self, *topics: str) -> pandas.DataFrame:
         """Headers of some topics as a pandas frame; see `session_arrays.table`.
@@ -286,11 +290,19 @@ class Session:
         header : FrameHeader
         lines : uint16 or int16 ndarray, shape (n_lines, pixels_per_line), counts
             Read-only view.
+
+        Raises
+        ------
+        RecordingError
+            At the end: there was none, though the session holds frames of others.
         """
         self.malformed_frames = 0
         planes = (plane,) if isinstance(plane, int) else plane
         channels = (channel,) if isinstance(channel, int) else channel
-        for message in self.messages(*(f"frame.{one}.{c}" for one in planes for c in channels)):
+        topics = [f"frame.{one}.{c}" for one in planes for c in channels]
+        came = False
+        for message in self.messages(*topics):
+            came = True
             try:
                 header = decode_as(FrameHeader, message.topic, message.header_bytes)
             except MessageError:
@@ -302,6 +314,9 @@ class Session:
                 self.malformed_frames += 1
                 continue
             yield header, np.frombuffer(message.payload, dtype).reshape(shape)
+        there = () if came else sorted(self._topics_under("frame"))
+        if there:
+            raise RecordingError(f"{self.folder}: has no {' or '.join(topics)}", f"there are {', '.join(there)}")
 
 
 def open_session(path: Path | str) -> Session:

@@ -207,3 +207,5 @@ def test_frames_come_back_as_arrays_and_misfits_are_counted(tmp_path):
     for (_, lines), expected in zip(found, frames, strict=True):
         np.testing.assert_array_equal(lines, expected)
     assert session.malformed_frames == 1
+    with pytest.raises(RecordingError, match=r"no frame\.9\.0 or frame\.9\.1.*there are frame\.0\.0, frame\.0\.1"):
+        list(session.frames(9, (0, 1)))
