@@ -40,7 +40,7 @@ def main(port: str, kind: str) -> None:
     """Open, arm, fire two trains, disarm and close, again and again; after a trip of a slow machine too."""
     pulse, _, shutter = kind.partition("+")
     changes = {"shutter": SHUTTER} if shutter else {}
-    rig = Rig(RealClock(), virtual=False, max_width_ms=500.0, max_duty=1.0, max_rate_hz=50.0)
+    rig = Rig(RealClock(), virtual=False, max_width_ms=500.0, max_duty=1.0, max_rate_hz=50.0, min_gap_ms=0.01)
     output = NiDaqOutput("led", settings(int(port), pulse, **changes), rig.clock, lambda light: None)
     lock = rig.interlock
     rig.outputs["led"] = lock._outputs["led"] = output  # type: ignore[assignment]
@@ -58,7 +58,9 @@ def main(port: str, kind: str) -> None:
             if lock.state is InterlockState.ARMED and delivered < 2:
                 power_mw = 4.0 + 4.0 * delivered if pulse == "analog" else 8.0
                 request = rig.request(pulses=3, period_ms=120.0, width_ms=60.0, power_mw=power_mw)
-                delivered += lock.request(request).outcome is Outcome.DELIVERED
+                if lock.request(request).outcome is Outcome.DELIVERED:
+                    delivered += 1
+                    say("lit")
             time.sleep(0.002)
         say("disarming")
         lock.disarm("enough")

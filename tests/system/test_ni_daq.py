@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -103,12 +104,11 @@ def test_a_killed_service_leaves_the_light_off_and_the_next_one_takes_the_card_o
 
 KILLS = 200
 KILLED_KINDS = ("gate", "analog", "counter", "analog+shutter")
-PHASES = ("opening", "arming", "firing", "disarming")
-EARLY_S = {"opening": 0.05, "arming": 0.006, "firing": 0.3, "disarming": 0.006}
+PHASES = ("opening", "arming", "firing", "lit", "disarming")
+EARLY_S = {"opening": 0.05, "arming": 0.006, "firing": 0.02, "lit": 0.3, "disarming": 0.006}
+"""As long as they take, about: in a train of 0.3 s light is on for half of the time."""
 LIFE_S = 1.6
 """About as long as a child takes from opening to closing."""
-PATIENCE_S = 20.0
-"""On a busy computer its watchdog ends one train after the other; it is killed all the same."""
 
 
 def _kill_one(turn: int, random: Random) -> tuple[str, bool]:
@@ -119,7 +119,7 @@ def _kill_one(turn: int, random: Random) -> tuple[str, bool]:
     card = SimulatedCard("Dev1", time.perf_counter_ns)
     with serving([card]) as (_, port):
         command = [sys.executable, str(ROOT / "tests" / "ni_child.py"), str(port), kind]
-        env = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+        env = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
         child = subprocess.Popen(command, cwd=ROOT / "tests", env=env, stdout=subprocess.PIPE, text=True)
         assert child.stdout is not None
         try:
@@ -127,10 +127,6 @@ def _kill_one(turn: int, random: Random) -> tuple[str, bool]:
             while wanted and phase != wanted:
                 phase = child.stdout.readline().strip()
                 assert phase, "the child ended by itself"
-            give_up_s = time.monotonic() + PATIENCE_S
-            while wanted == "firing" and not card.light(channel, ENABLE) and time.monotonic() < give_up_s:
-                assert child.poll() is None
-                time.sleep(0.002)
             time.sleep(random.uniform(0.0, EARLY_S.get(wanted, LIFE_S)))
         finally:
             child.kill()
@@ -151,7 +147,7 @@ def _kill_one(turn: int, random: Random) -> tuple[str, bool]:
 @pytest.mark.realtime
 @pytest.mark.timeout(3600)
 def test_killed_at_any_instant_the_light_is_off_within_the_watchdog() -> None:
-    with ThreadPoolExecutor(3) as pool:
+    with ThreadPoolExecutor(2) as pool:
         died = list(pool.map(_kill_one, range(KILLS), (Random(turn) for turn in range(KILLS))))
     counts = Counter(phase for phase, _ in died)
     sys.stdout.write(f"{len(died)} kills: {dict(counts)}, {sum(lit for _, lit in died)} in a pulse\n")
