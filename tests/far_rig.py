@@ -1,7 +1,8 @@
 """One rig over several computers: network namespaces of this one, each with a clock of its own, and a router between.
 
-The delay of the network is that of the kernel (`tc netem` is not in every kernel); links are cut at the router. Clocks
-differ truly: each is a time namespace, whose CLOCK_MONOTONIC is set off by whole seconds. Linux and root alone.
+Links are cut at the router, or made bad there: slow by `tc`, late and lossy by `bad_link.py`, for `tc netem` is not in
+every kernel. Clocks differ truly: each is a time namespace, whose CLOCK_MONOTONIC is set off by whole seconds. Linux
+and root alone.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +31,8 @@ AHEAD_S = {
 """How far the clock of each is ahead of that of this computer."""
 CAN_RUN = all(shutil.which(tool) for tool in ("ip", "unshare", "nsenter")) and getattr(os, "geteuid", lambda: 1)() == 0
 DEADLINE_S = 600.0
+_TABLE = "78"
+"""Routes of what goes through a bad link."""
 
 
 def address(host: str) -> str:
@@ -41,6 +45,7 @@ class Network:
 
     def __init__(self) -> None:
         self._prefix = f"far{os.getpid()}"
+        self._bad_link: subprocess.Popen[bytes] | None = None
 
     def name(self, host: str) -> str:
         """Network namespace of a computer, or of the ``router``."""
@@ -62,6 +67,7 @@ class Network:
 
     def close(self) -> None:
         """Take all of it away."""
+        self._end_bad_link()
         for host in ("router", *HOSTS):
             with contextlib.suppress(subprocess.CalledProcessError):
                 self.ip("netns", "del", self.name(host))
@@ -74,22 +80,40 @@ class Network:
         """As before `cut`."""
         self._rules("del", one, other)
 
-    def shape(self, host: str, *discipline: str) -> None:
-        """Everything that comes to a computer goes through a queueing discipline of `tc`."""
-        self.at("router", "tc", "qdisc", "replace", "dev", f"to-{HOSTS[host]}", "root", *discipline)
+    def slow(self, host: str, bit_per_s: int) -> None:
+        """Everything that comes to a computer comes at this rate, or after two seconds never."""
+        words = ("root", "tbf", "rate", f"{bit_per_s}bit", "burst", "1600", "latency", "2s")
+        self.at("router", "tc", "qdisc", "replace", "dev", f"to-{HOSTS[host]}", *words)
 
-    def unshape(self, host: str) -> None:
-        """As before `shape`."""
-        self.at("router", "tc", "qdisc", "del", "dev", f"to-{HOSTS[host]}", "root")
+    def worsen(self, host: str, delay_ms: float, jitter_ms: float, lost: float) -> None:
+        """Everything that comes to a computer comes late, in another order, or, a share `lost` of it, never."""
+        program = [sys.executable, str(Path(__file__).with_name("bad_link.py")), "bad"]
+        line = ["ip", "netns", "exec", self.name("router"), *program, str(delay_ms), str(jitter_ms), str(lost)]
+        self._bad_link = subprocess.Popen(line, stdout=subprocess.PIPE)
+        assert self._bad_link.stdout is not None
+        assert self._bad_link.stdout.readline(), "the bad link did not begin"
+        router, to = self.name("router"), address(host)
+        self.ip("-n", router, "link", "set", "bad", "up")
+        self.ip("-n", router, "route", "add", "default", "dev", "bad", "table", _TABLE)
+        self.ip("-n", router, "rule", "add", "pref", "10", "to", to, "iif", "bad", "lookup", "main")
+        self.ip("-n", router, "rule", "add", "pref", "11", "to", to, "lookup", _TABLE)
 
-    def can_shape(self, *discipline: str) -> bool:
-        """True if this kernel has that discipline."""
-        try:
-            self.shape("rig", *discipline)
-        except subprocess.CalledProcessError:
-            return False
-        self.unshape("rig")
-        return True
+    def mend(self, host: str) -> None:
+        """As before `slow` or `worsen`."""
+        if self._bad_link is None:
+            self.at("router", "tc", "qdisc", "del", "dev", f"to-{HOSTS[host]}", "root")
+            return
+        for pref in ("11", "10"):
+            self.ip("-n", self.name("router"), "rule", "del", "pref", pref)
+        self._end_bad_link()
+
+    def _end_bad_link(self) -> None:
+        """What it still holds is lost; its device, and the route by it, go with it."""
+        link, self._bad_link = self._bad_link, None
+        if link is not None and link.stdout is not None:
+            link.kill()
+            link.wait()
+            link.stdout.close()
 
     def _rules(self, action: str, one: str, other: str) -> None:
         for a, b in ((one, other), (other, one)):
