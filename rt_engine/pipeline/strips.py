@@ -49,8 +49,10 @@ class StripRegistration:
     Notes
     -----
     A strip is registered in a window of the frame that ends with it and reaches back over lines of strips before it, so
-    that no shift within the limits reads lines that are not there yet. Shifts follow a random walk of `WANDER_PX` a
-    frame, whose Kalman filter this is; the error of a strip is that of its own noise.
+    that no shift within the limits reads lines that are not there yet. Near the top of the frame a window can be too
+    short to hold more than the search and its ramps: such a strip has the shift and quality of the one before. Shifts
+    follow a random walk of `WANDER_PX` a frame, whose Kalman filter this is; the error of a strip is that of its own
+    noise.
     """
 
     def __init__(
@@ -59,12 +61,15 @@ class StripRegistration:
         n_lines = template.shape[0]
         self.max_shift_px = float(max_shift_px)
         self.ends = np.array([*range(strip_lines, n_lines, strip_lines), n_lines])
-        height = strip_lines + 2 * (int(np.ceil(max_shift_px)) + 1) + 2 * RAMP_PX
+        searched = 2 * (int(np.ceil(max_shift_px)) + 1)
+        height = strip_lines + searched + 2 * RAMP_PX
         height += height % 2
         self.starts = np.maximum(self.ends - height, 0) // 2 * 2
         bin_px = 2 if min(template.shape) >= MIN_BINNED_LINES else 1
         self._windows = [
             RigidRegistration(np.ascontiguousarray(template[first:end]), max_shift_px, line_phase_px, bin_px)
+            if end - first >= searched + RAMP_PX or end == n_lines
+            else None
             for first, end in zip(self.starts, self.ends, strict=True)
         ]
         n_strips = len(self.ends)
@@ -83,7 +88,8 @@ class StripRegistration:
     def follow(self, other: StripRegistration) -> None:
         """Go on where another registration of the same field and strips stopped."""
         for window, before in zip(self._windows, other._windows, strict=True):
-            window.follow(before)
+            if window is not None and before is not None:
+                window.follow(before)
         for name in ("_variance", "_shift", "_away", "_hold_off", "_n_seen", "strip_shift_px", "strip_quality"):
             setattr(self, name, getattr(other, name))
         self.shift_y_px, self.shift_x_px = other.shift_y_px, other.shift_x_px
@@ -99,24 +105,28 @@ class StripRegistration:
         strip : int
             Position in `ends`.
         """
+        self._variance += self._wander
         window = self._windows[strip]
-        window.process(frame[self.starts[strip] : self.ends[strip]])
+        jumped = window is not None and self._look(window, frame[self.starts[strip] : self.ends[strip]])
+        self._hold_off = HOLD_OFF_FRAMES * len(self.ends) + 1 if jumped else max(self._hold_off - 1, 0)
+        self.jumped = self._hold_off > 0
+        self.shift_y_px, self.shift_x_px = float(self._shift[0]), float(self._shift[1])
+        self.strip_shift_px[strip] = self._shift
+        self.strip_quality[strip] = self.quality
+
+    def _look(self, window: RigidRegistration, lines: NDArray[Any]) -> bool:
+        """Register the lines of a window; true if they have jumped, are dim or do not fit."""
+        window.process(lines)
         seen = np.array([window.shift_y_px, window.shift_x_px])
         error = np.array([window.error_y_px, window.error_x_px])
         moved = self._follow(seen, error) if window.quality > 0.0 else False
         jumped = (self._n_seen > 0 and moved) or window.dim or not window.fits
         self._n_seen += 1
-        n_strips = len(self.ends)
-        self._hold_off = HOLD_OFF_FRAMES * n_strips + 1 if jumped else max(self._hold_off - 1, 0)
-        self.jumped = self._hold_off > 0
         self.quality, self.contrast = window.quality, window.contrast
-        self.shift_y_px, self.shift_x_px = float(self._shift[0]), float(self._shift[1])
-        self.strip_shift_px[strip] = self._shift
-        self.strip_quality[strip] = self.quality
+        return jumped
 
     def _follow(self, seen: NDArray[np.float64], error: NDArray[np.float64]) -> bool:
         """Weigh one strip's shift with what was expected; true if it is a jump."""
-        self._variance += self._wander
         noise = error**2
         surprise = seen - self._shift
         unexpected = np.abs(surprise) > SURPRISE * np.sqrt(self._variance + noise)

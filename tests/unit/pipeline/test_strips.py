@@ -40,6 +40,25 @@ def test_strips_lose_little_on_a_sample_that_moves_between_frames() -> None:
     assert n_muted == 0
 
 
+@pytest.mark.parametrize(("size_px", "strip_lines", "n_frames"), [(128, 16, 60), (256, 8, 34)])
+def test_strips_too_thin_to_be_registered_alone_wait_for_more_lines(
+    size_px: int, strip_lines: int, n_frames: int
+) -> None:
+    """At the top of the field there are none before them: what little they show is no jump."""
+    sample = MovingField(size_px, 0.5)
+    strips = StripRegistration(sample.template, 8.0, strip_lines)
+    shifts, muted = [], 0
+    for _ in range(n_frames):
+        frame = sample.frame(np.zeros(2))
+        for strip in range(len(strips.ends)):
+            strips.process(frame, strip)
+            shifts.append((strips.shift_y_px, strips.shift_x_px))
+            muted += strips.jumped
+    settled = np.abs(np.array(shifts)[2 * len(strips.ends) :])
+    assert settled.max() < 0.5
+    assert muted < 0.1 * len(shifts)
+
+
 def test_a_jump_within_a_frame_mutes_from_its_strip_on_and_is_followed() -> None:
     sample = MovingField(SIZE, 2.0)
     strips = StripRegistration(sample.template, 8.0, STRIP)
