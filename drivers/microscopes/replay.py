@@ -107,6 +107,7 @@ class ReplayMicroscope:
             um_per_px=self._config.um_per_px or movie.um_per_px,
             frames_per_volume=n_planes,
             channels=(self._config.channel,),
+            strip_lines=self._config.strip_lines,
         )
 
     def start(self) -> None:

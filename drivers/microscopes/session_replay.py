@@ -93,6 +93,7 @@ class SessionReplay:
             frames_per_volume=frames_per_volume(header for header, _ in self._within(first, last)),
             channels=(header.channel,),
             line_period_ns=header.line_period_ns,
+            strip_lines=header.n_lines,
         )
 
     def start(self) -> None:

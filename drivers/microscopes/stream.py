@@ -269,4 +269,5 @@ class StreamMicroscope:
             frames_per_volume=frames_per_volume,
             channels=(header.channel,),
             line_period_ns=header.line_period_ns,
+            strip_lines=header.n_lines,
         )

@@ -89,6 +89,7 @@ class VirtualMicroscope:
             um_per_px=config.um_per_px,
             frames_per_volume=config.frames_per_volume,
             line_period_ns=round(NS_PER_S * (1 - config.flyback_part) / config.frame_rate_hz / config.n_lines),
+            strip_lines=config.strip_lines,
         )
 
     def start(self) -> None:

@@ -20,7 +20,8 @@ class FrameGeometry:
     `frame_rate_hz` is that of the frame counter: a plane is scanned once in `frames_per_volume` counts of it.
     `frames_per_edge` of them are scanned between two edges of the microscope's frame clock. `plane_names` are what
     the vendor calls the planes, where they are regions of one picture; else there are none. `zoom` is the vendor's
-    factor: twice as much shows half of the field; None where it does not tell.
+    factor: twice as much shows half of the field; None where it does not tell. Frames come in messages of
+    `strip_lines`; None, or all lines, where they come whole.
     """
 
     n_lines: int
@@ -36,6 +37,7 @@ class FrameGeometry:
     frames_per_edge: int = 1
     plane_names: tuple[str, ...] = ()
     zoom: float | None = None
+    strip_lines: int | None = None
 
     def in_words(self) -> str:
         """Size, rate, zoom and pixel size as far as they are known, and the names of planes that have some."""

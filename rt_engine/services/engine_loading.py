@@ -33,7 +33,7 @@ def load_engine(
         Of the command `calibrate`: ``path``, and what is known of the frames.
     clock : Clock
     strip_lines : int or None
-        Lines of the strips that frames come in.
+        Lines of the longest strip that has come. A source that waits for the engine has sent none yet, but tells.
 
     Raises
     ------
@@ -55,7 +55,9 @@ def load_engine(
     calibration.require_registration(rig.registration_channel, str(path))
     if calibration.n_rois == 0:
         raise CalibrationError("holds no cells", "calibrate on a recording with active cells", file=str(path))
-    engine = _make_engine(rig, plane, calibration, clock, strip_lines, int(args.get("frames_per_volume", 1)))
+    longest = max(strip_lines or 0, args.get("strip_lines") or 0)
+    strips = longest if 0 < longest < calibration.n_lines else None
+    engine = _make_engine(rig, plane, calibration, clock, strips, int(args.get("frames_per_volume", 1)))
     engine.warm_up()
     return engine, calibration
 

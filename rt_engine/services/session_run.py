@@ -153,6 +153,7 @@ class SessionRun:
             "frame_rate_hz": plane_rate_hz(geometry),
             "frames_per_volume": geometry["frames_per_volume"],
             "um_per_px": geometry["um_per_px"],
+            "strip_lines": geometry["strip_lines"],
         }
         request("stimulation", "source", {"frame_rate_hz": plane_rate_hz(geometry)})
         engines = self._engines.values()

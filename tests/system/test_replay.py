@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -140,6 +141,24 @@ def what_the_run_had_written_is_made_again_from_its_journal(recorded: Path) -> N
     assert done.returncode == 0, done.stderr
     assert "Trials by arm" in (recorded / "report.html").read_text(encoding="utf-8")
     assert not (recorded / "summary.json").exists(), "it would say that the run has ended in order"
+
+
+@pytest.mark.realtime
+@pytest.mark.parametrize("in_strips", [{"strip_lines": 32}, {"strip_lines": 16, "pace": "real_time"}])
+def test_a_session_in_strips_replays_to_the_same(in_strips: dict[str, Any], start: Start, tmp_path: Path) -> None:
+    """Bit for bit, shifts and traces too: the engine knows of the strips before the first comes."""
+    protocol, rig = tmp_path / "quick.yaml", small_rig()
+    protocol.write_text(PROTOCOL, encoding="utf-8")
+    rig["microscope"] |= in_strips
+    run = start(rig, "--baseline", "60", "--protocol", protocol, "--duration", "30")
+    assert run.wait() == 0, run.output()
+    done = spikeloop("replay", run.session, "--speed", "max", "--output", tmp_path / "again")
+    assert done.returncode == 0, done.stderr
+    found = spikeloop("diff", run.session, tmp_path / "again", "--json", tmp_path / "diff.json")
+    assert found.returncode == 0, found.stdout
+    counts = json.loads((tmp_path / "diff.json").read_text(encoding="utf-8"))["n_compared"]
+    assert counts["spikes"] == 900 * 128 // in_strips["strip_lines"]
+    assert counts["decisions"] > 5
 
 
 @pytest.mark.realtime
