@@ -107,6 +107,8 @@ PHASES = ("opening", "arming", "firing", "disarming")
 EARLY_S = {"opening": 0.05, "arming": 0.006, "firing": 0.3, "disarming": 0.006}
 LIFE_S = 1.6
 """About as long as a child takes from opening to closing."""
+PATIENCE_S = 20.0
+"""On a busy computer its watchdog ends one train after the other; it is killed all the same."""
 
 
 def _kill_one(turn: int, random: Random) -> tuple[str, bool]:
@@ -125,7 +127,8 @@ def _kill_one(turn: int, random: Random) -> tuple[str, bool]:
             while wanted and phase != wanted:
                 phase = child.stdout.readline().strip()
                 assert phase, "the child ended by itself"
-            while wanted == "firing" and not card.light(channel, ENABLE):
+            give_up_s = time.monotonic() + PATIENCE_S
+            while wanted == "firing" and not card.light(channel, ENABLE) and time.monotonic() < give_up_s:
                 assert child.poll() is None
                 time.sleep(0.002)
             time.sleep(random.uniform(0.0, EARLY_S.get(wanted, LIFE_S)))
