@@ -19,12 +19,14 @@ from rt_engine.kernels.registration import (
 )
 from rt_engine.kernels.running_median import push_running_median
 from rt_engine.pipeline.near_search import NearSearch
+from rt_engine.pipeline.plain_functions import turned
 from rt_engine.pipeline.registration_images import (
     band_pass,
     bins,
     block_sums,
     energy_weight,
     interior,
+    power_of,
     whiten,
 )
 
@@ -178,7 +180,7 @@ class RigidRegistration:
         self._binned[:rows, :columns] = reference
         self._n_waves = self._shape[1] // 2 + 1
         whole = np.conj(self._spectrum())
-        held = np.cumsum(np.sum(np.abs(whole) ** 2, axis=0, dtype=np.float64))
+        held = np.cumsum(np.sum(power_of(whole), axis=0, dtype=np.float64))
         self._n_waves = int(np.searchsorted(held, WAVES_HELD * held[-1])) + 1
         self._lag_rows = np.zeros((2 * self._max_lag_y + 3, self._n_waves), np.complex64)
         self._reference = np.ascontiguousarray(whole[:, : self._n_waves])
@@ -200,11 +202,11 @@ class RigidRegistration:
         """
         b = self._bin_px
         spectrum = scipy.fft.fft(template, axis=axis, workers=1)
-        turn = -2j * np.pi * scipy.fft.fftfreq(template.shape[axis])
-        turn = turn[:, None] if axis == 0 else turn[None, :]
+        turns = -scipy.fft.fftfreq(template.shape[axis])
+        turns = turns[:, None] if axis == 0 else turns[None, :]
         tops = np.zeros(len(PARTS))
         for i, part in enumerate(PARTS):
-            moved = scipy.fft.ifft(spectrum * np.exp(turn * (part * b)), axis=axis, workers=1).real
+            moved = scipy.fft.ifft(spectrum * turned(turns * (part * b)), axis=axis, workers=1).real
             self._binned[:rows, :columns] = bins(moved, b)
             self._cross_spectrum()
             correlation = self._correlation

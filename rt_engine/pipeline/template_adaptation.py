@@ -158,5 +158,5 @@ def in_place(mean: NDArray[np.float32], anchor: NDArray[np.float32], max_shift_p
     placed = np.zeros(mean.shape, np.float32)
     add_registered(whole, *residual, placed)
     a, b = placed - placed.mean(), anchor - anchor.mean()
-    gain = float(np.vdot(a, b) / max(float(np.vdot(a, a)), 1e-12))
+    gain = float(np.sum(a * b, dtype=np.float64)) / max(float(np.sum(a * a, dtype=np.float64)), 1e-12)
     return np.asarray(gain * a + anchor.mean(), np.float32)
