@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -90,9 +91,10 @@ def _frame(frames: NDArray[np.uint16], number: int) -> NDArray[np.uint16]:
 
 
 def _outputs(engine: Engine, frames: NDArray[np.uint16], strip_lines: int | None) -> dict[str, str]:
+    start = _arrays(engine)
     engine.warm_up()
     side_px = frames.shape[1]
-    names = ("events", "activity", "shift", "quality", "cells", "number of events")
+    names = ("events", "activity", "shift", "quality", "cells")
     digests: dict[str, Any] = {name: hashlib.sha256() for name in names}
     n_events = 0
     for number in range(N_FRAMES):
@@ -113,7 +115,14 @@ def _outputs(engine: Engine, frames: NDArray[np.uint16], strip_lines: int | None
         engine.tidy()
     if engine._adaptation is not None:
         engine._adaptation.finish()
-    return {name: one.hexdigest() for name, one in digests.items()} | {"number of events": str(n_events)}
+    told = {name: one.hexdigest() for name, one in digests.items()}
+    return told | {"number of events": str(n_events), "start": start, "state at the end": _arrays(engine)}
+
+
+def _arrays(engine: Engine) -> str:
+    """Digest of all that registration and inference hold: float64, where outputs are rounded to float32."""
+    held = [engine._registration, [group.traces for group in engine._groups]]
+    return hashlib.sha256(pickle.dumps(held)).hexdigest()
 
 
 if __name__ == "__main__":
