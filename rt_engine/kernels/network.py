@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rt_engine.interfaces.network_weights import HEADS, HOLDS, N_INPUTS, NetworkWeights
 from rt_engine.kernels.compile_options import NO_ALLOCATION
 from rt_engine.kernels.drive_smoother import BASELINE_FIELD, BLOCK, CALCIUM_FIELDS
+from rt_engine.kernels.power_of_e import power_of_e
 
 N_HOLDS, N_OUT = len(HOLDS), len(HEADS) * len(HOLDS)
 N_DYNAMIC = N_HOLDS + 3
@@ -74,7 +75,6 @@ _LAYERS = types.NamedTuple(
 )  # fmt: skip
 _STATE = types.NamedTuple((_F4_MATRIX, _F4, _F4_MATRIX), NetworkState)
 _HALF, _ONE = np.float32(0.5), np.float32(1.0)
-_SIXTEENTH, _SIXTH, _TWENTY_FOURTH = np.float32(1 / 16), np.float32(1 / 6), np.float32(1 / 24)
 _LARGEST = np.float32(4.97)
 _ZERO, _BEYOND = np.float32(0.0), np.float32(1e6)
 _P0, _P2, _P4, _Q2, _Q4, _Q6 = (np.float32(c) for c in (135135.0, 17325.0, 378.0, 62370.0, 3150.0, 28.0))
@@ -87,17 +87,6 @@ def soft_step(x):
     s = x * x
     value = x * (_P0 + s * (_P2 + s * (_P4 + s))) / (_P0 + s * (_Q2 + s * (_Q4 + s * _Q6)))
     return max(min(value, _ONE), -_ONE)
-
-
-@njit(**NO_ALLOCATION)
-def power_of_e(x):
-    """Exponential of -2 to 2 to 3e-6: sixteenth power of the series, arithmetic alone as well."""
-    x = x * _SIXTEENTH
-    value = _ONE + x * (_ONE + x * (_HALF + x * (_SIXTH + x * _TWENTY_FOURTH)))
-    value *= value
-    value *= value
-    value *= value
-    return value * value
 
 
 @njit(**NO_ALLOCATION)
@@ -247,5 +236,5 @@ def network_step(at, dff, usable, cells, drive, per_noise, bounds, layers, state
         _tell(layers, seen, middle, state.scratch[-N_OUT * BLOCK :], block, state.told)
     odds, rate = state.told[at], state.told[N_HOLDS + at]
     for n in range(n_rois):
-        vote_out[0, n] = power_of_e(bounds[0, n] * soft_step(odds[n]))
-        vote_out[1, n] = power_of_e(bounds[1, n] * soft_step(rate[n]))
+        vote_out[0, n] = power_of_e(np.float64(bounds[0, n] * soft_step(odds[n])))
+        vote_out[1, n] = power_of_e(np.float64(bounds[1, n] * soft_step(rate[n])))

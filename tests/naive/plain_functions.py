@@ -30,6 +30,18 @@ def log(x: float) -> float:
     return twos * LN2_HIGH + (twos * LN2_LOW + 2 * s * _series(s * s, [1 / (2 * k + 1) for k in range(12)]))
 
 
+def power_of_e(x: float) -> float:
+    """As the kernel: series of the 512th part, squared nine times."""
+    r = min(max(x, -80.0), 80.0) * (1 / 512)
+    value = 1.0
+    for k in (9, 7, 5, 3):
+        value = 1.0 + r * (1 / k) * (1.0 + r * (1 / (k + 1)) * value)
+    value = 1.0 + r * (1.0 + r * 0.5 * value)
+    for _ in range(9):
+        value *= value
+    return value
+
+
 def turned(turns: float) -> complex:
     """Cosine and sine of the angle within half a turn."""
     angle = 2 * math.pi * (turns - round(turns))

@@ -8,10 +8,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from naive import exact_sums as exact
+from naive import plain_functions
 
 from rt_engine.kernels.drive_smoother import BLOCK
 from rt_engine.kernels.near_correlation import correlate_near
 from rt_engine.kernels.network import _add_product
+from rt_engine.kernels.power_of_e import power_of_e
 from rt_engine.kernels.registration import block_contrast, correlate_spectrum
 
 STEPS = (0, 1, -1)
@@ -58,3 +60,11 @@ def test_a_layer_of_the_network(shape: tuple[int, int]) -> None:
     sums = start.copy()
     _add_product(weights, vector.ravel(), sums.ravel())
     np.testing.assert_array_equal(sums, exact.add_product(weights, vector, start))
+
+
+def test_the_exponential_of_the_kernels() -> None:
+    x = np.concatenate([np.random.default_rng(6).uniform(-80, 80, 2000), [0.0, 1e-9, -1e9, 1e9]])
+    found = [power_of_e(value) for value in x]
+    assert found == [plain_functions.power_of_e(value) for value in x.tolist()]
+    np.testing.assert_allclose(found, np.exp(np.clip(x, -80, 80)), rtol=2e-13)
+    assert np.isnan(power_of_e(np.nan))
