@@ -106,7 +106,7 @@ class TemplateAdaptation:
             self._sum.fill(0.0)
             self._n = 0
             self._due_frame = number + self._handover
-            self._thread = threading.Thread(target=self._work, args=(mean,), daemon=True, name="template")
+            self._thread = threading.Thread(target=self._work, args=(mean,), name="template")
             self._thread.start()
 
     def take(self, number: int) -> Any | None:
