@@ -13,6 +13,7 @@ from rt_engine.kernels.compile_options import NO_ALLOCATION
 from rt_engine.kernels.filter_bank import BANK_TYPE as _BANK
 from rt_engine.kernels.filter_bank import ask_bank
 from rt_engine.kernels.matched_filter import RING_TYPE as _RING
+from rt_engine.kernels.power_of_e import power_of_e
 from rt_engine.kernels.sample_codes import CENSORED, GOOD
 
 SMALLEST_ENERGY = 0.5  # share of the template that lost samples must leave
@@ -115,9 +116,9 @@ def _evidence(z, gain):
     x = gain * z
     half = 0.5 * gain * gain
     return (
-        BURST_SHARES[0] * np.exp(min(x - half, 60.0))
-        + BURST_SHARES[1] * np.exp(min(2.0 * x - 4.0 * half, 60.0))
-        + BURST_SHARES[2] * np.exp(min(3.0 * x - 9.0 * half, 60.0))
+        BURST_SHARES[0] * power_of_e(min(x - half, 60.0))
+        + BURST_SHARES[1] * power_of_e(min(2.0 * x - 4.0 * half, 60.0))
+        + BURST_SHARES[2] * power_of_e(min(3.0 * x - 9.0 * half, 60.0))
     )
 
 

@@ -10,6 +10,8 @@ worked out such that one of a NaN lies within its table.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
 
@@ -25,7 +27,7 @@ RATE_FLOOR = 1.2  # noise standard deviations of drive that are taken for noise
 FLOOR_ROUND = 0.5  # of the rate where a network votes: how far from the floor its edge is rounded off
 FIRST_BURST, BURST_RATIO = 0.6, 0.4  # prior of one spike in a frame with any, and of each more
 LARGEST_BURST = 6
-LOG_FIRST, LOG_RATIO, LOG_2 = np.log(FIRST_BURST), np.log(BURST_RATIO), np.log(2.0)
+LOG_FIRST, LOG_RATIO, LOG_2 = math.log(FIRST_BURST), math.log(BURST_RATIO), math.log(2.0)
 
 
 @njit(**NO_ALLOCATION)

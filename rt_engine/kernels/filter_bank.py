@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rt_engine.kernels.compile_options import NO_ALLOCATION
 from rt_engine.kernels.matched_filter import RING_TYPE
+from rt_engine.kernels.power_of_e import power_of_e
 from rt_engine.kernels.sample_codes import CENSORED, GOOD
 
 SMALLEST_DETERMINANT = 1e-9  # of the nuisances' Gram matrix, of its diagonal's product: below, they are one
@@ -110,8 +111,8 @@ def _weigh(n, noise, bank):
     for j in range(n_lags):
         for m in range(n_counts):
             below = bank.scratch[ODDS + m, j] - largest
-            bank.scratch[ODDS + m, j] = np.exp(below) if below > NEGLIGIBLE else 0.0
-    return np.exp(bank.log_prior[n, 0] - largest)
+            bank.scratch[ODDS + m, j] = power_of_e(below) if below > NEGLIGIBLE else 0.0
+    return power_of_e(bank.log_prior[n, 0] - largest)
 
 
 @njit(types.UniTuple(types.float64, 4)(types.int64, types.int64, types.float64, RING_TYPE, BANK_TYPE), **NO_ALLOCATION)

@@ -5,7 +5,7 @@ Loops run over whole blocks of cells, whose number is fixed: so a cell gets the 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit, types
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rt_engine.interfaces.network_weights import HEADS, HOLDS, N_INPUTS, NetworkWeights
 from rt_engine.kernels.compile_options import NO_ALLOCATION
 from rt_engine.kernels.drive_smoother import BASELINE_FIELD, BLOCK, CALCIUM_FIELDS
+from rt_engine.kernels.power_of_e import power_of_e
 
 N_HOLDS, N_OUT = len(HOLDS), len(HEADS) * len(HOLDS)
 N_DYNAMIC = N_HOLDS + 3
@@ -23,7 +24,6 @@ MOST_ODDS, MOST_RATE = np.float32(1.5), np.float32(0.5)
 """Bounds of what a network learns to add to the log odds and to the logarithm of the rate; how much of that is
 believed says `pipeline.network`."""
 _U, _V = CALCIUM_FIELDS
-_FUSED: dict[str, Any] = NO_ALLOCATION | {"fastmath": {"contract"}}  # a product and a sum may be rounded once
 
 
 class NetworkLayers(NamedTuple):
@@ -80,7 +80,7 @@ _ZERO, _BEYOND = np.float32(0.0), np.float32(1e6)
 _P0, _P2, _P4, _Q2, _Q4, _Q6 = (np.float32(c) for c in (135135.0, 17325.0, 378.0, 62370.0, 3150.0, 28.0))
 
 
-@njit(**_FUSED)
+@njit(**NO_ALLOCATION)
 def soft_step(x):
     """Hyperbolic tangent to 1e-4, by Lambert's continued fraction: arithmetic alone, so that it makes vector code."""
     x = max(min(x, _LARGEST), -_LARGEST)
@@ -89,7 +89,7 @@ def soft_step(x):
     return max(min(value, _ONE), -_ONE)
 
 
-@njit(**_FUSED)
+@njit(**NO_ALLOCATION)
 def root(x):
     """Like the square root of large values, with their sign, and like the value itself of small ones.
 
@@ -98,28 +98,36 @@ def root(x):
     return x / np.sqrt(_ONE + abs(x)) if abs(x) < _BEYOND else _ZERO
 
 
-@njit(**_FUSED)
+@njit(**NO_ALLOCATION)
 def _add_product(weights, vector, acc):
-    """Add weights times vector, for a block of cells; four columns a pass, so that sums are seldom stored."""
+    """Add weights times vector, for a block of cells; two rows and four columns a pass: little is loaded or stored."""
     n_rows, n_columns = weights.shape
-    eights = n_columns - n_columns % 8
-    for row in range(n_rows):
+    fours, pairs = n_columns - n_columns % 4, n_rows - n_rows % 2
+    for row in range(0, pairs, 2):
+        to = acc[row * BLOCK : (row + 2) * BLOCK]
+        one, two = weights[row], weights[row + 1]
+        for k in range(0, fours, 4):
+            part = vector[k * BLOCK : (k + 4) * BLOCK]
+            a, b, c, d = one[k], one[k + 1], one[k + 2], one[k + 3]
+            e, f, g, h = two[k], two[k + 1], two[k + 2], two[k + 3]
+            for n in range(BLOCK):
+                p, q, r, s = part[n], part[BLOCK + n], part[2 * BLOCK + n], part[3 * BLOCK + n]
+                to[n] += (a * p + b * q) + (c * r + d * s)
+                to[BLOCK + n] += (e * p + f * q) + (g * r + h * s)
+        for k in range(fours, n_columns):
+            a, b, part = one[k], two[k], vector[k * BLOCK : (k + 1) * BLOCK]
+            for n in range(BLOCK):
+                to[n] += a * part[n]
+                to[BLOCK + n] += b * part[n]
+    for row in range(pairs, n_rows):
         to = acc[row * BLOCK : (row + 1) * BLOCK]
-        of = weights[row]
-        for k in range(0, eights, 8):
-            part = vector[k * BLOCK : (k + 8) * BLOCK]
-            a, b, c, d, e, f, g, h = of[k], of[k + 1], of[k + 2], of[k + 3], of[k + 4], of[k + 5], of[k + 6], of[k + 7]
+        for k in range(n_columns):
+            a, part = weights[row, k], vector[k * BLOCK : (k + 1) * BLOCK]
             for n in range(BLOCK):
-                s = a * part[n] + b * part[BLOCK + n] + c * part[2 * BLOCK + n] + d * part[3 * BLOCK + n]
-                s += e * part[4 * BLOCK + n] + f * part[5 * BLOCK + n] + g * part[6 * BLOCK + n]
-                to[n] += s + h * part[7 * BLOCK + n]
-        for k in range(eights, n_columns):
-            a, va = of[k], vector[k * BLOCK : (k + 1) * BLOCK]
-            for n in range(BLOCK):
-                to[n] += a * va[n]
+                to[n] += a * part[n]
 
 
-@njit(**_FUSED)
+@njit(**NO_ALLOCATION)
 def _fill(bias, acc):
     for row in range(bias.shape[0]):
         to, value = acc[row * BLOCK : (row + 1) * BLOCK], bias[row]
@@ -127,7 +135,7 @@ def _fill(bias, acc):
             to[n] = value
 
 
-@njit(**_FUSED)
+@njit(**NO_ALLOCATION)
 def _look(dff, usable, drive, per_noise, here, cell, x):
     """Inputs of a block that change with the frame."""
     for k in range(N_HOLDS):
@@ -144,7 +152,7 @@ def _look(dff, usable, drive, per_noise, here, cell, x):
         is_there[n] = _ONE if sampled else np.float32(0.0)
 
 
-@njit(**_FUSED)
+@njit(**NO_ALLOCATION)
 def _remember(layers, seen, scratch):
     """One step of the gated recurrent unit of a block of cells."""
     n_hidden = layers.state.shape[1]
@@ -168,7 +176,7 @@ def _remember(layers, seen, scratch):
         held[n] = new + keep * (held[n] - new)
 
 
-@njit(**_FUSED)
+@njit(**NO_ALLOCATION)
 def _tell(layers, seen, middle, heads, block, told):
     """Two layers from what the units hold and the inputs to the heads."""
     _fill(layers.middle_bias, middle)
@@ -187,7 +195,7 @@ def _tell(layers, seen, middle, heads, block, told):
     types.void(
         types.int64, _F4, _U1, _F8_MATRIX, _F8_MATRIX, _F4_MATRIX, _F4_MATRIX, _LAYERS, _STATE, _F4_MATRIX
     ),
-    **_FUSED,
+    **NO_ALLOCATION,
 )  # fmt: skip
 def network_step(at, dff, usable, cells, drive, per_noise, bounds, layers, state, vote_out):
     """Advance the network of all cells by one frame, after `drive_step` has.
@@ -228,5 +236,5 @@ def network_step(at, dff, usable, cells, drive, per_noise, bounds, layers, state
         _tell(layers, seen, middle, state.scratch[-N_OUT * BLOCK :], block, state.told)
     odds, rate = state.told[at], state.told[N_HOLDS + at]
     for n in range(n_rois):
-        vote_out[0, n] = np.exp(bounds[0, n] * soft_step(odds[n]))
-        vote_out[1, n] = np.exp(bounds[1, n] * soft_step(rate[n]))
+        vote_out[0, n] = power_of_e(np.float64(bounds[0, n] * soft_step(odds[n])))
+        vote_out[1, n] = power_of_e(np.float64(bounds[1, n] * soft_step(rate[n])))

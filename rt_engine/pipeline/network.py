@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from rt_engine.interfaces.drive_constants import DriveConstants
 from rt_engine.interfaces.errors import CalibrationError
@@ -21,6 +20,7 @@ from rt_engine.kernels.network import (
     network_step,
 )
 from rt_engine.pipeline.adoption import adopt_blocks
+from rt_engine.pipeline.plain_functions import exp, log
 
 FloatArray = NDArray[np.float64]
 
@@ -75,12 +75,12 @@ def conditions(constants: DriveConstants, frame_rate_hz: float, gain: FloatArray
     """
     told = np.stack(
         [
-            np.log(standardised_noise(constants, frame_rate_hz)),
-            np.log(-1 / np.log(constants.decay)),
-            np.log(-1 / np.log(constants.rise)),
-            np.full(len(gain), np.log(frame_rate_hz / 30)),
-            np.log(constants.drive_variance / constants.noise_variance),
-            np.log(np.maximum(gain, 1e-3)),
+            log(standardised_noise(constants, frame_rate_hz)),
+            log(-1 / log(constants.decay)),
+            log(-1 / log(constants.rise)),
+            np.full(len(gain), log(frame_rate_hz / 30)),
+            log(constants.drive_variance / constants.noise_variance),
+            log(np.maximum(gain, 1e-3)),
         ]
     )
     centred = np.clip(np.nan_to_num(told - np.array(CENTRES)[:, None]), -MOST, MOST)
@@ -94,8 +94,8 @@ def standardised_noise(constants: DriveConstants, frame_rate_hz: float) -> Float
 
 def bounds_of_trust(constants: DriveConstants, frame_rate_hz: float) -> NDArray[np.float32]:
     """Bounds of the vote on every cell, float32, shape (2, n_rois), see `network_step`."""
-    above = np.log(standardised_noise(constants, frame_rate_hz) / NOISE_OF_TRUST) / WIDTH_OF_TRUST
-    rate = TRUST_IN_RATE * MOST_RATE * expit(above)
+    above = log(standardised_noise(constants, frame_rate_hz) / NOISE_OF_TRUST) / WIDTH_OF_TRUST
+    rate = TRUST_IN_RATE * MOST_RATE / (1.0 + exp(-above))
     return np.stack([np.full(len(rate), TRUST_IN_ODDS * MOST_ODDS), rate]).astype(np.float32)
 
 

@@ -19,12 +19,14 @@ from rt_engine.kernels.registration import (
 )
 from rt_engine.kernels.running_median import push_running_median
 from rt_engine.pipeline.near_search import NearSearch
+from rt_engine.pipeline.plain_functions import turned
 from rt_engine.pipeline.registration_images import (
     band_pass,
     bins,
     block_sums,
     energy_weight,
     interior,
+    power_of,
     whiten,
 )
 
@@ -141,6 +143,7 @@ class RigidRegistration:
         rows, columns = template.shape[0] // self._bin_px, template.shape[1] // self._bin_px
         self._shape = (scipy.fft.next_fast_len(rows, real=True), scipy.fft.next_fast_len(columns, real=True))
         self._binned = np.zeros(self._shape, np.float32)
+        self._columns = np.zeros(columns, np.float32)
         self._peak = np.zeros(3)
         wanted = int(np.ceil(max_shift_px / self._bin_px))
         self._max_lag_y = min(wanted, (rows - 3) // 2)
@@ -177,12 +180,13 @@ class RigidRegistration:
         self._binned[:rows, :columns] = reference
         self._n_waves = self._shape[1] // 2 + 1
         whole = np.conj(self._spectrum())
-        held = np.cumsum(np.sum(np.abs(whole) ** 2, axis=0, dtype=np.float64))
+        held = np.cumsum(np.sum(power_of(whole), axis=0, dtype=np.float64))
         self._n_waves = int(np.searchsorted(held, WAVES_HELD * held[-1])) + 1
         self._lag_rows = np.zeros((2 * self._max_lag_y + 3, self._n_waves), np.complex64)
         self._reference = np.ascontiguousarray(whole[:, : self._n_waves])
         weight = energy_weight(self._shape, fine, coarse)
         self._energy_weight = np.ascontiguousarray(weight[:, : self._n_waves])
+        self._waves = np.zeros(self._n_waves, np.float32)
         self._white_energy = rows * columns * float(self._energy_weight.sum())
         self._top_y, self._top_x = (self._tops(template, rows, columns, axis) for axis in (0, 1))
         self._binned[:] = 0.0
@@ -198,11 +202,11 @@ class RigidRegistration:
         """
         b = self._bin_px
         spectrum = scipy.fft.fft(template, axis=axis, workers=1)
-        turn = -2j * np.pi * scipy.fft.fftfreq(template.shape[axis])
-        turn = turn[:, None] if axis == 0 else turn[None, :]
+        turns = -scipy.fft.fftfreq(template.shape[axis])
+        turns = turns[:, None] if axis == 0 else turns[None, :]
         tops = np.zeros(len(PARTS))
         for i, part in enumerate(PARTS):
-            moved = scipy.fft.ifft(spectrum * np.exp(turn * (part * b)), axis=axis, workers=1).real
+            moved = scipy.fft.ifft(spectrum * turned(turns * (part * b)), axis=axis, workers=1).real
             self._binned[:rows, :columns] = bins(moved, b)
             self._cross_spectrum()
             correlation = self._correlation
@@ -235,7 +239,14 @@ class RigidRegistration:
 
     def _measure_contrast(self, lag_y: float, lag_x: float) -> float:
         block_contrast(
-            self._binned, self._weights, self._expected, self._block_rows, lag_y, lag_x, self._block_contrast
+            self._binned,
+            self._weights,
+            self._expected,
+            self._block_rows,
+            lag_y,
+            lag_x,
+            self._columns,
+            self._block_contrast,
         )
         slopes = self._block_contrast.reshape(-1)
         self._level.push(float(weighted_median(slopes, self._block_weight)))
@@ -264,7 +275,7 @@ class RigidRegistration:
     def _cross_spectrum(self) -> float:
         """Correlate `_binned` with the template; energy of its band-pass."""
         spectrum = self._spectrum()
-        energy = correlate_spectrum(spectrum, self._reference, self._energy_weight)
+        energy = correlate_spectrum(spectrum, self._reference, self._energy_weight, self._waves)
         rows = scipy.fft.ifft(spectrum, axis=0, workers=1, overwrite_x=True)
         # Negative lags stand at the end, as in the whole correlation, of which only these rows are looked at.
         n_after, n_before = self._max_lag_y + 2, self._max_lag_y + 1

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rt_engine.kernels.oasis_ar2 import resolved_rise
+from rt_engine.pipeline.plain_functions import exp, log
 
 FloatArray = NDArray[np.float64]
 
@@ -49,10 +50,10 @@ def spike_model(tau_rise_s: FloatArray, tau_s: FloatArray, amplitude_dff: FloatA
     """
     decay_s = np.maximum(tau_s, tau_rise_s)
     rise_s = np.minimum(np.minimum(tau_s, tau_rise_s), LARGEST_RISE_SHARE * decay_s)
-    slow = np.exp(-1 / (decay_s * rate_hz))
-    fast = resolved_rise(slow, np.exp(-1 / (rise_s * rate_hz)))
-    t_peak_s = np.log(decay_s / rise_s) * rise_s * decay_s / (decay_s - rise_s)
-    peak = np.exp(-t_peak_s / decay_s) - np.exp(-t_peak_s / rise_s)
+    slow = exp(-1 / (decay_s * rate_hz))
+    fast = resolved_rise(slow, exp(-1 / (rise_s * rate_hz)))
+    t_peak_s = log(decay_s / rise_s) * rise_s * decay_s / (decay_s - rise_s)
+    peak = exp(-t_peak_s / decay_s) - exp(-t_peak_s / rise_s)
     area = amplitude_dff * (decay_s - rise_s) * rate_hz / peak
     return SpikeModel(slow, fast, area * (1 - slow) * (1 - fast))
 

@@ -106,7 +106,7 @@ class TemplateAdaptation:
             self._sum.fill(0.0)
             self._n = 0
             self._due_frame = number + self._handover
-            self._thread = threading.Thread(target=self._work, args=(mean,), daemon=True, name="template")
+            self._thread = threading.Thread(target=self._work, args=(mean,), name="template")
             self._thread.start()
 
     def take(self, number: int) -> Any | None:
@@ -158,5 +158,5 @@ def in_place(mean: NDArray[np.float32], anchor: NDArray[np.float32], max_shift_p
     placed = np.zeros(mean.shape, np.float32)
     add_registered(whole, *residual, placed)
     a, b = placed - placed.mean(), anchor - anchor.mean()
-    gain = float(np.vdot(a, b) / max(float(np.vdot(a, a)), 1e-12))
+    gain = float(np.sum(a * b, dtype=np.float64)) / max(float(np.sum(a * a, dtype=np.float64)), 1e-12)
     return np.asarray(gain * a + anchor.mean(), np.float32)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve_triangular, toeplitz
 
 from rt_engine.interfaces.calibration import Calibration
 from rt_engine.kernels.decision import BURST_SHARES
 from rt_engine.kernels.filter_bank import TemplateBank
+from rt_engine.pipeline.plain_functions import exp, log
 
 FloatArray = NDArray[np.float64]
 
@@ -18,8 +18,8 @@ SMALLEST_NONE = 1e-3  # probability of no event in any frame of the bank
 
 def _mean_decay(frames: FloatArray, rate: float) -> FloatArray:
     """Mean of exp(-rate x) over x = frames + u - p, x >= 0, with u and p uniform in a frame."""
-    start = 1 / rate - (1 - np.exp(-rate)) / rate**2
-    later = np.exp(-rate * np.maximum(frames, 1)) * np.expm1(rate) * -np.expm1(-rate) / rate**2
+    start = 1 / rate - (1 - exp(-rate)) / rate**2
+    later = exp(-rate * np.maximum(frames, 1)) * ((exp(0.5 * rate) - exp(-0.5 * rate)) / rate) ** 2
     return np.where(frames >= 1, later, np.where(frames == 0, start, 0.0))
 
 
@@ -43,8 +43,8 @@ def spike_template(tau_rise_s: float, tau_s: float, frame_rate_hz: float, n_fram
     in closed form.
     """
     frames = np.arange(n_frames, dtype=np.float64)
-    t_peak = np.log(tau_s / tau_rise_s) * tau_rise_s * tau_s / (tau_s - tau_rise_s)
-    peak = np.exp(-t_peak / tau_s) - np.exp(-t_peak / tau_rise_s)
+    t_peak = log(tau_s / tau_rise_s) * tau_rise_s * tau_s / (tau_s - tau_rise_s)
+    peak = exp(-t_peak / tau_s) - exp(-t_peak / tau_rise_s)
     decay = _mean_decay(frames, 1 / (tau_s * frame_rate_hz))
     rise = _mean_decay(frames, 1 / (tau_rise_s * frame_rate_hz))
     return np.asarray((decay - rise) / peak)
@@ -68,15 +68,29 @@ def blind_filters(templates: FloatArray, tail: FloatArray, noise_correlation: fl
 
     Notes
     -----
-    M = C^-1 - C^-1 N (N'C^-1 N)^-1 N'C^-1 with N = [1, tail] and C_ij = phi^|i - j|. With C = L L': L^-1 makes the
-    noise white, there N is projected away, and L'^-1 leads back to the samples.
+    M = C^-1 - C^-1 N (N'C^-1 N)^-1 N'C^-1 with N = [1, tail] and C_ij = phi^|i - j|. C^-1 = W'W, where W takes phi of
+    the sample before from every sample: W makes the noise white, there N is projected away, and W' leads back to the
+    samples. No linear algebra of a library, whose last bits depend on the processor.
     """
-    n_taps = templates.shape[1]
-    whole = np.linalg.cholesky(toeplitz(float(noise_correlation) ** np.arange(n_taps)))
-    basis, _ = np.linalg.qr(solve_triangular(whole, np.stack([np.ones(n_taps), tail], axis=1), lower=True))
-    white = solve_triangular(whole, templates.T, lower=True).T
-    visible = white - (white @ basis) @ basis.T
-    return np.ascontiguousarray(solve_triangular(whole, visible.T, lower=True, trans="T").T)
+    phi = float(noise_correlation)
+    spread = float(np.sqrt(1.0 - phi * phi))
+
+    def whitened(x: FloatArray) -> FloatArray:
+        white = x.copy()
+        white[..., 1:] = (x[..., 1:] - phi * x[..., :-1]) / spread
+        return white
+
+    def without(x: FloatArray, direction: FloatArray) -> FloatArray:
+        share = np.sum(x * direction, axis=-1, keepdims=True) / np.sum(direction * direction)
+        return np.asarray(x - share * direction)
+
+    one = whitened(np.ones(len(tail)))
+    other = without(whitened(tail), one)
+    visible = without(without(whitened(templates), one), other)
+    back = visible.copy()
+    back[:, 1:] /= spread
+    back[:, :-1] -= phi / spread * visible[:, 1:]
+    return back
 
 
 def template_bank(calibration: Calibration) -> TemplateBank:
@@ -106,7 +120,7 @@ def template_bank(calibration: Calibration) -> TemplateBank:
     )
     template = np.zeros((len(kernels), n_lags, n_taps))
     filters = np.zeros_like(template)
-    tail = np.exp(-np.arange(n_taps) / (kernels[:, 1:2] * rate_hz))
+    tail = exp(-np.arange(n_taps) / (kernels[:, 1:2] * rate_hz))
     for i, (tau_rise_s, tau_s, phi) in enumerate(kernels):
         response = spike_template(tau_rise_s, tau_s, rate_hz, n_lags)
         for lag in range(n_lags):
@@ -121,6 +135,6 @@ def template_bank(calibration: Calibration) -> TemplateBank:
         tail=tail,
         shape=np.ascontiguousarray(shape.reshape(-1), np.int64),
         amplitude_dff=calibration.amplitude_dff.astype(np.float64),
-        log_prior=np.log(np.concatenate([none[:, None], prior[:, None] * np.array(BURST_SHARES)], axis=1)),
+        log_prior=log(np.concatenate([none[:, None], prior[:, None] * np.array(BURST_SHARES)], axis=1)),
         scratch=np.zeros((4 + len(BURST_SHARES), n_taps)),
     )

@@ -22,6 +22,7 @@ from rt_engine.pipeline.deconvolution import SMALLEST_JUMP, DeconvolutionStage
 from rt_engine.pipeline.drive import DriveStage
 from rt_engine.pipeline.network import NetworkStage
 from rt_engine.pipeline.neuropil import NeuropilUpdate
+from rt_engine.pipeline.plain_functions import exp
 from rt_engine.pipeline.template_bank import template_bank
 
 BASELINE_QUANTILE = 0.1
@@ -394,7 +395,7 @@ def _decision_parameters(calibration: Calibration) -> DecisionParameters:
         gain=calibration.filter_gain,
         threshold=calibration.threshold.copy(),
         prior=(calibration.rate_hz / np.float32(calibration.frame_rate_hz)).astype(np.float32),
-        gamma=np.exp(-1 / decay_frames).astype(np.float32),
+        gamma=exp(-1 / decay_frames).astype(np.float32),
         hold_off_frames=np.ceil(HOLD_OFF_DECAYS * decay_frames).astype(np.int64),
         roi_id=np.ascontiguousarray(calibration.roi_id, np.uint32),
     )

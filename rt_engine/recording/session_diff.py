@@ -60,7 +60,7 @@ class SessionDiff:
         What was found equal before the first difference, by kind: ``spikes`` counts messages (one a frame or strip,
         with or without events), ``events`` the events in them.
     closeness : str or None
-        Of events that differ, how far: another processor changes last digits, another threshold spikes.
+        Of events that differ, how far: another family of processors changes last digits, another threshold spikes.
     """
 
     setup: tuple[str, ...]
@@ -296,7 +296,8 @@ def _setup(a: Session, b: Session) -> Iterator[str]:
             yield f"{key} is {one[key]} in A and {other[key]} in B"
     processors = [(config.get("machine") or {}).get("processor") for config in (one, other)]
     if None not in processors and processors[0] != processors[1]:
-        yield f"the processor is {processors[0]} in A and {processors[1]} in B: last bits of traces may differ"
+        told = f"the processor is {processors[0]} in A and {processors[1]} in B"
+        yield f"{told}: between families (x86, ARM) last bits of traces may differ"
     for name in sorted(set(one.get("versions", {})) | set(other.get("versions", {}))):
         then, now = one.get("versions", {}).get(name), other.get("versions", {}).get(name)
         if then != now:

@@ -145,7 +145,7 @@ def driver_packages() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """What the run runs on; last bits of a result may depend on the processor."""
+    """What the run runs on; last bits of a result may depend on the family of the processor."""
     return {
         "processor": processor(),
         "cores": psutil.cpu_count(),

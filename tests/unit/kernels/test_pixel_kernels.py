@@ -50,7 +50,9 @@ def test_cross_spectrum_is_a_product_and_its_energy_is_parsevals() -> None:
     multiplicity = np.full(spectrum.shape, 2.0, np.float32)
     multiplicity[:, 0] = multiplicity[:, -1] = 1.0
     expected = spectrum * reference
-    energy = registration.correlate_spectrum(spectrum, reference, multiplicity)
+    energy = registration.correlate_spectrum(
+        spectrum, reference, multiplicity, np.full(spectrum.shape[1], np.nan, np.float32)
+    )
     np.testing.assert_allclose(spectrum, expected, rtol=1e-5)
     assert energy / image.size == pytest.approx(float(np.sum(image.astype(float) ** 2)), rel=1e-5)
 
@@ -77,7 +79,7 @@ def test_block_contrast_is_a_sum_over_resampled_pixels(lag: tuple[float, float])
     expected = rng.normal(size=(3, 3, 4))
     expected[0] += 2.0
     out = np.zeros((3, 4))
-    registration.block_contrast(binned, reference, expected, 6, *lag, out)
+    registration.block_contrast(binned, reference, expected, 6, *lag, np.full(26, np.nan, np.float32), out)
     np.testing.assert_allclose(out, slow.block_contrast(binned, reference, expected, 6, lag), rtol=1e-4, atol=1e-4)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -141,3 +143,26 @@ def test_switched_off_nothing_changes_and_on_the_same_frames_give_the_same_bits(
     runs = [_errors(calibration, ChangingField(0.5, 0.2), path, adapts=adapts)[0] for adapts in (True, True, False)]
     assert runs[0].tobytes() == runs[1].tobytes()
     assert runs[0].tobytes() != runs[2].tobytes()
+
+
+LEAVE = """
+import time
+import numpy as np
+from rt_engine.pipeline import template_adaptation
+
+template_adaptation.N_SAMPLES = 1
+template = np.random.default_rng(0).normal(1000, 100, (64, 64)).astype(np.float32)
+
+def build(template):
+    time.sleep(0.5)
+    print("built", flush=True)
+
+adaptation = template_adaptation.TemplateAdaptation(template, 4.0, 30.0, 0.0, build)
+adaptation.look(template.astype(np.uint16), 0, 0.0, 0.0)
+"""
+
+
+def test_a_process_that_ends_lets_the_work_come_to_its_end() -> None:
+    """Killed in the middle of a transform it would take the process down with an abort."""
+    done = subprocess.run([sys.executable, "-c", LEAVE], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "built\n"), done.stderr
