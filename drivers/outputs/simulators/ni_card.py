@@ -53,7 +53,8 @@ class SimulatedCard:
     Attributes
     ----------
     faults : set of str
-        ``unplugged``, ``underrun``, ``old``, ``no watchdog``, ``stuck:<line>``, ``reserved:<resource>``.
+        ``unplugged``, ``underrun``, ``old``, ``no watchdog``, ``stuck:<line>``, ``reserved:<resource>``,
+        ``locked:<line>`` (by the watchdog of a process that is gone).
     """
 
     def __init__(
@@ -268,8 +269,9 @@ class SimulatedCard:
         task.fed_ns = now_ns
 
     def clear_expiration(self, task: SimulatedTask) -> None:
-        """Unlock the lines."""
+        """Unlock the lines, whoever's watchdog has locked them."""
         task.expired_ns, task.fed_ns = None, self.look()
+        self.faults -= {f"locked:{line}" for line in task.states}
 
     def level(self, name: str) -> float:
         """Level of a line as the card reads it."""
@@ -278,7 +280,8 @@ class SimulatedCard:
 
     def _blocked_lines(self) -> set[str]:
         tasks = self.tasks.values()
-        return {line for task in tasks if task.expired_ns is not None for line in task.states}
+        locked = {one.partition(":")[2] for one in self.faults if one.startswith("locked:")}
+        return locked | {line for task in tasks if task.expired_ns is not None for line in task.states}
 
     def _put(self, name: str, t_ns: int, level: float) -> None:
         """A step of a signal, and what it triggers."""
