@@ -40,6 +40,7 @@ def run_rig(
     """
     from protocols.checking.check import check_against_rig
     from protocols.load import find_protocol, load_protocol
+    from rt_engine.interfaces.network_weights import find_weights
     from rt_engine.models.indicators import indicator
     from rt_engine.services.run_plan import RunPlan
     from rt_engine.services.run_view import RunView
@@ -49,6 +50,8 @@ def run_rig(
     if replay is not None:  # all of it lives here
         rig = rig.model_copy(update={"ports": rig.ports.model_copy(update={"hosts": {}})})
     indicator(rig.inference.indicator)
+    if rig.inference.network is not None:
+        find_weights(rig.inference.network)
     if rig.mqtt is not None and replay is None:
         rig.mqtt.require_usable()
     if rig.metrics is not None and replay is None:

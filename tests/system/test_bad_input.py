@@ -36,6 +36,7 @@ def _refused(*arguments: str | Path, names: tuple[str, ...]) -> None:
         ({"outputs__led__driver": "laser"}, ("rig.yaml", "outputs.led.driver", "virtual")),
         ({"ports__control": 80}, ("rig.yaml", "ports.control", "1024")),
         ({"inference__indicator": "GCaMP99"}, ("GCaMP99", "jGCaMP8m")),
+        ({"inference__network": "auto"}, ("auto", "no such file of weights", "synthetic+real")),
         ({"schema_version": 7}, ("rig.yaml", "schema_version")),
     ],
 )
