@@ -22,6 +22,7 @@ KERNEL_TESTS = {
     "drive_smoother": "kernels/test_drive_smoother.py",
     "extraction": "kernels/test_extraction_kernels.py",
     "filter_bank": "kernels/test_filter_bank.py",
+    "lanes": "kernels/test_exact_sums.py",
     "line_phase": "pipeline/test_line_phase.py",
     "matched_filter": "kernels/test_matched_filter.py",
     "near_correlation": "kernels/test_near_correlation.py",
@@ -30,6 +31,7 @@ KERNEL_TESTS = {
     "oasis_ar1": "kernels/test_oasis_ar1.py",
     "oasis_ar2": "kernels/test_oasis_ar2.py",
     "pool_history": "kernels/test_oasis_ar1.py",
+    "power_of_e": "kernels/test_exact_sums.py",
     "registration": "kernels/test_pixel_kernels.py",
     "render": "kernels/test_render.py",
     "resample": "kernels/test_pixel_kernels.py",
@@ -89,6 +91,10 @@ MUTATIONS = {
         Mutation("a1 += x[k] * tail[k]", "a1 += x[k]"),
         Mutation("count += (m + 1)", "count += m"),
     ],
+    "lanes": [
+        Mutation("for start in (0, n))", "for start in (0, 0))"),
+        Mutation("builder.fmul(arguments[1], arguments[2])", "arguments[1]"),
+    ],
     "line_phase": [
         Mutation("(1.0 - part_x) * left_sum + part_x * right_sum", "part_x * left_sum + (1.0 - part_x) * right_sum"),
     ],
@@ -98,8 +104,11 @@ MUTATIONS = {
         Mutation("min(age[n] + 1, n_taps)", "min(age[n] + 2, n_taps)"),
     ],
     "near_correlation": [
-        Mutation("sum_2 += weight * line[at + np.uint64(2)]", "sum_2 += weight * line[at + np.uint64(1)]"),
-        Mutation("out[0] += sum_1", "out[0] += sum_0"),
+        Mutation("after += weight * line[np.uint64(third)]", "after += weight * line[np.uint64(second)]"),
+        Mutation(
+            "add_product(right, weight, load_lanes(line_1, at_2))",
+            "add_product(right, weight, load_lanes(line_1, at_1))",
+        ),
     ],
     "network": [
         Mutation("held[n] = new + keep * (held[n] - new)", "held[n] = new"),
@@ -123,6 +132,10 @@ MUTATIONS = {
     "pool_history": [
         Mutation("if n_frames < 64 else np.uint64(0)", "if n_frames < 1 else np.uint64(0)"),
         Mutation("0x0F0F0F0F0F0F0F0F)", "0x0F0F0F0F0F0F0F00)"),
+    ],
+    "power_of_e": [
+        Mutation("r * (1.0 / 6.0)", "r * (1.0 / 5.0)"),
+        Mutation("x = -_LARGEST if x < -_LARGEST else x", "x = x"),
     ],
     "registration": [
         Mutation("offset_y = 0.5 * (below - above)", "offset_y = 0.5 * (above - below)"),
