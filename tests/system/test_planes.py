@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
 import time
@@ -19,6 +20,8 @@ from rt_engine.interfaces.calibration_planes import load_planes
 from rt_engine.interfaces.events import EVENT_DTYPE, FrameFlag
 from rt_engine.interfaces.messages import FrameHeader, LightHeader, SpikesHeader, StimHeader
 from rt_engine.recording.reader import Session, open_session
+from rt_engine.services.conclusion import facts_again
+from rt_engine.services.protocol_results import effects_of
 
 PLANES = (0, 1)
 PER_VOLUME = 3
@@ -106,6 +109,8 @@ def test_a_volume_is_calibrated_inferred_and_lit_in_one_run_and_replays_alike(tm
         assert frame % PER_VOLUME == plane
         assert set(cells) <= ids[plane]
         assert all(target in ids[where] for target, where in zip(targets, target_planes, strict=True))
+    _, concluded = facts_again(journal)
+    assert json.loads(json.dumps(effects_of(concluded))) == summary["effects"], "made again from the journal alone"
     lights = [message.header for message in journal.messages("light")]
     assert all(len(h.target_planes) == len(h.targets_yx_px) for h in lights if isinstance(h, LightHeader))
 
