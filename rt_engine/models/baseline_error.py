@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from rt_engine.models.stage_run import StageRun, TraceCalibration
-from rt_engine.pipeline.traces import BASELINE_MEMORY_S, BASELINE_QUANTILE
+from rt_engine.pipeline.trace_parameters import BASELINE_MEMORY_S, BASELINE_QUANTILE
 
 FloatArray = NDArray[np.float64]
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from rt_engine.interfaces.calibration import Calibration
 from rt_engine.interfaces.errors import CalibrationError
 from rt_engine.interfaces.events import EVENT_DTYPE, EventFlag
-from rt_engine.kernels.baseline import BaselineParameters, normalise, track_quantile
-from rt_engine.kernels.decision import LARGEST_UNEXPLAINED, DecisionParameters, DecisionState, decide, standardise
+from rt_engine.kernels.baseline import normalise, track_quantile
+from rt_engine.kernels.decision import LARGEST_UNEXPLAINED, DecisionState, decide, standardise
 from rt_engine.kernels.matched_filter import apply_filter, empty_ring, push_samples
 from rt_engine.kernels.sample_codes import EXPECTED_MISSING, GOOD
 from rt_engine.kernels.trace_output import TraceOutput, publish_traces
@@ -22,16 +22,10 @@ from rt_engine.pipeline.deconvolution import SMALLEST_JUMP, DeconvolutionStage
 from rt_engine.pipeline.drive import DriveStage
 from rt_engine.pipeline.network import NetworkStage
 from rt_engine.pipeline.neuropil import NeuropilUpdate
-from rt_engine.pipeline.plain_functions import exp
 from rt_engine.pipeline.template_bank import template_bank
+from rt_engine.pipeline.trace_parameters import baseline_parameters, decision_parameters
 
-BASELINE_QUANTILE = 0.1
-_PHI_INVERSE = -1.2815515655446004  # of the quantile
-_DENSITY = 0.17549833193248685  # of a standard normal at the quantile
-BASELINE_MEMORY_S = 60.0
-LARGEST_SLOPE_PER_S = 0.01  # of F0
 LONGEST_GAP_S = 2.0  # a longer one leaves nothing in the filter worth trusting
-HOLD_OFF_DECAYS = 3.0  # decay times after an event for which the baseline stands still
 
 
 class TraceStage:
@@ -112,9 +106,9 @@ class TraceStage:
         self._lost = np.full(n, EXPECTED_MISSING, np.uint8)
         self._taps = np.ascontiguousarray(calibration.filter_taps, np.float32)
         self._f0_start = calibration.f0_counts.astype(np.float64)
-        self._baseline = _baseline_parameters(calibration)
+        self._baseline = baseline_parameters(calibration)
         self._bank = template_bank(calibration)
-        self._decision = _decision_parameters(calibration)
+        self._decision = decision_parameters(calibration)
         self.threshold: NDArray[np.floating] = (
             self._decision.threshold if calibration.drive is None else drive.threshold
         )
@@ -368,34 +362,3 @@ class TraceStage:
 
 def _empty_decision_state(n_rois: int) -> DecisionState:
     return DecisionState(np.zeros(n_rois, np.int64), np.zeros(n_rois, np.float32))
-
-
-def _baseline_parameters(calibration: Calibration) -> BaselineParameters:
-    f0 = calibration.f0_counts.astype(np.float64)
-    sigma = calibration.sigma_dff.astype(np.float64) * f0
-    rate = calibration.frame_rate_hz
-    for_memory = sigma / (_DENSITY * BASELINE_MEMORY_S * rate)
-    for_slope = LARGEST_SLOPE_PER_S * f0 / ((1 - BASELINE_QUANTILE) * rate)
-    step = np.minimum(for_memory, for_slope)
-    return BaselineParameters(
-        neuropil_coefficient=calibration.neuropil_coefficient.astype(np.float64),
-        neuropil_median_counts=calibration.neuropil_median_counts.astype(np.float64),
-        step_up_counts=step * BASELINE_QUANTILE,
-        step_down_counts=step * (1 - BASELINE_QUANTILE),
-        lift_counts=-_PHI_INVERSE * sigma,
-        lowest_f0_counts=0.1 * f0,
-    )
-
-
-def _decision_parameters(calibration: Calibration) -> DecisionParameters:
-    decay_frames = calibration.tau_s.astype(np.float64) * calibration.frame_rate_hz
-    return DecisionParameters(
-        sigma_dff=calibration.sigma_dff,
-        f0_counts=calibration.f0_counts,
-        gain=calibration.filter_gain,
-        threshold=calibration.threshold.copy(),
-        prior=(calibration.rate_hz / np.float32(calibration.frame_rate_hz)).astype(np.float32),
-        gamma=exp(-1 / decay_frames).astype(np.float32),
-        hold_off_frames=np.ceil(HOLD_OFF_DECAYS * decay_frames).astype(np.int64),
-        roi_id=np.ascontiguousarray(calibration.roi_id, np.uint32),
-    )
