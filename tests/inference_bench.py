@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import zmq
-from free_ports import free_ports
 from safety_rig import FakeClock
 
 from rt_engine.bench.loop.bench_rig import bench_rig
@@ -22,6 +21,7 @@ from rt_engine.interfaces.service_config import FrameWay, Ports
 from rt_engine.services.inference import InferenceService
 from rt_engine.services.setup import Setup
 from rt_engine.services.straight_ways import frame_sender
+from rt_engine.transport.free_ports import free_ports
 from rt_engine.transport.source_publisher import IO_THREADS, SourcePublisher
 
 SIDE_PX, N_CELLS = 96, 16

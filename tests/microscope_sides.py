@@ -9,7 +9,6 @@ from typing import Any
 import msgpack
 import numpy as np
 import zmq
-from free_ports import free_ports
 from numpy.typing import NDArray
 
 from drivers.microscopes.prairieview.samples import Layout
@@ -22,6 +21,7 @@ from drivers.microscopes.simulators.scanimage import SimulatedScanImage
 from drivers.microscopes.simulators.scanimage_file import SimulatedScanImageFile
 from drivers.microscopes.simulators.thorimage import SimulatedThorImage
 from rt_engine.interfaces.devices import FrameInfo
+from rt_engine.transport.free_ports import free_ports
 
 SHAPE = (12, 20)
 DEADLINE_S = 60.0

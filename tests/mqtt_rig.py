@@ -14,7 +14,6 @@ from typing import Any
 import paho.mqtt.client as paho
 import yaml
 import zmq
-from free_ports import free_port_block
 
 from rt_engine.interfaces.control import Request
 from rt_engine.interfaces.errors import SpikeloopError
@@ -23,6 +22,7 @@ from rt_engine.interfaces.mqtt_schema import root_topic
 from rt_engine.services.setup import Setup
 from rt_engine.services.telemetry import TelemetryService
 from rt_engine.transport.control import ControlServer
+from rt_engine.transport.free_ports import free_port_block
 from rt_engine.transport.sockets import bind
 
 ROOT = Path(__file__).resolve().parents[1]

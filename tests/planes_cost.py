@@ -15,8 +15,9 @@ from typing import Any
 
 import psutil
 import yaml
-from free_ports import free_port_block
 from system_rig import ROOT, RunningRig, command, start_run, summary_of
+
+from rt_engine.transport.free_ports import free_port_block
 
 DURATION_S = 30.0
 MEASURED_S = 20.0

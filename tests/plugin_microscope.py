@@ -7,11 +7,11 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from free_ports import free_ports
 from microscope_sides import SHAPE, Side
 from plugin_package import installed
 
 from drivers.microscopes.simulators.pictures import stamped
+from rt_engine.transport.free_ports import free_ports
 
 MODULE, POINTS = "acme_scope", "[spikeloop.microscopes]\nscope = acme_scope:Scope\n"
 HEAD = struct.Struct("<IIHHfd")

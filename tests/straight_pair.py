@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 import zmq
-from free_ports import free_ports
 from wire_samples import frame, health
 
 from rt_engine.interfaces.clock import MonotonicClock
@@ -17,6 +16,7 @@ from rt_engine.interfaces.errors import MessageError
 from rt_engine.interfaces.messages import FrameHeader
 from rt_engine.transport.frame_inbox import Arrival, FrameInbox
 from rt_engine.transport.frame_ways import FrameWays
+from rt_engine.transport.free_ports import free_ports
 from rt_engine.transport.source_publisher import IO_THREADS, SourcePublisher
 from rt_engine.transport.straight_frames import FrameSender, StraightInbox
 

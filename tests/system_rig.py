@@ -15,7 +15,8 @@ from typing import Any, Protocol
 
 import psutil
 import yaml
-from free_ports import free_ports
+
+from rt_engine.transport.free_ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("SPIKELOOP_DATA", ROOT.parent / "shared" / "data"))

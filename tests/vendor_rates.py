@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import psutil
-from free_ports import free_ports
 from pydantic import TypeAdapter
 
 from drivers.microscopes.simulators.pictures import stamp_of
@@ -25,6 +24,7 @@ from rt_engine.interfaces.clock import MonotonicClock
 from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.rig_config import MicroscopeConfig
 from rt_engine.services.microscopes import vendor_microscope
+from rt_engine.transport.free_ports import free_ports
 
 _LAST_S = 10.0
 """Silence after which nothing more is waited for."""

@@ -8,7 +8,6 @@ from typing import Any
 
 import yaml
 import zmq
-from free_ports import free_ports
 
 from rt_engine.bench.loop.bench_rig import PROTOCOL, bench_rig
 from rt_engine.bench.loop.field import PlantedLoop
@@ -22,6 +21,7 @@ from rt_engine.services.inference import InferenceService
 from rt_engine.services.setup import Setup
 from rt_engine.services.stimulation import StimulationService
 from rt_engine.services.straight_ways import frame_sender
+from rt_engine.transport.free_ports import free_ports
 from rt_engine.transport.publisher import Publisher
 from rt_engine.transport.source_publisher import IO_THREADS, SourcePublisher
 

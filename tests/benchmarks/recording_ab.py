@@ -32,12 +32,12 @@ import psutil
 import tifffile
 import yaml
 import zmq
-from free_ports import free_ports
 from system_rig import ROOT, command, small_rig, spikeloop
 from telemetry_ab import delays_ms
 
 from rt_engine.interfaces.messages import FrameHeader, HealthHeader, decode, encode
 from rt_engine.interfaces.rig_config import load_rig
+from rt_engine.transport.free_ports import free_ports
 
 RATE_HZ = 30.0
 PATIENCE_S = 120.0

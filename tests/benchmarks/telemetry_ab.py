@@ -23,7 +23,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 import yaml
 import zmq
-from free_ports import free_ports
 from system_rig import ROOT, command, small_rig, spikeloop
 
 from rt_engine.interfaces.messages import Phase, SpikesHeader, StimHeader, decode
@@ -31,6 +30,7 @@ from rt_engine.interfaces.rig_config import load_rig
 from rt_engine.services.embedded_broker import EmbeddedBroker
 from rt_engine.services.setup import Setup
 from rt_engine.services.telemetry import TelemetryService
+from rt_engine.transport.free_ports import free_ports
 
 PATIENCE_S = 120.0
 PERCENTILES = (("p50", 50), ("p99", 99))

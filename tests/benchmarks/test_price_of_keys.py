@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zmq
-from free_ports import free_ports
 
 from rt_engine.interfaces.control import Role
+from rt_engine.transport.free_ports import free_ports
 from rt_engine.transport.key_store import KeyStore
 from rt_engine.transport.security import secure_rig
 from rt_engine.transport.sockets import bind, connect

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import zmq
-from free_ports import free_ports
 from mqtt_rig import until
 from wire_samples import frame, wire_parts
 
 from drivers.microscopes.stream import StreamMicroscope
 from rt_engine.interfaces.control import Role
 from rt_engine.interfaces.stream_config import StreamMicroscope as Config
+from rt_engine.transport.free_ports import free_ports
 from rt_engine.transport.key_store import KeyStore, read_client_key
 from rt_engine.transport.security import secure_client
 from rt_engine.transport.sockets import bind, connect

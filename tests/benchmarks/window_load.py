@@ -32,7 +32,6 @@ import psutil
 import wire_samples as wire
 import yaml
 import zmq
-from free_ports import free_ports
 from system_rig import PORTS
 
 from rt_engine.interfaces.events import EVENT_DTYPE
@@ -40,6 +39,7 @@ from rt_engine.interfaces.messages import RoiDescription
 from rt_engine.interfaces.rig_config import load_rig
 from rt_engine.interfaces.service_config import Ports
 from rt_engine.interfaces.shipped import find_rig
+from rt_engine.transport.free_ports import free_ports
 
 SIDE_PX, N_ROIS = 512, 1000
 

@@ -23,11 +23,11 @@ os.environ.setdefault("PYQTGRAPH_QT_LIB", "PyQt6")
 
 import numpy as np
 import psutil
-from free_ports import free_ports
 from system_rig import PORTS
 from window_load import publish
 
 from rt_engine.interfaces.service_config import Ports
+from rt_engine.transport.free_ports import free_ports
 
 SIDE_PX, N_ROIS, RATE_HZ = 128, 100, 30.0
 PAGE_S, NOTE_S = 3.0, 60.0

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("PYQTGRAPH_QT_LIB", "PyQt6")
 
-from free_ports import free_ports
 from system_rig import PORTS
 
 from gui.endpoints import Endpoints
@@ -27,6 +26,7 @@ from rt_engine.interfaces.clock import MonotonicClock
 from rt_engine.interfaces.events import EVENT_DTYPE
 from rt_engine.interfaces.messages import decode
 from rt_engine.interfaces.service_config import Ports
+from rt_engine.transport.free_ports import free_ports
 
 _EVENTS = np.zeros(2, EVENT_DTYPE)
 _EVENTS["roi_id"] = (10, 999)

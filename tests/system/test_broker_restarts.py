@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from free_ports import free_ports
 from mqtt_rig import MqttRig, Task, until
 from system_rig import Start, small_rig
 
 from rt_engine.interfaces.clock import NS_PER_MS
 from rt_engine.recording import open_session
 from rt_engine.services.embedded_broker import EmbeddedBroker
+from rt_engine.transport.free_ports import free_ports
 
 IN_FLIGHT = 150
 AGAIN_S = 3.0

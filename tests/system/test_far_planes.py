@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 from far_rig import CAN_RUN, FarRun, Network, address, network, true_offset_ns
-from free_ports import free_port_block
 from system_rig import small_rig, summary_of, write_rig
 
 from rt_engine.interfaces.control import Role
 from rt_engine.interfaces.messages import ClockHeader, Outcome, Phase, SpikesHeader, StimHeader
 from rt_engine.recording import open_session
+from rt_engine.transport.free_ports import free_port_block
 from rt_engine.transport.key_store import KeyStore
 
 pytestmark = [

@@ -24,13 +24,13 @@ import numpy as np
 import psutil
 import pytest
 import zmq
-from free_ports import free_ports
 from malformed import CONTROL_SEEDS, HEADER_SEEDS, TOPICS, mutated, with_junk
 from mqtt_rig import Task
 from system_rig import RunningRig, Start, small_rig
 
 from rt_engine.interfaces.control import Reply, Role, decode_reply
 from rt_engine.services.embedded_broker import EmbeddedBroker
+from rt_engine.transport.free_ports import free_ports
 from rt_engine.transport.key_store import ClientKey, KeyStore, read_client_key
 from rt_engine.transport.security import prepare_connect, secure_client
 

@@ -9,7 +9,6 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from free_ports import free_ports
 from stream_source import StreamSource, stream_rig, until_live
 from system_rig import Start, summary_of
 
@@ -17,6 +16,7 @@ from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.fates import Fate
 from rt_engine.interfaces.messages import ActivityHeader, FateHeader, FrameHeader, HealthHeader, SpikesHeader
 from rt_engine.recording.reader import Session, open_session
+from rt_engine.transport.free_ports import free_ports
 
 FAR_BEHIND_S = 0.4
 """40 frames; the limit is 8."""

@@ -15,10 +15,10 @@ from typing import Any
 import paho.mqtt.client as paho
 import pytest
 import yaml
-from free_ports import free_ports
 from mqtt_rig import MqttRig, Task, until
 
 from rt_engine.transport import mqtt_link
+from rt_engine.transport.free_ports import free_ports
 
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/sbin")
 pytestmark = pytest.mark.skipif(

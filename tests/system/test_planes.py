@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from free_ports import free_port_block, free_ports
 from system_rig import DEADLINE_S, RunningRig, Start, small_rig, spikeloop, summary_of, wait_gone, write_rig
 from volume_source import VolumeSource
 
@@ -22,6 +21,7 @@ from rt_engine.interfaces.messages import FrameHeader, LightHeader, SpikesHeader
 from rt_engine.recording.reader import Session, open_session
 from rt_engine.services.conclusion import facts_again
 from rt_engine.services.protocol_results import effects_of
+from rt_engine.transport.free_ports import free_port_block, free_ports
 
 PLANES = (0, 1)
 PER_VOLUME = 3

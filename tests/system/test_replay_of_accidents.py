@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import pytest
 import zmq
-from free_ports import free_ports
 from system_rig import Start, small_rig, spikeloop, summary_of
 
 from rt_engine.interfaces.calibration import load_calibration, save_calibration
@@ -29,6 +28,7 @@ from rt_engine.interfaces.messages import ActivityHeader, EditHeader, decode
 from rt_engine.pipeline.cell_group import cells_of
 from rt_engine.recording.reader import Session, open_session
 from rt_engine.transport.control import ControlClient
+from rt_engine.transport.free_ports import free_ports
 
 pytestmark = pytest.mark.realtime
 N_SESSIONS = int(os.environ.get("SPIKELOOP_REPLAYS", "2"))

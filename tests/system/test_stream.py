@@ -7,12 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from free_ports import free_ports
 from stream_source import StreamSource, stream_rig, until_live
 from system_rig import ROOT, Start, summary_of
 
 from rt_engine.interfaces.messages import SpikesHeader
 from rt_engine.recording.reader import open_session
+from rt_engine.transport.free_ports import free_ports
 
 
 def _documented_program(folder: Path, port: int) -> Path:

@@ -6,11 +6,11 @@ import time
 from typing import Any
 
 import pytest
-from free_ports import free_ports
 from system_rig import DEADLINE_S, Start, small_rig
 from volume_source import VolumeSource
 
 from rt_engine.recording.reader import open_session
+from rt_engine.transport.free_ports import free_ports
 
 
 def _rig(port: int, **changes: Any) -> dict[str, Any]:

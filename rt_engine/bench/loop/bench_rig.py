@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
 from typing import Any
 
 from rt_engine.bench.loop.field import INDICATOR, N_TRIGGERING, RATE_HZ
 from rt_engine.interfaces.service_config import FrameWay, SchedulingConfig
-
-
-def free_ports(n: int) -> list[int]:
-    """Different ports of 127.0.0.1 that nobody uses at the moment."""
-    with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(socket.socket()) for _ in range(n)]
-        for one in held:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in held]
 
 
 def bench_rig(

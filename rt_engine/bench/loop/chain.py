@@ -13,7 +13,7 @@ import psutil
 import yaml
 import zmq
 
-from rt_engine.bench.loop.bench_rig import PROTOCOL, bench_rig, free_ports
+from rt_engine.bench.loop.bench_rig import PROTOCOL, bench_rig
 from rt_engine.bench.loop.chain_plan import ChainPlan
 from rt_engine.bench.loop.chain_source import ChainSource
 from rt_engine.bench.loop.field import PlantedLoop
@@ -29,6 +29,7 @@ from rt_engine.interfaces.rig_config import RigConfig
 from rt_engine.interfaces.service_config import Ports, SchedulingConfig
 from rt_engine.services.setup import Setup
 from rt_engine.services.supervisor import Supervisor
+from rt_engine.transport.free_ports import free_ports
 from rt_engine.transport.source_publisher import IO_THREADS
 
 _WAIT_MS = 20_000

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rt_engine.bench.kernels import machine
-from rt_engine.bench.loop.bench_rig import free_ports
 from rt_engine.bench.loop.chain import ProductChain
 from rt_engine.bench.loop.chain_plan import ChainPlan
 from rt_engine.bench.loop.field import plant_loop
@@ -26,6 +25,7 @@ from rt_engine.bench.loop.watcher import window_can_run
 from rt_engine.bench.rounds import Spread
 from rt_engine.interfaces.errors import ConfigError, ServiceError
 from rt_engine.interfaces.service_config import FrameWay
+from rt_engine.transport.free_ports import free_ports
 
 REFERENCE = "reference hop"
 N_CELLS, SIDE_PX, N_FRAMES, SEED = 1000, 512, 240, 1

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rt_engine.bench.loop.bench_rig import free_ports
 from rt_engine.bench.loop.chain import ProductChain
 from rt_engine.bench.loop.chain_plan import ChainPlan
 from rt_engine.bench.loop.field import RATE_HZ, plant_loop
@@ -18,6 +17,7 @@ from rt_engine.interfaces.errors import SpikeloopError
 from rt_engine.interfaces.findings import Finding, Verdict, failed, passed
 from rt_engine.interfaces.rig_config import RigConfig, VirtualMicroscope
 from rt_engine.interfaces.service_config import FrameWay
+from rt_engine.transport.free_ports import free_ports
 
 N_CELLS, N_PLANTED, N_FRAMES, SEED = 300, 60, 90, 1
 _USUAL_SIDE_PX, _SIDES_PX = 512, (128, 1024)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import zmq
-from free_ports import free_ports
 from system_rig import small_rig, write_rig
 
 from rt_engine.cli import main
@@ -15,6 +14,7 @@ from rt_engine.commands.status import unfinished
 from rt_engine.interfaces.control import Role
 from rt_engine.interfaces.errors import ServiceError
 from rt_engine.transport.control import ControlClient
+from rt_engine.transport.free_ports import free_ports
 
 
 def why_silent(port: int) -> ServiceError:

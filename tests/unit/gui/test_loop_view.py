@@ -12,7 +12,6 @@ import wire_samples as wire
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 os.environ.setdefault("PYQTGRAPH_QT_LIB", "PyQt6")
 
-from free_ports import free_ports
 from system_rig import PORTS
 
 from gui.endpoints import Endpoints
@@ -20,6 +19,7 @@ from gui.launch import Parts, build
 from gui.settings import Settings
 from gui.views.loop_view import LoopView
 from rt_engine.interfaces.service_config import Ports
+from rt_engine.transport.free_ports import free_ports
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from free_ports import free_ports
 from inference_bench import SIDE_PX, planted_field
 from safety_rig import FakeClock
 
@@ -14,6 +13,7 @@ from rt_engine.interfaces.calibration import save_calibration
 from rt_engine.interfaces.rig_config import RigConfig
 from rt_engine.interfaces.service_config import Ports
 from rt_engine.services.engine_loading import load_engine
+from rt_engine.transport.free_ports import free_ports
 
 
 @pytest.fixture(scope="module")

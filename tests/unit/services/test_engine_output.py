@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 import zmq
-from free_ports import free_ports
 from wire_samples import frame
 
 from rt_engine.interfaces.clock import MonotonicClock
@@ -16,6 +15,7 @@ from rt_engine.interfaces.events import EVENT_DTYPE
 from rt_engine.interfaces.messages import FrameHeader
 from rt_engine.services.engine_output import EngineOutput
 from rt_engine.transport.direct import DirectReceiver, DirectSender
+from rt_engine.transport.free_ports import free_ports
 from rt_engine.transport.publisher import Publisher
 
 DEADLINE_S = 30.0

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import zmq
-from free_ports import free_ports
 from mqtt_rig import until
 from system_rig import small_rig
 
@@ -27,6 +26,7 @@ from rt_engine.services.keeper import Keeper
 from rt_engine.services.revocations import Revocations
 from rt_engine.services.setup import Setup, far_services
 from rt_engine.transport.control import ControlServer
+from rt_engine.transport.free_ports import free_ports
 from rt_engine.transport.key_store import KeyStore, read_client_key
 from rt_engine.transport.publisher import Publisher
 from rt_engine.transport.security import secure_rig

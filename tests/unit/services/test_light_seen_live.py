@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 import yaml
 import zmq
-from free_ports import free_ports
 from ni_rig import settings
 from safety_rig import MS, FakeClock
 from system_rig import small_rig
@@ -16,6 +15,7 @@ from rt_engine.interfaces.messages import Outcome, SyncHeader
 from rt_engine.interfaces.rig_config import RigConfig
 from rt_engine.interfaces.stimulation import Decision, PulseRequest
 from rt_engine.services.protocol_driver import ProtocolDriver
+from rt_engine.transport.free_ports import free_ports
 from rt_engine.transport.publisher import Publisher
 
 

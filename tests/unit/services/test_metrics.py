@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from free_ports import free_ports
 from prometheus_client.parser import text_string_to_metric_families
 from safety_rig import FakeClock
 from wire_samples import health, session, spikes, state, stim
@@ -18,6 +17,7 @@ from wire_samples import health, session, spikes, state, stim
 from rt_engine.interfaces.errors import ServiceError
 from rt_engine.interfaces.events import EVENT_DTYPE
 from rt_engine.services.metrics import SILENT_NS, RigMetrics
+from rt_engine.transport.free_ports import free_ports
 
 DASHBOARD = Path(__file__).parents[3] / "docs" / "how-to" / "grafana-dashboard.json"
 

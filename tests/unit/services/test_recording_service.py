@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import zmq
-from free_ports import free_ports
 from mqtt_rig import until
 
 from rt_engine.bench.loop.bench_rig import bench_rig
@@ -18,6 +17,7 @@ from rt_engine.interfaces.rig_config import RigConfig
 from rt_engine.interfaces.service_config import Ports
 from rt_engine.services.recording import RecordingService
 from rt_engine.services.setup import Setup
+from rt_engine.transport.free_ports import free_ports
 from rt_engine.transport.key_store import KeyStore, read_client_key
 from rt_engine.transport.security import secure_client
 from rt_engine.transport.sockets import connect

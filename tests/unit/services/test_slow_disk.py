@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from free_ports import free_ports
 from safety_rig import FakeClock, S
 
 from rt_engine.bench.loop.bench_rig import bench_rig
@@ -19,6 +18,7 @@ from rt_engine.recording.journal import create_journal_file
 from rt_engine.recording.reader import open_session
 from rt_engine.services.recording import RecordingService
 from rt_engine.services.setup import Setup
+from rt_engine.transport.free_ports import free_ports
 
 SIDE_PX = 64
 FRAME_BYTES = 2 * SIDE_PX**2

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 import pytest
 import zmq
-from free_ports import free_ports
 from system_rig import small_rig
 from wire_samples import rois, spikes, wire_parts
 
@@ -20,6 +19,7 @@ from rt_engine.services.setup import Setup
 from rt_engine.services.spikes_inlet import SpikesInlet
 from rt_engine.services.straight_ways import goes_straight
 from rt_engine.transport.direct import DirectSender
+from rt_engine.transport.free_ports import free_ports
 
 DEADLINE_S = 30.0
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from free_ports import free_ports
 from mqtt_rig import ROOT_TOPIC, MqttRig, Task, refuse, until
 from wire_samples import STAMP, rois, spikes, state, stim
 
@@ -21,6 +20,7 @@ from rt_engine.interfaces.control import Role
 from rt_engine.interfaces.events import EVENT_DTYPE
 from rt_engine.interfaces.messages import LogHeader
 from rt_engine.services.embedded_broker import EmbeddedBroker
+from rt_engine.transport.free_ports import free_ports
 
 ACCEPT: dict[str, Any] = {"accept": ["mark", "trial", "request"], "max_request_age_ms": 10_000}
 

@@ -9,12 +9,12 @@ from typing import Any
 import msgpack
 import pytest
 import zmq
-from free_ports import free_ports
 
 from rt_engine.interfaces.control import Request, Role, encode_control
 from rt_engine.interfaces.errors import ConfigError, ServiceError
 from rt_engine.interfaces.messages import LogHeader
 from rt_engine.transport.control import ControlClient, ControlServer, answer
+from rt_engine.transport.free_ports import free_ports
 from rt_engine.transport.publisher import Publisher
 from rt_engine.transport.sockets import bind
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import zmq
-from free_ports import free_ports
 
 from rt_engine.interfaces.clock import NS_PER_S, MonotonicClock
 from rt_engine.interfaces.errors import ServiceError
 from rt_engine.transport.direct import DirectReceiver, DirectSender, Peer
+from rt_engine.transport.free_ports import free_ports
 
 DEADLINE_S = 30.0
 

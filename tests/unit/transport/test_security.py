@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import zmq
-from free_ports import free_ports
 from mqtt_rig import until
 
 from rt_engine.interfaces.control import ANYONE, COMMANDS, Request, Role, encode_control
 from rt_engine.interfaces.errors import ConfigError, ServiceError
 from rt_engine.transport.control import ControlClient, ControlServer
+from rt_engine.transport.free_ports import free_ports
 from rt_engine.transport.gate import Gate
 from rt_engine.transport.key_store import ClientKey, KeyStore, read_client_key
 from rt_engine.transport.security import SERVICES, Guard, is_loopback, secure_client, secure_rig

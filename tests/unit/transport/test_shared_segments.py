@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from free_ports import free_ports
 
 from rt_engine.transport.direct import HELLO, packed
 from rt_engine.transport.frame_ring import FrameRing, RingReader, RingShape
+from rt_engine.transport.free_ports import free_ports
 from rt_engine.transport.shared_segments import FOLDER, PREFIX, remove_abandoned
 
 DEADLINE_S = 60.0

@@ -10,11 +10,11 @@ import numpy as np
 import psutil
 import pytest
 import zmq
-from free_ports import free_ports
 from wire_samples import frame, health
 
 from rt_engine.interfaces.clock import NS_PER_S, MonotonicClock
 from rt_engine.interfaces.messages import decode
+from rt_engine.transport.free_ports import free_ports
 from rt_engine.transport.source_publisher import (
     IO_THREADS,
     LONGEST_QUEUES,

@@ -9,7 +9,6 @@ import time
 
 import numpy as np
 import pytest
-from free_ports import free_ports
 
 from drivers.microscopes.prairieview.microscope import PrairieViewMicroscope
 from drivers.microscopes.prairieview.samples import FrameCutter, Layout, pixels_of
@@ -19,6 +18,7 @@ from rt_engine.interfaces.clock import MonotonicClock
 from rt_engine.interfaces.errors import DeviceError
 from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.microscope_config import PrairieViewMicroscope as Config
+from rt_engine.transport.free_ports import free_ports
 
 LAYOUT = Layout(12, 20, 3, 1)
 DEADLINE_S = 60.0

@@ -8,7 +8,6 @@ import time
 import msgpack
 import numpy as np
 import pytest
-from free_ports import free_ports
 
 from drivers.microscopes.scanimage.microscope import ScanImageMicroscope
 from drivers.microscopes.scanimage.wire import FrameNote, Unpacker, pack
@@ -18,6 +17,7 @@ from rt_engine.interfaces.devices import Microscope
 from rt_engine.interfaces.errors import DeviceError
 from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.microscope_config import ScanImageMicroscope as Config
+from rt_engine.transport.free_ports import free_ports
 
 SHAPE = (2, 24, 40)
 RATE_HZ = 30.0

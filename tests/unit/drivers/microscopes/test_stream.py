@@ -10,12 +10,12 @@ import msgpack
 import numpy as np
 import pytest
 import zmq
-from free_ports import free_ports
 
 from drivers.microscopes.stream import StreamMicroscope
 from rt_engine.interfaces.devices import FrameGeometry, FrameInfo, Microscope
 from rt_engine.interfaces.errors import DeviceError
 from rt_engine.interfaces.stream_config import StreamMicroscope as Config
+from rt_engine.transport.free_ports import free_ports
 
 DEADLINE_S = 60.0
 T = TypeVar("T")

@@ -11,7 +11,6 @@ import msgspec
 import numpy as np
 import pytest
 import zmq
-from free_ports import free_ports
 from mqtt_rig import until
 from wire_samples import SHAPE, frame, wire_parts
 
@@ -23,6 +22,7 @@ from rt_engine.interfaces.errors import ConfigError
 from rt_engine.interfaces.messages import FrameHeader
 from rt_engine.interfaces.rig_config import RigConfig
 from rt_engine.interfaces.stream_config import StreamMicroscope as Config
+from rt_engine.transport.free_ports import free_ports
 from rt_engine.transport.key_store import ClientKey, KeyStore, read_client_key
 from rt_engine.transport.security import secure_client
 from rt_engine.transport.sockets import connect
