@@ -40,6 +40,8 @@ class Service:
     source = ""
     port = ""
     io_threads = 1
+    held_bytes = 0
+    """Memory that its process takes at the start and keeps for messages that wait (`hold_memory`)."""
 
     def __init__(self, setup: Setup, clock: Clock | None = None) -> None:
         self.setup = setup

@@ -12,6 +12,7 @@ import threading
 
 from rt_engine.interfaces.errors import SpikeloopError
 from rt_engine.services.base import Service
+from rt_engine.services.held_memory import hold_memory
 from rt_engine.services.scheduling import apply_scheduling
 from rt_engine.services.setup import Setup
 
@@ -39,9 +40,12 @@ def run_service(setup: Setup, stop: multiprocessing.connection.Connection | None
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     module = importlib.import_module(f"rt_engine.services.{setup.kind}")
     try:
-        # Before the service makes sockets, whose threads are placed as this one is.
+        # Before the service makes sockets, whose threads are placed as this one is and share its heap.
         refused = apply_scheduling(setup.rig_config().scheduling, setup.kind)
-        service: Service = getattr(module, _CLASSES[setup.kind])(setup)
+        kind: type[Service] = getattr(module, _CLASSES[setup.kind])
+        if kind.held_bytes:
+            hold_memory(kind.held_bytes)
+        service = kind(setup)
     except SpikeloopError as error:
         sys.stderr.write(f"{setup.service}: {error}\n")
         sys.exit(error.exit_code)
