@@ -7,7 +7,8 @@ A program outside streams 512 x 512 frames of the virtual rig at 30 Hz, which ar
 rounds alternate within the run: `idle`, nothing else; `sink`, 400 more frames a second go to a program that throws them
 away, which is what making and sending them costs the computer; `recorder`, they go straight to the recorder, as from
 another camera of the rig; `nice`, the same with the recorder at nice 5; `microscope`, they come with the others as a
-second channel, through acquisition. `disk` is what the journal grew by. Needs 2.5 GB a round on the disk of the folder;
+second channel, through acquisition. `disk` is what the journal grew by. `--scheduling` sets that key of the rig for the
+services of the loop, and the program of the microscope gets the same. Needs 2.5 GB a round on the disk of the folder;
 the session is deleted.
 """
 
@@ -37,11 +38,18 @@ from telemetry_ab import delays_ms
 
 from rt_engine.interfaces.messages import FrameHeader, HealthHeader, decode, encode
 from rt_engine.interfaces.rig_config import load_rig
+from rt_engine.interfaces.service_config import SchedulingConfig
+from rt_engine.services.scheduling import apply_scheduling
 from rt_engine.transport.free_ports import free_ports
 
 RATE_HZ = 30.0
 PATIENCE_S = 120.0
 NICE = 5
+SCHEDULING: dict[str, dict[str, Any]] = {
+    "usual": {},
+    "high_priority": {"high_priority": True},
+    "realtime_priority": {"realtime_priority": 50},
+}
 KINDS = ("idle", "sink", "recorder", "microscope", "nice")
 
 
@@ -78,8 +86,10 @@ def header(source: str, channel: int, plane: int, number: int, rate_hz: float) -
     )  # fmt: skip
 
 
-def stream(folder: Path, endpoint: str, load_hz: Any) -> None:
+def stream(folder: Path, endpoint: str, load_hz: Any, scheduling: SchedulingConfig) -> None:
     """The program outside: the movie forth and back at 30 Hz, and between its frames those of a second channel."""
+    for refused in apply_scheduling(scheduling, "acquisition"):
+        raise RuntimeError(refused)
     movie = tifffile.imread(folder / "movie.tif").astype("<u2")
     order = [*range(len(movie)), *range(len(movie) - 2, 0, -1)]
     socket = zmq.Context().socket(zmq.PUB)
@@ -155,9 +165,13 @@ def dropped(socket: zmq.Socket[bytes]) -> dict[str, int]:
     return found
 
 
-def measure(folder: Path, n_rounds: int, seconds: float, load_hz: float, kinds: tuple[str, ...]) -> dict[str, Any]:
+def measure(
+    folder: Path, n_rounds: int, seconds: float, load_hz: float, kinds: tuple[str, ...], scheduling: dict[str, Any]
+) -> dict[str, Any]:
     """Medians over the rounds, their ratios to `idle`, and all rounds."""
-    rig = load_rig(folder / "rig.yaml")
+    asked = yaml.safe_load((folder / "rig.yaml").read_text(encoding="utf-8")) | {"scheduling": scheduling}
+    (folder / "measured.yaml").write_text(yaml.safe_dump(asked), encoding="utf-8")
+    rig = load_rig(folder / "measured.yaml")
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     delays, health = context.socket(zmq.SUB), context.socket(zmq.SUB)
     for endpoint in (rig.ports.inference_endpoint(0), rig.ports.endpoint("stimulation")):
@@ -172,18 +186,26 @@ def measure(folder: Path, n_rounds: int, seconds: float, load_hz: float, kinds: 
     refused, untaken = spawn.Value("q", 0), spawn.Value("q", 0)
     ends = rig.microscope.endpoint, rig.ports.endpoint("recorder_inlet"), f"tcp://127.0.0.1:{free_ports(1)[0]}"
     sources = [
-        spawn.Process(target=stream, args=(folder, ends[0], loads["microscope"]), daemon=True),
+        spawn.Process(target=stream, args=(folder, ends[0], loads["microscope"], rig.scheduling), daemon=True),
         spawn.Process(target=push, args=(folder, ends[1], loads["recorder"], refused), daemon=True),
         spawn.Process(target=push, args=(folder, ends[2], loads["sink"], untaken), daemon=True),
         spawn.Process(target=throw_away, args=(ends[2],), daemon=True),
     ]
     session = folder / f"session_{time.time_ns()}"
-    line = ("run", folder / "rig.yaml", "--calibration", folder / "calibration.h5", "--output", session, "--no-gui")
+    line = (
+        "run",
+        folder / "measured.yaml",
+        "--calibration",
+        folder / "calibration.h5",
+        "--output",
+        session,
+        "--no-gui",
+    )
     rounds: dict[str, list[dict[str, float]]] = {kind: [] for kind in kinds}
     with (folder / "log").open("w") as log:
         for source in sources:
             source.start()
-        run = subprocess.Popen(command(*line, "--protocol", folder / "protocol.yaml"), stdout=log, stderr=log)
+        run = subprocess.Popen(command(*line), stdout=log, stderr=log)
         try:
             end_s = time.monotonic() + PATIENCE_S
             while not delays_ms(delays, 1.0)["scan_to_command"] and time.monotonic() < end_s:
@@ -245,13 +267,19 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--load-hz", type=float, default=400.0)
     parser.add_argument("--kinds", default=",".join(KINDS))
+    parser.add_argument("--scheduling", choices=SCHEDULING, default="usual")
     parser.add_argument("--json", metavar="F")
     arguments = parser.parse_args()
     if arguments.what == "prepare":
         prepare(arguments.folder)
         return
     found = measure(
-        arguments.folder, arguments.rounds, arguments.seconds, arguments.load_hz, tuple(arguments.kinds.split(","))
+        arguments.folder,
+        arguments.rounds,
+        arguments.seconds,
+        arguments.load_hz,
+        tuple(arguments.kinds.split(",")),
+        SCHEDULING[arguments.scheduling],
     )
     shown = {key: found[key] for key in ("medians", "over_idle", "over_sink", "dropped") if key in found}
     sys.stdout.write(json.dumps(shown, indent=1) + "\n")
