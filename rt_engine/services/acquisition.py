@@ -48,6 +48,7 @@ class AcquisitionService(Service):
 
     source = "acquisition"
     port = "acquisition"
+    held_bytes = 32 << 20  # for frames of 512 KiB that wait for a slow subscriber; at full speed up to 16 MiB do
     io_threads = IO_THREADS
     publisher: SourcePublisher
 

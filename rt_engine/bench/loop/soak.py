@@ -22,6 +22,8 @@ from rt_engine.bench.loop.intervals import Intervals
 from rt_engine.bench.loop.latency import N_AHEAD, N_CELLS, N_FRAMES, SEED, SIDE_PX, percentiles
 from rt_engine.interfaces.fates import Fate
 from rt_engine.recording.message_counts import message_counts
+from rt_engine.services.acquisition import AcquisitionService
+from rt_engine.services.held_memory import hold_memory
 
 MINUTE_S = 60.0
 SETTLED_S = 60.0
@@ -78,6 +80,7 @@ def run_soak(plan: SoakPlan, progress: Callable[[str, float], None]) -> dict[str
         `is_constant`; ``minutes``: percentiles of scan_to_command, µs;
         ``met``.
     """
+    hold_memory(AcquisitionService.held_bytes)  # this process sends the frames, as that service does
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spikeloop-soak-")))
         planted = plant_loop(plan.n_cells, plan.side_px, N_FRAMES, SEED)
