@@ -192,15 +192,8 @@ def measure(
         spawn.Process(target=throw_away, args=(ends[2],), daemon=True),
     ]
     session = folder / f"session_{time.time_ns()}"
-    line = (
-        "run",
-        folder / "measured.yaml",
-        "--calibration",
-        folder / "calibration.h5",
-        "--output",
-        session,
-        "--no-gui",
-    )
+    line: tuple[str | Path, ...] = ("run", folder / "measured.yaml", "--output", session, "--no-gui")
+    line += ("--calibration", folder / "calibration.h5", "--protocol", folder / "protocol.yaml")
     rounds: dict[str, list[dict[str, float]]] = {kind: [] for kind in kinds}
     with (folder / "log").open("w") as log:
         for source in sources:
