@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from rt_engine.interfaces.rig_config import load_rig
+from rt_engine.services import process
+from rt_engine.services.base import Service
 from rt_engine.services.held_memory import hold_memory
+from rt_engine.services.setup import Setup
 
 MIB = 2**20
+ROOT = Path(__file__).resolve().parents[3]
 GROWTH = """
 import psutil, sys, time, zmq
+from rt_engine.interfaces.rig_config import load_rig
+from rt_engine.services import process
+from rt_engine.services.base import Service
 from rt_engine.services.held_memory import hold_memory
+from rt_engine.services.setup import Setup
 
 held, n, size = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 if held:
@@ -65,3 +76,28 @@ def test_what_waits_does_not_make_the_process_grow(n: int, size: int) -> None:
 def test_elsewhere_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
     assert not hold_memory(MIB)
+
+
+@pytest.mark.parametrize(("kind", "least_mib"), [("recording", 16), ("acquisition", 32)])
+def test_a_service_holds_it_before_it_makes_sockets(kind: str, least_mib: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str | int] = []
+
+    class Made(Exception):
+        pass
+
+    def make(self: Service, setup: Setup) -> None:
+        done.append("made")
+        raise Made
+
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    monkeypatch.setattr(process, "hold_memory", done.append)
+    monkeypatch.setattr(Service, "__init__", make)
+    rig = load_rig(ROOT / "hardware_configs" / "virtual_rig.yaml").model_dump(mode="json")
+    setup = Setup(
+        service=kind, rig=rig, session="held", folder="", t_wall_ns=0, t_monotonic_ns=0, dry_run=True, lossless=False
+    )
+    with pytest.raises(Made):
+        process.run_service(setup)
+    held, made = done
+    assert made == "made"
+    assert int(held) >= least_mib * MIB
