@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import psutil
 import yaml
 
-from rt_engine.transport.free_ports import free_ports
+from rt_engine.transport.free_ports import free_port_block, free_ports
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("SPIKELOOP_DATA", ROOT.parent / "shared" / "data"))
@@ -25,6 +25,7 @@ PORTS = (
     *("recording", "telemetry", "supervisor", "recorder_inlet", "engine_frames", "decisions", "shared_frames"),
 )
 DEADLINE_S = 900.0
+MOST_PLANES = 8
 
 
 def small_rig(**changes: Any) -> dict[str, Any]:
@@ -37,6 +38,7 @@ def small_rig(**changes: Any) -> dict[str, Any]:
     rig["microscope"] |= {"n_lines": 128, "pixels_per_line": 128, "pace": "max"}
     rig["microscope"]["sample"] |= {"n_cells": 14}
     rig["ports"] = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+    rig["ports"]["inference"] = free_port_block(MOST_PLANES)  # the planes after the first have the ports after it
     for key, value in changes.items():
         section = rig
         *path, last = key.split("__")

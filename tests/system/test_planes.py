@@ -21,7 +21,7 @@ from rt_engine.interfaces.messages import FrameHeader, LightHeader, SpikesHeader
 from rt_engine.recording.reader import Session, open_session
 from rt_engine.services.conclusion import facts_again
 from rt_engine.services.protocol_results import effects_of
-from rt_engine.transport.free_ports import free_port_block, free_ports
+from rt_engine.transport.free_ports import free_ports
 
 PLANES = (0, 1)
 PER_VOLUME = 3
@@ -31,7 +31,6 @@ def volume_rig(**changes: Any) -> dict[str, Any]:
     """The small rig with two planes and one flyback frame, 20 volumes a second."""
     rig = small_rig(**changes)
     rig["microscope"] |= {"frame_rate_hz": 60.0, "n_planes": 2, "n_flyback_frames": 1}
-    rig["ports"]["inference"] = free_port_block(len(PLANES))
     return rig
 
 
@@ -195,7 +194,6 @@ def stream_rig(port: int, **changes: Any) -> dict[str, Any]:
     """A rig of planes 0 and 1 whose indicator is in channel 1."""
     rig = small_rig()
     rig["microscope"] = {"driver": "stream", "endpoint": f"tcp://127.0.0.1:{port}"}
-    rig["ports"]["inference"] = free_port_block(len(PLANES))
     rig["inference"] |= {"max_backlog_frames": 1000, "deadline_ms": 60_000.0}  # frames come in bursts: none is left out
     return rig | {"planes": list(PLANES), "channel": 1} | changes
 
