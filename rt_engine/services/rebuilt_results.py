@@ -74,15 +74,17 @@ def rebuild(session: Session, rig: RigConfig, protocol: Path | None) -> Rebuilt:
     judge = _RecordedJudge(session)
     driver = ProtocolDriver(rig, cast(Interlock, judge), cast(Publisher, _Unheard()), lambda level, text: None)
     join = FrameJoin(rig.planes_inferred, None)
-    t_last_ns = 0
+    t_last_ns, is_loaded = 0, False
     for message in session.messages("rois", "spikes", "activity"):
         if (header := _header(message)) is None:
             continue
         if isinstance(header, RoisHeader):
             if message.payload and driver.take_rois(header, bytes(message.payload)):
                 join.set_lines(header.plane, header.lines_per_frame)
-            if driver.has_rois and driver.name is None:
+            # Its recorded load may come before: the protocol knew the cells when the recorder had not heard of them yet.
+            if driver.has_rois and not is_loaded:
                 driver.load(protocol)
+                is_loaded = True
             continue
         if isinstance(header, SpikesHeader | ActivityHeader):
             join.awaits_activity = driver.uses_activity

@@ -7,6 +7,7 @@ long as it lives: it holds the first port of the block.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import socket
@@ -67,6 +68,7 @@ class _Block:
                 break
         else:
             raise ServiceError(f"every block of ports from {FIRST} to {END} is held by another process")
+        atexit.register(self._held.close)
         self._next = 1
 
     def next_port(self) -> int:

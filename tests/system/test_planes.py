@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from system_rig import DEADLINE_S, RunningRig, Start, small_rig, spikeloop, summary_of, wait_gone, write_rig
@@ -17,9 +19,20 @@ from volume_source import VolumeSource
 
 from rt_engine.interfaces.calibration_planes import load_planes
 from rt_engine.interfaces.events import EVENT_DTYPE, FrameFlag
-from rt_engine.interfaces.messages import FrameHeader, LightHeader, SpikesHeader, StimHeader
+from rt_engine.interfaces.messages import (
+    FrameHeader,
+    InputHeader,
+    InputKind,
+    LightHeader,
+    Mode,
+    SpikesHeader,
+    StimHeader,
+    encode,
+)
+from rt_engine.recording.journal import JournalWriter
 from rt_engine.recording.reader import Session, open_session
 from rt_engine.services.conclusion import facts_again
+from rt_engine.services.frame_join import place_of
 from rt_engine.services.protocol_results import effects_of
 from rt_engine.transport.free_ports import free_ports
 
@@ -32,6 +45,26 @@ def volume_rig(**changes: Any) -> dict[str, Any]:
     rig = small_rig(**changes)
     rig["microscope"] |= {"frame_rate_hz": 60.0, "n_planes": 2, "n_flyback_frames": 1}
     return rig
+
+
+def loaded_early(session: Path, copy: Path) -> Path:
+    """The session as a busy computer records it: the protocol was loaded one message before the baseline ended.
+
+    Cells reach the protocol and the recorder by ways of their own, so that it may know them when the recorder does not.
+    """
+    shutil.copytree(session, copy, ignore=shutil.ignore_patterns("session_*.mcap"))
+    journal, writer = open_session(session), JournalWriter(copy, 0, 0)
+    baseline = [m.header for m in journal.messages("spikes") if m.header.mode is Mode.BASELINE]
+    n_moved = 0
+    for message in journal.messages():
+        header, header_bytes = message.header, bytes(message.header_bytes)
+        if isinstance(header, InputHeader) and header.kind is InputKind.LOAD:
+            header_bytes = encode(msgspec.structs.replace(header, after=place_of(baseline[-2])))
+            n_moved += 1
+        writer.write(message.topic, header_bytes, message.payload, message.t_log_ns, sequence=message.sequence)
+    writer.close()
+    assert n_moved == 1
+    return copy
 
 
 @pytest.fixture(scope="session")
@@ -110,6 +143,10 @@ def test_a_volume_is_calibrated_inferred_and_lit_in_one_run_and_replays_alike(tm
         assert all(target in ids[where] for target, where in zip(targets, target_planes, strict=True))
     _, concluded = facts_again(journal)
     assert json.loads(json.dumps(effects_of(concluded))) == summary["effects"], "made again from the journal alone"
+    early = open_session(loaded_early(session, tmp_path / "early"))
+    assert json.loads(json.dumps(effects_of(facts_again(early)[1]))) == summary["effects"], (
+        "cells told before the spikes"
+    )
     lights = [message.header for message in journal.messages("light")]
     assert all(len(h.target_planes) == len(h.targets_yx_px) for h in lights if isinstance(h, LightHeader))
 
