@@ -81,7 +81,7 @@ def rebuild(session: Session, rig: RigConfig, protocol: Path | None) -> Rebuilt:
         if isinstance(header, RoisHeader):
             if message.payload and driver.take_rois(header, bytes(message.payload)):
                 join.set_lines(header.plane, header.lines_per_frame)
-            # Its recorded load may come before: the protocol knew the cells when the recorder had not heard of them yet.
+            # Its recorded load may come before: the protocol can know the cells sooner than the recorder does.
             if driver.has_rois and not is_loaded:
                 driver.load(protocol)
                 is_loaded = True
