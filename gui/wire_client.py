@@ -10,7 +10,7 @@ import zmq
 from gui.endpoints import Endpoints
 from rt_engine.interfaces.errors import MessageError
 from rt_engine.interfaces.messages import FrameHeader, Header, decode
-from rt_engine.transport.sockets import connect
+from rt_engine.transport.sockets import connect, take_parts
 
 TOPICS = ("session", "rois", "candidates", "state", "health", "log", "stim", "light", "sync", "spikes.", "activity.")
 MAX_WAITING = 2000
@@ -114,9 +114,10 @@ class WireClient:
 
     def _receive(self, socket: zmq.Socket[bytes]) -> None:
         for _ in range(200):
-            if not socket.poll(0):
+            waiting = take_parts(socket)
+            if waiting is None:
                 return
-            parts = [part.buffer for part in socket.recv_multipart(copy=False)]
+            parts = [part.buffer for part in waiting]
             topic = bytes(parts[0][:200]).decode(errors="replace")
             try:
                 if len(parts) < 2:

@@ -35,7 +35,7 @@ from rt_engine.services.source_stream import SourceStream
 from rt_engine.services.straight_ways import frame_sender
 from rt_engine.services.trial_pause import TrialPause
 from rt_engine.services.truth_desk import TruthDesk
-from rt_engine.transport.sockets import connect
+from rt_engine.transport.sockets import connect, take_parts
 from rt_engine.transport.source_publisher import IO_THREADS, SourcePublisher, frame_queues
 
 AHEAD_FRAMES = 32
@@ -340,8 +340,8 @@ class AcquisitionService(Service):
         self.announce("segment_done", **self._last())
 
     def _take_feedback(self) -> None:
-        while self._feedback.poll(0):
-            topic, *parts = self._feedback.recv_multipart()
+        while (waiting := take_parts(self._feedback)) is not None:
+            topic, *parts = (part.bytes for part in waiting)
             try:
                 header = decode(topic.decode(errors="replace"), parts[0] if parts else b"")
             except MessageError:

@@ -11,7 +11,7 @@ import msgspec
 import zmq
 
 from rt_engine.services.scheduling import leave_the_loop
-from rt_engine.transport.sockets import bind
+from rt_engine.transport.sockets import bind, is_waiting
 
 _END_S = 2.0
 
@@ -67,7 +67,7 @@ class FinderLink:
     def take(self) -> list[dict[str, Any]]:
         """Messages that wait; returns at once."""
         messages: list[dict[str, Any]] = []
-        while self.socket.poll(0):
+        while is_waiting(self.socket):
             messages.append(msgspec.msgpack.decode(self.socket.recv()))
         if not self._is_ready and any(message["kind"] == "ready" for message in messages):
             self._is_ready = True

@@ -22,7 +22,7 @@ from rt_engine.interfaces.messages import (
 )
 from rt_engine.interfaces.service_config import Ports
 from rt_engine.transport.clock_offset import Offset
-from rt_engine.transport.sockets import connect
+from rt_engine.transport.sockets import connect, take_parts
 
 
 class Shift(NamedTuple):
@@ -108,8 +108,8 @@ class ClockListener:
 
     def serve(self) -> None:
         """Take in what was measured."""
-        while self.socket.poll(0):
-            topic, *parts = self.socket.recv_multipart()
+        while (waiting := take_parts(self.socket)) is not None:
+            topic, *parts = (part.bytes for part in waiting)
             try:
                 header = decode(topic.decode(errors="replace"), parts[0] if parts else b"")
             except MessageError:

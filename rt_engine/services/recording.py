@@ -17,7 +17,7 @@ from rt_engine.recording.recorder_lag import RecorderLag
 from rt_engine.services.base import Service
 from rt_engine.services.disk_watch import DiskWatch
 from rt_engine.transport.security import SERVICES
-from rt_engine.transport.sockets import bind, queue_length
+from rt_engine.transport.sockets import bind, queue_length, take_parts
 
 _BATCH = 64
 _MOST_WAITING = 2000
@@ -62,9 +62,9 @@ class RecordingService(Service):
     def step(self, ready: dict[Any, int]) -> None:
         """Write what has come, flush in time, watch the disk."""
         for _ in range(_BATCH):
-            if not self._inlet.poll(0):
+            parts = take_parts(self._inlet)
+            if parts is None:
                 break
-            parts = self._inlet.recv_multipart(copy=False)
             self._write([part.buffer for part in parts])
         now_ns = self.clock.now_ns()
         if not self._failed:
@@ -230,9 +230,9 @@ class RecordingService(Service):
     def _rotate(self, args: dict[str, Any]) -> dict[str, Any]:
         """Close the present file after all that is waiting has been written; a baseline ends here."""
         for _ in range(_MOST_WAITING):
-            if not self._inlet.poll(0):
+            parts = take_parts(self._inlet)
+            if parts is None:
                 break
-            parts = self._inlet.recv_multipart(copy=False)
             self._write([part.buffer for part in parts])
         try:
             closed = self._journal.rotate()

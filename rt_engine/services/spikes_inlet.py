@@ -11,6 +11,7 @@ from rt_engine.interfaces.messages import SpikesHeader
 from rt_engine.services.setup import Setup
 from rt_engine.services.straight_ways import goes_straight
 from rt_engine.transport.direct import DirectReceiver
+from rt_engine.transport.sockets import take_parts
 
 _TOPIC = b"spikes."
 
@@ -43,7 +44,8 @@ class SpikesInlet:
         message = self._direct.take() if self._direct is not None else None
         if message is not None:
             return list(message)
-        return self._sub.recv_multipart() if self._sub.poll(0) else None
+        parts = take_parts(self._sub)
+        return None if parts is None else [part.bytes for part in parts]
 
     def is_new(self, header: SpikesHeader) -> bool:
         """False for a decision that has come the other way already."""

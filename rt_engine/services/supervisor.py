@@ -41,7 +41,7 @@ from rt_engine.transport.gate import Gate
 from rt_engine.transport.loss import SequenceTracker
 from rt_engine.transport.publisher import Publisher
 from rt_engine.transport.security import secure_rig
-from rt_engine.transport.sockets import bind, connect
+from rt_engine.transport.sockets import bind, connect, take_parts
 
 _STOP_ORDER = ("acquisition", "inference", "stimulation", "telemetry", "recording")
 """The source first, so that what is under way comes to its end; the recorder last, so that it sees all of it."""
@@ -318,9 +318,10 @@ class Supervisor:
 
     def _take_control(self) -> None:
         for _ in range(_BATCH):
-            if not self._router.poll(0):
+            parts = take_parts(self._router)
+            if parts is None:
                 break
-            sender, *body = self._router.recv_multipart(copy=False)
+            sender, *body = parts
             if len(body) != 1:
                 continue
             try:
@@ -382,8 +383,8 @@ class Supervisor:
         self._router.send_multipart([identity, encode_control(reply)])
 
     def _take_messages(self) -> None:
-        while self._sub.poll(0):
-            topic, *parts = self._sub.recv_multipart()
+        while (waiting := take_parts(self._sub)) is not None:
+            topic, *parts = (part.bytes for part in waiting)
             name = topic.decode(errors="replace")
             try:
                 header = decode(name, parts[0] if parts else b"")

@@ -12,7 +12,7 @@ from rt_engine.interfaces.messages import Header, HealthHeader, LogHeader, decod
 from rt_engine.interfaces.rig_config import ReplayMicroscope
 from rt_engine.services.base import Service
 from rt_engine.services.log_file import FILE_NAME, LogFile
-from rt_engine.transport.sockets import connect
+from rt_engine.transport.sockets import connect, take_parts
 
 if TYPE_CHECKING:
     from rt_engine.services.metrics import RigMetrics
@@ -85,9 +85,10 @@ class TelemetryService(Service):
         if self._mqtt is not None:
             self._mqtt.serve()
         for _ in range(_BATCH):
-            if not self._sub.poll(0):
+            parts = take_parts(self._sub)
+            if parts is None:
                 break
-            self._take(self._sub.recv_multipart())
+            self._take([part.bytes for part in parts])
         if self._mqtt is not None:
             self._mqtt.tick()
             self.queue = self._mqtt.waiting

@@ -13,6 +13,7 @@ from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.control import Failure, Reply, Request, Role, decode_reply, encode_control
 from rt_engine.interfaces.errors import MessageError
 from rt_engine.transport.gate import SECRET
+from rt_engine.transport.sockets import take_parts
 
 OnReply = Callable[[Reply], None]
 
@@ -54,8 +55,8 @@ class Asker:
 
     def serve(self) -> None:
         """Hand out the replies that have come, and say what was not answered in time."""
-        while self.socket.poll(0):
-            parts = self.socket.recv_multipart()
+        while (waiting := take_parts(self.socket)) is not None:
+            parts = [part.bytes for part in waiting]
             try:
                 reply = decode_reply(parts[-1])
             except MessageError:

@@ -25,7 +25,7 @@ from rt_engine.interfaces.errors import MessageError, ServiceError, SpikeloopErr
 from rt_engine.transport.gate import Gate
 from rt_engine.transport.refusals import Refusals
 from rt_engine.transport.security import Guard
-from rt_engine.transport.sockets import bind, connect
+from rt_engine.transport.sockets import bind, connect, take_parts
 
 _BATCH = 64
 """Requests answered in one turn, so that a flood of them keeps nothing else waiting."""
@@ -55,8 +55,8 @@ class ControlServer:
     def serve(self) -> int:
         """Answer waiting requests, at most a batch of them; returns their number."""
         served = 0
-        while served < _BATCH and self.socket.poll(0):
-            sender, *body = self.socket.recv_multipart(copy=False)
+        while served < _BATCH and (parts := take_parts(self.socket)) is not None:
+            sender, *body = parts
             self.socket.send_multipart([sender.bytes, encode_control(self._answer(body))])
             served += 1
         return served

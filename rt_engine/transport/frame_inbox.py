@@ -9,6 +9,7 @@ import zmq
 from rt_engine.interfaces.clock import Clock
 from rt_engine.interfaces.errors import MessageError
 from rt_engine.interfaces.messages import FrameHeader, Header, decode
+from rt_engine.transport.sockets import is_waiting
 
 
 class Arrival(NamedTuple):
@@ -70,7 +71,7 @@ class FrameInbox:
 
     def waiting(self) -> bool:
         """True if there is a message."""
-        return bool(self._socket.poll(0))
+        return is_waiting(self._socket)
 
     def take(self) -> Arrival | None:
         """The next message; None if nothing waits.
@@ -80,10 +81,9 @@ class FrameInbox:
         MessageError
             It cannot be used; it has been taken off the socket.
         """
-        try:
-            topic_bytes = self._socket.recv(zmq.NOBLOCK)
-        except zmq.Again:
+        if not is_waiting(self._socket):
             return None
+        topic_bytes = self._socket.recv()
         t_received_ns = self._clock.now_ns()
         header: Header | None = None
         try:

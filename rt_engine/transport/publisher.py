@@ -11,10 +11,10 @@ import zmq
 
 from rt_engine.interfaces.clock import Clock
 from rt_engine.interfaces.messages import Header, encode
-from rt_engine.transport.sockets import bind, connect
+from rt_engine.transport.sockets import Part, bind, connect, send_parts
 
 Payload = bytes | memoryview
-Parts = list[bytes | memoryview | zmq.Frame]
+Parts = list[Part]
 _SHARED_BYTES = 64 * 1024
 """From here on a payload is copied once for all sockets, and counted by those that still need it."""
 
@@ -98,7 +98,7 @@ class Publisher:
 
     def pass_on(self, parts: Parts, *, record: bool = True) -> None:
         """Publish a message that `parts` has made, and hand it to the recorder."""
-        self._pub.send_multipart(parts)
+        send_parts(self._pub, parts)
         if record and self._recorder is not None:
             self._send_to_recorder(parts)
 
@@ -110,7 +110,7 @@ class Publisher:
         """To the recorder, over a socket that is bounded: counted if it does not fit, or waited for."""
         while True:
             try:
-                recorder.send_multipart(parts, flags=zmq.NOBLOCK)
+                send_parts(recorder, parts, waits=False)
                 return
             except zmq.Again:
                 if not self._lossless or self._interrupted():

@@ -15,7 +15,7 @@ import zmq
 from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.messages import Header, encode
 from rt_engine.transport.publisher import Parts, Payload, Publisher
-from rt_engine.transport.sockets import bind, connect, queue_length
+from rt_engine.transport.sockets import bind, connect, queue_length, send_parts
 from rt_engine.transport.straight_frames import FrameSender
 
 IO_THREADS = 2
@@ -147,7 +147,7 @@ class SourcePublisher(Publisher):
             is_for_engine = not self._straight.send(topic.encode(), data, pixels)
         parts = self.parts(topic, data, payload)
         if is_for_engine:
-            self._engine.send_multipart(parts)
+            send_parts(self._engine, parts)
         while self._later.qsize() >= _MOST_WAITING:  # whoever looks is never lost for want of a moment
             time.sleep(0.001)
         self._later.put(_Message(parts, record, time.perf_counter_ns() + self._head_start_ns if is_frame else 0))

@@ -15,6 +15,7 @@ import zmq
 
 from rt_engine.interfaces.errors import ServiceError
 from rt_engine.interfaces.rig_config import RigConfig
+from rt_engine.transport.sockets import take_parts
 
 
 def watch(endpoints: list[str]) -> None:
@@ -29,8 +30,9 @@ def watch(endpoints: list[str]) -> None:
     for endpoint in endpoints:
         subscriber.connect(endpoint)
     subscriber.subscribe(b"")
-    while True:
-        subscriber.recv_multipart(copy=False)
+    while subscriber.poll():
+        while take_parts(subscriber) is not None:
+            pass
 
 
 def window_can_run() -> bool:
