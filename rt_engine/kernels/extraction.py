@@ -14,6 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rt_engine.kernels.compile_options import NO_ALLOCATION
+from rt_engine.kernels.count_lanes import (
+    N_COUNTS,
+    add_counts,
+    add_difference,
+    first_of,
+    larger_counts,
+    largest_count,
+    last_everywhere,
+    load_counts,
+    load_pair,
+    no_counts,
+    no_pair,
+    running_counts,
+    second_of,
+    store_counts,
+)
 
 _U2 = numba.types.Array(numba.uint16, 2, "C", readonly=True)
 _I2 = numba.types.Array(numba.int16, 2, "C", readonly=True)
@@ -23,30 +39,57 @@ _START = numba.types.Array(numba.int64, 1, "C", readonly=True)
 _LINES = numba.types.Array(numba.int32, 1, "C", readonly=True)
 _F4 = numba.float32[::1]
 _I8 = numba.int64[::1]
+_LARGEST = numba.int32[::1]
 _SHIFT = (numba.float64, numba.float64)
 
 
-@numba.njit([numba.void(_U2, _U4), numba.void(_I2, _U4)], **NO_ALLOCATION)
-def row_prefix_sums(frame, prefix_out):
-    """Running sum of every line, modulo 2^32.
+@numba.njit([numba.int64(_U2, _U4, _LARGEST), numba.int64(_I2, _U4, _LARGEST)], **NO_ALLOCATION)
+def row_prefix_sums(frame, prefix_out, largest_out):
+    """Running sum of every line, modulo 2^32, and its largest count; returns the largest of the frame.
 
     Parameters
     ----------
     frame : uint16 or int16 ndarray, shape (n_lines, n_pixels), C order, detector counts, read
     prefix_out : uint32 ndarray, shape (n_lines + 1, n_pixels + 2), C order
         ``prefix_out[y, x]`` becomes ``frame[y, :x].sum()``; last line and last column are padding and not touched.
+    largest_out : int32 ndarray, shape (n_lines,), counts, overwritten
+        As from `line_maxima`.
+
+    Returns
+    -------
+    int
+        Largest count.
     """
+    n_pixels = frame.shape[1]
+    in_lanes = n_pixels // N_COUNTS * N_COUNTS
+    largest = np.int32(frame[0, 0])
     for y in range(frame.shape[0]):
         line = frame[y]
         out = prefix_out[y]
-        running = np.uint32(0)
-        out[0] = running
-        for x in range(np.uint64(line.shape[0])):
-            running = np.uint32(running + np.uint32(np.int32(line[x])))
-            out[x + np.uint64(1)] = running
+        out[0] = np.uint32(0)
+        line_largest = np.int32(line[0])
+        if in_lanes > 0:
+            before = no_counts()
+            most = load_counts(line, np.uint64(0))
+            for x in range(0, in_lanes, N_COUNTS):
+                counts = load_counts(line, np.uint64(x))
+                most = larger_counts(most, counts)
+                sums = running_counts(counts)
+                store_counts(out, np.uint64(x + 1), add_counts(before, sums))
+                before = add_counts(before, last_everywhere(sums))
+            line_largest = largest_count(most)
+        running = out[in_lanes]
+        for x in range(in_lanes, n_pixels):
+            count = np.int32(line[np.uint64(x)])
+            line_largest = max(line_largest, count)
+            running = np.uint32(running + np.uint32(count))
+            out[np.uint64(x + 1)] = running
+        largest_out[y] = line_largest
+        largest = max(largest, line_largest)
+    return largest
 
 
-@numba.njit([numba.int64(_U2, numba.int32[::1]), numba.int64(_I2, numba.int32[::1])], **NO_ALLOCATION)
+@numba.njit([numba.int64(_U2, _LARGEST), numba.int64(_I2, _LARGEST)], **NO_ALLOCATION)
 def line_maxima(frame, largest_out):
     """Largest count of every line; returns that of the frame.
 
@@ -142,30 +185,22 @@ def mean_over_spans(prefix, flat_prefix, masks, shift_y_px, shift_x_px, offset_c
     end_pixel = prefix.shape[1] - 2 - (1 if part_x > 0.0 else 0)
     stride = np.int64(prefix.shape[1])
     below = np.uint64(stride)
-    one = np.uint64(1)
     spans, span_start, boxes, places = masks.spans, masks.span_start, masks.boxes, masks.places
     for mask in range(mean_out.shape[0]):
         box = boxes[mask]
         within = box[0] + whole_y >= 0 and box[1] + whole_y <= last_line
         within = within and box[2] + whole_x >= 0 and box[3] + whole_x < end_pixel
         if within and 0 < box[4] <= LARGEST_FAST_MASK:
-            low_00 = np.uint32(0)
-            low_01 = np.uint32(0)
-            low_10 = np.uint32(0)
-            low_11 = np.uint32(0)
+            upper, lower = no_pair(), no_pair()
             base = whole_y * stride + whole_x
             for i in range(np.uint64(span_start[mask]), np.uint64(span_start[mask + 1])):
                 a = np.uint64(places[i, 0] + base)
                 b = a + np.uint64(places[i, 1])
-                c = a + below
-                d = b + below
-                low_00 += flat_prefix[b] - flat_prefix[a]
-                low_01 += flat_prefix[b + one] - flat_prefix[a + one]
-                low_10 += flat_prefix[d] - flat_prefix[c]
-                low_11 += flat_prefix[d + one] - flat_prefix[c + one]
+                upper = add_difference(upper, load_pair(flat_prefix, b), load_pair(flat_prefix, a))
+                lower = add_difference(lower, load_pair(flat_prefix, b + below), load_pair(flat_prefix, a + below))
             blended = _blended(
-                np.int64(np.int32(low_00)), np.int64(np.int32(low_01)), np.int64(np.int32(low_10)),
-                np.int64(np.int32(low_11)), part_y, part_x,
+                np.int64(first_of(upper)), np.int64(second_of(upper)), np.int64(first_of(lower)),
+                np.int64(second_of(lower)), part_y, part_x,
             )  # fmt: skip
             n_inside_out[mask] = box[4]
             mean_out[mask] = blended / np.int64(box[4]) - offset_counts

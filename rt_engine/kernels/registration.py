@@ -14,6 +14,8 @@ _U2 = numba.types.Array(numba.uint16, 2, "C", readonly=True)
 _I2 = numba.types.Array(numba.int16, 2, "C", readonly=True)
 _F4 = numba.float32[:, ::1]
 _COLUMNS = numba.float32[::1]
+_COLUMNS_AT_ONCE = 4096
+"""Their sum, each of 4 x 65,535 at most, is known from 32 bits: twice as many fit into a register as of 64."""
 
 
 @numba.njit(
@@ -46,12 +48,16 @@ def bin_and_centre(frame, bin_px, binned_out):
         if bin_px == 2:
             upper = frame[2 * row]
             lower = frame[2 * row + 1]
-            for column in range(n_columns):
-                left = np.uint64(2 * column)
-                right = left + np.uint64(1)
-                value = np.int32(upper[left]) + np.int32(upper[right]) + np.int32(lower[left]) + np.int32(lower[right])
-                row_sum += value
-                out[column] = value
+            for first in range(0, n_columns, _COLUMNS_AT_ONCE):
+                part = np.int32(0)
+                for column in range(first, min(first + _COLUMNS_AT_ONCE, n_columns)):
+                    left = np.uint64(2 * column)
+                    right = left + np.uint64(1)
+                    above, below = np.int32(upper[left]) + np.int32(upper[right]), np.int32(lower[left])
+                    value = np.int32(above + below + np.int32(lower[right]))
+                    part = np.int32(part + value)
+                    out[np.uint64(column)] = value
+                row_sum += part
         else:
             line = frame[row]
             for column in range(n_columns):

@@ -190,12 +190,12 @@ class RoiExtraction:
             mean_over_lines_apart(frame, self._apart[0], y, x, self._line_phase_px, offset, *roi)
             mean_over_lines_apart(frame, self._apart[1], y, x, self._line_phase_px, offset, *ring)
             return int(line_maxima(frame, self._line_largest))
-        largest = line_maxima(frame, self._line_largest)
         if self.reads_prefix_sums:
-            row_prefix_sums(frame, self._prefix)
+            largest = row_prefix_sums(frame, self._prefix, self._line_largest)
             mean_over_spans(self._prefix, self._flat_prefix, self._binary, y, x, offset, *roi)
             mean_over_spans(self._prefix, self._flat_prefix, self._rings, y, x, offset, *ring)
         else:
+            largest = line_maxima(frame, self._line_largest)
             mean_over_pixels(frame, self._binary.spans, self._binary.span_start, y, x, offset, *roi)
             mean_over_pixels(frame, self._rings.spans, self._rings.span_start, y, x, offset, *ring)
         if len(self._weighted.roi):

@@ -62,7 +62,7 @@ def test_prefix_sums_and_pixels_give_the_same_bits_and_those_of_the_mean(
     spans, start = spans_of_masks(*packed(parts), SHAPE[1])
     for frame in frames(dtype):
         prefix = np.zeros((SHAPE[0] + 1, SHAPE[1] + 2), np.uint32)
-        row_prefix_sums(frame, prefix)
+        row_prefix_sums(frame, prefix, np.zeros(SHAPE[0], np.int32))
         means = np.full((2, len(parts)), np.nan, np.float32)
         inside = np.full((2, len(parts)), -1, np.int64)
         whole = span_masks(*packed(parts), SHAPE[1])
@@ -152,7 +152,7 @@ def test_a_mask_larger_than_its_lowest_32_bits_tell_is_read_too(dtype: type) -> 
     frame = np.full((300, 300), np.iinfo(dtype).max, dtype)
     start, pixels = np.array([0, frame.size]), np.arange(frame.size, dtype=np.uint32)
     prefix = np.zeros((301, 302), np.uint32)
-    row_prefix_sums(frame, prefix)
+    row_prefix_sums(frame, prefix, np.zeros(frame.shape[0], np.int32))
     mean, inside = np.zeros(1, np.float32), np.zeros(1, np.int64)
     whole = span_masks(start, pixels, 300)
     mean_over_spans(prefix, prefix.reshape(-1), whole, 0.0, 0.0, 0.0, mean, inside)

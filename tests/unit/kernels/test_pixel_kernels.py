@@ -39,7 +39,7 @@ def test_read_only_frames_are_accepted() -> None:
     frame = frames(np.uint16)[0]
     frame.flags.writeable = False
     registration.bin_and_centre(frame, 2, np.zeros((11, 15), np.float32))
-    extraction.row_prefix_sums(frame, np.zeros((24, 33), np.uint32))
+    extraction.row_prefix_sums(frame, np.zeros((24, 33), np.uint32), np.zeros(23, np.int32))
 
 
 def test_cross_spectrum_is_a_product_and_its_energy_is_parsevals() -> None:
@@ -101,13 +101,25 @@ def test_no_value_counts_for_more_than_the_cap() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int16])
-def test_prefix_sums_give_every_run_modulo_2_to_the_32(dtype: type) -> None:
-    for frame in frames(dtype):
-        prefix = np.zeros((frame.shape[0] + 1, frame.shape[1] + 2), np.uint32)
-        extraction.row_prefix_sums(frame, prefix)
+@pytest.mark.parametrize("n_pixels", [1, 7, 8, 9, 31, 64])
+def test_prefix_sums_give_every_run_modulo_2_to_the_32_and_the_largest_counts(dtype: type, n_pixels: int) -> None:
+    for frame in frames(dtype, (23, n_pixels)):
+        prefix, largest = np.full((24, n_pixels + 2), 7, np.uint32), np.zeros(23, np.int32)
+        assert extraction.row_prefix_sums(frame, prefix, largest) == frame.max()
         whole = np.cumsum(frame.astype(np.int64), axis=1)
         np.testing.assert_array_equal(prefix[:-1, 1:-1], whole.astype(np.uint32))
         assert not prefix[:-1, 0].any()
+        np.testing.assert_array_equal(largest, frame.max(axis=1))
+        assert np.all(prefix[-1] == 7)
+        assert np.all(prefix[:, -1] == 7)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16])
+def test_the_mean_of_a_very_long_line_does_not_overflow(dtype: type) -> None:
+    frame = np.full((2, 40_000), np.iinfo(dtype).max, dtype)
+    out = np.zeros((1, 20_000), np.float32)
+    assert registration.bin_and_centre(frame, 2, out) == 4 * np.iinfo(dtype).max
+    assert not out.any()
 
 
 @pytest.mark.parametrize("n_window", [1, 2, 7, 16])
