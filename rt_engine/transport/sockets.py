@@ -47,8 +47,11 @@ def send_parts(socket: zmq.Socket[bytes], parts: Sequence[Part], *, waits: bool 
 
 def take_parts(socket: zmq.Socket[bytes]) -> list[zmq.Frame] | None:
     """The next message, None if nothing waits: `poll` and `recv_multipart` for the loop, in a third of their time."""
-    if not is_waiting(socket):
-        return None
+    return await_parts(socket) if is_waiting(socket) else None
+
+
+def await_parts(socket: zmq.Socket[bytes]) -> list[zmq.Frame]:
+    """The next message; waits for it."""
     part = socket.recv(copy=False)
     parts = [part]
     while part.more:

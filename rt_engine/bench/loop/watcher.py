@@ -15,7 +15,7 @@ import zmq
 
 from rt_engine.interfaces.errors import ServiceError
 from rt_engine.interfaces.rig_config import RigConfig
-from rt_engine.transport.sockets import take_parts
+from rt_engine.transport.sockets import await_parts
 
 
 def watch(endpoints: list[str]) -> None:
@@ -30,9 +30,8 @@ def watch(endpoints: list[str]) -> None:
     for endpoint in endpoints:
         subscriber.connect(endpoint)
     subscriber.subscribe(b"")
-    while subscriber.poll():
-        while take_parts(subscriber) is not None:
-            pass
+    while True:
+        await_parts(subscriber)
 
 
 def window_can_run() -> bool:
