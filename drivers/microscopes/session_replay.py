@@ -16,7 +16,6 @@ from drivers.microscopes.trace_replay import dark_lines
 from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.devices import FrameGeometry, FrameInfo
 from rt_engine.interfaces.errors import DeviceError, MovieError, SourceEnded
-from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.messages import FrameHeader, Mode, SpikesHeader
 from rt_engine.interfaces.rig_config import ReplayMicroscope as ReplayConfig
 from rt_engine.recording.reader import open_session
@@ -186,7 +185,7 @@ def frames_per_volume(headers: Iterable[FrameHeader]) -> int:
     for header in headers:
         if header.volume is None:
             return 1
-        if header.flags & FrameFlag.DISCARD:
+        if header.is_discarded:
             continue
         first = first or header
         if header.plane == first.plane and header.volume > (first.volume or 0):

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
+from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.fates import Fate
 from rt_engine.interfaces.message_header import Header
+
+_DISCARD, _ARTEFACT = int(FrameFlag.DISCARD), int(FrameFlag.ARTEFACT)
+"""Asked several times for every frame; as members of their enumeration they take six times as long."""
 
 
 class FrameHeader(Header, kw_only=True):
@@ -29,6 +33,16 @@ class FrameHeader(Header, kw_only=True):
     t_device_s: float | None
     flags: int
     blanked: list[list[int]] = msgspec.field(default_factory=list)
+
+    @property
+    def is_discarded(self) -> bool:
+        """True for lines that are no sample, as those of the flyback."""
+        return bool(self.flags & _DISCARD)
+
+    @property
+    def is_lit(self) -> bool:
+        """True where light of our own fell on lines, whether `blanked` names them or not."""
+        return bool(self.flags & _ARTEFACT)
 
 
 class CropsHeader(Header, kw_only=True):

@@ -65,7 +65,9 @@ def load_counts(typing, array, at):
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         kind = ir.VectorType(ir.IntType(bits), N_COUNTS)
-        narrow = builder.load(_place(context, builder, signature.args[0], *arguments, kind), align=bits // 8)
+        narrow = builder.load(
+            _place(context, builder, signature.args[0], arguments[0], arguments[1], kind), align=bits // 8
+        )
         widen = builder.sext if array.dtype.signed else builder.zext
         return widen(narrow, _EIGHT.vector)
 
@@ -77,7 +79,7 @@ def store_counts(typing, array, at, counts):
     """Put eight numbers into a uint32 array, shape (n,), C order, from index `at` (uint64) on; not checked."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = _place(context, builder, signature.args[0], *arguments[:2], _EIGHT.vector)
+        place = _place(context, builder, signature.args[0], arguments[0], arguments[1], _EIGHT.vector)
         builder.store(arguments[2], place, align=4)
         return context.get_dummy_value()
 
@@ -146,7 +148,9 @@ def load_pair(typing, array, at):
     """Two neighbours of a uint32 array, shape (n,), C order, from index `at` (uint64) on; not checked."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load(_place(context, builder, signature.args[0], *arguments, _TWO.vector), align=4)
+        return builder.load(
+            _place(context, builder, signature.args[0], arguments[0], arguments[1], _TWO.vector), align=4
+        )
 
     return _TWO(array, at), generate
 

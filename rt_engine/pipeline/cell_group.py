@@ -43,6 +43,8 @@ class CellGroup:
     Attributes
     ----------
     rows : int64 ndarray, shape (n_rois,)
+    place : slice or int64 ndarray
+        The rows as an index; a slice where they follow each other.
     line0, end_line : int
         Lines of the frame that the group may read; `line0` is even.
     last_line_needed : int
@@ -60,7 +62,7 @@ class CellGroup:
     def __init__(
         self, calibration: Calibration, rows: NDArray[np.int64], max_shift_px: float, *, first_row: int | None = None
     ) -> None:
-        self.rows = rows if first_row is None else first_row + rows
+        self.stand_at(rows if first_row is None else first_row + rows)
         self.added = None if first_row is None else calibration
         lines = _lines_of(calibration, rows)
         margin = int(np.ceil(max_shift_px)) + 2
@@ -76,6 +78,12 @@ class CellGroup:
         self._n_removed = 0
         self._roi_id = of_group.roi_id
         self._removed_id: set[int] = set()
+
+    def stand_at(self, rows: NDArray[np.int64]) -> None:
+        """Rows of the plane that the cells have."""
+        self.rows = rows
+        follow = len(rows) > 0 and bool((np.diff(rows) == 1).all())
+        self.place = slice(int(rows[0]), int(rows[-1]) + 1) if follow else rows
 
     def remove(self, row: int) -> None:
         """Take out the cell at a row of the plane, if it is of this group; its light is still told from others'."""
@@ -112,8 +120,8 @@ class CellGroup:
         """
         shifted = [(first - self.line0, n) for first, n in blanked] if self.line0 else blanked
         self.extraction.process(frame[self.line0 : self.end_line], shift_y_px, shift_x_px, shifted)
-        valid = self.extraction.valid
-        np.copyto(valid, EXPECTED_MISSING, where=self.extraction.blanked.view(np.bool_))
+        if blanked:
+            np.copyto(self.extraction.valid, EXPECTED_MISSING, where=self.extraction.blanked.view(np.bool_))
 
     def decide(self, frame_number: int, jumped: bool) -> int:
         """Number of events of the values read last; states advance over `n_missing` frames first.

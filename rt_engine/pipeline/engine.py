@@ -356,7 +356,7 @@ class Engine:
         self.settle()
         for group in self._groups:
             for row, field in enumerate(ACTIVITY_FIELDS):
-                self.activity[row, group.rows] = getattr(group.traces, field)
+                self.activity[row, group.place] = getattr(group.traces, field)
         return self.activity
 
     def cell_figures(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

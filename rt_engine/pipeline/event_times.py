@@ -61,12 +61,15 @@ class EventTimes:
         events : EVENT_DTYPE ndarray, shape (n,)
             Of the frame noted last, or of frames before it.
         """
-        newest_ns = int(self._t_scan_ns[self._newest % _RING])
-        for event in events:
-            of_event = int(event["event_frame"])
-            slot = of_event % _RING
-            if self._frame_of[slot] == of_event:
-                t_frame_ns = int(self._t_scan_ns[slot])
-            else:
-                t_frame_ns = newest_ns - (self._newest - of_event) * self._period_ns
-            event["t_event_ns"] = t_frame_ns - int(self._before_end_ns[self._row_of[int(event["roi_id"])]])
+        frames, rois = events["event_frame"].tolist(), events["roi_id"].tolist()
+        events["t_event_ns"] = [
+            self._frame_ns(frame) - int(self._before_end_ns[self._row_of[roi]])
+            for frame, roi in zip(frames, rois, strict=True)
+        ]
+
+    def _frame_ns(self, frame: int) -> int:
+        """End of a frame; reckoned from that of the newest where it has been forgotten, or never came."""
+        slot = frame % _RING
+        if self._frame_of[slot] == frame:
+            return int(self._t_scan_ns[slot])
+        return int(self._t_scan_ns[self._newest % _RING]) - (self._newest - frame) * self._period_ns

@@ -85,11 +85,11 @@ class RoiExtraction:
         self._flat_prefix = self._prefix.reshape(-1)
         self._line_largest = np.zeros(masks.n_lines, np.int32)
         self._support, self._support_start = spans_of_masks(masks.roi_start, masks.roi_pixels, self._width)
-        self._np_size = np.diff(masks.neuropil_start)
         self._prepare_footprints(masks)
+        has_ring = np.diff(masks.neuropil_start) > 0
+        self._enough_ring = has_ring.astype(np.int64)
         first_line, self.line_of_roi = line_range(self._support, self._support_start)
         ring_first, ring_last = line_range(self._rings.spans, self._rings.span_start)
-        has_ring = self._np_size > 0
         self._first_line = np.where(has_ring, np.minimum(first_line, ring_first), first_line)
         self._last_line = np.where(has_ring, np.maximum(self.line_of_roi, ring_last), self.line_of_roi)
         self._roi_inside = np.zeros(n_rois, np.int64)
@@ -98,6 +98,7 @@ class RoiExtraction:
         self.f_roi = np.zeros(n_rois, np.float32)
         self.f_np = np.zeros(n_rois, np.float32)
         self.valid = np.ones(n_rois, np.uint8)
+        self._is_valid, self._has_ring = self.valid.view(np.bool_), np.zeros(n_rois, np.bool_)
         self.blanked = np.zeros(n_rois, np.uint8)
         self.censored = np.zeros(n_rois, np.uint8)
         self._prepare_demixing(masks)
@@ -125,8 +126,11 @@ class RoiExtraction:
         owner = np.repeat(np.arange(len(n_pixels)), n_pixels)
         total = np.where(weighted, np.bincount(owner, weights_of(masks), len(n_pixels)), n_pixels)
         # An empty footprint needs a pixel that it cannot have.
-        self._enough = np.where(n_pixels > 0, MIN_INSIDE * total, 1.0)
-        self._enough_overlapping = np.where(n_pixels > 0, MIN_INSIDE_OVERLAPPING * total, 1.0)
+        # What is inside is a whole number.
+        self._enough, self._enough_overlapping = (
+            np.where(n_pixels > 0, np.ceil(part * total), 1.0).astype(np.int64)
+            for part in (MIN_INSIDE, MIN_INSIDE_OVERLAPPING)
+        )
         self._roi_saturated = SATURATED_PIXELS * n_pixels
 
     def _prepare_demixing(self, masks: MaskFields) -> None:
@@ -174,8 +178,9 @@ class RoiExtraction:
         self.censored.fill(0)
         if largest >= self._saturation_counts:
             self._censor(frame, shift_y_px, shift_x_px)
-        np.greater_equal(self._roi_inside, self._enough, out=self.valid, casting="unsafe")
-        self.valid[(self._np_inside == 0) & (self._np_size > 0)] = 0
+        np.greater_equal(self._roi_inside, self._enough, out=self._is_valid)
+        np.greater_equal(self._np_inside, self._enough_ring, out=self._has_ring)
+        np.logical_and(self._is_valid, self._has_ring, out=self._is_valid)
         self.blanked.fill(0)
         for line0, n_lines in blanked:
             self._blank(line0, n_lines, shift_y_px)

@@ -107,7 +107,7 @@ def gathered_group(parts: Sequence[CellGroup], max_shift_px: float) -> CellGroup
     """One group, warm, of the cells of several; it takes over their state by `CellGroup.adopt`."""
     cells = joined_cells([part.added for part in parts if part.added is not None])
     group = CellGroup(cells, np.arange(cells.n_rois), max_shift_px, first_row=0)
-    group.rows = np.concatenate([part.rows for part in parts])
+    group.stand_at(np.concatenate([part.rows for part in parts]))
     group.warm_up(np.zeros((cells.n_lines, cells.pixels_per_line), np.uint16))
     return group
 

@@ -8,7 +8,6 @@ from typing import Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.messages import FrameHeader
 from rt_engine.recording.reader import Session
 
@@ -50,7 +49,7 @@ def whole_frames(session: Session, plane: int, channel: int, *, with_lines: bool
     frame, next_line = -1, 0
     whole = np.zeros((0, 0), np.uint16)
     for header, lines in session.frames(plane, channel):
-        if header.flags & FrameFlag.DISCARD:
+        if header.is_discarded:
             continue
         if header.n_lines == header.lines_per_frame:
             yield (header, lines) if with_lines else header

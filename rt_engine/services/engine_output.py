@@ -6,7 +6,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.fates import Fate
 from rt_engine.interfaces.messages import (
     AckHeader,
@@ -56,7 +55,7 @@ class EngineOutput:
             **self._publisher.stamp(self._spikes),
             plane=self._plane,
             frame=header.frame,
-            volume=None if header.flags & FrameFlag.DISCARD else header.volume,
+            volume=None if header.is_discarded else header.volume,
             line0=header.line0,
             n_lines=header.n_lines,
             hold_frames=self.hold_frames,

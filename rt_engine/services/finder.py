@@ -28,7 +28,6 @@ from rt_engine.interfaces.calibration_bytes import pack_cells
 from rt_engine.interfaces.calibration_planes import load_plane
 from rt_engine.interfaces.clock import NS_PER_S, MonotonicClock
 from rt_engine.interfaces.errors import MessageError, SpikeloopError
-from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.messages import FrameHeader, decode
 from rt_engine.models.bin_ring import BinRing
 from rt_engine.models.calibrate import MAX_BIN_S
@@ -199,7 +198,7 @@ class _Plane:
         if header.line0 != self._next_line:
             return
         self._newest = header.frame
-        own = [[header.line0, header.n_lines]] if header.flags & FrameFlag.ARTEFACT else []
+        own = [[header.line0, header.n_lines]] if header.is_lit else []
         self._blanked += header.blanked or own
         self._next_line = header.line0 + header.n_lines
         if header.n_lines < header.lines_per_frame:
@@ -207,7 +206,7 @@ class _Plane:
                 self._assembly = np.zeros(self._assembly.shape, lines.dtype)
             self._assembly[header.line0 : self._next_line] = lines
             lines = self._assembly
-        if self._next_line == header.lines_per_frame and not header.flags & FrameFlag.DISCARD:
+        if self._next_line == header.lines_per_frame and not header.is_discarded:
             self._take_frame(lines, header.frame if header.volume is None else header.volume)
 
     def _take_frame(self, frame: NDArray[Any], number: int) -> None:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from drivers.microscopes.movie_file import MovieRequest, open_movie
 from drivers.microscopes.session_replay import frames_per_volume
 from rt_engine.interfaces.errors import MovieError
-from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.messages import FrameHeader
 from rt_engine.recording.reader import open_session
 
@@ -137,7 +136,7 @@ class _Strips:
 
     def complete(self, header: FrameHeader) -> bool:
         """True if all lines of the frame have come with this message, in order."""
-        if header.flags & FrameFlag.DISCARD:
+        if header.is_discarded:
             return False
         if header.frame != self._frame:
             self._frame, self._next_line = header.frame, 0

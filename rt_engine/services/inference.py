@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rt_engine.interfaces.clock import NS_PER_S, Clock
 from rt_engine.interfaces.errors import CalibrationError
-from rt_engine.interfaces.events import EVENT_DTYPE, EventFlag, FrameFlag
+from rt_engine.interfaces.events import EVENT_DTYPE, EventFlag
 from rt_engine.interfaces.fates import Fate
 from rt_engine.interfaces.messages import FrameHeader, Mode
 from rt_engine.pipeline.engine import Engine
@@ -152,7 +152,7 @@ class InferenceService(Service):
             self._engine.reference = reference
         if self._source_paused:
             self._end_pause(header)
-        if header.volume is not None and header.flags & FrameFlag.DISCARD:
+        if header.volume is not None and header.is_discarded:
             # Volumes count the samples of a plane, and the flyback is none.
             self._spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
             return
@@ -198,7 +198,7 @@ class InferenceService(Service):
                 # The time of a paused frame passes for the cells, without a sample.
                 self._skipped += missing + 1
             return False
-        if header.flags & FrameFlag.DISCARD:
+        if header.is_discarded:
             self._book.note(Fate.DISCARDED, index)
         elif shape != engine.calibration.template.shape:
             self._refuse(f"frame {header.frame}: {shape[0]} x {shape[1]} px do not fit the calibration", index)
@@ -216,7 +216,7 @@ class InferenceService(Service):
         if header.frame != strips.frame and not self._begin_strips(header):
             return
         engine = self._engine
-        if engine is None or self._out.mode is not Mode.LIVE or header.flags & FrameFlag.DISCARD:
+        if engine is None or self._out.mode is not Mode.LIVE or header.is_discarded:
             self._spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
             return
         if not strips.expects(header):
@@ -265,13 +265,13 @@ class InferenceService(Service):
         index, missing = seen
         engine = self._engine
         if not self._may_process(header, index, missing) or engine is None:
-            if self._out.mode is not Mode.LIVE or header.flags & FrameFlag.DISCARD:
+            if self._out.mode is not Mode.LIVE or header.is_discarded:
                 self._spikes(header, t_received_ns, t_received_ns, _NO_EVENTS)
             return
         missing += self._skipped
         self._skipped = 0
         blanked = header.blanked
-        if header.flags & FrameFlag.ARTEFACT and not blanked:
+        if header.is_lit and not blanked:
             blanked = [[0, header.lines_per_frame]]
         self._desk.apply_due(index, engine)
         n_events = engine.process(frame, index, header.t_scan_ns, missing, blanked)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rt_engine.interfaces.events import FrameFlag
 from rt_engine.interfaces.messages import FrameHeader
 
 _NO_MORE_LINES = 1 << 30
@@ -73,7 +72,7 @@ class StripAssembly:
 
     def take(self, header: FrameHeader, lines: NDArray[Any]) -> bool:
         """Take in lines that were expected; true if the frame is whole now."""
-        own = [[header.line0, header.n_lines]] if header.flags & FrameFlag.ARTEFACT else []
+        own = [[header.line0, header.n_lines]] if header.is_lit else []
         self.blanked += header.blanked or own
         whole = self.put(header, lines)
         self._next_line = _NO_MORE_LINES if whole else header.line0 + header.n_lines
