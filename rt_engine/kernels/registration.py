@@ -74,6 +74,26 @@ def bin_and_centre(frame, bin_px, binned_out):
     return mean
 
 
+@numba.njit([numba.void(_F4, numba.int64, numba.int64, _F4)], cache=True, nogil=True)
+def bin_in_fours(fine, n_rows, n_columns, coarse_out):
+    """Sum blocks of 2 x 2 bins.
+
+    Parameters
+    ----------
+    fine : float32 ndarray, shape (>= 2 n_rows, >= 2 n_columns), C order, counts, read
+    n_rows, n_columns : int
+        Blocks.
+    coarse_out : float32 ndarray, shape (>= n_rows, >= n_columns), C order, counts
+        The top left part is overwritten, the padding beyond it is not touched.
+    """
+    for row in range(n_rows):
+        upper, lower, out = fine[2 * row], fine[2 * row + 1], coarse_out[row]
+        for column in range(n_columns):
+            left = np.uint64(2 * column)
+            right = left + np.uint64(1)
+            out[np.uint64(column)] = (upper[left] + upper[right]) + (lower[left] + lower[right])
+
+
 @numba.njit(
     [numba.float64(numba.complex64[:, ::1], numba.complex64[:, ::1], _F4, _COLUMNS)],
     cache=True,

@@ -5,30 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from rt_engine.kernels.line_phase import bin_lines_apart
 from rt_engine.kernels.registration import (
     bin_and_centre,
+    bin_in_fours,
     block_contrast,
     capped_mean,
-    correlate_spectrum,
     find_peak,
     weighted_median,
 )
 from rt_engine.kernels.running_median import push_running_median
+from rt_engine.pipeline.all_lags import PARTS, AllLags
 from rt_engine.pipeline.near_search import NearSearch
-from rt_engine.pipeline.plain_functions import turned
-from rt_engine.pipeline.registration_images import (
-    band_pass,
-    bins,
-    block_sums,
-    energy_weight,
-    interior,
-    power_of,
-    whiten,
-)
+from rt_engine.pipeline.registration_images import block_sums
 
 JUMP_PX = 2.0
 HOLD_OFF_FRAMES = 2
@@ -49,14 +40,6 @@ FIT_FRAMES = 32
 MIN_FIT = 0.5
 """Least ratio of the median to the mean size of the slopes of all blocks, averaged over 32 frames: 1 where every block
 looks as in the template, near 0 where it is of another field or session."""
-FINE_SIGMA_PX = 1.15
-"""Gaussian low-pass of the band-pass, full-resolution pixels."""
-COARSE_SIGMA_PX = 12.0
-"""Gaussian whose result is subtracted: haze and shading do not steer the shift."""
-WAVES_HELD = 0.99
-"""Part of the template's energy in the waves along x that are looked at; the shorter ones are noise."""
-PARTS = np.linspace(-0.6, 0.6, 13)
-"""Shifts, lags, for which the top of the parabola is tabulated."""
 LAGS_APART = 1.5
 """Peaks farther apart than this are not the same; less is what noise and the fraction of a lag make."""
 MIN_BINNED_LINES = 256
@@ -140,15 +123,17 @@ class RigidRegistration:
         self.max_shift_px = float(max_shift_px)
         self._line_phase_px = float(line_phase_px)
         self._bin_px = bin_px or (2 if min(template.shape) >= MIN_BINNED_LINES else 1)
-        rows, columns = template.shape[0] // self._bin_px, template.shape[1] // self._bin_px
-        self._shape = (scipy.fft.next_fast_len(rows, real=True), scipy.fft.next_fast_len(columns, real=True))
-        self._binned = np.zeros(self._shape, np.float32)
-        self._columns = np.zeros(columns, np.float32)
+        template = np.asarray(template, np.float32)
+        self._all = AllLags(template, self._bin_px, max_shift_px)
+        self._tops = [self._all.tops(template, axis) for axis in (0, 1)]
+        self._near = NearSearch(self._all.held_reference, self._all.max_lag_y, self._all.max_lag_x)
+        self._searched_all = False
+        # A field that is binned shows in bins twice as large as well where the sample is, for a quarter of the time.
+        whole = self._bin_px > 1 and min(template.shape) >= MIN_BINNED_LINES
+        self._check = AllLags(template, 2 * self._bin_px, max_shift_px) if whole else self._all
+        self._columns = np.zeros(self._all.reference.shape[1], np.float32)
         self._peak = np.zeros(3)
-        wanted = int(np.ceil(max_shift_px / self._bin_px))
-        self._max_lag_y = min(wanted, (rows - 3) // 2)
-        self._max_lag_x = min(wanted, (columns - 3) // 2)
-        self._prepare_template(np.asarray(template, np.float32), rows, columns)
+        self._prepare_blocks(self._all.template, self._all.reference)
         self._level = _RunningMedian(CONTRAST_WINDOW_FRAMES)
         self._usual = _RunningMedian(CONTRAST_WINDOW_FRAMES)
         self._recent = _RunningMedian(RECENT_FRAMES)
@@ -163,57 +148,6 @@ class RigidRegistration:
         self._slope_sum = np.zeros(self._block_contrast.size)
         self.jumped = False
         self.error_y_px = self.error_x_px = max_shift_px
-
-    def _prepare_template(self, template: NDArray[np.float32], rows: int, columns: int) -> None:
-        b = self._bin_px
-        binned = bins(template, b)
-        fine, coarse = FINE_SIGMA_PX / b, COARSE_SIGMA_PX / b
-        inside = interior(rows, self._max_lag_y)[:, None] * interior(columns, self._max_lag_x)[None, :]
-        reference = inside * whiten(band_pass(band_pass(binned, fine, coarse), fine, coarse), binned)
-        reference -= inside * (reference.sum() / inside.sum())
-        slopes = [(np.gradient(reference, axis=axis), np.gradient(binned, axis=axis)) for axis in (0, 1)]
-        self._error_of_noise = [
-            float(np.sqrt(np.sum(ours**2)) / max(abs(np.sum(ours * theirs)), 1e-30)) * b for ours, theirs in slopes
-        ]
-        self._reference_norm = float(np.sqrt(np.sum(reference**2)))
-        self._prepare_blocks(binned, np.ascontiguousarray(reference, np.float32))
-        self._binned[:rows, :columns] = reference
-        self._n_waves = self._shape[1] // 2 + 1
-        whole = np.conj(self._spectrum())
-        held = np.cumsum(np.sum(power_of(whole), axis=0, dtype=np.float64))
-        self._n_waves = int(np.searchsorted(held, WAVES_HELD * held[-1])) + 1
-        self._lag_rows = np.zeros((2 * self._max_lag_y + 3, self._n_waves), np.complex64)
-        self._reference = np.ascontiguousarray(whole[:, : self._n_waves])
-        weight = energy_weight(self._shape, fine, coarse)
-        self._energy_weight = np.ascontiguousarray(weight[:, : self._n_waves])
-        self._waves = np.zeros(self._n_waves, np.float32)
-        self._white_energy = rows * columns * float(self._energy_weight.sum())
-        self._top_y, self._top_x = (self._tops(template, rows, columns, axis) for axis in (0, 1))
-        self._binned[:] = 0.0
-        held_waves = np.arange(whole.shape[1]) < self._n_waves
-        near = scipy.fft.irfft2(np.conj(whole) * held_waves, s=self._shape, workers=1)
-        self._near = NearSearch(np.ascontiguousarray(near, np.float32), self._max_lag_y, self._max_lag_x)
-        self._searched_all = False
-
-    def _tops(self, template: NDArray[np.float32], rows: int, columns: int, axis: int) -> NDArray[np.float64]:
-        """Where the parabola's top lies if the template is moved by each of `PARTS` lags along one axis.
-
-        A parabola is not the shape of the peak, and binning aliases: tops are drawn to whole lags by 0.1 px.
-        """
-        b = self._bin_px
-        spectrum = scipy.fft.fft(template, axis=axis, workers=1)
-        turns = -scipy.fft.fftfreq(template.shape[axis])
-        turns = turns[:, None] if axis == 0 else turns[None, :]
-        tops = np.zeros(len(PARTS))
-        for i, part in enumerate(PARTS):
-            moved = scipy.fft.ifft(spectrum * turned(turns * (part * b)), axis=axis, workers=1).real
-            self._binned[:rows, :columns] = bins(moved, b)
-            self._cross_spectrum()
-            correlation = self._correlation
-            before, here, after = (float(correlation[(k, 0) if axis == 0 else (0, k)]) for k in (-1, 0, 1))
-            curvature = 2.0 * here - before - after
-            tops[i] = 0.5 * (after - before) / curvature if curvature > 0.0 else part
-        return np.asarray(np.maximum.accumulate(tops + 1e-9 * np.arange(len(tops))))
 
     def _prepare_blocks(self, binned: NDArray[np.float32], reference: NDArray[np.float32]) -> None:
         side = min(BLOCK_PX // self._bin_px, max(min(binned.shape) // 4, 1))
@@ -239,7 +173,7 @@ class RigidRegistration:
 
     def _measure_contrast(self, lag_y: float, lag_x: float) -> float:
         block_contrast(
-            self._binned,
+            self._all.binned,
             self._weights,
             self._expected,
             self._block_rows,
@@ -272,30 +206,12 @@ class RigidRegistration:
         self._departure.push(departure)
         return dim
 
-    def _cross_spectrum(self) -> float:
-        """Correlate `_binned` with the template; energy of its band-pass."""
-        spectrum = self._spectrum()
-        energy = correlate_spectrum(spectrum, self._reference, self._energy_weight, self._waves)
-        rows = scipy.fft.ifft(spectrum, axis=0, workers=1, overwrite_x=True)
-        # Negative lags stand at the end, as in the whole correlation, of which only these rows are looked at.
-        n_after, n_before = self._max_lag_y + 2, self._max_lag_y + 1
-        self._lag_rows[:n_after] = rows[:n_after]
-        self._lag_rows[n_after:] = rows[-n_before:]
-        self._correlation = scipy.fft.irfft(self._lag_rows, self._shape[1], axis=1, workers=1)
-        return float(energy)
-
-    def _spectrum(self) -> NDArray[np.complex64]:
-        """Half spectrum of `_binned` up to the last wave along x that the template has."""
-        along_x = scipy.fft.rfft(self._binned, axis=1, workers=1)
-        spectrum: NDArray[np.complex64] = scipy.fft.fft(along_x[:, : self._n_waves], axis=0, workers=1)
-        return spectrum
-
     def _find_lag(self) -> tuple[float, float]:
         """Lag of the peak, free of what draws tops to whole lags."""
-        self._searched_all = not self._near.find(self._binned)
+        self._searched_all = not self._near.find(self._all.binned)
         if self._searched_all:
-            self._energy = self._cross_spectrum()
-            find_peak(self._correlation, self._max_lag_y, self._max_lag_x, self._peak)
+            self._all.look()
+            np.copyto(self._peak, self._all.peak)
         else:
             find_peak(self._near.correlation, 0, 0, self._peak)
             self._peak[:2] += self._near.lag_yx
@@ -312,9 +228,9 @@ class RigidRegistration:
 
     def _lag_of_peak(self) -> tuple[float, float]:
         lag = [0.0, 0.0]
-        for axis, tops in enumerate((self._top_y, self._top_x)):
-            whole = float(np.rint(self._peak[axis]))
-            lag[axis] = whole + float(np.interp(self._peak[axis] - whole, tops, PARTS))
+        for axis, tops in enumerate(self._tops):
+            place = float(self._peak[axis])
+            lag[axis] = round(place) + float(np.interp(place - round(place), tops, PARTS))
         return lag[0], lag[1]
 
     def follow(self, other: RigidRegistration) -> None:
@@ -343,11 +259,11 @@ class RigidRegistration:
         frame : uint16 or int16 ndarray, shape (n_lines, n_pixels), C order, detector counts, read
         """
         if self._line_phase_px == 0.0:
-            bin_and_centre(frame, self._bin_px, self._binned)
+            bin_and_centre(frame, self._bin_px, self._all.binned)
         else:
-            bin_lines_apart(frame, self._bin_px, self._line_phase_px, self._binned)
+            bin_lines_apart(frame, self._bin_px, self._line_phase_px, self._all.binned)
         lag_y, lag_x = self._find_lag()
-        seen = not self._searched_all or self._energy > 0.0
+        seen = not self._searched_all or self._all.energy > 0.0
         shift_y_px = lag_y * self._bin_px if seen else 0.0
         shift_x_px = lag_x * self._bin_px if seen else 0.0
         self.contrast = self._measure_contrast(lag_y, lag_x) if seen else 0.0
@@ -366,22 +282,29 @@ class RigidRegistration:
         Not needed for a decision; to be called before the next frame. If the true peak was elsewhere, the shift is
         corrected and the frames that follow count as after a jump.
         """
-        if not self._searched_all:
-            self._energy = self._cross_spectrum()
-            near_y, near_x = self._near.lag_yx
-            find_peak(self._correlation, self._max_lag_y, self._max_lag_x, self._peak)
-            if max(abs(self._peak[0] - near_y), abs(self._peak[1] - near_x)) > LAGS_APART:
-                lag_y, lag_x = self._lag_of_peak()
-                self.shift_y_px, self.shift_x_px = lag_y * self._bin_px, lag_x * self._bin_px
-                self._hold_off = HOLD_OFF_FRAMES + 1
-        norm = self._reference_norm * np.sqrt(self._energy / (self._shape[0] * self._shape[1]))
-        seen = norm > 0.0
-        self.quality = float(self._peak[2] / norm) if seen else 0.0
+        check = self._check
+        if check is not self._all:
+            n_rows, n_columns = check.reference.shape
+            bin_in_fours(self._all.binned, n_rows, n_columns, check.binned)
+        if check is not self._all or not self._searched_all:
+            check.look()
+        if not self._searched_all and self._is_elsewhere(check):
+            if check is not self._all:
+                self._all.look()
+            np.copyto(self._peak, self._all.peak)
+            lag_y, lag_x = self._lag_of_peak()
+            self.shift_y_px, self.shift_x_px = lag_y * self._bin_px, lag_x * self._bin_px
+            self._hold_off = HOLD_OFF_FRAMES + 1
+        self.quality = check.quality
+        seen = check.energy > 0.0
         if seen:
-            self._near.learn(int(np.rint(self._peak[0])), int(np.rint(self._peak[1])), float(self._peak[2]))
-        noise = np.sqrt(max(1.0 - self.quality**2, 0.0) * self._energy / self._white_energy)
-        known = seen and self._level.median > 0.0
-        self.error_y_px, self.error_x_px = (
-            min(noise * error / self._level.median, self.max_shift_px) if known else self.max_shift_px
-            for error in self._error_of_noise
-        )
+            self._near.learn(round(float(self._peak[0])), round(float(self._peak[1])), float(self._peak[2]))
+        contrast = self._level.median
+        errors = check.errors_px(contrast) if seen and contrast > 0.0 else [self.max_shift_px] * 2
+        self.error_y_px, self.error_x_px = (min(error, self.max_shift_px) for error in errors)
+
+    def _is_elsewhere(self, check: AllLags) -> bool:
+        """True if the peak that was found near the last one is not the highest of all."""
+        scale = check.bin_px / self._bin_px
+        apart = (abs(float(check.peak[axis]) * scale - self._near.lag_yx[axis]) for axis in (0, 1))
+        return max(apart) > LAGS_APART

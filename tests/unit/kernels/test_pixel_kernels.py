@@ -42,6 +42,16 @@ def test_read_only_frames_are_accepted() -> None:
     extraction.row_prefix_sums(frame, np.zeros((24, 33), np.uint32), np.zeros(23, np.int32))
 
 
+def test_blocks_of_bins_are_summed_and_the_padding_stays() -> None:
+    fine = np.random.default_rng(4).normal(size=(11, 14)).astype(np.float32)
+    out = np.full((7, 8), 7.0, np.float32)
+    registration.bin_in_fours(fine, 5, 6, out)
+    expected = fine[:10, :12].astype(float).reshape(5, 2, 6, 2).sum(axis=(1, 3))
+    np.testing.assert_allclose(out[:5, :6], expected, rtol=1e-5, atol=1e-5)
+    assert np.all(out[5:] == 7.0)
+    assert np.all(out[:, 6:] == 7.0)
+
+
 def test_cross_spectrum_is_a_product_and_its_energy_is_parsevals() -> None:
     rng = np.random.default_rng(2)
     image = rng.normal(size=(16, 20)).astype(np.float32)

@@ -24,8 +24,8 @@ def _frame(image: NDArray[np.float64], shift: tuple[float, float], rng: np.rando
     return rng.poisson(20 * np.maximum(moved, 0.0)).astype(np.uint16)
 
 
-def _settled(image: NDArray[np.float64], rng: np.random.Generator) -> RigidRegistration:
-    registration = RigidRegistration((20 * image).astype(np.float32), 8.0)
+def _settled(image: NDArray[np.float64], rng: np.random.Generator, max_shift_px: float = 8.0) -> RigidRegistration:
+    registration = RigidRegistration((20 * image).astype(np.float32), max_shift_px)
     for _ in range(SURE_FRAMES + 2):
         registration.process(_frame(image, (0.0, 0.0), rng))
     return registration
@@ -48,6 +48,7 @@ def test_both_searches_agree_on_a_sample_that_drifts(side: int) -> None:
         assert near.shift_y_px == pytest.approx(everywhere.shift_y_px, abs=1e-3)
         assert near.shift_x_px == pytest.approx(everywhere.shift_x_px, abs=1e-3)
         assert near.quality == pytest.approx(everywhere.quality, abs=1e-4)
+        assert not near.jumped
         assert near.shift_y_px == pytest.approx(shift[0], abs=0.1)
     assert n_near > 30
 
@@ -63,21 +64,22 @@ def test_a_jump_beyond_reach_is_found_in_the_same_frame() -> None:
     assert registration.jumped
 
 
-def test_a_false_peak_nearby_is_corrected_when_all_lags_are_looked_at() -> None:
+@pytest.mark.parametrize(("side", "away"), [(128, (7, 6)), (256, (14, 12))])
+def test_a_false_peak_nearby_is_corrected_when_all_lags_are_looked_at(side: int, away: tuple[int, int]) -> None:
     rng = np.random.default_rng(5)
-    image = _field(128, 6)
-    registration = _settled(image, rng)
+    image = _field(side, 6)
+    registration = _settled(image, rng, max_shift_px=side / 16)
     # Two images of the sample: the faint one where it was, the bright one out of reach of a few steps.
-    both = 0.8 * image + np.roll(image, (7, 6), (0, 1))
+    both = 0.8 * image + np.roll(image, away, (0, 1))
     registration.locate(_frame(both, (0.0, 0.0), rng))
     assert registration.searched_near
     assert abs(registration.shift_y_px) < 1.0
     registration.verify()
-    assert registration.shift_y_px == pytest.approx(7.0, abs=0.3)
-    assert registration.shift_x_px == pytest.approx(6.0, abs=0.3)
+    assert registration.shift_y_px == pytest.approx(away[0], abs=0.3)
+    assert registration.shift_x_px == pytest.approx(away[1], abs=0.3)
     jumped = []
     for _ in range(HOLD_OFF_FRAMES + 2):
-        registration.process(_frame(np.roll(image, (7, 6), (0, 1)), (0.0, 0.0), rng))
+        registration.process(_frame(np.roll(image, away, (0, 1)), (0.0, 0.0), rng))
         jumped.append(registration.jumped)
     assert jumped[:HOLD_OFF_FRAMES] == [True] * HOLD_OFF_FRAMES
     assert not jumped[-1]
