@@ -103,7 +103,7 @@ def registration_rows(n_rounds: int, n_accuracy_frames: int = N_ACCURACY_FRAMES)
     """
     planted = PlantedField(0)
     frames = [frame for frame, _ in planted.frames(N_FRAMES, 0)]
-    ours, on_path, whole = (_in_a_run(planted.template, frames) for _ in range(3))
+    ours, on_path, whole = (_in_a_run(planted.template, frames, coarsely) for coarsely in (False, True, True))
 
     def all_lags(frame: NDArray[np.uint16]) -> None:
         ours.forget_last_shift()
@@ -142,9 +142,11 @@ def shift_errors_px(planted: PlantedField, n_frames: int) -> NDArray[np.float64]
     return errors
 
 
-def _in_a_run(template: NDArray[np.float32], frames: list[NDArray[np.uint16]]) -> RigidRegistration:
-    """A registration that has seen some frames."""
-    registration = RigidRegistration(template, MAX_SHIFT_PX)
+def _in_a_run(
+    template: NDArray[np.float32], frames: list[NDArray[np.uint16]], verifies_coarsely: bool
+) -> RigidRegistration:
+    """A registration that has seen some frames; that of a run verifies coarsely."""
+    registration = RigidRegistration(template, MAX_SHIFT_PX, verifies_coarsely=verifies_coarsely)
     for index in range(N_KNOWN_FRAMES):
         registration.process(frames[index % len(frames)])
     return registration

@@ -112,7 +112,7 @@ class Engine:
     def _make_registration(self, template: NDArray[np.float32]) -> RigidRegistration | StripRegistration:
         line_phase_px = self.calibration.line_phase_px
         if self._strip_lines is None:
-            return RigidRegistration(template, self._max_shift_px, line_phase_px)
+            return RigidRegistration(template, self._max_shift_px, line_phase_px, verifies_coarsely=True)
         return StripRegistration(template, self._max_shift_px, self._strip_lines, line_phase_px)
 
     def take(self, group: CellGroup, roi_id: NDArray[np.uint32]) -> None:

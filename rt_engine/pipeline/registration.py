@@ -83,6 +83,9 @@ class RigidRegistration:
         Shift of odd lines along x by bidirectional scanning; the template is free of it.
     bin_px : int, optional
         Pixels summed along each axis, 1 or 2; by default 2 for fields of 256 lines and pixels or more.
+    verifies_coarsely : bool
+        Where frames are binned, `verify` looks at bins twice as large: a quarter of the time is enough to tell whether
+        the sample is elsewhere, where is then looked up closely. `quality` and errors are of those bins.
 
     Attributes
     ----------
@@ -118,7 +121,13 @@ class RigidRegistration:
     """
 
     def __init__(
-        self, template: NDArray[np.float32], max_shift_px: float, line_phase_px: float = 0.0, bin_px: int | None = None
+        self,
+        template: NDArray[np.float32],
+        max_shift_px: float,
+        line_phase_px: float = 0.0,
+        bin_px: int | None = None,
+        *,
+        verifies_coarsely: bool = False,
     ) -> None:
         self.max_shift_px = float(max_shift_px)
         self._line_phase_px = float(line_phase_px)
@@ -128,9 +137,8 @@ class RigidRegistration:
         self._tops = [self._all.tops(template, axis) for axis in (0, 1)]
         self._near = NearSearch(self._all.held_reference, self._all.max_lag_y, self._all.max_lag_x)
         self._searched_all = False
-        # A field that is binned shows in bins twice as large as well where the sample is, for a quarter of the time.
-        whole = self._bin_px > 1 and min(template.shape) >= MIN_BINNED_LINES
-        self._check = AllLags(template, 2 * self._bin_px, max_shift_px) if whole else self._all
+        coarse = verifies_coarsely and self._bin_px > 1
+        self._check = AllLags(template, 2 * self._bin_px, max_shift_px) if coarse else self._all
         self._columns = np.zeros(self._all.reference.shape[1], np.float32)
         self._peak = np.zeros(3)
         self._prepare_blocks(self._all.template, self._all.reference)
