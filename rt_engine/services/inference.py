@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rt_engine.interfaces.clock import NS_PER_S, Clock
+from rt_engine.interfaces.clock import NS_PER_MS, NS_PER_S, Clock
 from rt_engine.interfaces.errors import CalibrationError
 from rt_engine.interfaces.events import EVENT_DTYPE, EventFlag
 from rt_engine.interfaces.fates import Fate
@@ -35,6 +35,8 @@ from rt_engine.transport.plane_counter import PlaneCounter
 
 _NO_EVENTS = np.zeros(0, EVENT_DTYPE)
 _BATCH = 16
+_ADMITS_NS = 10 * NS_PER_MS
+"""How often somebody who wants decisions straight is looked for."""
 _LONGEST_GAP = 10_000
 """Frames that states advance over after a pause; after so many nothing is left of what was before."""
 
@@ -80,7 +82,7 @@ class InferenceService(Service):
         self._live_from: int | None = None
         self._engine: Engine | None = None
         self._strips = StripAssembly()
-        self._neuropil_due_ns = self._taken_ns = 0
+        self._neuropil_due_ns = self._admit_due_ns = self._taken_ns = 0
         self._skipped = 0
         self._bad = 0
         self._newest: FrameHeader | None = None
@@ -106,7 +108,8 @@ class InferenceService(Service):
         """Work off the frames that wait."""
         self._intake.serve(_BATCH)
         self._out.tell()
-        if self._direct is not None:
+        if self._direct is not None and self.clock.now_ns() >= self._admit_due_ns:
+            self._admit_due_ns = self.clock.now_ns() + _ADMITS_NS
             self._direct.admit()
         self._desk.tick()
         if self._engine is not None:

@@ -168,6 +168,7 @@ class DirectReceiver:
         self._clock = clock
         self._retry_ns = self._greet_by_ns = 0
         self._waiting = bytearray()
+        self._chunk = memoryview(bytearray(_CHUNK_BYTES))
         self._is_known = False
         self._greeting = packed((HELLO, self._session)) if greets else b""
         self._unsaid = b""
@@ -247,17 +248,17 @@ class DirectReceiver:
         if self.socket is None:
             return False
         try:
-            data = self.socket.recv(_CHUNK_BYTES)
+            n_bytes = self.socket.recv_into(self._chunk)
         except BlockingIOError:
             return False
         except OSError as error:
             if error.errno == errno.ENOTCONN and not self._is_known:
                 return False  # still connecting
-            data = b""
-        if not data:
+            n_bytes = 0
+        if not n_bytes:
             self.close()
             return False
-        self._waiting += data
+        self._waiting += self._chunk[:n_bytes]
         return True
 
     def close(self) -> None:

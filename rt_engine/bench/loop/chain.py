@@ -30,6 +30,7 @@ from rt_engine.interfaces.service_config import Ports, SchedulingConfig
 from rt_engine.services.setup import Setup
 from rt_engine.services.supervisor import Supervisor
 from rt_engine.transport.free_ports import free_ports
+from rt_engine.transport.sockets import await_parts, is_waiting
 from rt_engine.transport.source_publisher import IO_THREADS
 
 _WAIT_MS = 20_000
@@ -339,7 +340,8 @@ class ProductChain:
     def _await_answer(self, times: RoundTimes, frame: int) -> None:
         """Until the decision on `frame` has come, or the command that follows from it; it may also end without one."""
         while True:
-            if not self._answers.poll(_WAIT_MS if self.plan.awaits_decision else _NO_COMMAND_MS):
+            wait_ms = _WAIT_MS if self.plan.awaits_decision else _NO_COMMAND_MS
+            if not is_waiting(self._answers) and not self._answers.poll(wait_ms):
                 if self.plan.awaits_decision:
                     self._supervisor.pump(0.1)
                     self._supervisor.raise_if_failed()
@@ -352,7 +354,7 @@ class ProductChain:
 
     def _take_answer(self, times: RoundTimes) -> bool:
         """Note one message; true if it is a decision that is awaited."""
-        topic, data, *_ = self._answers.recv_multipart()
+        topic, data, *_ = (part.bytes for part in await_parts(self._answers))
         now_ns = time.perf_counter_ns()
         if topic != b"stim":
             times.decided(DECISIONS.decode(data), now_ns)
