@@ -15,6 +15,7 @@ class Mutation(NamedTuple):
 KERNEL_TESTS = {
     "baseline": "kernels/test_baseline.py",
     "calcium": "kernels/test_calcium.py",
+    "count_lanes": "kernels/test_extraction_kernels.py",
     "decision": "kernels/test_decision.py",
     "demixing": "kernels/test_demixing_kernels.py",
     "drive_decision": "kernels/test_drive_decision.py",
@@ -54,6 +55,13 @@ MUTATIONS = {
         Mutation("-0.5 * dt_s / params[TAU_CALCIUM]", "-dt_s / params[TAU_CALCIUM]"),
         Mutation("if target > bound else", "if target < bound else"),
     ],
+    "count_lanes": [
+        Mutation("step *= 2", "step *= 4"),
+        Mutation("[N_COUNTS - 1] * N_COUNTS", "[0] * N_COUNTS"),
+        Mutation('icmp_signed(">", a, b)', 'icmp_signed("<", a, b)'),
+        Mutation("builder.sub(end, begin)", "builder.sub(begin, end)"),
+        Mutation("_number(builder, arguments[0], 1)", "_number(builder, arguments[0], 0)"),
+    ],
     "decision": [
         Mutation("1.5 * odds", "odds"),
         Mutation("if z[n] < parameters.threshold[n]", "if z[n] <= parameters.threshold[n] + 0.1"),
@@ -85,6 +93,8 @@ MUTATIONS = {
     "extraction": [
         Mutation("upper_sum += part_x * sum_01", "upper_sum += part_x * sum_00"),
         Mutation("n_inside_out[mask] = box[4]", "n_inside_out[mask] = 1"),
+        Mutation("before = add_counts(before, last_everywhere(sums))", "before = last_everywhere(sums)"),
+        Mutation("load_pair(flat_prefix, a + below))", "load_pair(flat_prefix, a))"),
     ],
     "filter_bank": [
         Mutation("0.5 * bank.scratch[ENERGY, j]", "bank.scratch[ENERGY, j]"),
@@ -140,6 +150,8 @@ MUTATIONS = {
     "registration": [
         Mutation("offset_y = 0.5 * (below - above)", "offset_y = 0.5 * (above - below)"),
         Mutation("row[kx] = value * reference[kx]", "row[kx] = value"),
+        Mutation("row_sum += part", "row_sum = part"),
+        Mutation("(lower[left] + lower[right])", "lower[left]"),
     ],
     "render": [
         Mutation("(1.0 if u >= c1 else 0.0)", "(1.0 if u >= c2 else 0.0)"),

@@ -62,7 +62,9 @@ def test_prefix_sums_and_pixels_give_the_same_bits_and_those_of_the_mean(
     spans, start = spans_of_masks(*packed(parts), SHAPE[1])
     for frame in frames(dtype):
         prefix = np.zeros((SHAPE[0] + 1, SHAPE[1] + 2), np.uint32)
-        row_prefix_sums(frame, prefix, np.zeros(SHAPE[0], np.int32))
+        largest = np.zeros(SHAPE[0], np.int32)
+        assert row_prefix_sums(frame, prefix, largest) == frame.max()
+        np.testing.assert_array_equal(largest, frame.max(axis=1))
         means = np.full((2, len(parts)), np.nan, np.float32)
         inside = np.full((2, len(parts)), -1, np.int64)
         whole = span_masks(*packed(parts), SHAPE[1])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,32 @@ def test_no_client_writes_into_the_journal(tmp_path: Path) -> None:
         sender.close()
         context.destroy(linger=0)
         close(service)
+
+
+@pytest.mark.parametrize("lossless", [False, True])
+def test_what_comes_soon_after_a_message_is_taken_in_the_same_turn_unless_a_source_waits(
+    recorder: RecordingService, monkeypatch: pytest.MonkeyPatch, lossless: bool
+) -> None:
+    recorder.setup = replace(recorder.setup, lossless=lossless)
+    sender = connect(recorder.context, zmq.PUSH, recorder.rig.ports.endpoint("recorder_inlet"))
+    taken: list[bytes] = []
+    monkeypatch.setattr(recorder, "_write", lambda parts: taken.append(bytes(parts[1])))
+
+    def meanwhile(seconds: float) -> None:
+        assert 0.0 < seconds < 0.02
+        sender.send_multipart([b"log", b"second"])
+        until(lambda: len(taken) > 1 or recorder._inlet.poll(0) > 0, "the first is still there")
+        time_sleep(0.5)
+
+    time_sleep = time.sleep
+    monkeypatch.setattr("rt_engine.services.recording.time.sleep", meanwhile)
+    try:
+        sender.send_multipart([b"log", b"first"])
+        until(lambda: recorder._inlet.poll(0) > 0, "a message")
+        recorder.step({recorder._inlet: zmq.POLLIN})
+        assert taken == ([b"first"] if lossless else [b"first", b"second"])
+    finally:
+        sender.close()
 
 
 def take_frame(recorder: RecordingService) -> int:
