@@ -299,10 +299,11 @@ class RigidRegistration:
         if not self._searched_all and self._is_elsewhere(check):
             if check is not self._all:
                 self._all.look()
-            np.copyto(self._peak, self._all.peak)
-            lag_y, lag_x = self._lag_of_peak()
-            self.shift_y_px, self.shift_x_px = lag_y * self._bin_px, lag_x * self._bin_px
-            self._hold_off = HOLD_OFF_FRAMES + 1
+            if self._is_elsewhere(self._all):
+                np.copyto(self._peak, self._all.peak)
+                lag_y, lag_x = self._lag_of_peak()
+                self.shift_y_px, self.shift_x_px = lag_y * self._bin_px, lag_x * self._bin_px
+                self._hold_off = HOLD_OFF_FRAMES + 1
         self.quality = check.quality
         seen = check.energy > 0.0
         if seen:

@@ -87,3 +87,17 @@ def test_a_false_peak_nearby_is_corrected_when_all_lags_are_looked_at(side: int,
         jumped.append(registration.jumped)
     assert jumped[:HOLD_OFF_FRAMES] == [True] * HOLD_OFF_FRAMES
     assert not jumped[-1]
+
+
+def test_a_coarse_look_that_errs_moves_and_mutes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(7)
+    image = _field(256, 8)
+    registration = _settled(image, rng, max_shift_px=16.0)
+    check = registration._check
+    assert check.bin_px == 4
+    monkeypatch.setattr(check, "look", lambda: np.copyto(check.peak, [4.0, -4.0, 1.0]))
+    for _ in range(2):
+        registration.process(_frame(image, (0.0, 0.0), rng))
+        assert registration.searched_near
+        assert not registration.jumped
+        assert abs(registration.shift_y_px) < 0.2
