@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import zmq
@@ -89,10 +90,9 @@ def test_what_comes_soon_after_a_message_is_taken_in_the_same_turn_unless_a_sour
         assert 0.0 < seconds < 0.02
         sender.send_multipart([b"log", b"second"])
         until(lambda: len(taken) > 1 or recorder._inlet.poll(0) > 0, "the first is still there")
-        time_sleep(0.5)
+        time.sleep(0.5)
 
-    time_sleep = time.sleep
-    monkeypatch.setattr("rt_engine.services.recording.time.sleep", meanwhile)
+    monkeypatch.setattr("rt_engine.services.recording.time", SimpleNamespace(sleep=meanwhile))
     try:
         sender.send_multipart([b"log", b"first"])
         until(lambda: recorder._inlet.poll(0) > 0, "a message")
