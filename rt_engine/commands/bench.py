@@ -31,6 +31,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument("--duration", type=positive, metavar="S", help="soak: so long at 30 Hz (default 3600)")
     parser.add_argument("--cells", type=count, default=1000, metavar="N", help="soak: cells (default 1000)")
     parser.add_argument("--side", type=_side, default=512, metavar="PX", help="soak: lines of a frame (default 512)")
+    parser.add_argument("--high-priority", action="store_true", help="soak: the rig's scheduling.high_priority")
     add_json(parser)
 
 
@@ -111,9 +112,14 @@ def _bench_soak(arguments: argparse.Namespace) -> int:
         raise ConfigError("frames as fast as they go, or a time at 30 Hz, not both", key="--duration")
     target = figure_path(arguments.output) if arguments.output else None
     view = RunView()
-    figures = run_soak(
-        SoakPlan(arguments.frames, arguments.duration or 3600.0, arguments.cells, arguments.side), view.progress
+    plan = SoakPlan(
+        arguments.frames,
+        arguments.duration or 3600.0,
+        arguments.cells,
+        arguments.side,
+        high_priority=arguments.high_priority,
     )
+    figures = run_soak(plan, view.progress)
     view.end_progress()
     print_soak(figures, Console(highlight=False))
     if target is not None:

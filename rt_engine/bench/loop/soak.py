@@ -21,9 +21,11 @@ from rt_engine.bench.loop.field import RATE_HZ, plant_loop
 from rt_engine.bench.loop.intervals import Intervals
 from rt_engine.bench.loop.latency import N_AHEAD, N_CELLS, N_FRAMES, SEED, SIDE_PX, percentiles
 from rt_engine.interfaces.fates import Fate
+from rt_engine.interfaces.service_config import SchedulingConfig
 from rt_engine.recording.message_counts import message_counts
 from rt_engine.services.acquisition import AcquisitionService
 from rt_engine.services.held_memory import hold_memory
+from rt_engine.services.scheduling import apply_scheduling
 
 MINUTE_S = 60.0
 SETTLED_S = 60.0
@@ -50,12 +52,15 @@ class SoakPlan(NamedTuple):
     n_cells : int
     side_px : int
         Lines of a frame, and pixels of a line.
+    high_priority : bool
+        `scheduling.high_priority` of the rig.
     """
 
     n_frames: int | None
     duration_s: float
     n_cells: int = N_CELLS
     side_px: int = SIDE_PX
+    high_priority: bool = False
 
 
 def run_soak(plan: SoakPlan, progress: Callable[[str, float], None]) -> dict[str, Any]:
@@ -70,7 +75,7 @@ def run_soak(plan: SoakPlan, progress: Callable[[str, float], None]) -> dict[str
     Returns
     -------
     dict
-        ``n_cells``, ``side_px``, ``machine``;
+        ``n_cells``, ``side_px``, ``high_priority``, ``machine``; ``refused``: what the system refused of it;
         ``load``: mean number of running processes of the whole machine, at begin and end; ``frames``,
         ``seconds``; ``trips``: how often everything stood still for so long that the interlock tripped;
         ``sent``: frames since the chain went live; ``fates``; ``journal``: messages by topic, as the journal says;
@@ -81,14 +86,16 @@ def run_soak(plan: SoakPlan, progress: Callable[[str, float], None]) -> dict[str
         ``met``.
     """
     hold_memory(AcquisitionService.held_bytes)  # this process sends the frames, as that service does
+    wished = SchedulingConfig(high_priority=plan.high_priority)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spikeloop-soak-")))
         planted = plant_loop(plan.n_cells, plan.side_px, N_FRAMES, SEED)
         soaked = ChainPlan("soak", recorded=True, n_watchers=2, keeps_frames=False)
-        with contextlib.closing(ProductChain(soaked, planted, folder / "session")) as chain:
+        with contextlib.closing(ProductChain(soaked, planted, folder / "session", wished)) as chain:
+            refused = apply_scheduling(wished, AcquisitionService.source)
             watch, losses, done, seconds, load = _soak(plan, chain, progress)
         losses |= {"journal": message_counts(folder / "session")}
-    field = {"n_cells": plan.n_cells, "side_px": plan.side_px}
+    field = {"n_cells": plan.n_cells, "side_px": plan.side_px, "high_priority": plan.high_priority, "refused": refused}
     return field | _figures(watch, losses, done, seconds, load)
 
 

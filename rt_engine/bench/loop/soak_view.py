@@ -16,6 +16,8 @@ _MIB = 1024 * 1024
 
 def print_soak(figures: dict[str, Any], console: Console) -> None:
     """Losses, growth of every process, and latency of the first and last minute."""
+    for text in figures["refused"]:
+        console.print(text)
     console.print(
         f"{figures['n_cells']} cells, {figures['side_px']} x {figures['side_px']} px: "
         f"{figures['frames']} frames in {figures['seconds']:.0f} s ({figures['frames_per_s']:.0f} a second), "
