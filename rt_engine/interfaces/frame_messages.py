@@ -9,7 +9,7 @@ from rt_engine.interfaces.fates import Fate
 from rt_engine.interfaces.message_header import Header
 
 _DISCARD, _ARTEFACT = int(FrameFlag.DISCARD), int(FrameFlag.ARTEFACT)
-"""Asked several times for every frame; as members of their enumeration they take six times as long."""
+"""Asked several times for every frame; as members of their enumeration they take ten times as long."""
 
 
 class FrameHeader(Header, kw_only=True):
