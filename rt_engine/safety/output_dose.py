@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ class OutputDose:
         self._place_end_view = self._place_end_ns.data
         self._elsewhere_end_ns = self._end_ns if self._scalars[_ELSEWHERE] > 0 else _LONG_AGO
         self._apply(bounds, now_ns + left_ns)
-        self._onsets = [self._end_ns] * bounds.max_rate_n
+        self._onsets = array("q", [self._end_ns] * bounds.max_rate_n)
         self._lit: dict[int, tuple[float, float]] = {}
         self._places: dict[tuple[tuple[float, float], ...], _Places] = {}
         self._charged: tuple[Train, int, NDArray[np.intp], NDArray[np.int64]] | None = None
@@ -158,7 +159,7 @@ class OutputDose:
         """Take other limits; nothing given so far is forgotten."""
         self._widen(bounds)
         kept = sorted(self._onsets)[-bounds.max_rate_n :]
-        self._onsets = [kept[0]] * (bounds.max_rate_n - len(kept)) + kept
+        self._onsets = array("q", [kept[0]] * (bounds.max_rate_n - len(kept)) + kept)
         self._apply(bounds, now_ns)
 
     def violation(self, train: Train, now_ns: int) -> Violation | None:

@@ -24,6 +24,8 @@ _HEAD = struct.Struct("<4sIQHHHH")
 _MAGIC = b"SLW1"
 _ROOM = SLOT_BYTES - _HEAD.size
 _CRC_FROM = 8
+_EMPTY_BLOCK = bytes(BLOCK_SLOTS * SLOT_BYTES)
+"""Kept, for the allocator would keep the memory of one made anew: the process seemed to grow by it."""
 
 
 class RecordKind(IntEnum):
@@ -89,7 +91,7 @@ class WriteAheadLog:
             The disk is full or gone.
         """
         if self._reserved - self._next_slot < BLOCK_SLOTS // 2:
-            self._put(self._reserved, bytes(BLOCK_SLOTS * SLOT_BYTES))
+            self._put(self._reserved, _EMPTY_BLOCK)
             self._reserved += BLOCK_SLOTS
 
     def write(self, kind: RecordKind, fields: dict[str, Any]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 from random import Random
 
 import numpy as np
@@ -242,3 +243,17 @@ def test_the_session_counts_all_outputs_together_and_goes_on_after_a_restart(tmp
         "pulses": 3,
         "fractions": pytest.approx({"energy": 0.3 / 0.35, "pulses": 0.75}),
     }
+
+
+def test_pulses_take_no_memory_until_the_rate_is_reached_either():
+    ledger, train, n_pulses = dose(max_rate_hz=10_000.0), Train(1, 1, 0, 1, HERE), 4000
+    ledger.charge(train, 0)
+    tracemalloc.start()
+    try:
+        for k in range(n_pulses):
+            ledger.charge(train, (k + 1) * MS)
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert ledger.used(n_pulses * MS)["fractions"]["rate"] > 0
+    assert kept_bytes < 4 * n_pulses

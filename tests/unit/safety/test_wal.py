@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import tracemalloc
 
 import pytest
 
@@ -125,3 +126,17 @@ def test_a_killed_process_loses_no_record(tmp_path):
     )
     assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "k.wal")], check=False).returncode == 9
     assert [record.fields["i"] for record in read_wal(tmp_path / "k.wal").records] == list(range(20))
+
+
+def test_room_written_ahead_takes_no_memory(tmp_path):
+    log = WriteAheadLog(tmp_path / "stim_000.wal")
+    tracemalloc.start()
+    try:
+        for _ in range(3 * BLOCK_SLOTS):
+            log.write(RecordKind.STATE, {"state": "armed"})
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        log.close()
+    assert (tmp_path / "stim_000.wal").stat().st_size >= 3 * BLOCK_SLOTS * SLOT_BYTES
+    assert most_bytes < BLOCK_SLOTS * SLOT_BYTES / 10
