@@ -37,8 +37,6 @@ def small_rig(**changes: Any) -> dict[str, Any]:
     rig["name"] = "small"
     rig["microscope"] |= {"n_lines": 128, "pixels_per_line": 128, "pace": "max"}
     rig["microscope"]["sample"] |= {"n_cells": 14}
-    if changes.get("microscope__pace", "max") == "max":  # a decision is old soon where the next frame is there at once
-        rig["outputs"]["led"]["limits"]["max_decision_age_ms"] = 500.0
     rig["ports"] = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     rig["ports"]["inference"] = free_port_block(MOST_PLANES)  # the planes after the first have the ports after it
     for key, value in changes.items():

@@ -97,7 +97,8 @@ def recorded(start: Start, small_calibration: Path, tmp_path: Path) -> Path:
     """A run with decisions of several outcomes."""
     protocol = tmp_path / "quick.yaml"
     protocol.write_text(PROTOCOL, encoding="utf-8")
-    run = start(small_rig(), "--calibration", small_calibration, "--protocol", protocol, "--duration", "40")
+    rig = small_rig(outputs__led__limits__max_decision_age_ms=500.0)  # light is to come of it on a busy machine, too
+    run = start(rig, "--calibration", small_calibration, "--protocol", protocol, "--duration", "40")
     assert run.wait() == 0, run.output()
     protocol.unlink()  # the session keeps its own
     stim = summary_of(run.session)["stim"]

@@ -163,6 +163,7 @@ def test_a_session_of_accidents_replays_bit_for_bit(
     (port,) = free_ports(1)
     rig = small_rig(inference__new_cells="offer")
     rig["microscope"] = {"driver": "stream", "endpoint": f"tcp://127.0.0.1:{port}", "um_per_px": 0.8}
+    rig["outputs"]["led"]["limits"]["max_decision_age_ms"] = 500.0  # light is to come of it on a busy machine, too
     rig["inputs"] = {name: {"driver": "virtual", "level": "low"} for name in ("lever", "bell")}
     run = start(rig, "--calibration", tmp_path / "known.h5", "--protocol", protocol, "--no-gui")
     movie = small_calibration.parent / "movie.tif"

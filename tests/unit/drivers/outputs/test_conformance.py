@@ -226,8 +226,7 @@ def test_light_that_waits_is_judged_alike_whoever_makes_it(kind, tmp_path, acme)
     settings = {"settings": {"colour": "blue", "warms_up_ms": 12}, "longest_wait_ms": 12.0}
     path = lamp_file(tmp_path, **settings)
     if kind == "virtual":
-        small = small_rig(microscope__pace="real_time", outputs__led__shutter={"lead_ms": 12.0, "lag_ms": 0.0})
-        path = write_rig(tmp_path, small)
+        path = write_rig(tmp_path, small_rig(outputs__led__shutter={"lead_ms": 12.0, "lag_ms": 0.0}))
     loaded = load_rig(path)
     config = loaded.outputs["led"]
     setup = Setup("stimulation", loaded.model_dump(mode="json"), "s", str(tmp_path), 0, 0, dry_run=True, lossless=False)
